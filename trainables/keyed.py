@@ -1,0 +1,48 @@
+"""Randomness that is looked up, not drawn: a number is a function of its key.
+
+A key names what the number is for (study seed, repeat, operation, epoch); the counters say for which image it
+is. Nothing depends on batch position, worker or the order of calls, so equal keys give equal numbers
+everywhere and two policies that share an operation share its numbers.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# Constants of splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators").
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return z ^ (z >> np.uint64(31))
+
+
+def key(*parts: int | str) -> int:
+    """A 64-bit key from its parts; `key("a", 1) != key("a1")`."""
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def bits(stream: int, *counters: ArrayLike) -> NDArray[np.uint64]:
+    """64 random bits for every combination of counters (broadcast against each other)."""
+    with np.errstate(over="ignore"):
+        state = np.asarray(stream, dtype=np.uint64)
+        for counter in counters:
+            state = _mix((state ^ np.asarray(counter).astype(np.uint64)) + _GAMMA)
+        return state
+
+
+def uniform(stream: int, *counters: ArrayLike) -> NDArray[np.float64]:
+    """Uniform in [0, 1) with 53 bits, for every combination of counters (broadcast)."""
+    return (bits(stream, *counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def order(stream: int, items: ArrayLike) -> NDArray[np.int64]:
+    """The items in a keyed random order that does not depend on the order they came in."""
+    items = np.asarray(items, dtype=np.int64)
+    return items[np.lexsort((items, bits(stream, items)))]
