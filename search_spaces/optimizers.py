@@ -1,0 +1,40 @@
+"""Learning rates to search, per optimiser.
+
+A rate is a nuisance almost always: it must be tuned for each level that is compared. Where the optimiser is
+itself a factor, each brings its own range under its own name, because Adam's rate and SGD's are different
+hyperparameters (Deep Learning Tuning Playbook).
+"""
+
+from search_spaces.distributions import Range, Space
+
+
+def adaptive(low: float = 1e-4, high: float = 3e-2) -> Space:
+    """The rate of Adam, AdamW or RMSprop.
+
+    The upper end suits a new linear head; whole pretrained nets want 1e-4 to 1e-3, so both lie inside.
+    """
+    return {"learning_rate": Range(low=low, high=high, log=True)}
+
+
+def momentum_sgd(low: float = 1e-3, high: float = 0.5) -> Space:
+    """The rate of SGD with momentum 0.9.
+
+    In terms of lr / (1 - momentum) this is 0.01 to 5; Li et al. 2020 found the best value at 0.001 to 0.5
+    depending on the dataset, and a new head takes more.
+    """
+    return {"learning_rate": Range(low=low, high=high, log=True)}
+
+
+def by_optimizer() -> Space:
+    """The ranges for a study whose factors include `optimizer`, each under its own level."""
+    ranges = {name: adaptive() for name in ("adam", "adamw", "rmsprop")} | {"sgd": momentum_sgd()}
+    return {
+        f"{name}_learning_rate": Range(
+            low=space["learning_rate"].low,
+            high=space["learning_rate"].high,
+            log=True,
+            when={"optimizer": name},
+            sets="learning_rate",
+        )
+        for name, space in ranges.items()
+    }

@@ -1,0 +1,20 @@
+"""How strong a regulariser may be. A strength exists only under its own regulariser."""
+
+from search_spaces.distributions import Range, Space
+
+
+def strength() -> Space:
+    """The strengths of every regulariser there is; each is drawn only where its level is."""
+    return {
+        # The rate of units dropped before the classifier; 0 is the level "none".
+        "dropout": Range(low=0.1, high=0.8, when={"regularizer": "dropout"}),
+        # lambda of lambda * sum(w^2), Keras' definition (no half); the seeds used 1e-3.
+        "l2": Range(low=1e-6, high=1e-2, log=True, when={"regularizer": "l2"}),
+        # lambda of lambda * sum(|w|).
+        "l1": Range(low=1e-7, high=1e-3, log=True, when={"regularizer": "l1"}),
+    }
+
+
+def strength_of(*names: str) -> Space:
+    """The strengths of the named regularisers only, for a study that compares just those."""
+    return {name: space for name, space in strength().items() if name in names}

@@ -1,0 +1,56 @@
+"""Where a trial stands after an epoch, and how that is kept on disk: tensors and numbers, no pickle."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+@dataclass(frozen=True)
+class State:
+    """What an epoch leaves behind; all that `run_trial` needs to go on as if it had never stopped.
+
+    `net` and `best` hold only what trains (now and at the best epoch); the rest is rebuilt from the config.
+    """
+
+    epoch: int
+    best_epoch: int
+    best_val_accuracy: float
+    net: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    best: dict[str, torch.Tensor]
+
+
+_PARTS = ("net", "optimizer", "best")
+
+
+def save(state: State, path: Path) -> None:
+    """Write under a temporary name, then rename: a reader finds the old state or the new one, never a part."""
+    tensors = {
+        f"{part}/{name}": tensor.detach().cpu().contiguous()
+        for part in _PARTS
+        for name, tensor in getattr(state, part).items()
+    }
+    numbers = {"epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_accuracy": state.best_val_accuracy}
+    save_tensors(tensors, path, {"state": json.dumps(numbers)})
+
+
+def load(path: Path) -> State:
+    parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in _PARTS}
+    with safe_open(path, framework="pt", device="cpu") as file:
+        numbers = json.loads(file.metadata()["state"])
+        for key in file.keys():  # noqa: SIM118  (the handle is no dict)
+            part, _, name = key.partition("/")
+            parts[part][name] = file.get_tensor(key)
+    return State(**numbers, **parts)
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, temporary, metadata=metadata or {})
+    os.replace(temporary, path)

@@ -1,0 +1,158 @@
+"""A backbone from timm, a new head, and which of its parameters train."""
+
+import math
+import re
+from pathlib import Path
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from timm.models import group_parameters
+from torch import nn
+
+from trainables import small_cnn  # noqa: F401  (timm learns its name)
+from trainables.errors import InputError
+from trainables.views import InputContract
+from trainables.weights import read
+
+Groups = list[list[str]]
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+_PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten, nn.ModuleList, nn.Sequential)
+
+
+class Net(nn.Module):
+    """A backbone that ends after pooling, and a linear head.
+
+    `stages` and `blocks` are the names of the backbone's parameters in its own groups, coarse and fine, from the
+    stem on.
+    """
+
+    def __init__(self, backbone: nn.Module, classes: int, stages: Groups, blocks: Groups) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.stages, self.blocks = stages, blocks
+        self.head = nn.Linear(_pooled_features(backbone), classes)
+        # Zeros make every first prediction uniform, so that the first loss is ln K exactly.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(x))
+
+
+def build(backbone: str, classes: int, weights: Path | None, seed: int) -> Net:
+    """A net on the CPU in evaluation mode; `seed` draws what the weights do not bring, `weights` None: all."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed & (2**63 - 1))
+        body = timm.create_model(backbone)
+        if weights is not None:
+            state = read(weights, list(body.state_dict()))
+            overlay = {"state_dict": state}
+            body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay=overlay)
+        stages, blocks = _groups(body, coarse=True), _groups(body, coarse=False)
+        body.reset_classifier(0)
+        return Net(body, classes, stages, blocks).eval()
+
+
+def input_contract(net: Net) -> InputContract:
+    config = resolve_model_data_config(net.backbone)
+    return InputContract(
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config["interpolation"],
+        crop=config["crop_pct"],
+    )
+
+
+def unfreeze(net: Net, depth: str) -> None:
+    """Let the head and the backbone's last blocks train, as `depth` says, and freeze the rest."""
+    trainable = {f"backbone.{name}" for name in _trainable_names(net, depth)}
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad = name in trainable or name.startswith("head.")
+
+
+def train_mode(net: Net) -> None:
+    """Training mode for the norms that train; a frozen BatchNorm stays in evaluation mode, always."""
+    net.eval()
+    for module in net.modules():
+        if isinstance(module, _NORMS):
+            module.train(any(p.requires_grad for p in module.parameters(recurse=False)))
+
+
+def trained_state(net: Net) -> dict[str, torch.Tensor]:
+    """The parameters that train and the buffers beside them: all that training can have changed."""
+    training = {
+        prefix
+        for prefix, module in net.named_modules()
+        if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    }
+    return {
+        name: tensor.detach() for name, tensor in net.state_dict().items() if name.rpartition(".")[0] in training
+    }
+
+
+def load_trained(net: Net, state: dict[str, torch.Tensor]) -> None:
+    """Put back what `trained_state` gave."""
+    result = net.load_state_dict(state, strict=False)
+    assert not result.unexpected_keys, result.unexpected_keys
+
+
+def depth_from_head(net: Net) -> dict[str, int]:
+    """For every parameter how many blocks lie between it and the head, which is at 0."""
+    depths = {f"backbone.{name}": len(net.blocks) - i for i, names in enumerate(net.blocks) for name in names}
+    return {name: depths.get(name, 0) for name, _ in net.named_parameters()}
+
+
+def _trainable_names(net: Net, depth: str) -> set[str]:
+    if depth == "head":
+        return set()
+    if depth == "all":
+        return {name for name, _ in net.backbone.named_parameters()}
+    match = re.fullmatch(r"last (?:(\d+) )?(stage|block|layer)s?", depth)
+    assert match, depth
+    count = int(match[1] or 1)
+    parts = {"stage": net.stages, "block": net.blocks, "layer": _layers(net.backbone)}[match[2]]
+    if count > len(parts):
+        raise InputError(
+            f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: "
+            "use 'all'."
+        )
+    return {name for names in parts[-count:] for name in names}
+
+
+def _groups(body: nn.Module, coarse: bool) -> Groups:
+    """The backbone's own groups of parameters, without the classifier's.
+
+    What shares timm's last group with the classifier (a norm, a projection) trains with the last block.
+    """
+    if not hasattr(body, "group_matcher"):
+        return []
+    by_depth = group_parameters(body, body.group_matcher(coarse=coarse))
+    classifier = {id(parameter) for parameter in body.get_classifier().parameters()}
+    of_head = {name for name, parameter in body.named_parameters() if id(parameter) in classifier}
+    groups = [by_depth[depth] for depth in sorted(by_depth)]
+    behind = [name for name in groups.pop() if name not in of_head]
+    groups[-1] = groups[-1] + behind
+    return groups
+
+
+def _layers(backbone: nn.Module) -> list[list[str]]:
+    """Layers in the order of definition, as Keras counts: convolutions, norms, activations, poolings alike.
+
+    What stands behind the features (the global pooling) is no layer of a Keras base model and is not counted.
+    """
+    layers = []
+    for prefix, module in backbone.named_modules():
+        own = [f"{prefix}.{name}" for name, _ in module.named_parameters(recurse=False)]
+        behind = "global_pool" in prefix.split(".")
+        if own or not (behind or list(module.children()) or isinstance(module, _PASSIVE)):
+            layers.append(own)
+    return layers
+
+
+def _pooled_features(backbone: nn.Module) -> int:
+    """How many features come out of pooling, seen on the smallest picture that the net takes."""
+    side = math.ceil(max(64, *resolve_model_data_config(backbone)["input_size"][1:]))
+    with torch.inference_mode():
+        return backbone.eval()(torch.zeros(1, 3, side, side)).shape[-1]

@@ -1,0 +1,65 @@
+"""Where a node keeps things. Nothing here changes a result, so none of it is part of a trial's config."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainables.config import TrialConfig
+from trainables.keyed import key, order
+from trainables.pixels import Pixels, open_pixels
+from trainables.splits import divide
+
+
+@dataclass(frozen=True)
+class Place:
+    """Paths as this node sees them; `weights` is a folder of weight files or None for timm's own places."""
+
+    manifest: Path
+    data: Path
+    cache: Path
+    cache_gib: float | None = None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The decoded pictures of a study and the folds one trial may read; all indexed by item number."""
+
+    pixels: Pixels
+    labels: NDArray[np.int64]
+    classes: int
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    sample: NDArray[np.int64]  # of train, as large as val: where the training accuracy is measured
+
+
+def open_pictures(config: TrialConfig, place: Place) -> Pictures:
+    manifest = _read_manifest(place.manifest)
+    levels = config.split_levels.split(",")
+    folds = divide(manifest, levels, config.study_seed, config.seed, config.official_split)
+    train = folds.train[config.split]
+    shuffled = order(key("training sample", config.study_seed, config.seed), train)
+    return Pictures(
+        pixels=_open_pixels(place, config.stored_side),
+        labels=manifest.set_index("item")["label"].reindex(range(manifest["item"].max() + 1)).to_numpy(np.int64),
+        classes=manifest["label"].max() + 1,
+        train=train,
+        val=folds.val,
+        test=folds.test,
+        sample=np.sort(shuffled[: len(folds.val)]),
+    )
+
+
+@lru_cache(maxsize=4)
+def _read_manifest(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path)
+
+
+@lru_cache(maxsize=4)
+def _open_pixels(place: Place, stored_side: int) -> Pixels:
+    return open_pixels(_read_manifest(place.manifest), place.data, stored_side, place.cache, place.cache_gib)

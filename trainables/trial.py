@@ -1,0 +1,164 @@
+"""One trial, top to bottom: a pure function of its config that yields a row and a state after every epoch."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from trainables.checkpoints import State
+from trainables.config import TrialConfig
+from trainables.inputs import Inputs, draws
+from trainables.keyed import key, uniform
+from trainables.models import Net, build, load_trained, train_mode, trained_state, unfreeze
+from trainables.optimizers import (
+    build_optimizer,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    penalty,
+    schedule,
+    set_rate,
+)
+from trainables.place import Pictures, Place, open_pictures
+from trainables.weights import file_hash, find
+
+
+class Row(TypedDict):
+    """What is measured after an epoch. Cross-entropies are pure: no penalty; accuracies are counts over n."""
+
+    epoch: int
+    train_accuracy: float
+    train_cross_entropy: float
+    penalty: float
+    val_accuracy: float
+    val_cross_entropy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+class Diverged(ArithmeticError):
+    """The loss is not a finite number any more; the config is at fault, not the machine."""
+
+
+def run_trial(config: TrialConfig, place: Place, start: State | None = None) -> Iterator[tuple[Row, State]]:
+    """Train from the beginning or from `start`, the state of an earlier epoch of the same config."""
+    set_arithmetic(config)
+    pictures = open_pictures(config, place)
+    net = prepare_net(config, place, pictures.classes)
+    inputs = Inputs(config, net, pictures)
+    optimizer = build_optimizer(config, net)
+    epoch, best_epoch, best_accuracy, best = 0, 0, -math.inf, {}
+    if start is not None:
+        load_trained(net, start.net)
+        load_optimizer_tensors(optimizer, start.optimizer)
+        epoch, best_epoch, best_accuracy = start.epoch, start.best_epoch, start.best_val_accuracy
+        best = start.best
+    while epoch < config.epochs:
+        epoch += 1
+        began = time.perf_counter()
+        rate = config.learning_rate * schedule(config, (epoch - 1) * config.steps_per_epoch)
+        train_epoch(config, net, optimizer, inputs, pictures, epoch)
+        trained = time.perf_counter() - began
+        train = score(inputs.evaluation_logits(pictures.sample), pictures.labels[pictures.sample])
+        val = score(inputs.evaluation_logits(pictures.val), pictures.labels[pictures.val])
+        if not math.isfinite(train[1]) or not math.isfinite(val[1]):
+            raise Diverged(f"The loss is not finite after epoch {epoch} at learning rate {config.learning_rate:.3g}.")
+        if val[0] > best_accuracy:
+            best_epoch, best_accuracy = epoch, val[0]
+            best = {name: tensor.clone() for name, tensor in trained_state(net).items()}
+        row = Row(
+            epoch=epoch,
+            train_accuracy=train[0],
+            train_cross_entropy=train[1],
+            penalty=float(penalty(config, net).detach()),
+            val_accuracy=val[0],
+            val_cross_entropy=val[1],
+            learning_rate=rate,
+            seconds=time.perf_counter() - began,
+            images_per_second=config.steps_per_epoch * config.batch_size / trained,
+        )
+        yield row, State(epoch, best_epoch, best_accuracy, trained_state(net), optimizer_tensors(optimizer), best)
+
+
+def predict(
+    config: TrialConfig, place: Place, trained: dict[str, torch.Tensor], items: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The logits (n, classes) of a trained net on `items`, in evaluation views."""
+    set_arithmetic(config)
+    pictures = open_pictures(config, place)
+    net = prepare_net(config, place, pictures.classes)
+    load_trained(net, trained)
+    return Inputs(config, net, pictures).evaluation_logits(items).numpy()
+
+
+def prepare_net(config: TrialConfig, place: Place, classes: int) -> Net:
+    """The net as the config wants it, on its device; the weights' file must be the one the study recorded."""
+    path = None
+    if config.weights == "pretrained":
+        path = find(config.backbone, place.weights)
+        if (seen := file_hash(path)) != config.weights_hash:
+            raise RuntimeError(
+                f"The weights of {config.backbone} must be those of the study ({config.weights_hash[:12]}), "
+                f"but {path} has {seen[:12]}."
+            )
+    net = build(config.backbone, classes, path, key("initialisation", config.study_seed, config.seed))
+    unfreeze(net, config.unfreeze)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return net.to(device=config.device, memory_format=layout)
+
+
+def train_epoch(
+    config: TrialConfig,
+    net: Net,
+    optimizer: torch.optim.Optimizer,
+    inputs: Inputs,
+    pictures: Pictures,
+    epoch: int,
+) -> None:
+    """`steps_per_epoch` optimiser steps over keyed passes through the training fold."""
+    train_mode(net)
+    order = key("order", config.study_seed, config.seed, epoch)
+    items, occurrence = draws(order, pictures.train, config.steps_per_epoch * config.batch_size)
+    labels = torch.from_numpy(pictures.labels[items]).to(config.device)
+    for step, features in enumerate(inputs.training_features(items, occurrence, epoch)):
+        batch = slice(step * config.batch_size, (step + 1) * config.batch_size)
+        if config.dropout:
+            features = drop(config, features, items[batch], occurrence[batch], epoch)
+        loss = F.cross_entropy(net.head(features), labels[batch])
+        set_rate(optimizer, schedule(config, (epoch - 1) * config.steps_per_epoch + step))
+        optimizer.zero_grad(set_to_none=True)
+        (loss + penalty(config, net)).backward()
+        optimizer.step()
+
+
+def drop(
+    config: TrialConfig,
+    features: torch.Tensor,
+    items: NDArray[np.int64],
+    occurrence: NDArray[np.int64],
+    epoch: int,
+) -> torch.Tensor:
+    """Dropout whose mask is keyed by picture and unit, so that it too is the same in every batch order."""
+    assert config.dropout is not None
+    stream = key("dropout", config.study_seed, config.seed, epoch)
+    u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])
+    mask = torch.from_numpy((u >= config.dropout).astype(np.float32)).to(features.device)
+    return features * mask / (1 - config.dropout)
+
+
+def score(logits: torch.Tensor, labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Accuracy as a summed count over n, and the mean cross-entropy."""
+    target = torch.from_numpy(labels)
+    correct = int((logits.argmax(dim=1) == target).sum())
+    return correct / len(labels), float(F.cross_entropy(logits.double(), target))
+
+
+def set_arithmetic(config: TrialConfig) -> None:
+    torch.set_num_threads(config.threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
