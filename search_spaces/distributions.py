@@ -1,16 +1,36 @@
-"""What a nuisance hyperparameter may be: a range, on a linear or a log scale, under a condition."""
+"""What a hyperparameter may be, and under which condition it exists at all."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+# Factor levels under which something exists: {"regularizer": "dropout"}, all of them at once.
+Condition = Mapping[str, Any]
+
+
+def holds(condition: Condition, levels: Mapping[str, Any]) -> bool:
+    """Whether a trial with these factor levels meets the condition."""
+    return all(factor in levels and levels[factor] == level for factor, level in condition.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditional:
+    """A factor that exists only under levels of another: unfreeze depth has no meaning from scratch.
+
+    Where the condition does not hold, trials take `otherwise` and belong to no level.
+    """
+
+    levels: Sequence[Any]
+    when: Condition
+    otherwise: Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
     """A continuous nuisance.
 
-    `when` names the factor levels under which it exists at all ({"regularizer": "dropout"}); elsewhere the
-    trial's column stays empty. `sets` is the field of the trial's configuration that takes the value, by default
+    Where `when` does not hold the trial's column stays empty. `sets` is the field of the trial's configuration that takes the value, by default
     the nuisance's own name: Adam's and SGD's learning rates are two nuisances that set one field.
     `natural` lists the ends beyond which no value exists, so that a best value there is no sign of a range
     drawn too narrow.
@@ -19,7 +39,7 @@ class Range:
     low: float
     high: float
     log: bool = False
-    when: Mapping[str, str] = field(default_factory=dict)
+    when: Condition = field(default_factory=dict)
     sets: str | None = None
     natural: tuple[float, ...] = ()
 
@@ -34,10 +54,6 @@ class Range:
         if self.log:
             return math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
         return self.low + u * (self.high - self.low)
-
-    def exists(self, levels: Mapping[str, str]) -> bool:
-        """Whether a trial with these factor levels has this nuisance."""
-        return all(levels.get(factor) == level for factor, level in self.when.items())
 
 
 Space = dict[str, Range]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 
 @dataclass(frozen=True)
@@ -54,3 +54,7 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(tensors, temporary, metadata=metadata or {})
     os.replace(temporary, path)
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path)

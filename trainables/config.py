@@ -11,6 +11,8 @@ REGULARIZERS = ("none", "dropout", "l2", "l1")
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine")
 PRECISIONS = ("float32", "bfloat16")
+# Nets that exist to be trained from random numbers: there are no pretrained weights of them.
+FROM_SCRATCH = ("small_cnn",)
 UNFREEZE = re.compile(r"head|all|last (?:stage|block|layer)|last [1-9]\d* (?:stages|blocks|layers)")
 
 
@@ -40,7 +42,7 @@ class TrialConfig:
     # -- the training
     epochs: int
     steps_per_epoch: int  # equal for all levels of the split, or size and steps would be confounded
-    batch_size: int = 32
+    batch_size: int
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.9  # of sgd and rmsprop
@@ -69,6 +71,8 @@ class TrialConfig:
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("weights", self.weights, ("pretrained", "none"))
         _one_of("split", self.split, tuple(self.split_levels.split(",")))
+        if self.weights == "pretrained" and self.backbone in FROM_SCRATCH:
+            raise InputError(f"{self.backbone} has no pretrained weights: its trials take weights='none'.")
         if not UNFREEZE.fullmatch(self.unfreeze):
             raise InputError(
                 f"Unknown unfreeze depth {self.unfreeze!r}: use 'head', 'all', 'last stage', 'last 2 stages', "

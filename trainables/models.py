@@ -7,10 +7,9 @@ from pathlib import Path
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
-from timm.models import group_parameters
+from timm.models import get_pretrained_cfg, group_parameters
 from torch import nn
 
-from trainables import small_cnn  # noqa: F401  (timm learns its name)
 from trainables.errors import InputError
 from trainables.views import InputContract
 from trainables.weights import read
@@ -65,9 +64,25 @@ def input_contract(net: Net) -> InputContract:
     )
 
 
+def crop_share(backbone: str) -> float:
+    """The share of the shorter side that the evaluation's centre crop keeps, from the weights' configuration."""
+    config = get_pretrained_cfg(backbone, allow_unregistered=True)
+    return config.crop_pct if config is not None else 1.0
+
+
+def check_depth(backbone: str, depth: str) -> None:
+    """Refuse to unfreeze more of a backbone than it has; no weights are needed to tell."""
+    if depth not in ("head", "all"):
+        with torch.device("meta"):
+            body = timm.create_model(backbone)
+        stages, blocks = _groups(body, coarse=True), _groups(body, coarse=False)
+        body.reset_classifier(0)
+        _trainable_names(body, stages, blocks, depth)
+
+
 def unfreeze(net: Net, depth: str) -> None:
     """Let the head and the backbone's last blocks train, as `depth` says, and freeze the rest."""
-    trainable = {f"backbone.{name}" for name in _trainable_names(net, depth)}
+    trainable = {f"backbone.{name}" for name in _trainable_names(net.backbone, net.stages, net.blocks, depth)}
     for name, parameter in net.named_parameters():
         parameter.requires_grad = name in trainable or name.startswith("head.")
 
@@ -104,15 +119,15 @@ def depth_from_head(net: Net) -> dict[str, int]:
     return {name: depths.get(name, 0) for name, _ in net.named_parameters()}
 
 
-def _trainable_names(net: Net, depth: str) -> set[str]:
+def _trainable_names(backbone: nn.Module, stages: Groups, blocks: Groups, depth: str) -> set[str]:
     if depth == "head":
         return set()
     if depth == "all":
-        return {name for name, _ in net.backbone.named_parameters()}
+        return {name for name, _ in backbone.named_parameters()}
     match = re.fullmatch(r"last (?:(\d+) )?(stage|block|layer)s?", depth)
     assert match, depth
     count = int(match[1] or 1)
-    parts = {"stage": net.stages, "block": net.blocks, "layer": _layers(net.backbone)}[match[2]]
+    parts = {"stage": stages, "block": blocks, "layer": _layers(backbone)}[match[2]]
     if count > len(parts):
         raise InputError(
             f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainables.config import TrialConfig
 from trainables.keyed import key, order
 from trainables.pixels import Pixels, open_pixels
-from trainables.splits import divide
+from trainables.splits import Folds, divide
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Pictures:
 
 def open_pictures(config: TrialConfig, place: Place) -> Pictures:
     manifest = _read_manifest(place.manifest)
-    levels = config.split_levels.split(",")
-    folds = divide(manifest, levels, config.study_seed, config.seed, config.official_split)
+    folds = _divide(place.manifest, config.split_levels, config.study_seed, config.seed, config.official_split)
     train = folds.train[config.split]
     shuffled = order(key("training sample", config.study_seed, config.seed), train)
     return Pictures(
@@ -58,6 +57,11 @@ def open_pictures(config: TrialConfig, place: Place) -> Pictures:
 @lru_cache(maxsize=4)
 def _read_manifest(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
+
+
+@lru_cache(maxsize=64)
+def _divide(manifest: Path, levels: str, study_seed: int, repeat: int, official: bool) -> Folds:
+    return divide(_read_manifest(manifest), levels.split(","), study_seed, repeat, official)
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from timm.models import get_pretrained_cfg, is_model, load_state_dict
 
+from trainables import small_cnn  # noqa: F401  (timm learns its name)
 from trainables.errors import InputError
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -23,7 +24,7 @@ def find(backbone: str, folder: Path | None = None) -> Path:
     Raises:
         InputError: the backbone is unknown, or no place has its weights; the message names the places.
     """
-    _check_known(backbone)
+    check_known(backbone)
     looked = []
     if folder is not None:
         if not folder.is_dir():
@@ -74,7 +75,8 @@ def read(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
     return state
 
 
-def _check_known(backbone: str) -> None:
+def check_known(backbone: str) -> None:
+    """Refuse a backbone that neither timm nor this project has."""
     if not is_model(architecture(backbone)):
         raise InputError(f"Unknown backbone {backbone!r}: use a name that timm.list_models() gives.")
 

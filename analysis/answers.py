@@ -1,0 +1,136 @@
+"""The question of each factor answered: every pair of levels compared on the test fold, or refused.
+
+Levels are compared as confirmed, in the winner's company: same seeds, same test pictures, same levels of all
+other factors. The verdict follows Holm's correction within the factor.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from analysis.settings import Setting, groups, settings
+from analysis.stats import (
+    MIN_SEEDS,
+    SEEDS_FOR_A_CLAIM,
+    Estimate,
+    compare,
+    holm,
+    probability_better,
+    seeds_needed,
+)
+from study.results import ANSWERS_COLUMNS, Results
+
+ALPHA = 0.05
+MARGIN = 0.01  # of accuracy; differences within it count as none, unless the study says otherwise
+
+BETTER_A = "a"
+BETTER_B = "b"
+EQUIVALENT = "equivalent"
+NO_EVIDENCE = "no evidence"
+REFUSED = "refused: "
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    estimate: Estimate
+    probability_a_better: float
+    companions: str
+
+
+def answers(results: Results) -> pd.DataFrame:
+    """One row for each pair of levels of each factor, in the order the study lists them."""
+    found = settings(results)
+    rows = [
+        row for factor, levels in results.factors.items() for row in _answer(results, found, factor, levels)
+    ]
+    counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64"}
+    return pd.DataFrame(rows, columns=list(ANSWERS_COLUMNS)).astype(counts)
+
+
+def _answer(results: Results, found: list[Setting], factor: str, levels: list[str]) -> list[dict]:
+    outcomes = {(a, b): _compare(results, found, factor, a, b) for a, b in combinations(levels, 2)}
+    compared = {pair: outcome for pair, outcome in outcomes.items() if isinstance(outcome, _Comparison)}
+    adjusted = holm([outcome.estimate.p_value for outcome in compared.values()])
+    p_holm = dict(zip(compared, adjusted.tolist(), strict=True))
+    margin = float(results.study.get("margin", MARGIN))
+    strictest = ALPHA / max(len(compared), 1)  # Holm's first step, so that the seeds named suffice at any
+    return [
+        {"factor": factor, "level_a": pair[0], "level_b": pair[1]}
+        | (
+            _row(outcome, p_holm[pair], margin, strictest)
+            if isinstance(outcome, _Comparison)
+            else {"verdict": REFUSED + outcome}
+        )
+        for pair, outcome in outcomes.items()
+    ]
+
+
+def _row(comparison: _Comparison, p_holm: float, margin: float, alpha: float) -> dict:
+    estimate = comparison.estimate
+    low, high = estimate.interval()
+    reached = verdict(estimate, p_holm, margin)
+    needed = seeds_needed(estimate, alpha) if reached == NO_EVIDENCE else None
+    return {
+        "difference": estimate.mean,
+        "low": low,
+        "high": high,
+        "probability_a_better": comparison.probability_a_better,
+        "seeds": estimate.seeds,
+        "items": estimate.items,
+        "verdict": reached,
+        "p_holm": p_holm,
+        "seeds_needed": None if needed is None else max(needed, SEEDS_FOR_A_CLAIM),
+        "companions": comparison.companions,
+    }
+
+
+def verdict(estimate: Estimate, p_holm: float, margin: float) -> str:
+    """A difference first, then equivalence: the 90 % interval inside the margin is two tests at 5 % each."""
+    if estimate.seeds < SEEDS_FOR_A_CLAIM:
+        return NO_EVIDENCE
+    if p_holm < ALPHA:
+        return BETTER_A if estimate.mean > 0 else BETTER_B
+    low, high = estimate.interval(0.90)
+    return EQUIVALENT if -margin < low and high < margin else NO_EVIDENCE
+
+
+def _compare(results: Results, found: list[Setting], factor: str, a: str, b: str) -> _Comparison | str:
+    """The comparison of two levels, or the reason why there is none."""
+    if results.study.get("goal") == "best":
+        return "the search looked for the best setting, not for a fair comparison"
+    chosen = {level: [s for s in found if (factor, level) in s.stands_for] for level in (a, b)}
+    for level, candidates in chosen.items():
+        if len(candidates) != 1:
+            return f"{'no confirmed trial' if not candidates else 'several settings confirmed'} for {level}"
+    one, other = chosen[a][0], chosen[b][0]
+    if reason := _unfair(one, other, factor):
+        return reason
+    right_a, right_b = one.correct.to_numpy(), other.correct[one.correct.columns].to_numpy()
+    return _Comparison(
+        estimate=compare(right_a, right_b, groups(results, one.correct.columns)),
+        probability_a_better=probability_better(right_a.mean(axis=1) - right_b.mean(axis=1)),
+        companions=", ".join(f"{f}={level}" for f, level in one.levels.items() if f != factor),
+    )
+
+
+def _unfair(a: Setting, b: Setting, factor: str) -> str:
+    """Why two settings cannot be compared as two levels of a factor; empty where they can."""
+    if a.arm == b.arm:
+        return "one and the same setting stands for both levels"
+    differing = [f for f, level in a.levels.items() if f != factor and level != b.levels[f]]
+    if differing:
+        return f"the levels were confirmed in different company ({', '.join(differing)})"
+    if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):
+        return f"unequal seeds ({_counted(a.seeds)} against {_counted(b.seeds)})"
+    if len(a.seeds) < MIN_SEEDS:
+        return f"fewer than {MIN_SEEDS} seeds ({len(a.seeds)})"
+    if not (a.correct.shape[1] or b.correct.shape[1]):
+        return "the test fold has not been opened"
+    if not (a.tested and b.tested and set(a.correct.columns) == set(b.correct.columns)):
+        return "not all models predicted the same test pictures"
+    return "" if a.correct.shape[1] >= 2 else "fewer than 2 test pictures"
+
+
+def _counted(seeds: list[int]) -> str:
+    return " ".join(map(str, seeds))

@@ -1,0 +1,189 @@
+"""Frames to SVG: each `draw_` function takes an Axes and returns it, `svg` turns a figure into text.
+
+Small figures of one column: they flow beside each other on a wide page and stay readable on a phone.
+"""
+
+import io
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.text import duration, shortened
+
+# A blue and an orange that differ for every kind of colour vision and on white as on near-black.
+BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
+# The page replaces these three by its own colours, light or dark.
+INK = "#1f2328"
+GRID = "#d8dee4"
+PAPER = "#fefefe"
+WIDTH = 3.6  # inches
+
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: it can be read, searched and set in the page's own font
+    "svg.hashsalt": "study",  # equal figures get equal bytes
+    "text.parse_math": False,  # a class may be called "$x$"
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+def svg(height: float, *draws: Callable[[Axes], Axes]) -> str:
+    """A figure as SVG text: one panel for each draw function, one under the other; `height` in inches."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.subplots(len(draws), 1, squeeze=False)[:, 0]
+        for ax, draw in zip(axes, draws, strict=True):
+            draw(ax)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
+    """One row a level: a dot at its value, a line for its interval, the winner's level filled."""
+    rows = np.arange(len(dots))[::-1]
+    for row, dot in zip(rows, dots.itertuples(), strict=True):
+        ax.plot([dot.low, dot.high], [row, row], color=BLUE, linewidth=2.2, solid_capstyle="round")
+        ax.plot(dot.value, row, "o", markersize=7, color=BLUE, markerfacecolor=BLUE if dot.winner else PAPER)
+    ax.set_yticks(rows, [shortened(level) for level in dots["level"]])
+    ax.set_ylim(-0.6, len(dots) - 0.4)
+    ax.margins(x=0.08)
+    ax.grid(axis="y", visible=False)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.set_xlabel(xlabel)
+    return ax
+
+
+def draw_learning(
+    ax: Axes,
+    band: pd.DataFrame,
+    metric: str,
+    best: float,
+    ylim: tuple[float, float],
+    xlim: tuple[float, float],
+) -> Axes:
+    """Train and validation of one metric by epoch, the gap between them shaded, the best epoch marked."""
+    epochs = band.index.to_numpy()
+    for fold, colour, line in (("train", ORANGE, "--"), ("val", BLUE, "-")):
+        one = band[f"{fold}_{metric}"]
+        ax.plot(
+            epochs,
+            one["mean"],
+            line,
+            color=colour,
+            linewidth=1.6,
+        )
+        ax.fill_between(epochs, one["min"], one["max"], color=colour, alpha=0.22, linewidth=0)
+    ax.fill_between(
+        epochs,
+        band[f"train_{metric}"]["mean"],
+        band[f"val_{metric}"]["mean"],
+        color=GREY,
+        alpha=0.13,
+        linewidth=0,
+    )
+    if np.isfinite(best):
+        ax.axvline(best, color=GREY, linewidth=1.0, linestyle=":")
+        at_best = np.interp(best, epochs, band[f"val_{metric}"]["mean"])
+        ax.plot(best, at_best, "o", color=BLUE, markersize=5)
+    ax.set_ylim(*ylim)
+    ax.set_xlim(*xlim)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_title(metric.replace("_", "-"))
+    return ax
+
+
+MOST_VECTORS = 300  # curves; more of them become one image, or the page would grow by megabytes
+
+
+def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
+    """Validation accuracy by epoch of every search trial; those stopped early are faint."""
+    trials = epochs.groupby("trial", sort=False)
+    for trial, rows in trials:
+        faint = trial in stopped
+        ax.plot(
+            rows["epoch"],
+            rows["val_accuracy"],
+            color=GREY if faint else BLUE,
+            alpha=0.5 if faint else 0.75,
+            linewidth=0.8 if faint else 1.1,
+            marker="o" if len(rows) == 1 else None,
+            markersize=3,
+            rasterized=trials.ngroups > MOST_VECTORS,
+        )
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("epoch")
+    return ax
+
+
+def draw_cost(ax: Axes, trials: pd.DataFrame) -> Axes:
+    """Best validation accuracy against seconds, one dot a search trial."""
+    for stopped, colour in ((True, GREY), (False, BLUE)):
+        rows = trials[(trials["status"] == "stopped") == stopped]
+        ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    ax.xaxis.set_major_formatter(lambda value, _: duration(value))
+    return ax
+
+
+# From nothing to blue, so that the page shows through where nothing was confused.
+_SHARES = LinearSegmentedColormap.from_list("shares", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)])
+MOST_NAMED = 30  # classes; more names than that cannot be read, so larger matrices show the pattern alone
+MOST_COUNTED = 12  # classes up to which each cell has its number
+
+
+def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str]) -> Axes:
+    """Shares of each true class (row) by predicted class (column), tinted by their square root.
+
+    A confusion of one in a hundred is to be seen beside a diagonal of nearly all.
+    """
+    counts = confusion.to_numpy(float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(shares, cmap=_SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    ax.grid(visible=False)
+    k = len(names)
+    ax.set_xlabel("predicted", fontsize=_small(k))
+    ax.set_ylabel("true", fontsize=_small(k))
+    ax.set_xticks([])
+    ax.set_yticks([])
+    if k > MOST_NAMED:
+        return ax
+    ax.set_xticks(
+        range(k), [shortened(one, 16) for one in names], rotation=90 if k > 4 else 0, fontsize=_small(k)
+    )
+    ax.set_yticks(range(k), [shortened(one, 16) for one in names], fontsize=_small(k))
+    if k <= MOST_COUNTED:
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if shares[i, j] > 0.3 else INK
+            ax.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    return ax
+
+
+def _small(classes: int) -> float:
+    return 9.0 if classes <= MOST_COUNTED else 6.5

@@ -1,0 +1,91 @@
+"""The report's sections on the models: how well they generalize and what the winner confuses."""
+
+from functools import partial
+
+import numpy as np
+
+from analysis import figures, tables
+from analysis.curves import Curve, band, best_epoch, curves, limits
+from analysis.page import Picture, Section, Table, table
+from analysis.pictures import class_names
+from analysis.settings import Setting, winner
+from analysis.text import NOTHING, count, number, percent, plain, slug
+from analysis.thumbnails import thumbnails
+from study.results import Results
+
+
+def learning_section(results: Results, found: list[Setting]) -> Section | None:
+    drawn = [curve for curve in curves(results, found) if results.epochs["trial"].isin(curve.trials).any()]
+    if not drawn:
+        return None
+    bounds = limits(results, drawn)
+    pictures = [_learning_picture(results, curve, index, bounds) for index, curve in enumerate(drawn)]
+    explained = (
+        "Orange and dashed: training pictures. Blue: validation pictures. The shading between is the gap, "
+        "the bands run from the lowest to the highest seed, the dot marks the epoch that was kept."
+    )
+    return Section(
+        "How well it generalizes", [explained], pictures=pictures, tables=_generalization(results, found)
+    )
+
+
+def _learning_picture(
+    results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]
+) -> Picture:
+    by_epoch, best, xlim = band(results, curve), best_epoch(results, curve), bounds["epoch"]
+    panels = [
+        partial(
+            figures.draw_learning, band=by_epoch, metric=metric, best=best, ylim=bounds[metric], xlim=xlim
+        )
+        for metric in ("accuracy", "cross_entropy")
+    ]
+    last = by_epoch.iloc[-1]
+    alt = (
+        f"{curve.title}: after {count(int(by_epoch.index[-1]), 'epoch')} accuracy "
+        f"{percent(last['train_accuracy', 'mean'])} in training, "
+        f"{percent(last['val_accuracy', 'mean'])} in validation"
+    )
+    stem = f"learning-{index:02d}-{slug(curve.title)}"
+    return Picture(stem, plain(curve.title), alt, figures.svg(3.6, *panels))
+
+
+def _generalization(results: Results, found: list[Setting]) -> list[Table]:
+    frame = tables.generalization(results, found)
+    shown = {
+        "setting": lambda row: row.setting,
+        "best epoch": lambda row: number(round(row.best_epoch, 1)),
+        "train accuracy": lambda row: percent(row.train_accuracy),
+        "val accuracy": lambda row: percent(row.val_accuracy),
+        "gap": lambda row: percent(row.gap).replace("-", "−"),
+        "train cross-entropy": lambda row: f"{row.train_cross_entropy:.3f}",
+        "val cross-entropy": lambda row: f"{row.val_cross_entropy:.3f}",
+    }
+    caption = "Confirmed settings at their best epoch, mean over seeds"
+    return [table("generalization", caption, frame, shown)] if len(frame) else []
+
+
+def mistakes_section(results: Results, found: list[Setting]) -> Section | None:
+    best = winner(found)
+    if best is None or not best.tested:
+        return None
+    matrix, names = tables.confusion(results, best), class_names(results)
+    labels = names.reindex(matrix.index).fillna(NOTHING).map(str).tolist()
+    large = len(labels) > figures.MOST_COUNTED
+    height = 2.2 if len(labels) <= 4 else 3.6
+    text = figures.svg(height, partial(figures.draw_confusion, confusion=matrix, names=labels))
+    right = np.trace(matrix.to_numpy()) / max(matrix.to_numpy().sum(), 1)
+    alt = f"Predicted against true class, {len(labels)} classes: {percent(right)} on the diagonal"
+    shown = {
+        "true class": lambda row: row.label,
+        "named instead": lambda row: row.predicted,
+        "times": lambda row: number(row.times),
+        "share of the class": lambda row: percent(row.share),
+    }
+    caption = f"Most frequent confusions on test, all {count(len(best.trials), 'seed')} together"
+    return Section(
+        "What the winner confuses",
+        ["Each row of the picture is a true class, each column what the winner called it."],
+        pictures=[Picture("confusion", "Share of each class in percent", alt, text, wide=large)],
+        thumbnails=thumbnails(results.out),
+        tables=[table("confusions", caption, tables.confused(matrix, names), shown)],
+    )

@@ -1,0 +1,78 @@
+"""The report as plain data: titles, sentences, tables, pictures; HTML and Markdown print the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.text import plain
+from study.results import TABLES_FOLDER
+
+MOST_ROWS = 50  # shown in the report
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as shown (`header`, `rows` of text) and as kept (`frame`, written to tables/`stem`.csv)."""
+
+    stem: str
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    frame: pd.DataFrame
+
+    @property
+    def numeric(self) -> list[bool]:
+        """For each column whether it holds numbers, which are set flush right; the first names the row."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return [
+            i > 0 and all(cell[:1] in "0123456789−–" for cell in column) for i, column in enumerate(columns)
+        ]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure; `title` stands over it, `alt` says in words what it shows."""
+
+    stem: str
+    title: str
+    alt: str
+    svg: str
+    wide: bool = False  # takes the whole width of the page
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An example picture as a data URI."""
+
+    source: str
+    label: str
+    predicted: str
+    confidence: str
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    thumbnails: list[Thumbnail] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    dataset: str
+    question: str
+    sections: list[Section]
+
+
+def table(stem: str, caption: str, frame: pd.DataFrame, shown: dict[str, Callable[[Any], object]]) -> Table:
+    """`shown` gives each column's heading and how its cell is said, from a row of `frame`."""
+    rows = [[plain(cell(row)) for cell in shown.values()] for row in frame.head(MOST_ROWS).itertuples()]
+    if len(frame) > MOST_ROWS:
+        caption += f" (the first {MOST_ROWS} of {len(frame)}; all are in {TABLES_FOLDER}/{stem}.csv)"
+    return Table(stem, caption, list(shown), rows, frame)

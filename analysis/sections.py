@@ -1,0 +1,156 @@
+"""The report's content, section by section, in reading order."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import pandas as pd
+
+from analysis import figures, tables
+from analysis.answers import MARGIN
+from analysis.curves import dots
+from analysis.learned import learning_section, mistakes_section
+from analysis.page import Page, Picture, Section, Table, table
+from analysis.plan import plan_section
+from analysis.sentences import answer_sentence, state_sentences, winner_sentences
+from analysis.settings import Setting, winner
+from analysis.text import count, duration, number, percent, percent_interval, plain, slug
+from study.results import Results
+
+
+def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page:
+    sections = [
+        _winner(results, found),
+        *_factors(results, found, answered),
+        learning_section(results, found),
+        mistakes_section(results, found),
+        _trials(results),
+        plan_section(results),
+    ]
+    return Page(
+        title=plain(results.study["name"]),
+        dataset=plain(results.study.get("dataset", "")),
+        question=plain(results.study["question"]),
+        sections=[one for one in sections if one is not None],
+    )
+
+
+def _winner(results: Results, found: list[Setting]) -> Section:
+    best = winner(found)
+    state = state_sentences(results, found)
+    if best is None:
+        return Section("The winner", state)
+    shown = table(
+        "winner",
+        "Accuracy on the test pictures",
+        tables.winner_table(results, found),
+        {
+            "": lambda row: row.model,
+            "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
+        },
+    )
+    return Section(
+        "The winner", winner_sentences(results, best) + state, tables=[shown] if best.tested else []
+    )
+
+
+def _factors(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[Section]:
+    stems = unique_stems(list(results.factors))
+    return [
+        _factor(results, found, factor, stem, answered[answered["factor"] == factor])
+        for factor, stem in stems.items()
+    ]
+
+
+def unique_stems(names: list[str]) -> dict[str, str]:
+    """A file name stem for each name; a number tells apart those that come out alike."""
+    stems: dict[str, str] = {}
+    for one in names:
+        stem = slug(one)
+        stems[one] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
+    return stems
+
+
+def _factor(
+    results: Results, found: list[Setting], factor: str, stem: str, answered: pd.DataFrame
+) -> Section:
+    compared = tables.comparison(results, found, factor)
+    said, drawn = dots(compared)
+    companions = answered["companions"].dropna().unique()
+    company = [f"Compared with {companions[0].replace('=', ' ')} throughout."] if any(companions) else []
+    margin = float(results.study.get("margin", MARGIN))
+    compared_pairs = int(answered["p_holm"].notna().sum())
+    pictures = []
+    if drawn["value"].notna().any():
+        text = figures.svg(0.75 + 0.3 * len(drawn), partial(figures.draw_dots, dots=drawn, xlabel=said))
+        pictures = [Picture(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
+    return Section(
+        factor,
+        company,
+        points=[answer_sentence(row, margin, compared_pairs) for row in answered.to_dict("records")],
+        pictures=pictures,
+        tables=[_comparison(results, factor, stem, compared)],
+    )
+
+
+def _values(drawn: pd.DataFrame) -> str:
+    return ", ".join(f"{row.level} {percent(row.value)}" for row in drawn.itertuples())
+
+
+def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame) -> Table:
+    rung, budget = tables.common_rung(results, factor), results.study.get("budget")
+    most = budget.get("epochs") if isinstance(budget, Mapping) else None
+    after = f"after {rung} of {most} epochs" if most else f"after {rung} epochs"
+    shown = {
+        "level": lambda row: f"{row.level or 'none'}{' (winner)' if row.winner else ''}",
+        "search trials": lambda row: f"{row.trials}{f' ({row.failed} failed)' if row.failed else ''}",
+        "search best": lambda row: percent(row.search_best),
+        "search median": lambda row: percent(row.search_median),
+        "refined best": lambda row: percent(row.refine_best),
+        "confirmed": lambda row: percent_interval(row.val_accuracy, row.val_low, row.val_high),
+        "test": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
+        "search time": lambda row: duration(row.seconds),
+    }
+    caption = (
+        f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
+        "stopped trials with what they had reached. In brackets: 95 % intervals."
+    )
+    return table(f"compare-{stem}", caption, compared, shown)
+
+
+def _trials(results: Results) -> Section | None:
+    if results.trials.empty:
+        return None
+    search = results.trials[results.trials["phase"] == "search"]
+    curves_shown = results.epochs[results.epochs["trial"].isin(search["trial"])]
+    stopped = set(search[search["status"] == "stopped"]["trial"])
+    pictures = []
+    if len(curves_shown):
+        overview = figures.svg(2.6, partial(figures.draw_search, epochs=curves_shown, stopped=stopped))
+        cost = figures.svg(2.6, partial(figures.draw_cost, trials=search))
+        trials = count(len(search), "search trial")
+        alt = f"Validation accuracy by epoch of {trials}, {len(stopped)} stopped early"
+        pictures = [Picture("search", "Validation accuracy by epoch (grey: stopped early)", alt, overview)]
+        spoken = "Best validation accuracy of each search trial against its time"
+        pictures.append(Picture("cost", "Best validation accuracy against time", spoken, cost))
+    shown = {
+        "phase": lambda row: row.phase,
+        "status": lambda row: row.status,
+        "trials": lambda row: number(row.trials),
+        "epochs": lambda row: number(row.epochs),
+        "time": lambda row: duration(row.seconds),
+    }
+    all_tables = [table("trials", "Trials by phase", tables.overview(results), shown)]
+    failures = tables.failures(results)
+    if len(failures):
+        said = {"error": lambda row: row.error, "trials": lambda row: number(row.trials)}
+        all_tables.append(table("failures", "Why trials failed", failures, said))
+    return Section("Trials and cost", [_cost(results)], pictures=pictures, tables=all_tables)
+
+
+def _cost(results: Results) -> str:
+    wall, compute = (results.study.get(key) for key in ("wall_seconds", "compute_seconds"))
+    epochs = int(results.trials["epochs_run"].sum())
+    return (
+        f"{count(len(results.trials), 'trial')}, {count(epochs, 'epoch')} in all; "
+        f"{duration(wall)} from start to end, {duration(compute)} of computing."
+    )

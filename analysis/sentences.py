@@ -1,0 +1,122 @@
+"""What was found, in plain sentences."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analysis.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED
+from analysis.pictures import baselines
+from analysis.settings import Setting
+from analysis.stats import MIN_SEEDS, SEEDS_FOR_A_CLAIM
+from analysis.tables import scores
+from analysis.text import count, number, percent, points
+from study.results import Results
+
+LIKELY = "95\u00a0% interval"  # not to be broken over two lines
+
+
+def setting_text(levels: Mapping[str, str]) -> str:
+    return ", ".join(f"{factor} {level}" for factor, level in levels.items() if level)
+
+
+def winner_sentences(results: Results, best: Setting) -> list[str]:
+    """The winner, how well it does on pictures nobody chose by, and what guessing would reach."""
+    score = scores(results, best)
+    chosen = f"The best setting found is {setting_text(best.levels)}."
+    seeds = count(len(best.trials), "seed")
+    if not best.tested:
+        return [f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."]
+    chance, frequent = baselines(results)
+    of_what = (
+        "new seeds and new pictures" if len(best.trials) >= MIN_SEEDS else "new pictures, not for new seeds"
+    )
+    return [
+        f"{chosen} It names {percent(score['test_accuracy'])} of the {number(best.correct.shape[1])} test "
+        f"pictures right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
+        f"{of_what}; mean of {seeds}).",
+        f"Guessing would reach {percent(chance)}, always naming the most frequent class {percent(frequent)}.",
+        "It was chosen on validation; the test pictures had no say in it.",
+    ]
+
+
+def answer_sentence(answer: Mapping, margin: float, pairs: int) -> str:
+    """One row of answers.csv in words; `pairs` of levels of its factor were compared."""
+    a, b = answer["level_a"] or "none", answer["level_b"] or "none"
+    if answer["verdict"].startswith(REFUSED):
+        return f"{a} and {b} were not compared: {answer['verdict'].removeprefix(REFUSED)}."
+    if answer["verdict"] in (BETTER_A, BETTER_B):
+        return _better(answer, a, b)
+    interval = f"{points(answer['low'])} to {points(answer['high'])}"
+    measured = f"{a} minus {b}: {points(answer['difference'])} points, {LIKELY} {interval}"
+    if answer["verdict"] == EQUIVALENT:
+        within = "1 point" if margin == 0.01 else f"{100 * margin:.3g} points"
+        return (
+            f"{a} and {b} do equally well within the margin of {within} ({measured}; "
+            "the 90\u00a0% interval, which decides this, lies within)."
+        )
+    return f"No evidence that {a} and {b} differ ({measured}). {_why_not(answer, pairs)}{_more(answer)}"
+
+
+def _why_not(answer: Mapping, pairs: int) -> str:
+    """Why an interval that leaves out zero still settles nothing."""
+    if answer["low"] <= 0 <= answer["high"]:
+        return ""
+    if answer["seeds"] < SEEDS_FOR_A_CLAIM:
+        return f"Fewer than {SEEDS_FOR_A_CLAIM} seeds are too few for a claim. "
+    return f"Alone it would count, as one of {pairs} comparisons it does not. "
+
+
+def _better(answer: Mapping, a: str, b: str) -> str:
+    """The better level first, so that the difference reads as a gain."""
+    sign, chance = 1, answer["probability_a_better"]
+    low, high = answer["low"], answer["high"]
+    if answer["verdict"] == BETTER_B:
+        a, b, sign, chance, low, high = b, a, -1, 1 - chance, -high, -low
+    return (
+        f"{a} beats {b} by {points(sign * answer['difference'])} points "
+        f"({LIKELY} {points(low)} to {points(high)}). "
+        f"A new run of {a} would beat a new run of {b} with probability {_probability(chance)}."
+    )
+
+
+def _probability(chance: float) -> str:
+    return "over 0.99" if chance > 0.99 else f"{chance:.2f}"
+
+
+def _more(answer: Mapping) -> str:
+    needed = answer["seeds_needed"]
+    if pd.isna(needed):
+        return "If it is real, more seeds would not show it, only more test pictures."
+    return f"If it is real, about {count(int(needed), 'seed')} would show it."
+
+
+def state_sentences(results: Results, found: list[Setting]) -> list[str]:
+    """What is not there yet, for a study that is still running or came to nothing."""
+    trials = results.trials
+    failed = int((trials["status"] == "failed").sum())
+    if len(trials) == 0:
+        return ["No trial has ended yet."]
+    if failed == len(trials):
+        return [
+            f"All {count(failed, 'trial')} failed, so there is nothing to compare; the reasons are below."
+        ]
+    if not found:
+        return [
+            "Nothing is confirmed yet, so there is no winner and no answer. "
+            f"What follows is what {count(len(trials) - failed, 'trial')} showed so far, on validation."
+        ]
+    if results.predictions.empty:
+        return ["The test pictures have not been looked at yet, so there is no answer."]
+    return []
+
+
+def openings_sentence(openings: object) -> str:
+    """How often the test fold was opened; `openings` is a number or a list of records."""
+    times = len(openings) if isinstance(openings, list) else openings
+    if not isinstance(times, int):
+        return "How often the test pictures were looked at is not recorded."
+    if times == 0:
+        return "The test pictures have not been looked at."
+    if times == 1:
+        return "The test pictures were looked at once, at the end."
+    return f"The test pictures were looked at {times} times: what was decided after the first look saw them."

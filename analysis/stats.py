@@ -1,0 +1,165 @@
+"""Arrays in, numbers out: intervals, paired comparisons, corrections. Nothing here knows of studies.
+
+Correctness is an array of shape (seeds, items), 1 where that seed's model named that picture rightly. Row s
+of two settings is the same repeat, column i the same picture. Seeds and items are both samples, of the runs
+and of the pictures one could have had, crossed with each other like readers and cases in radiology.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Interval = tuple[float, float]
+
+MIN_SEEDS = 3  # fewer say nothing about how much a seed matters
+SEEDS_FOR_A_CLAIM = 5
+POWER = 0.8
+MOST_SEEDS = 1000  # beyond this nobody adds seeds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over crossed seeds and items, with the two parts of its variance."""
+
+    mean: float
+    seed_variance: float  # share of the variance of the mean that more seeds would shrink
+    item_variance: float  # share that only more pictures would shrink
+    seeds: int
+    items: int
+
+    @property
+    def standard_error(self) -> float:
+        return math.sqrt(self.seed_variance + self.item_variance)
+
+    @property
+    def df(self) -> float:
+        """Hillis' degrees of freedom (Statistics in Medicine 26:596, 2007)."""
+        if self.seed_variance == 0:
+            return math.inf
+        share = self.seed_variance / (self.seed_variance + self.item_variance)
+        return (self.seeds - 1) / share**2
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.standard_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, against a mean of zero."""
+        if self.standard_error == 0:
+            return float(self.mean == 0)
+        return float(2 * stats.t.sf(abs(self.mean) / self.standard_error, self.df))
+
+
+def crossed_mean(values: ArrayLike, groups: ArrayLike) -> Estimate:
+    """Mean of `values` (seeds, items) for new seeds and new items, items clustered by `groups` (items,).
+
+    Obuchowski and Rockette (Communications in Statistics 24:285, 1995) with seeds as readers and items as
+    cases. For one difference their F test reduces to: variance = s2 / S + max(c, 0), where s2 is the sample
+    variance of the S seed means and c the mean covariance, through shared items, of two seeds' means
+    (c = 2 (Cov2 - Cov3) in their notation).
+    """
+    values = np.asarray(values, dtype=float)
+    seeds, items = values.shape
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+    clusters = int(codes.max()) + 1
+    if seeds < 2 or clusters < 2:
+        raise ValueError(f"2 seeds and 2 groups of items are the least, but got ({seeds=}, {clusters=}).")
+    means = values.mean(axis=1)
+    sums = np.stack([np.bincount(codes, weights=row, minlength=clusters) for row in values - means[:, None]])
+    covariance = sums @ sums.T * clusters / (clusters - 1) / items**2
+    shared = (covariance.sum() - covariance.trace()) / (seeds * (seeds - 1))
+    return Estimate(
+        mean=float(means.mean()),
+        seed_variance=float(means.var(ddof=1) / seeds),
+        item_variance=max(float(shared), 0.0),
+        seeds=seeds,
+        items=items,
+    )
+
+
+def compare(a: ArrayLike, b: ArrayLike, groups: ArrayLike) -> Estimate:
+    """Accuracy of a minus accuracy of b; correctness `a` and `b` are (seeds, items), paired in both."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape != b.shape:
+        raise ValueError(f"`a.shape == b.shape` must hold, but got ({a.shape=}, {b.shape=}).")
+    if len(a) < MIN_SEEDS:
+        raise ValueError(f"`seeds >= {MIN_SEEDS}` must hold, but got (seeds={len(a)}).")
+    return crossed_mean(a - b, groups)
+
+
+def probability_better(differences: ArrayLike) -> float:
+    """Probability that a fresh seed of a beats the same fresh seed of b, from paired differences (seeds,).
+
+    The predictive distribution of one more normal draw: (d - mean) / (s sqrt(1 + 1/S)) is t with S - 1
+    degrees of freedom, so P(d > 0) = T(mean / (s sqrt(1 + 1/S))). Half where no seed differs.
+    """
+    differences = np.asarray(differences, dtype=float)
+    seeds = len(differences)
+    mean, spread = differences.mean(), differences.std(ddof=1) * math.sqrt(1 + 1 / seeds)
+    if spread == 0:
+        return float((np.sign(mean) + 1) / 2)
+    return float(stats.t.cdf(mean / spread, seeds - 1))
+
+
+def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
+    """Seeds at which a true difference as large as the observed one is found with 80 % power.
+
+    None where no number of seeds suffices, because the pictures alone leave too much doubt. The usual
+    |mean| >= (t_(1 - alpha/2) + t_power) * standard error, with Hillis' degrees of freedom at each count.
+    """
+    seeds = np.arange(MIN_SEEDS, MOST_SEEDS + 1)
+    seed_variance = estimate.seed_variance * estimate.seeds / seeds
+    variance = seed_variance + estimate.item_variance
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.where(seed_variance > 0, (seeds - 1) * (variance / seed_variance) ** 2, np.inf)
+    needed = (stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(POWER, df)) * np.sqrt(variance)
+    enough = seeds[(abs(estimate.mean) >= needed) & (estimate.mean != 0)]
+    return int(enough[0]) if len(enough) else None
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Holm's step-down adjusted p values, in the given order (Scand. J. Statistics 6:65, 1979)."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
+
+
+def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
+    """Interval of a proportion (Wilson, JASA 22:209, 1927)."""
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def accuracy_interval(correct: ArrayLike, groups: ArrayLike) -> Interval:
+    """95 % interval of the mean of `correct` (seeds, items).
+
+    For new seeds and new pictures from three seeds on. With fewer, or where seeds and pictures show no spread
+    at all, Wilson's interval for these very models on new pictures, a group of duplicates counting once.
+    """
+    correct = np.asarray(correct, dtype=float)
+    clusters = len(np.unique(np.asarray(groups)))
+    if len(correct) >= MIN_SEEDS and clusters >= 2:
+        estimate = crossed_mean(correct, groups)
+        if estimate.standard_error > 0:
+            low, high = estimate.interval()
+            return max(low, 0.0), min(high, 1.0)
+    return wilson(float(correct.mean()) * clusters, clusters)
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """95 % t interval of the mean of `values` (seeds,); not a number from fewer than three."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < MIN_SEEDS:
+        return math.nan, math.nan
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)

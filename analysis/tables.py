@@ -1,0 +1,162 @@
+"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.pictures import baselines, class_names
+from analysis.settings import TEST, Setting, groups, name, winner, winner_first
+from analysis.stats import accuracy_interval, mean_interval
+from study.results import Results, level_text
+
+LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_entropy")
+
+
+def scores(results: Results, setting: Setting) -> dict[str, float]:
+    """Validation and test accuracy of a setting, each the mean over its seeds with a 95 % interval.
+
+    Validation: for new seeds. Test: for new seeds and new pictures (see `accuracy_interval`).
+    """
+    val = setting.trials["val_accuracy"].to_numpy(float)
+    val_low, val_high = mean_interval(val)
+    test, test_low, test_high = np.nan, np.nan, np.nan
+    if setting.tested:
+        correct = setting.correct.to_numpy()
+        test = float(correct.mean())
+        test_low, test_high = accuracy_interval(correct, groups(results, setting.correct.columns))
+    return {
+        "seeds": len(setting.trials),
+        "val_accuracy": float(val.mean()),
+        "val_low": val_low,
+        "val_high": val_high,
+        "test_accuracy": test,
+        "test_low": test_low,
+        "test_high": test_high,
+    }
+
+
+def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
+    """One row for each level of a factor: what the search saw, what refining and confirming made of it."""
+    best, rung = winner(found), common_rung(results, factor)
+    trials = results.trials.assign(level=results.trials[factor].map(level_text))
+    search = trials[trials["phase"] == "search"]
+    reached = search["trial"].map(_best_within(results.epochs, rung))
+    refined = _in_company(results, trials[trials["phase"] == "refine"], factor)
+    rows = []
+    for level in results.factors[factor]:
+        mine = search["level"] == level
+        confirmed = next((scores(results, s) for s in found if (factor, level) in s.stands_for), {})
+        rows.append(
+            {
+                "level": level,
+                "winner": best is not None and best.levels[factor] == level,
+                "trials": int(mine.sum()),
+                "failed": int((search[mine]["status"] == "failed").sum()),
+                "search_best": reached[mine].max(),
+                "search_median": reached[mine].median(),
+                "refine_best": refined[refined["level"] == level]["val_accuracy"].max(),
+                **dict.fromkeys(_SCORES, np.nan),
+                **confirmed,
+                "epochs": search[mine]["epochs_run"].sum(),
+                "seconds": search[mine]["seconds"].sum(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+_SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")
+
+
+def common_rung(results: Results, factor: str) -> int:
+    """The last epoch that at least one search trial of every level reached; 0 where a level has none.
+
+    Levels are compared there, so that none profits from having been trained longer.
+    """
+    search = results.trials[results.trials["phase"] == "search"]
+    longest = search["epochs_run"].groupby(search[factor].map(level_text)).max()
+    depth = longest.reindex(results.factors[factor]).min(skipna=False)
+    return 0 if pd.isna(depth) else int(depth)
+
+
+def _best_within(epochs: pd.DataFrame, rung: int) -> pd.Series:
+    """Each trial's best validation accuracy in its first `rung` epochs.
+
+    A trial stopped earlier counts with what it had: leaving it out would flatter levels that lose many.
+    """
+    return epochs[epochs["epoch"] <= rung].groupby("trial")["val_accuracy"].max()
+
+
+def _in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
+    """Refine trials with the other factors at the winner's levels, by construction the most frequent ones."""
+    for other in results.factors:
+        levels = refined[other].map(level_text)
+        if other != factor and len(levels):
+            refined = refined.loc[levels == levels.mode().iloc[0]]
+    return refined
+
+
+def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
+    """The winner on test beside chance and the most frequent class; empty before confirmation."""
+    best = winner(found)
+    if best is None:
+        return pd.DataFrame(columns=["model", "accuracy", "low", "high"])
+    score = scores(results, best)
+    chance, frequent = baselines(results)
+    rows = [
+        ("the winner", score["test_accuracy"], score["test_low"], score["test_high"]),
+        ("most frequent class", frequent, np.nan, np.nan),
+        ("chance", chance, np.nan, np.nan),
+    ]
+    return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
+
+
+def overview(results: Results) -> pd.DataFrame:
+    """Trials, epochs and seconds of each phase by status."""
+    columns = {"trials": ("trial", "size"), "epochs": ("epochs_run", "sum"), "seconds": ("seconds", "sum")}
+    return results.trials.groupby(["phase", "status"], sort=False).agg(**columns).reset_index()
+
+
+def failures(results: Results) -> pd.DataFrame:
+    """Why trials failed, the most frequent reason first."""
+    failed = results.trials[results.trials["status"] == "failed"]
+    reason = failed["error"].fillna("no error recorded").map(lambda error: (error.splitlines() or [""])[0])
+    return reason.value_counts().rename_axis("error").reset_index(name="trials")
+
+
+def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
+    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between."""
+    rows = []
+    for setting in winner_first(found):
+        at_best = setting.trials[["trial", "best_epoch"]].merge(
+            results.epochs, left_on=["trial", "best_epoch"], right_on=["trial", "epoch"]
+        )
+        means = {column: at_best[column].mean() for column in LEARNING}
+        gap = means["train_accuracy"] - means["val_accuracy"]
+        best_epoch = setting.trials["best_epoch"].mean()
+        rows.append({"setting": name(setting, found), "best_epoch": best_epoch, **means, "gap": gap})
+    return pd.DataFrame(rows, columns=["setting", "best_epoch", *LEARNING, "gap"])
+
+
+def confusion(results: Results, setting: Setting) -> pd.DataFrame:
+    """Test predictions of all seeds of a setting: rows the true class, columns the predicted one, by name."""
+    seen = results.predictions[results.predictions["trial"].isin(setting.trials["trial"])]
+    seen = seen[seen["fold"] == TEST]
+    names = class_names(results).reindex(np.union1d(seen["label"], seen["predicted"]))
+    matrix = pd.crosstab(seen["label"], seen["predicted"])
+    return matrix.reindex(index=names.index, columns=names.index, fill_value=0)
+
+
+def confused(matrix: pd.DataFrame, names: pd.Series, most: int = 10) -> pd.DataFrame:
+    """The classes most often mistaken for another, with the share of the true class that this concerns."""
+    counts = matrix.to_numpy(copy=True)
+    totals = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    true, predicted = np.nonzero(counts)
+    table = pd.DataFrame(
+        {
+            "label": names.reindex(matrix.index[true]).to_numpy(),
+            "predicted": names.reindex(matrix.columns[predicted]).to_numpy(),
+            "times": counts[true, predicted],
+            "share": counts[true, predicted] / totals[true],
+        }
+    )
+    return table.sort_values(["times", "share"], ascending=False, kind="stable").head(most)

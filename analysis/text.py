@@ -1,0 +1,87 @@
+"""Numbers and names as a reader meets them. Names come from folders and files, so they may hold anything."""
+
+import json
+import math
+import re
+import unicodedata
+from typing import Any
+
+import pandas as pd
+
+NOTHING = "–"
+_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they make text read as something else
+
+
+def plain(value: Any) -> str:
+    """One line without control characters, lone surrogates and direction overrides."""
+    visible = ("" if unicodedata.category(c) == "Cs" else c for c in _BIDI.sub("", str(value)))
+    return "".join(" " if unicodedata.category(c) == "Cc" else c for c in visible)
+
+
+def shortened(value: Any, most: int = 24) -> str:
+    text = plain(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def number(value: Any) -> str:
+    """A count or a measured number, with a thin space at each thousand."""
+    if _missing(value):
+        return NOTHING
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", "\u202f")
+    return f"{value:.3g}"
+
+
+def percent(value: Any) -> str:
+    return NOTHING if _missing(value) else f"{100 * value:.1f}\u00a0%"
+
+
+def percent_interval(mean: Any, low: Any, high: Any) -> str:
+    """An accuracy with its interval, such as "91.3 % (89.9 to 92.7)"."""
+    if _missing(mean) or _missing(low):
+        return percent(mean)
+    return f"{100 * mean:.1f}\u00a0% ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def points(value: Any) -> str:
+    """A difference of accuracies in percentage points, with a true minus."""
+    return f"{abs(100 * value):.1f}" if value >= 0 else f"−{abs(100 * value):.1f}"
+
+
+def duration(seconds: Any) -> str:
+    if _missing(seconds):
+        return NOTHING
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def count(n: int, noun: str) -> str:
+    """ "1 seed", "2 seeds"."""
+    return f"{number(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def value_text(value: Any) -> str:
+    """Any value of study.json in one line."""
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {value_text(inner)}" for key, inner in value.items()) or NOTHING
+    if isinstance(value, list):
+        return ", ".join(map(value_text, value)) or NOTHING
+    return json.dumps(value)
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "unnamed"
+
+
+def _missing(value: Any) -> bool:
+    return value is None or bool(pd.isna(value)) or math.isinf(value)

@@ -1,0 +1,117 @@
+"""What a study does next, as a pure function of what it knows: so a resumed study goes the same way."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from search_spaces.distributions import holds
+from study.ledger import Record
+from study.plan import Planned, arm, nuisance_points, nuisances_at
+from study.spec import Study
+from trainables.keyed import key
+
+# Of a study that only wants the best setting, this many of the search's settings are confirmed.
+CONFIRMED_BEST = 3
+Setting = dict[str, Any]
+
+
+def winner(records: Iterable[Record]) -> Record | None:
+    """The completed trial with the best validation accuracy; of equals the first in the plan."""
+    completed = [record for record in records if record.status == "completed"]
+    return min(completed, key=lambda record: (-_value(record), record.planned.trial), default=None)
+
+
+def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned]:
+    """Every level of every factor with the winner's other levels, at the same few nuisance points.
+
+    Settings that coincide run once.
+    """
+    settings = level_settings(study, search)
+    points = nuisance_points(study, study.budget.refine, key("refine nuisances", seed))
+    trials: dict[str, Planned] = {}
+    for levels in settings.values():
+        for point in points:
+            nuisances = nuisances_at(study, levels, point)
+            name = f"refine-{arm(levels, nuisances)}"
+            trials.setdefault(name, Planned(name, "refine", levels, nuisances))
+    return list(trials.values())
+
+
+def confirm_trials(study: Study, search: list[Record], refined: list[Record]) -> list[Planned]:
+    """The best refined setting of every level, with several seeds and no stopping."""
+    if study.goal == "best":
+        chosen = {record.planned.arm: (record.planned, ()) for record in _best_arms(search)}
+    else:
+        chosen = _best_of_levels(study, search, refined)
+    return [
+        Planned(f"confirm-{name}-{repeat}", "confirm", planned.factors, planned.nuisances, False, repeat, stands_for)
+        for repeat in range(1, study.budget.seeds + 1)
+        for name, (planned, stands_for) in chosen.items()
+    ]
+
+
+def level_settings(study: Study, search: list[Record]) -> dict[str, Setting]:
+    """For every "factor=level" the setting it is judged in: the winner's, with this one level put in its place.
+
+    A factor that does not exist in the winner's setting is judged in the best setting where it does.
+    """
+    best = winner(search)
+    assert best is not None
+    settings = {}
+    for factor in study.factors:
+        base = best if factor in best.planned.factors else _best_with(search, lambda f, name=factor: name in f)
+        if base is None:
+            continue
+        for level in study.levels(factor):
+            own = _best_with(search, lambda f, name=factor, level=level: f.get(name) == level)
+            setting = _moved(study, base.planned.factors, factor, level, own)
+            if setting is not None:
+                settings[f"{factor}={level}"] = setting
+    return settings
+
+
+def _moved(
+    study: Study, base: Setting, factor: str, level: Any, own: Record | None
+) -> Setting | None:
+    """`base` with one level changed. A factor that comes into being takes the level's own best search trial's."""
+    wanted = dict(base) | {factor: level}
+    setting: Setting = {}
+    for name, each in study.factors.items():
+        if holds(each.when, setting):
+            if name in wanted:
+                setting[name] = wanted[name]
+            elif own is not None and name in own.planned.factors:
+                setting[name] = own.planned.factors[name]
+            else:
+                return None  # every trial that could tell has failed
+    return setting
+
+
+def _best_of_levels(
+    study: Study, search: list[Record], refined: list[Record]
+) -> dict[str, tuple[Planned, tuple[str, ...]]]:
+    stands_for: dict[str, list[str]] = {}
+    best: dict[str, Planned] = {}
+    for name, setting in level_settings(study, search).items():
+        record = winner(each for each in refined if each.planned.factors == setting)
+        if record is not None:
+            best[record.planned.arm] = record.planned
+            stands_for.setdefault(record.planned.arm, []).append(name)
+    return {name: (planned, tuple(stands_for[name])) for name, planned in best.items()}
+
+
+def _best_arms(search: list[Record]) -> list[Record]:
+    ranked = sorted(
+        (record for record in search if record.status == "completed"),
+        key=lambda record: (-_value(record), record.planned.trial),
+    )
+    distinct: Mapping[str, Record] = {record.planned.arm: record for record in reversed(ranked)}
+    return [record for record in ranked if distinct[record.planned.arm] is record][:CONFIRMED_BEST]
+
+
+def _best_with(search: list[Record], has: Any) -> Record | None:
+    return winner(record for record in search if has(record.planned.factors))
+
+
+def _value(record: Record) -> float:
+    best = record.best
+    return best["val_accuracy"] if best else float("-inf")

@@ -1,0 +1,92 @@
+"""The command line: flags say where and how big, never what. Checked without torch, Ray or timm."""
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from trainables.errors import InputError
+
+DEFAULT_SEED = 0
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "study"
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on standard error instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[0].upper()}{message[1:]}; see python -m study.run --help.")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The parsed flags.
+
+    Raises:
+        InputError: a flag is unknown, lacks its value, or its value makes no sense.
+    """
+    parser = _Parser(prog="python -m study.run", description=__doc__, allow_abbrev=False)
+    parser.add_argument("study", nargs="?", metavar="NAME|FILE.py", help="a study's name or its file")
+    add = parser.add_argument
+    add("--list", action="store_true", help="the studies, one line each")
+    add("--new", nargs=2, metavar=("NAME", "FILE.py"), help="copy a study to edit")
+    add("--data", type=Path, metavar="DIR", help="the dataset's folder or archives (default: data/NAME)")
+    add("--out", type=Path, metavar="DIR", help="where the study is written (default: runs/NAME)")
+    add("--test", type=Path, metavar="DIR", help="your own test pictures, in class folders")
+    add("--trials", type=_positive_int, metavar="N", help="search trials")
+    add("--epochs", type=_positive_int, metavar="N", help="epochs at most, per trial")
+    add("--seeds", type=_positive_int, metavar="N", help="confirmation repeats")
+    add("--hours", type=_positive, metavar="H", help="fit trials, epochs and seeds to this time")
+    add("--seed", type=_natural, metavar="N", help=f"the study seed (default: {DEFAULT_SEED})")
+    add("--resume", action="store_true", help="go on with the study in --out, or start it where there is none")
+    add("--address", metavar="ADDR", help="a running Ray cluster: auto, or host:port")
+    add("--gpus-per-trial", type=_not_negative, metavar="F", help="a fraction is allowed")
+    add("--cpus-per-trial", type=_positive_int, metavar="N", help="threads of a trial, too")
+    add("--concurrent", type=_positive_int, metavar="N", help="trials at once (default: as many as fit)")
+    add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none for random numbers")
+    add("--download", action="store_true", help="fetch the dataset first, hashes checked")
+    add("--cache", type=Path, metavar="DIR", default=_CACHE, help=f"for decoded pictures (default: {_CACHE})")
+    add("--cache-gib", type=_positive, metavar="F", help="how much of them it may keep")
+    add("--dry-run", action="store_true", help="print the plan, its resolution and its cost; run nothing")
+    chosen = parser.parse_args(arguments)
+    if not (chosen.study or chosen.list or chosen.new):
+        raise InputError("Name a study or a study file; python -m study.run --list shows what there is.")
+    return chosen
+
+
+def command(arguments: list[str]) -> str:
+    """The command as it was given, for the record."""
+    return " ".join(["python -m study.run", *arguments])
+
+
+def fail(problem: Exception) -> int:
+    """One line on standard error, and the exit status of bad input."""
+    print(" ".join(str(problem).split()), file=sys.stderr)
+    return 2
+
+
+def _number(text: str, kind: type, rule: str, holds) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and holds(value)):
+        raise argparse.ArgumentTypeError(f"must be {rule}, but got {text!r}")
+    return value
+
+
+def _positive_int(text: str) -> int:
+    return int(_number(text, int, "a whole number of at least 1", lambda value: value >= 1))
+
+
+def _natural(text: str) -> int:
+    return int(_number(text, int, "a whole number of at least 0", lambda value: value >= 0))
+
+
+def _positive(text: str) -> float:
+    return _number(text, float, "a number above 0", lambda value: value > 0)
+
+
+def _not_negative(text: str) -> float:
+    return _number(text, float, "a number of at least 0", lambda value: value >= 0)

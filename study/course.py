@@ -1,0 +1,186 @@
+"""The course of a study: what is known, what runs, what comes next. It knows nothing of Ray.
+
+Everything it decides is written to the ledger before it takes effect; built again from the ledger, it goes on
+where it was.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from study import ledger
+from study.agenda import confirm_trials, refine_trials, winner
+from study.ledger import Record
+from study.plan import Planned
+from study.rungs import judge, rung_epochs
+from study.settings import Base, resolve
+from study.spec import Study
+
+PHASES = ("search", "refine", "confirm", "test", "done")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work for one actor: to train a trial, or to show a confirmed model the test fold."""
+
+    task: str  # train or test
+    trial: str
+
+
+class Sampler(Protocol):
+    """Where the settings of a study with goal="best" come from, one by one."""
+
+    def ask(self, trial: str) -> tuple[dict[str, Any], dict[str, float]]:
+        """The factors and nuisances to try next."""
+        ...
+
+    def tell(self, trial: str, value: float | None) -> None:
+        """The trial's best value; None where it failed."""
+        ...
+
+
+Listener = Callable[[str, Record], None]
+
+
+class Course:
+    """The state of a running study. `notify(event, record)` hears of every start, row, end and test."""
+
+    def __init__(self, out: Path, study: Study, base: Base, sampler: Sampler | None, notify: Listener) -> None:
+        self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
+        self.records = ledger.read_records(out)
+        self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
+        self.rungs = rung_epochs(study.budget)
+        self.phase = ""
+        self.stands_for: dict[str, tuple[str, ...]] = {}  # of the trials being confirmed
+        self._running: set[Job] = set()
+        self._queue: deque[Job] = deque()
+
+    def next_job(self) -> Job | None:
+        """The next job; None while only running ones can tell what comes next, or when all is done."""
+        while not self._queue and not self._running and self.phase != "done":
+            self.phase = PHASES[PHASES.index(self.phase) + 1] if self.phase else PHASES[0]
+            self._queue.extend(self._jobs_of_phase())
+        job = self._queue.popleft() if self._queue else self._sampled()
+        if job is not None:
+            self._running.add(job)
+            self.notify("start", self.records[job.trial])
+        return job
+
+    def reported(self, trial: str, row: ledger.Row) -> bool:
+        """Take in a row; False where the trial is to stop."""
+        record = self.records[trial]
+        record.rows[row["epoch"]] = row
+        judged = record.planned.phase == "search" and row["epoch"] in self.rungs
+        go_on = self._verdict(record, row) if judged else True
+        if not go_on and record.status is None:
+            record.status = "stopped"
+            ledger.write_end(self.out, trial, "stopped")
+        self.notify("row", record)
+        return go_on
+
+    def ended(self, job: Job, error: str = "") -> None:
+        """Take in that a job is over. The trial's own word in the ledger counts, else `error`."""
+        self._running.discard(job)
+        record = self.records[job.trial]
+        if job.task == "train":
+            if record.status is None:
+                record.status, record.error = ledger.read_end(self.out, job.trial) or ("failed", error)
+                ledger.write_end(self.out, job.trial, record.status, record.error)
+            checkpoint_file(self.out, job.trial).unlink(missing_ok=True)
+            if self.sampler is not None and record.planned.phase == "search":
+                self.sampler.tell(job.trial, _value(record))
+        self.notify("end" if job.task == "train" else "tested", record)
+
+    def of_phase(self, phase: str) -> list[Record]:
+        return [record for record in self.records.values() if record.planned.phase == phase]
+
+    def confirmed(self) -> list[Record]:
+        """The completed trials that stand for the levels as of now."""
+        return [
+            record
+            for record in self.of_phase("confirm")
+            if record.status == "completed" and record.planned.trial in self.stands_for
+        ]
+
+    def _jobs_of_phase(self) -> list[Job]:
+        if self.phase == "test":
+            return self._test_jobs()
+        trials = [self._register(planned) for planned in self._planned()]
+        return [Job("train", record.planned.trial) for record in trials if record.status is None]
+
+    def _planned(self) -> list[Planned]:
+        search = self.of_phase("search")
+        if self.phase == "search":
+            return ledger.read_plan(self.out) if self.sampler is None else [record.planned for record in search]
+        if self.phase == "done" or winner(search) is None:
+            return []
+        if self.phase == "refine":
+            return refine_trials(self.study, search, self.base.study_seed) if self.sampler is None else []
+        planned = confirm_trials(self.study, search, self.of_phase("refine"))
+        self.stands_for = {each.trial: each.stands_for for each in planned}
+        return planned
+
+    def _test_jobs(self) -> list[Job]:
+        """Show the test fold to the confirmed models that have not seen it, all frozen before the first look."""
+        confirmed = self.confirmed()
+        if all(predictions_file(self.out, record.planned.trial).exists() for record in confirmed):
+            return []
+        models = {record.planned.trial: _file_hash(model_file(self.out, record.planned.trial)) for record in confirmed}
+        if models not in ledger.read_openings(self.out):
+            ledger.write_opening(self.out, models)
+        return [Job("test", trial) for trial in models if not predictions_file(self.out, trial).exists()]
+
+    def _sampled(self) -> Job | None:
+        """A further trial of a search that is sampled rather than planned."""
+        asked = len(self.of_phase("search"))
+        if self.sampler is None or self.phase != "search" or asked >= self.study.budget.trials:
+            return None
+        trial = f"search-{asked + 1:04d}"
+        factors, nuisances = self.sampler.ask(trial)
+        self._register(Planned(trial, "search", factors, nuisances))
+        return Job("train", trial)
+
+    def _register(self, planned: Planned) -> Record:
+        if planned.trial not in self.records:
+            config = resolve(self.study, planned, self.base).to_dict()
+            ledger.write_setting(self.out, planned, config)
+            self.records[planned.trial] = Record(planned, config)
+        return self.records[planned.trial]
+
+    def _verdict(self, record: Record, row: ledger.Row) -> bool:
+        """A verdict once taken is replayed, never taken again."""
+        trial, epoch = record.planned.trial, row["epoch"]
+        if (trial, epoch) not in self.verdicts:
+            earlier = [(self.records[v.trial].planned, v.value) for v in self.verdicts.values() if v.epoch == epoch]
+            verdict = judge(record.planned, epoch, row["val_accuracy"], earlier, self.study.budget.reduction)
+            ledger.write_verdict(self.out, len(self.verdicts), verdict)
+            self.verdicts[trial, epoch] = verdict
+        return self.verdicts[trial, epoch].go_on
+
+
+def checkpoint_file(out: Path, trial: str) -> Path:
+    """Where a running trial stands."""
+    return out / "checkpoints" / f"{trial}.safetensors"
+
+
+def model_file(out: Path, trial: str) -> Path:
+    """What a confirmed trial has learned, at its best epoch."""
+    return out / "models" / f"{trial}.safetensors"
+
+
+def predictions_file(out: Path, trial: str) -> Path:
+    """One confirmed trial's part of predictions.parquet."""
+    return out / "models" / f"{trial}.predictions.parquet"
+
+
+def _value(record: Record) -> float | None:
+    best = record.best
+    return None if best is None or record.status == "failed" else best["val_accuracy"]
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,161 @@
+"""study.json: what a study is, written before its first trial, and read when it goes on."""
+
+import argparse
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study import ledger, provenance
+from study.load import Loaded
+from study.plan import Planned, search_plan
+from study.resources import Resources
+from study.results import MANIFEST_FILE, STUDY_FILE, write_json, write_table
+from study.settings import Base
+from study.setup import Prepared, from_scratch, scale_of, with_budget
+from study.spec import Study
+from trainables.errors import InputError
+from trainables.place import Place
+
+
+def begin(prepared: Prepared, resources: Resources, command: str, hours: float | None) -> dict[str, Any]:
+    """Write the manifest, the plan and study.json; from here on the study exists. Gives study.json's content."""
+    study, out = prepared.study, prepared.out
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(prepared.manifest, out / MANIFEST_FILE)
+    plan = search_plan(study, study.budget.trials, prepared.base.study_seed) if study.goal == "factors" else []
+    ledger.write_plan(out, plan)
+    identity = {
+        "name": prepared.name,
+        "dataset": study.dataset,
+        **definition(study),
+        "budget": asdict(study.budget),
+        "metric": "accuracy",
+        "seed": prepared.base.study_seed,
+        "command": command,
+        "versions": provenance.versions(),
+        "revision": provenance.revision(),
+        "hardware": provenance.hardware() | asdict(resources),
+        "manifest": prepared.base.manifest,
+        "plan_hash": plan_hash(plan),
+        "test_openings": 0,
+        "wall_seconds": 0.0,
+        "compute_seconds": 0.0,
+        "deviations": [],
+        "hours": hours,
+        "base": asdict(prepared.base),
+        "place": {"data": str(prepared.place.data), "test": str(prepared.test) if prepared.test else None}
+        | {"weights": str(prepared.place.weights) if prepared.place.weights else None},
+    }
+    write_json(identity, out / STUDY_FILE)
+    return identity
+
+
+def go_on(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> tuple[Prepared, dict[str, Any]]:
+    """The study that `out` holds, perhaps extended, and study.json's content.
+
+    Raises:
+        InputError: its definition or a flag that changes results is not what it was.
+    """
+    known = json.loads((out / STUDY_FILE).read_text())
+    base = Base(**known["base"])
+    study = from_scratch(loaded.study) if base.weights == "none" else loaded.study
+    study = with_budget(replace(study, budget=replace(study.budget, **known["budget"])), chosen)
+    _check_same(known, study, chosen, resources, base)
+    place = Place(
+        manifest=(out / MANIFEST_FILE).absolute(),
+        data=(chosen.data or Path(known["place"]["data"])).absolute(),
+        cache=chosen.cache.absolute(),
+        cache_gib=chosen.cache_gib,
+        weights=_weights_folder(chosen.weights, known["place"]["weights"]),
+    )
+    manifest = pd.read_parquet(out / MANIFEST_FILE)
+    scale = scale_of(manifest, base, resources)
+    prepared = Prepared(known["name"], study, manifest, base, place, chosen.test, out, scale)
+    return prepared, _extended(known, study, base, out)
+
+
+def save(out: Path, identity: dict[str, Any], wall: float, compute: float, openings: int) -> None:
+    """Renew what grows: the seconds spent and how often the test fold was opened."""
+    identity["wall_seconds"] += wall
+    identity["compute_seconds"] = compute
+    identity["test_openings"] = openings
+    write_json(identity, out / STUDY_FILE)
+
+
+def definition(study: Study) -> dict[str, Any]:
+    """The part of a study that no flag changes, as JSON."""
+    return {
+        "question": study.question,
+        "goal": study.goal,
+        "margin": study.margin,
+        "official_split": study.uses_official_split(),
+        "factors": {name: list(factor.levels) for name, factor in study.factors.items()},
+        "conditional": {
+            name: {"when": dict(factor.when), "otherwise": factor.otherwise}
+            for name, factor in study.factors.items()
+            if factor.when
+        },
+        "nuisances": {
+            name: {"low": each.low, "high": each.high, "log": each.log, "when": dict(each.when)}
+            for name, each in study.nuisances.items()
+        },
+        "fixed": dict(study.fixed),
+    }
+
+
+def plan_hash(plan: list[Planned]) -> str:
+    return hashlib.sha256(json.dumps([each.to_dict() for each in plan]).encode()).hexdigest()
+
+
+def _check_same(
+    known: dict[str, Any], study: Study, chosen: argparse.Namespace, resources: Resources, base: Base
+) -> None:
+    now = json.loads(json.dumps(definition(study)))
+    changed = [name for name, value in now.items() if known.get(name) != value]
+    if changed:
+        raise InputError(
+            f"A study goes on as it began, but the {changed[0]} of {study.dataset!r} differs from study.json: "
+            "choose a new --out for the changed study."
+        )
+    start = "none" if chosen.weights == "none" else "pretrained" if chosen.weights else None
+    flags = [
+        ("--epochs", chosen.epochs, known["budget"]["epochs"]),
+        ("--seed", chosen.seed, known["seed"]),
+        ("--hours", chosen.hours, known["hours"]),
+        ("--test", str(chosen.test) if chosen.test else None, known["place"]["test"]),
+        ("--weights", start, base.weights),
+        ("--cpus-per-trial", chosen.cpus_per_trial, base.threads),
+    ]
+    for flag, given, recorded in flags:
+        if given is not None and given != recorded:
+            raise InputError(f"A study goes on as it began, with {flag} {recorded}, but got {given}: leave it out.")
+    if (resources.gpus > 0) != (base.device == "cuda"):
+        raise InputError(f"The study began on {base.device}: it goes on there only, or its rows would differ.")
+    for name in ("trials", "seeds"):
+        given, recorded = getattr(study.budget, name), known["budget"][name]
+        if given < recorded:
+            raise InputError(f"--{name} may only grow: the study has {recorded}, but got {given}.")
+
+
+def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dict[str, Any]:
+    """Add what a longer plan adds to the ledger, and say so in study.json."""
+    for name in ("trials", "seeds"):
+        given, recorded = getattr(study.budget, name), known["budget"][name]
+        if given > recorded:
+            known["deviations"].append(f"{name} extended from {recorded} to {given} after the first plan")
+            known["budget"][name] = given
+    if study.goal == "factors":
+        plan, planned = search_plan(study, study.budget.trials, base.study_seed), ledger.read_plan(out)
+        if len(plan) > len(planned):
+            ledger.write_plan(out, plan[len(planned) :])
+    write_json(known, out / STUDY_FILE)
+    return known
+
+
+def _weights_folder(given: str | None, recorded: str | None) -> Path | None:
+    folder = given if given not in (None, "none") else recorded
+    return Path(folder).absolute() if folder else None

@@ -1,0 +1,74 @@
+"""The tables a study leaves, built from what its course knows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study import results
+from study.course import Course, predictions_file
+from study.ledger import Record
+from trainables.config import FIELDS
+
+
+def write_tables(course: Course) -> None:
+    """trials.parquet and epochs.parquet as of now; called while the study runs, too."""
+    begun = [record for record in course.records.values() if record.rows or record.status]
+    trials = pd.DataFrame([_trial_row(record, course) for record in begun], columns=_trial_columns(course))
+    epochs = pd.DataFrame(
+        [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
+        columns=list(results.EPOCHS_COLUMNS),
+    )
+    results.write_table(trials, course.out / results.TRIALS_FILE)
+    results.write_table(epochs, course.out / results.EPOCHS_FILE)
+
+
+def write_predictions(course: Course) -> None:
+    """predictions.parquet from the parts of the confirmed trials."""
+    parts = [predictions_file(course.out, record.planned.trial) for record in course.confirmed()]
+    frames = [pd.read_parquet(part) for part in parts if part.exists()]
+    if frames:
+        results.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
+
+
+def compute_seconds(course: Course) -> float:
+    return sum(row["seconds"] for record in course.records.values() for row in record.rows.values())
+
+
+def _trial_columns(course: Course) -> list[str]:
+    study = course.study
+    own = [name for name in study.nuisances if name not in FIELDS]
+    return [*results.TRIALS_COLUMNS, *own, *(name for name in FIELDS if name not in results.TRIALS_COLUMNS)]
+
+
+def _trial_row(record: Record, course: Course) -> dict[str, Any]:
+    planned, best = record.planned, record.best
+    config = dict(record.config)
+    for factor in course.study.factors:
+        if factor not in planned.factors:
+            config[factor] = None  # a conditional one that does not exist here
+    own = {name: value for name, value in planned.nuisances.items() if name not in FIELDS}
+    stands_for = course.stands_for.get(planned.trial, ()) if planned.phase == "confirm" else ()
+    return (
+        config
+        | own
+        | {
+            "trial": planned.trial,
+            "phase": planned.phase,
+            "arm": planned.arm,
+            "stands_for": json.dumps(list(stands_for)) if planned.phase == "confirm" else None,
+            "audit": planned.audit,
+            "seed": planned.seed,
+            "status": record.status or "stopped",
+            "epochs_run": len(record.rows),
+            "seconds": sum(row["seconds"] for row in record.rows.values()),
+            "error": record.error or None,
+            "best_epoch": best["epoch"] if best else None,
+            "val_accuracy": best["val_accuracy"] if best else None,
+        }
+    )
+
+
+def write_study(out: Path, study: dict[str, Any]) -> None:
+    results.write_json(study, out / results.STUDY_FILE)

@@ -1,0 +1,72 @@
+"""Running a prepared study: search, refine, confirm and test on Ray, and what is written on the way."""
+
+import time
+from typing import Any
+
+from study import ledger
+from study.cluster import connected
+from study.costs import estimate, wall_seconds
+from study.course import Course
+from study.display import Display
+from study.export import confirmed_winner, export_best
+from study.identity import save
+from study.ledger import Record
+from study.outputs import compute_seconds, write_predictions, write_tables
+from study.resources import Resources, local_gpus
+from study.setup import Prepared
+from study.tensorboard import EventFiles
+
+# While a study runs its tables are renewed this often, so that a report can be made of it.
+_SECONDS_BETWEEN_TABLES = 30
+
+
+def run_phases(prepared: Prepared, identity: dict[str, Any], resources: Resources, address: str | None) -> bool:
+    """Run to the end and write everything but the report; False where no trial was usable."""
+    study, out = prepared.study, prepared.out
+    began = time.monotonic()
+    expected = wall_seconds(estimate(study, prepared.scale, prepared.base.study_seed), resources.concurrent)
+    display = Display(f"study {prepared.name}", study.budget.epochs, expected)
+    events = EventFiles(out, study)
+    written = began
+
+    def hear(event: str, record: Record) -> None:
+        nonlocal written
+        display.hear(event, record)
+        events.hear(event, record)
+        if time.monotonic() - written > _SECONDS_BETWEEN_TABLES:
+            written = time.monotonic()
+            write_tables(course)
+
+    course = Course(out, study, prepared.base, _sampler(prepared), hear)
+    try:
+        with display:
+            _drive(course, prepared, resources, address)
+    finally:
+        events.close()
+        write_tables(course)
+        save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
+    write_predictions(course)
+    winner = confirmed_winner(course)
+    if winner is not None:
+        export_best(course, winner, prepared.place, prepared.manifest)
+    return winner is not None
+
+
+def _drive(course: Course, prepared: Prepared, resources: Resources, address: str | None) -> None:
+    if address is not None:
+        from study.tuning import run_on_ray
+
+        run_on_ray(course, prepared.place, resources)
+        return
+    with connected(None, local_gpus() if resources.gpus else 0):
+        from study.tuning import run_on_ray
+
+        run_on_ray(course, prepared.place, resources)
+
+
+def _sampler(prepared: Prepared) -> Any:
+    if prepared.study.goal == "factors":
+        return None
+    from study.sampling import OptunaSampler
+
+    return OptunaSampler(prepared.study, prepared.base.study_seed, prepared.out)

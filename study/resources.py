@@ -1,0 +1,82 @@
+"""What a trial gets, and whether it can be had; without starting anything."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.errors import InputError
+
+# Where `ray start` leaves the address of this machine's cluster.
+_CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # noqa: S108  (Ray's own place)
+_CONNECT_SECONDS = 3
+# A trial on a GPU keeps this many cores busy with views.
+_CPUS_BESIDE_GPU = 4
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`gpus` may be a fraction; `concurrent` is how many trials run at once."""
+
+    cpus: int
+    gpus: float
+    concurrent: int
+
+
+def plan_resources(
+    cpus_per_trial: int | None, gpus_per_trial: float | None, concurrent: int | None, cpus: float, gpus: float
+) -> Resources:
+    """The resources of a trial on a machine or cluster with this many CPUs and GPUs in all.
+
+    Raises:
+        InputError: more is asked for than there is.
+    """
+    on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0)
+    on_cpu = cpus_per_trial or (min(_CPUS_BESIDE_GPU, max(1, int(cpus))) if on_gpu else 1)
+    if on_cpu > cpus:
+        raise InputError(f"--cpus-per-trial must be at most the {cpus:g} CPUs there are, but got {on_cpu}.")
+    if on_gpu > gpus:
+        raise InputError(
+            f"--gpus-per-trial must be at most the {gpus:g} GPUs there are, but got {on_gpu:g}: use 0 for none."
+        )
+    if on_gpu > 1 and on_gpu != int(on_gpu):
+        raise InputError(f"--gpus-per-trial must be a fraction of one GPU or a whole number, but got {on_gpu:g}.")
+    fits = int(cpus // on_cpu)
+    if on_gpu:
+        fits = min(fits, int(gpus) * int(1 // on_gpu) if on_gpu <= 1 else int(gpus // on_gpu))
+    return Resources(on_cpu, on_gpu, max(1, min(concurrent or fits, fits)))
+
+
+def local_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def local_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def cluster_address(address: str) -> str:
+    """The host:port of a running cluster; a connection is tried before anything joins it.
+
+    Raises:
+        InputError: there is none, or nobody answers within three seconds.
+    """
+    if address == "auto":
+        found = os.environ.get("RAY_ADDRESS") or (
+            _CURRENT_CLUSTER.read_text().strip() if _CURRENT_CLUSTER.exists() else ""
+        )
+        if not found:
+            raise InputError("--address auto needs a Ray cluster on this machine: start one, or leave the flag out.")
+        address = found
+    host, _, port = address.rpartition(":")
+    if address.startswith("ray://") or not host or not port.isdigit() or int(port) > 65535:
+        raise InputError(f"--address must be auto or host:port of a cluster's head, but got {address!r}.")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as problem:
+        raise InputError(
+            f"No Ray cluster answers at {address} ({problem}): check --address, or leave it out to run here."
+        ) from None
+    return address

@@ -1,0 +1,289 @@
+"""What a study leaves in its folder: file names, columns, and how they are written and read.
+
+The one place that knows them. A folder that another program filled in this way is a study too, so everything
+is checked on reading; columns beyond these are kept.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pandas.api import types
+
+STUDY_FILE = "study.json"
+MANIFEST_FILE = "manifest.parquet"
+TRIALS_FILE = "trials.parquet"
+EPOCHS_FILE = "epochs.parquet"
+PREDICTIONS_FILE = "predictions.parquet"
+ANSWERS_FILE = "answers.csv"
+REPORT_HTML = "report.html"
+REPORT_MARKDOWN = "report.md"
+TABLES_FOLDER = "tables"
+FIGURES_FOLDER = "figures"
+EXAMPLES_FOLDER = "examples"
+EXAMPLES_FILE = "examples.csv"
+
+Kind = Literal["text", "number", "flag", "any"]
+Columns = Mapping[str, Kind]  # name -> kind, in the order they are written
+
+MANIFEST_COLUMNS: Columns = {
+    "item": "any",
+    "path": "text",
+    "label": "number",
+    "label_name": "text",
+    "bytes": "number",
+    "sha256": "text",
+    "width": "number",
+    "height": "number",
+    "mode": "text",
+    "official_split": "text",
+    "keep": "flag",
+    "drop_reason": "text",
+    "group": "any",
+    "fold": "text",
+}
+TRIALS_COLUMNS: Columns = {  # and every field of the resolved config
+    "trial": "text",
+    "phase": "text",
+    "arm": "text",
+    "stands_for": "text",
+    "audit": "flag",
+    "seed": "number",
+    "status": "text",
+    "epochs_run": "number",
+    "seconds": "number",
+    "error": "text",
+    "best_epoch": "number",
+    "val_accuracy": "number",
+}
+EPOCHS_COLUMNS: Columns = {
+    "trial": "text",
+    "epoch": "number",
+    "train_accuracy": "number",
+    "train_cross_entropy": "number",
+    "penalty": "number",
+    "val_accuracy": "number",
+    "val_cross_entropy": "number",
+    "learning_rate": "number",
+    "seconds": "number",
+    "images_per_second": "number",
+}
+LOGITS = "logits"  # float16, one list an item; as large as everything else together, so read on request
+PREDICTIONS_COLUMNS: Columns = {
+    "trial": "text",
+    "item": "any",
+    "fold": "text",
+    "label": "number",
+    "predicted": "number",
+    "confidence": "number",
+    "cross_entropy": "number",
+    LOGITS: "any",
+}
+ANSWERS_COLUMNS: Columns = {
+    "factor": "text",
+    "level_a": "text",
+    "level_b": "text",
+    "difference": "number",
+    "low": "number",
+    "high": "number",
+    "probability_a_better": "number",
+    "seeds": "number",
+    "items": "number",
+    "verdict": "text",
+    "p_holm": "number",
+    "seeds_needed": "number",
+    "companions": "text",
+}
+EXAMPLES_COLUMNS: Columns = {"file": "text", "label": "any", "predicted": "any", "confidence": "number"}
+
+PHASES = ("search", "refine", "confirm", "published")
+STATUSES = ("completed", "stopped", "failed")
+
+_DTYPES: dict[Kind, str] = {"text": "str", "number": "float64", "flag": "bool", "any": "object"}
+_IS_KIND: dict[Kind, Callable[[pd.Series], bool]] = {
+    "text": types.is_string_dtype,
+    "number": lambda column: types.is_numeric_dtype(column) and not types.is_bool_dtype(column),
+    "flag": types.is_bool_dtype,
+    "any": lambda column: True,
+}
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+class ResultsError(ValueError):
+    """A folder that is not a readable study; one line: what is wrong, in which file, the way out."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study as it was read; `epochs` and `predictions` are empty where nothing was written yet."""
+
+    out: Path
+    study: dict[str, Any]
+    manifest: pd.DataFrame
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    predictions: pd.DataFrame
+
+    @property
+    def factors(self) -> dict[str, list[str]]:
+        """Each factor's levels as text, the form in which levels are compared."""
+        return {
+            name: [level_text(level) for level in levels] for name, levels in self.study["factors"].items()
+        }
+
+
+def level_text(value: Any) -> str:
+    """A level as text; 1, 1.0 and "1.0" are one level, and a missing one is empty."""
+    if not isinstance(value, str) and pd.isna(value):
+        return ""
+    text = str(value)
+    return f"{float(text):.12g}" if _NUMBER.fullmatch(text) else text
+
+
+def stands_for(cell: Any) -> list[tuple[str, str]]:
+    """The (factor, level) pairs of a `stands_for` cell, `["backbone=resnet50", ...]` as JSON."""
+    if not isinstance(cell, str) or not cell:
+        return []
+    pairs = (pair.partition("=") for pair in json.loads(cell))
+    return [(factor, level_text(level)) for factor, _, level in pairs]
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write parquet or CSV, by the suffix of `path`; readers see the old file or the new one, never half."""
+    if path.suffix == ".parquet":
+        _replace(path, lambda part: _one_type_a_column(frame).to_parquet(part, index=False))
+    elif path.suffix == ".csv":
+        _replace(path, lambda part: _spreadsheet_safe(frame).to_csv(part, index=False, errors="replace"))
+    else:
+        raise ValueError(f"`path` must end in .parquet or .csv, but got ({path.name=}).")
+
+
+def write_text(text: str, path: Path) -> None:
+    _replace(path, lambda part: part.write_text(text, encoding="utf-8", errors="replace"))
+
+
+def write_json(value: Any, path: Path) -> None:
+    write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", path)
+
+
+def read(out: Path, *, logits: bool = False) -> Results:
+    """Read and check the study in `out`; `predictions` come without their logits unless asked for."""
+    if not out.is_dir():
+        raise ResultsError(f"No folder {str(out)!r}. Name the --out folder of a study, such as runs/digits.")
+    study = _read_study(out)
+    trials = _read_table(out / TRIALS_FILE, {**TRIALS_COLUMNS, **dict.fromkeys(study["factors"], "any")})
+    _check_trials(trials, out / TRIALS_FILE)
+    return Results(
+        out=out,
+        study=study,
+        manifest=_read_table(out / MANIFEST_FILE, MANIFEST_COLUMNS),
+        trials=trials,
+        epochs=_read_table(out / EPOCHS_FILE, EPOCHS_COLUMNS, optional=True),
+        predictions=_read_predictions(out / PREDICTIONS_FILE, () if logits else (LOGITS,)),
+    )
+
+
+def _read_study(out: Path) -> dict[str, Any]:
+    path = out / STUDY_FILE
+    if not path.is_file():
+        raise ResultsError(f"{str(out)!r} holds no {STUDY_FILE}: not a study. Name the --out folder of one.")
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ResultsError(f"{path}: not readable as JSON ({error}). Write it again.") from None
+    if not isinstance(study, dict):
+        raise ResultsError(f"{path}: must hold one JSON object. Write it again.")
+    for key, kind in {"name": str, "question": str, "factors": dict}.items():
+        if not isinstance(study.get(key), kind):
+            raise ResultsError(
+                f"{path}: `{key}` must be a {kind.__name__}, but got {study.get(key)!r}. Add it."
+            )
+    for name, levels in study["factors"].items():
+        if not isinstance(levels, list):
+            raise ResultsError(f"{path}: factor {name!r} must list its levels, but got {levels!r}. Mend it.")
+    return study
+
+
+def _read_table(
+    path: Path, columns: Columns, *, optional: bool = False, skip: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    columns = {name: kind for name, kind in columns.items() if name not in skip}
+    if not path.is_file():
+        if optional:
+            return pd.DataFrame({name: pd.Series(dtype=_DTYPES[kind]) for name, kind in columns.items()})
+        raise ResultsError(f"{path}: missing. Run the study with --resume; it writes this file.")
+    import pyarrow.parquet  # a third of a second that a program which only wants the names need not spend
+
+    try:
+        names = [name for name in pyarrow.parquet.read_schema(path).names if name not in skip]
+        frame = pd.read_parquet(path, columns=names)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        reason = str(error).splitlines()[0]
+        raise ResultsError(f"{path}: not readable as parquet ({reason}). Write it again.") from None
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise ResultsError(f"{path}: no column {', '.join(map(repr, missing))}. Add it, empty if unknown.")
+    for name in frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]:
+        frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
+    for name, kind in columns.items():
+        values = frame[name].dropna().infer_objects()
+        if len(values) and not _IS_KIND[kind](values):
+            raise ResultsError(f"{path}: column {name!r} must hold {kind}, got {values.dtype}. Convert it.")
+    return frame
+
+
+def _read_predictions(path: Path, skip: tuple[str, ...]) -> pd.DataFrame:
+    predictions = _read_table(path, PREDICTIONS_COLUMNS, optional=True, skip=skip)
+    twice = predictions[predictions.duplicated(["trial", "item", "fold"])]
+    if len(twice):
+        trial, item = twice.iloc[0][["trial", "item"]]
+        raise ResultsError(f"{path}: trial {trial!r} predicts item {item!r} twice. Keep one row for each.")
+    return predictions
+
+
+def _check_trials(trials: pd.DataFrame, path: Path) -> None:
+    for name, allowed in (("phase", PHASES), ("status", STATUSES)):
+        strange = sorted(set(trials[name].map(str)) - set(allowed))
+        if strange:
+            raise ResultsError(f"{path}: {name} {strange[0]!r} is unknown. Use one of {', '.join(allowed)}.")
+    twice = trials["trial"][trials["trial"].duplicated()]
+    if len(twice):
+        raise ResultsError(f"{path}: trial {twice.iloc[0]!r} appears twice. Keep one row a trial.")
+    for cell in trials["stands_for"].dropna().unique():
+        try:
+            stands_for(cell)
+        except (ValueError, AttributeError, TypeError):
+            raise ResultsError(
+                f'{path}: stands_for {cell!r} must be a JSON list of "factor=level". Mend it.'
+            ) from None
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _one_type_a_column(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of text and numbers, such as the levels 2 and "all", become text: parquet mixes no types."""
+    mixed = [name for name in frame if types.infer_dtype(frame[name], skipna=True) == "mixed-integer"]
+    return frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
+
+
+def _spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers."""
+
+    def safe(cell: Any) -> Any:
+        runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+        return f"'{cell}" if runs and not _NUMBER.fullmatch(cell) else cell
+
+    text = [name for name in frame if not types.is_numeric_dtype(frame[name])]
+    return frame.assign(**{name: frame[name].map(safe) for name in text}).rename(columns=safe)

@@ -1,0 +1,182 @@
+"""From flags to a study that is ready to run: data read, weights found, everything checked, nothing written."""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study.arguments import DEFAULT_SEED
+from study.costs import Scale, fit
+from study.load import Loaded
+from study.plan import search_plan
+from study.resources import Resources
+from study.settings import Base, resolve, weights_of
+from study.spec import Study
+from trainables.arithmetic import computes_bfloat16
+from trainables.datasets import DATASETS, read_manifest
+from trainables.errors import InputError
+from trainables.manifest import manifest_hash
+from trainables.place import Place
+from trainables.splits import add_folds, divide
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study on its data: all that is needed to plan it, run it, or tell what it would cost."""
+
+    name: str
+    study: Study
+    manifest: pd.DataFrame  # with folds
+    base: Base
+    place: Place
+    test: Path | None
+    out: Path
+    scale: Scale
+
+
+def check_out(out: Path, resume: bool) -> bool:
+    """Whether `out` holds a study to go on with.
+
+    Raises:
+        InputError: it is in use, and not to be resumed, or it can not be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out must be a folder, but {out} is a file.")
+    if (out / "study.json").exists():
+        if not resume:
+            raise InputError(f"--out {out} already holds a study: go on with it by --resume, or choose another.")
+        return True
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"--out {out} is in use: it holds other files. Choose an empty or a new folder.")
+    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(above, os.W_OK):
+        raise InputError(f"--out {out} cannot be written: choose a folder of your own.")
+    return False
+
+
+def with_budget(study: Study, chosen: argparse.Namespace) -> Study:
+    """The study with the flags' trials, epochs and seeds in place of its own."""
+    given = {name: getattr(chosen, name) for name in ("trials", "epochs", "seeds")}
+    budget = replace(study.budget, **{name: value for name, value in given.items() if value is not None})
+    return replace(study, budget=budget)
+
+
+def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> Prepared:
+    """Read the data and find the weights.
+
+    Raises:
+        InputError: whatever is wrong with either, before anything is written.
+    """
+    study = with_budget(loaded.study, chosen)
+    seed = DEFAULT_SEED if chosen.seed is None else chosen.seed
+    data = chosen.data or Path("data") / loaded.name
+    start = "none" if chosen.weights == "none" else "pretrained"
+    if start == "none":
+        study = from_scratch(study)
+    folder = Path(chosen.weights) if chosen.weights not in (None, "none") else None
+    hashes = weight_hashes(study, start, folder)
+    dataset = DATASETS[study.dataset]
+    if chosen.download:
+        if dataset.download is None:
+            raise InputError(f"--download cannot fetch {dataset.title}: place it into {data} by hand.")
+        dataset.download(data)
+    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title))
+    levels, official = study.split_levels(), study.uses_official_split()
+    manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)
+    folds = divide(manifest, levels, seed, official=official)
+    device = "cuda" if resources.gpus else "cpu"
+    base = Base(
+        manifest=manifest_hash(manifest),
+        study_seed=seed,
+        largest_train=max(len(train) for train in folds.train.values()),
+        stored_side=_stored_side(study),
+        device=device,
+        threads=resources.cpus,
+        has_bfloat16=computes_bfloat16(device),
+        weights=start,
+        weights_hashes=hashes,
+    )
+    place = Place(
+        manifest=(out / "manifest.parquet").absolute(),
+        data=data.absolute(),
+        cache=chosen.cache.absolute(),
+        cache_gib=chosen.cache_gib,
+        weights=folder.absolute() if folder else None,
+    )
+    scale = scale_of(manifest, base, resources)
+    if chosen.hours is not None:
+        study = fit(study, scale, chosen.hours, seed)
+    _check_settings(study, base)
+    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale)
+
+
+def weight_hashes(study: Study, start: str, folder: Path | None) -> dict[str, str]:
+    """The hash of every pretrained file that the study will use, found on this machine."""
+    from trainables.weights import check_known, file_hash, find
+
+    hashes = {}
+    for values in _distinct_nets(study):
+        check_known(values["backbone"])
+        if weights_of(values, start) == "pretrained":
+            hashes[values["backbone"]] = file_hash(find(values["backbone"], folder))
+    return hashes
+
+
+def scale_of(manifest: pd.DataFrame, base: Base, resources: Resources) -> Scale:
+    """What the data and the machine contribute to the cost of a study that was prepared before."""
+    return Scale(base.largest_train, int((manifest["fold"] == "val").sum()), base.device, resources.concurrent)
+
+
+def _distinct_nets(study: Study) -> list[dict[str, Any]]:
+    """Each backbone with each start from weights that the study combines it with."""
+    backbones = study.levels("backbone") if "backbone" in study.factors else [study.fixed.get("backbone")]
+    starts = study.levels("weights") if "weights" in study.factors else [study.fixed.get("weights", "pretrained")]
+    if None in backbones:
+        raise InputError("A study must name its `backbone`, in `fixed` or as a factor.")
+    return [{"backbone": backbone, "weights": start} for backbone in backbones for start in starts]
+
+
+def from_scratch(study: Study) -> Study:
+    """With --weights none a factor `weights` has one level left, and is none any more."""
+    factors = {name: factor for name, factor in study.factors.items() if name != "weights"}
+    if any("weights" in factor.when for factor in factors.values()):
+        raise InputError("--weights none takes away the levels that other factors of this study depend on.")
+    return replace(study, factors=factors)
+
+
+def _stored_side(study: Study) -> int:
+    """The shorter side to keep decoded pictures at: what the largest evaluation view is cut from."""
+    from trainables.models import crop_share
+
+    sizes = study.levels("size") if "size" in study.factors else [study.fixed["size"]]
+    return max(
+        math.ceil(size / crop_share(values["backbone"])) for size in sizes for values in _distinct_nets(study)
+    )
+
+
+def _check_settings(study: Study, base: Base) -> None:
+    """Every setting of the plan must make a valid config, and unfreeze no more than its backbone has."""
+    from trainables.models import check_depth
+
+    depths = set()
+    for planned in search_plan(study, min(study.budget.trials, 1000), base.study_seed):
+        config = resolve(study, planned, base)
+        depths.add((config.backbone, config.unfreeze))
+    for backbone, depth in sorted(depths):
+        check_depth(backbone, depth)
+
+
+def _progress(title: str) -> Callable[[int, int], None]:
+    """A line that counts the pictures while they are read, on a terminal."""
+
+    def show(done: int, of: int) -> None:
+        if sys.stderr.isatty() and (done % 50 == 0 or done == of):
+            end = "\n" if done == of else ""
+            print(f"\r{title}: {done:,} of {of:,} files read", end=end, file=sys.stderr, flush=True)
+
+    return show

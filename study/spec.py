@@ -1,0 +1,137 @@
+"""What a study is: a question, as factors, nuisances and what is fixed. A wrong study fails when imported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from search_spaces.distributions import Conditional, Range
+from trainables.config import FIELDS, OPTIMIZERS, REGULARIZERS, SCHEDULES, UNFREEZE
+from trainables.errors import InputError
+from trainables.policies import POLICIES
+from trainables.splits import parse_ratio
+
+# Of a trial's config, what a study may ask about or fix; the rest is set by the machinery.
+STUDIED = tuple(
+    name
+    for name in FIELDS
+    if name
+    not in ("manifest", "split_levels", "study_seed", "seed", "weights_hash", "stored_side", "steps_per_epoch")
+    + ("epochs", "device", "threads", "precision", "channels_last")
+)
+_KNOWN = {
+    "regularizer": REGULARIZERS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "augmentation": tuple(POLICIES),
+    "weights": ("pretrained", "none"),
+}
+# Folds of a study that says nothing about them.
+DEFAULT_SPLIT = "70-15-15"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much a study may spend. The flags --trials, --epochs and --seeds replace its numbers."""
+
+    trials: int  # search trials
+    epochs: int  # at most, per trial
+    refine: int = 8  # nuisance points for each level around the winner's setting
+    seeds: int = 5  # repeats of each level's best setting in the confirmation
+    grace: int = 1  # epochs before ASHA's first verdict
+    reduction: int = 3  # ASHA keeps one in this many at a rung
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            least = 2 if each.name == "reduction" else 1
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"--{each.name} must be a whole number of at least {least}, but got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One study. Factors are compared, nuisances are tuned equally for every level, the rest is fixed."""
+
+    dataset: str
+    question: str
+    factors: Mapping[str, Sequence[Any] | Conditional]
+    nuisances: Mapping[str, Range]
+    fixed: Mapping[str, Any]
+    budget: Budget
+    goal: Literal["factors", "best"] = "factors"
+    margin: float = 0.01  # levels closer than this are equivalent, in accuracy
+    official_split: bool = True  # take the dataset's own test fold where it has one
+    metric: str = field(default="val_accuracy", init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "factors", {name: _factor(name, f) for name, f in self.factors.items()})
+        for name, factor in self.factors.items():
+            _check_factor(name, factor, self.factors)
+        for name, nuisance in self.nuisances.items():
+            _check_field("nuisance", nuisance.sets or name)
+            _check_condition(name, nuisance.when, self.factors)
+        for name, value in self.fixed.items():
+            _check_field("fixed hyperparameter", name)
+            _check_level(name, value)
+            if name in self.factors or name in self.nuisances:
+                raise InputError(f"A hyperparameter is a factor, a nuisance or fixed, but {name!r} is two of them.")
+        if "size" not in self.fixed and "size" not in self.factors:
+            raise InputError("A study must say the pictures' `size` in pixels, in `fixed` or as a factor.")
+
+    def levels(self, factor: str) -> list[Any]:
+        return list(self.factors[factor].levels)
+
+    def split_levels(self) -> list[str]:
+        """All train-val-test ratios of the study; one where the split is no factor."""
+        if "split" in self.factors:
+            return self.levels("split")
+        return [self.fixed.get("split", DEFAULT_SPLIT)]
+
+    def uses_official_split(self) -> bool:
+        """A study that asks about the ratio cannot keep the dataset's own folds."""
+        return self.official_split and "split" not in self.factors
+
+
+def _factor(name: str, factor: Sequence[Any] | Conditional) -> Conditional:
+    if isinstance(factor, Conditional):
+        return factor
+    return Conditional(levels=tuple(factor), when={}, otherwise=None)
+
+
+def _check_factor(name: str, factor: Conditional, factors: Mapping[str, Conditional]) -> None:
+    _check_field("factor", name)
+    levels = factor.levels
+    if len(levels) < 2 or len(set(map(str, levels))) < len(levels):
+        raise InputError(
+            f"Factor {name!r} must have at least two different levels, but got {list(levels)}: "
+            "a single level belongs into `fixed`."
+        )
+    for level in levels:
+        _check_level(name, level)
+    _check_condition(name, factor.when, factors)
+    if factor.when:
+        _check_level(name, factor.otherwise)
+
+
+def _check_field(kind: str, name: str) -> None:
+    if name not in STUDIED:
+        raise InputError(f"Unknown {kind} {name!r}; known: {', '.join(STUDIED)}.")
+
+
+def _check_level(name: str, level: Any) -> None:
+    if name in _KNOWN and level not in _KNOWN[name]:
+        raise InputError(f"Unknown {name} {level!r}; known: {', '.join(_KNOWN[name])}.")
+    if name == "split":
+        parse_ratio(level)
+    if name == "unfreeze" and not UNFREEZE.fullmatch(str(level)):
+        raise InputError(f"Unknown unfreeze depth {level!r}: use 'head', 'last stage', 'last 20 layers' or 'all'.")
+
+
+def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, Conditional]) -> None:
+    earlier = list(factors)[: list(factors).index(name)] if name in factors else list(factors)
+    for factor, level in when.items():
+        if factor not in earlier or level not in factors[factor].levels:
+            raise InputError(
+                f"{name!r} exists only under {factor}={level}, but the study has no such level of a factor "
+                "named before it."
+            )

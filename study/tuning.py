@@ -1,0 +1,97 @@
+"""The only place that runs Ray Tune: the course of a study as a searcher and a scheduler.
+
+One Tuner runs all phases, so actors keep their imports and their data from the first trial to the last.
+`Tuner.restore` is not used: it forgets ASHA's rungs and unpickles what it finds; a resume builds a new Tuner from
+the ledger.
+"""
+
+import shutil
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers.trial_scheduler import TrialScheduler
+from ray.tune.search import Searcher
+
+from study.course import Course, Job
+from study.resources import Resources
+from study.results import EPOCHS_COLUMNS
+from study.worker import work
+from trainables.place import Place
+
+# How often a trial may lose its process (a node taken away, out of memory) before it is recorded as failed.
+MOST_DEATHS = 3
+
+
+def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
+    """Run the course to its end on the Ray that is connected to."""
+    own = course.out / ".tune"
+    searcher = CourseSearcher(course, place)
+    tuner = tune.Tuner(
+        tune.with_resources(work, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=CourseScheduler(course),
+            num_samples=-1,  # the searcher says when it is over
+            max_concurrent_trials=resources.concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(own.resolve()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=MOST_DEATHS),
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+class CourseSearcher(Searcher):
+    """Hands out the course's jobs in its order, and tells it how each ended."""
+
+    def __init__(self, course: Course, place: Place) -> None:
+        super().__init__()
+        self.course, self.place = course, place
+        self.jobs: dict[str, Job] = {}  # by Tune's own trial id
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        job = self.course.next_job()
+        if job is None:
+            return Searcher.FINISHED if self.course.phase == "done" else None
+        self.jobs[trial_id] = job
+        return {"task": job.task, "trial": job.trial, "out": str(self.course.out.resolve()), "place": self.place}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        died = f"its process died {MOST_DEATHS + 1} times; see Ray's log for why" if error else ""
+        self.course.ended(self.jobs.pop(trial_id), died)
+
+    def save(self, checkpoint_path: str) -> None:
+        """The ledger is the memory."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise AssertionError("a study resumes from its ledger")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles the searcher beside its own state, which nobody reads
+
+
+class CourseScheduler(FIFOScheduler):
+    """Asks the course whether a trial goes on."""
+
+    def __init__(self, course: Course) -> None:
+        super().__init__()
+        self.course = course
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if "val_accuracy" not in result:  # a test job's end
+            return TrialScheduler.CONTINUE
+        row = {name: result[name] for name in EPOCHS_COLUMNS if name in result and name != "trial"}
+        go_on = self.course.reported(trial.config["trial"], row)
+        return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

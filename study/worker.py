@@ -1,0 +1,89 @@
+"""The thin Tune adapter of a trial: what an actor does with a job."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ray import tune
+
+from study import ledger
+from study.course import checkpoint_file, model_file, predictions_file
+from study.results import write_table
+from trainables import checkpoints
+from trainables.config import TrialConfig, from_dict
+from trainables.place import Place, open_pictures
+from trainables.trial import Diverged, predict, run_trial
+
+# An exception that comes back this often is the config's fault, not the machine's.
+MOST_ERRORS = 3
+
+
+def work(config: dict[str, Any]) -> None:
+    """Do one job: config holds `task`, `trial`, `out` and the `place`."""
+    out, trial, place = Path(config["out"]), config["trial"], config["place"]
+    if config["task"] == "test":
+        see_test_fold(out, trial, place)
+        return
+    try:
+        train(out, trial, place)
+    except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
+        error = f"{type(problem).__name__}: {problem}"
+        if ledger.write_error(out, trial, error) < MOST_ERRORS and not isinstance(problem, Diverged):
+            raise
+        ledger.write_end(out, trial, "failed", error)
+
+
+def train(out: Path, trial: str, place: Place) -> None:
+    """Train from the beginning or from the checkpoint; every row is in the ledger before Tune hears of it.
+
+    A trial that goes on first reports the row it stands at again, so that a verdict that was not taken yet is.
+    """
+    planned, values = ledger.read_setting(out, trial)
+    config, checkpoint = from_dict(values), checkpoint_file(out, trial)
+    rows, attempts = ledger.read_reports(out, trial)
+    start = checkpoints.load(checkpoint) if checkpoint.exists() else None
+    if start is not None:
+        tune.report(rows[start.epoch])
+    best = start.best if start is not None else {}
+    for row, state in run_trial(config, place, start):
+        ledger.write_report(out, trial, attempts + 1, dict(row))
+        checkpoints.save(state, checkpoint)
+        best = state.best
+        tune.report(dict(row))
+    if planned.phase == "confirm":
+        checkpoints.save_tensors(best, model_file(out, trial))
+    ledger.write_end(out, trial, "completed")
+    checkpoint.unlink(missing_ok=True)
+
+
+def see_test_fold(out: Path, trial: str, place: Place) -> None:
+    """Predictions of one confirmed model on the test fold and on its own common validation."""
+    _, values = ledger.read_setting(out, trial)
+    config = from_dict(values)
+    trained = checkpoints.load_tensors(model_file(out, trial))
+    pictures = open_pictures(config, place)
+    folds = {"test": pictures.test, "val": pictures.val}
+    parts = [_predictions(config, place, trial, trained, fold, items) for fold, items in folds.items()]
+    write_table(pd.concat(parts, ignore_index=True), predictions_file(out, trial))
+
+
+def _predictions(config: TrialConfig, place: Place, trial: str, trained: Any, fold: str, items: Any) -> pd.DataFrame:
+    import torch
+
+    labels = open_pictures(config, place).labels[items]
+    logits = torch.from_numpy(predict(config, place, trained, items)).double()
+    log_probabilities = logits.log_softmax(dim=1)
+    confidence, predicted = log_probabilities.exp().max(dim=1)
+    picked = log_probabilities.gather(1, torch.from_numpy(labels)[:, None])[:, 0]
+    return pd.DataFrame(
+        {
+            "trial": trial,
+            "item": items,
+            "fold": fold,
+            "label": labels,
+            "predicted": predicted.numpy(),
+            "confidence": confidence.numpy(),
+            "cross_entropy": -picked.numpy(),
+            "logits": list(logits.half().numpy()),
+        }
+    )

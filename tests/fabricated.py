@@ -1,0 +1,231 @@
+"""Study folders that follow the contract without any training, with a truth planted in them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from study import results
+
+FACTORS: dict[str, list] = {
+    "backbone": ["small", "large"],
+    "regularizer": ["none", "dropout", "l2"],
+    "augmentation": ["none", "light"],
+}
+WINNER = {"backbone": "large", "regularizer": "l2", "augmentation": "light"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to fabricate; `accuracy` maps a (factor, level) of a confirmed setting to its true accuracy."""
+
+    factors: dict[str, list] = field(default_factory=lambda: dict(FACTORS))
+    winner: dict[str, object] = field(default_factory=lambda: dict(WINNER))
+    accuracy: dict[tuple[str, object], float] = field(default_factory=dict)
+    base: float = 0.9  # accuracy of the winner and of every level not named in `accuracy`
+    spread: float = 0.01  # of the true accuracy from seed to seed
+    classes: tuple[str, ...] = ("ant", "bee", "cat", "dog")
+    items: int = 200  # test pictures
+    trials: int = 24
+    epochs: int = 9
+    seeds: int = 5
+    extra: dict[str, object] = field(default_factory=dict)  # further keys of study.json
+
+
+def fabricate(out: Path, plan: Plan | None = None) -> Path:
+    """Write a finished study into `out`; the same plan gives the same numbers."""
+    plan = plan or Plan()
+    rng = np.random.default_rng(7)
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = _manifest(plan, rng)
+    trials = pd.DataFrame(_search(plan, rng) + _refine(plan, rng) + _confirm(plan, rng))
+    results.write_json(_study(plan), out / results.STUDY_FILE)
+    results.write_table(manifest, out / results.MANIFEST_FILE)
+    results.write_table(_epochs(trials, len(plan.classes), rng), out / results.EPOCHS_FILE)
+    results.write_table(_predictions(plan, manifest, trials, rng), out / results.PREDICTIONS_FILE)
+    results.write_table(trials.drop(columns="truth"), out / results.TRIALS_FILE)
+    return out
+
+
+def _study(plan: Plan) -> dict:
+    return {
+        "name": "fabricated",
+        "dataset": "fabricated pictures",
+        "question": "Which backbone, which regularizer, which augmentation?",
+        "factors": plan.factors,
+        "nuisances": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True, "when": None}},
+        "fixed": {"size": 224, "batch_size": 64},
+        "budget": {"trials": plan.trials, "epochs": plan.epochs, "seeds": plan.seeds},
+        "metric": "val_accuracy",
+        "seed": 0,
+        "command": "python -m study.run fabricated",
+        "versions": {"python": "3.11", "torch": "2.15"},
+        "revision": "0000000",
+        "hardware": {"cpus": 2, "gpus": 0},
+        "manifest": "00",
+        "test_openings": 1,
+        "wall_seconds": 3700.0,
+        "compute_seconds": 7100.0,
+        "goal": "factors",
+        "margin": 0.01,
+        "deviations": [],
+    } | plan.extra
+
+
+def _manifest(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
+    """`items` test pictures, half as many for validation, twice as many in the pool, three dropped."""
+    n = plan.items
+    fold = ["test"] * n + ["val"] * (n // 2) + ["pool"] * (2 * n) + [None] * 3
+    label = np.arange(len(fold)) % len(plan.classes)
+    group = np.arange(len(fold))
+    group[-4] = group[-5]  # one pair of duplicates, in the pool
+    return pd.DataFrame(
+        {
+            "item": np.arange(len(fold)),
+            "path": [f"{plan.classes[k]}/{i}.jpg" for i, k in enumerate(label)],
+            "label": label,
+            "label_name": [plan.classes[k] for k in label],
+            "bytes": rng.integers(10_000, 90_000, len(fold)),
+            "sha256": [f"{i:064x}" for i in range(len(fold))],
+            "width": 320,
+            "height": 240,
+            "mode": "RGB",
+            "official_split": None,
+            "keep": [one is not None for one in fold],
+            "drop_reason": [None] * (len(fold) - 3) + ["truncated file", "truncated file", "not a picture"],
+            "group": group,
+            "fold": fold,
+        }
+    )
+
+
+def _row(plan: Plan, phase: str, number: int, levels: dict, truth: float, **more: object) -> dict:
+    return (
+        {
+            "trial": f"{phase}-{number:03d}",
+            "phase": phase,
+            "arm": json.dumps(levels) + (str(number) if phase == "search" else ""),
+            "stands_for": None,
+            "audit": False,
+            "seed": 0,
+            "status": "completed",
+            "epochs_run": plan.epochs,
+            "seconds": 12.0 + number % 5,
+            "error": None,
+        }
+        | levels
+        | {
+            "learning_rate": 1e-3,
+            "size": 224,
+            "best_epoch": plan.epochs - 1,
+            "val_accuracy": truth,
+            "truth": truth,
+        }
+        | more
+    )
+
+
+def _truth(plan: Plan, levels: dict) -> float:
+    named = [plan.accuracy[pair] for pair in levels.items() if pair in plan.accuracy]
+    return min(named, default=plan.base)
+
+
+def _search(plan: Plan, rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for number in range(plan.trials):
+        levels = {factor: choices[number % len(choices)] for factor, choices in plan.factors.items()}
+        truth = float(np.clip(_truth(plan, levels) - rng.uniform(0, 0.15), 0.02, 0.98))
+        audit, fate = number % 4 == 0, {}
+        if number == 5:
+            fate = {"status": "failed", "epochs_run": 0, "error": "ValueError: loss is not finite\nat step 3"}
+            fate |= {"val_accuracy": np.nan, "best_epoch": np.nan}
+        elif number % 3 == 1 and not audit:
+            ran = max(plan.epochs // 3, 1)
+            fate = {"status": "stopped", "epochs_run": ran, "best_epoch": ran, "seconds": 4.0}
+        rows.append(_row(plan, "search", number, levels, truth, audit=audit, **fate))
+    return rows
+
+
+def _settings(plan: Plan) -> dict[str, tuple[dict, list[str]]]:
+    """The winner's setting with one level changed, and which levels each stands for."""
+    chosen: dict[str, tuple[dict, list[str]]] = {}
+    for factor, choices in plan.factors.items():
+        for level in choices:
+            levels = plan.winner | {factor: level}
+            chosen.setdefault(json.dumps(levels), (levels, []))[1].append(f"{factor}={level}")
+    return chosen
+
+
+def _refine(plan: Plan, rng: np.random.Generator) -> list[dict]:
+    each = [levels for levels, _ in _settings(plan).values() for _ in range(2)]
+    return [
+        _row(plan, "refine", n, levels, _truth(plan, levels) - rng.uniform(0, 0.02))
+        for n, levels in enumerate(each)
+    ]
+
+
+def _confirm(plan: Plan, rng: np.random.Generator) -> list[dict]:
+    rows = []
+    for levels, names in _settings(plan).values():
+        for seed in range(1, plan.seeds + 1):
+            truth = float(np.clip(_truth(plan, levels) + plan.spread * rng.standard_normal(), 0.0, 1.0))
+            rows.append(
+                _row(plan, "confirm", len(rows), levels, truth, seed=seed, stands_for=json.dumps(names))
+            )
+    return rows
+
+
+def _epochs(trials: pd.DataFrame, classes: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Curves that saturate, the last epoch a little past the best one, training ahead of validation."""
+    rows = []
+    for trial in trials.itertuples():
+        for epoch in range(1, int(trial.epochs_run) + 1):
+            late = max(0, epoch - (trial.best_epoch if trial.best_epoch > 1 else epoch))
+            val = trial.truth * (1 - 0.6 * 0.55**epoch) - 0.01 * late
+            train = min(val + 0.01 * epoch, 1.0)
+            rows.append(
+                {
+                    "trial": trial.trial,
+                    "epoch": epoch,
+                    "train_accuracy": train,
+                    "train_cross_entropy": np.log(classes) * (1 - train) + 0.02,
+                    "penalty": 0.01,
+                    "val_accuracy": val + 0.004 * rng.standard_normal(),
+                    "val_cross_entropy": np.log(classes) * (1 - val) + 0.05 + 0.03 * late,
+                    "learning_rate": 1e-3,
+                    "seconds": trial.seconds / max(trial.epochs_run, 1),
+                    "images_per_second": 400.0,
+                }
+            )
+    return pd.DataFrame(rows, columns=list(results.EPOCHS_COLUMNS))
+
+
+def _predictions(
+    plan: Plan, manifest: pd.DataFrame, trials: pd.DataFrame, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Some pictures are hard for every model: mostly a shared number decides, sometimes the seed's own."""
+    shown = manifest[manifest["fold"].isin(["test", "val"])]
+    labels, k = shown["label"].to_numpy(), len(plan.classes)
+    hard = rng.uniform(size=len(shown))
+    frames = []
+    for trial in trials[trials["phase"] == "confirm"].itertuples():
+        own = rng.uniform(size=len(shown))
+        right = np.where(rng.uniform(size=len(shown)) < 0.7, hard, own) < trial.truth
+        wrong = (labels + 1 + (rng.uniform(size=len(shown)) < 0.3)) % k if k > 2 else 1 - labels
+        frames.append(
+            pd.DataFrame(
+                {
+                    "trial": trial.trial,
+                    "item": shown["item"].to_numpy(),
+                    "fold": shown["fold"].to_numpy(),
+                    "label": labels,
+                    "predicted": np.where(right, labels, wrong),
+                    "confidence": np.where(right, 0.9, 0.5),
+                    "cross_entropy": np.where(right, 0.1, 2.0),
+                    "logits": list(np.zeros((len(shown), k), dtype=np.float16)),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,91 @@
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
+
+from tests.trees import class_folders, encoded, pixels, put
+from trainables.duplicates import conflicting_groups, find_groups, perceptual_hash, thumbnail
+from trainables.images import decode
+from trainables.manifest import scan
+from trainables.sources import folder
+
+
+def groups_of(pictures: list[np.ndarray]) -> list[int]:
+    thumbnails = [thumbnail(picture) for picture in pictures]
+    hashes = np.array([perceptual_hash(one) for one in thumbnails], dtype=np.uint64)
+    names = [str(i) for i in range(len(pictures))]  # no two alike byte for byte
+    return find_groups(names, hashes, np.stack(thumbnails)).tolist()
+
+
+def resaved(picture: np.ndarray, quality: int, scale: float = 1.0) -> np.ndarray:
+    image = Image.fromarray(picture)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return decode(stream.getvalue()).pixels
+
+
+def test_equal_bytes_are_one_group_whatever_they_look_like() -> None:
+    hashes = np.array([0, 2**63, 5], dtype=np.uint64)
+    noise = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    assert find_groups(["x", "y", "x"], hashes, noise).tolist() == [0, 1, 0]
+
+
+def test_a_picture_saved_again_or_resized_is_the_same_picture() -> None:
+    pictures = [pixels(seed, 120, 160) for seed in range(20)]
+    again = [
+        *(resaved(one, 50) for one in pictures),
+        *(resaved(one, 90, 0.5) for one in pictures),
+        *(resaved(one, 90, 2.0) for one in pictures),
+    ]
+    assert groups_of([*pictures, *again]) == list(range(20)) * 4
+
+
+def test_groups_are_joined_through_a_picture_between() -> None:
+    first = pixels(0).astype(int) // 2
+    chain = [(first + shift).astype(np.uint8) for shift in (0, 5, 10)]  # 10 levels apart is no duplicate
+    assert groups_of(chain) == [0, 0, 0]
+    assert groups_of([chain[0], chain[2]]) == [0, 1]
+
+
+def test_a_changed_detail_or_colour_is_another_picture() -> None:
+    def drawing(colour: str, mouth: int) -> np.ndarray:
+        image = Image.new("RGB", (160, 160), "white")
+        draw = ImageDraw.Draw(image)
+        draw.ellipse((10, 10, 150, 150), fill=colour)
+        draw.rectangle((50, mouth, 110, mouth + 12), fill="black")
+        return np.asarray(image)
+
+    assert groups_of([drawing("orange", 90), drawing("orange", 110), drawing("blue", 90)]) == [0, 1, 2]
+
+
+def test_none_of_the_digits_is_another() -> None:
+    images = np.rint(load_digits().images[:600] * (255 / 16)).astype(np.uint8)
+    assert groups_of([np.repeat(image[:, :, None], 3, axis=2) for image in images]) == list(range(600))
+
+
+def test_a_crowd_under_one_hash_is_told_apart_by_its_thumbnails() -> None:
+    crowd = np.random.default_rng(0).integers(0, 256, (1500, 32, 32, 3), dtype=np.uint8)
+    names = [str(i) for i in range(1500)]
+    assert find_groups(names, np.zeros(1500, dtype=np.uint64), crowd).tolist() == list(range(1500))
+
+
+def test_pairs_are_found_across_blocks_of_hashes() -> None:
+    rng = np.random.default_rng(0)
+    thumbnails = rng.integers(0, 256, (1300, 32, 32, 3), dtype=np.uint8)
+    hashes = rng.integers(0, 2**64, 1300, dtype=np.uint64)
+    thumbnails[1200], hashes[1200] = thumbnails[3], hashes[3] ^ np.uint64(0b111)
+    groups = find_groups([str(i) for i in range(1300)], hashes, thumbnails)
+    assert groups[1200] == 3
+    assert len(np.unique(groups)) == 1299
+
+
+def test_the_same_picture_under_two_labels_is_reported(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"cat": 2, "dog": 2})
+    put(tmp_path / "dog/9.jpg", encoded(pixels(1), "JPEG", quality=80))
+    put(tmp_path / "dog/same.png", encoded(pixels(3)))
+    manifest = scan(tmp_path, folder.candidates(tmp_path, None).candidates)
+    assert list(manifest["group"]) == [0, 1, 2, 3, 1, 3]
+    assert conflicting_groups(manifest) == [[1, 4]]

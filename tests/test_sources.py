@@ -1,0 +1,275 @@
+import hashlib
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tests import trees
+from tests.trees import class_folders, put
+from trainables.datasets import DATASETS, read_manifest
+from trainables.errors import InputError
+from trainables.manifest import Candidate
+from trainables.sources import digits, folder, stanford_dogs
+from trainables.splits import drop_leaks
+
+
+def paths(data: Path, test: Path | None = None) -> dict[str, tuple[str, str | None]]:
+    return {
+        one.path: (one.label_name, one.official_split) for one in folder.candidates(data, test).candidates
+    }
+
+
+def refused(data: Path, message: str, test: Path | None = None) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_manifest("folder", data, test)
+    assert "\n" not in str(caught.value)
+
+
+# ---- folder
+
+
+def test_every_visible_file_below_a_class_folder_is_a_candidate(tmp_path: Path) -> None:
+    for name in (
+        "a/1.jpg",
+        "a/deep/er/2.PNG",
+        "a/Thumbs.db",
+        "b/3",
+        "a/.DS_Store",
+        "a/.git/x.png",
+        ".cache/y.png",
+    ):
+        put(tmp_path / name, b"")
+    (tmp_path / "readme.txt").write_text("no class")
+    (tmp_path / "empty").mkdir()
+    assert paths(tmp_path) == {
+        "a/1.jpg": ("a", None),
+        "a/Thumbs.db": ("a", None),
+        "a/deep/er/2.PNG": ("a", None),
+        "b/3": ("b", None),
+    }
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    class_folders(tmp_path / "data", {"a": 1, "b": 1})
+    put(tmp_path / "secret/x.png", b"")
+    (tmp_path / "data/a/link.png").symlink_to(tmp_path / "secret/x.png")
+    (tmp_path / "data/a/same.png").symlink_to(tmp_path / "data/b/0.png")
+    (tmp_path / "data/c").symlink_to(tmp_path / "secret")
+    (tmp_path / "data/b/loop").symlink_to(tmp_path / "data")
+    assert list(paths(tmp_path / "data")) == ["a/0.png", "a/same.png", "b/0.png"]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_train_val_and_test_folders_are_an_official_split(tmp_path: Path, val: str) -> None:
+    for split in ("train", val, "test"):
+        class_folders(tmp_path / split, {"a": 1, "b": 1})
+    found = paths(tmp_path)
+    assert len(found) == 6
+    assert found["train/a/0.png"] == ("a", "train")
+    assert found[f"{val}/b/0.png"] == ("b", "val")
+    assert found["test/a/0.png"] == ("a", "test")
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"train": 1, "bus": 1})
+    assert set(paths(tmp_path).values()) == {("train", None), ("bus", None)}
+
+
+def test_a_third_folder_beside_train_and_test_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "test", "unlabelled"):
+        class_folders(tmp_path / split, {"a": 1})
+    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabelled does")
+
+
+def test_held_out_classes_must_be_known(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train", {"a": 1, "b": 1})
+    class_folders(tmp_path / "test", {"a": 1, "c": 1})
+    refused(tmp_path, r"'c' \(test/c/0.png\) has none: rename it .* the classes are a, b")
+
+
+def test_the_users_own_test_pictures(tmp_path: Path) -> None:
+    class_folders(tmp_path / "data", {"a": 2, "b": 2})
+    class_folders(tmp_path / "mine", {"a": 1, "b": 1}, seed=50)
+    manifest = read_manifest("folder", tmp_path / "data", tmp_path / "mine")
+    assert list(manifest.loc[manifest["official_split"] == "test", "path"]) == [
+        str(tmp_path / "mine/a/0.png"),
+        str(tmp_path / "mine/b/0.png"),
+    ]
+    assert manifest["keep"].all()
+    class_folders(tmp_path / "mine", {"cat": 1})
+    refused(tmp_path / "data", "'cat' .* has none: rename it", tmp_path / "mine")
+    refused(
+        tmp_path / "data", "must be a folder of class folders, but .*nowhere is none", tmp_path / "nowhere"
+    )
+    for split in ("train", "test"):
+        class_folders(tmp_path / "split" / split, {"a": 1, "b": 1})
+    refused(tmp_path / "split", "One test set is enough", tmp_path / "mine")
+
+
+def test_a_table_of_path_and_label(tmp_path: Path) -> None:
+    class_folders(tmp_path / "x", {"one": 2, "two": 1})
+    rows = "path,label,split\nx/one/0.png,NA,train\n./x/one/1.png, 1,valid\nx/two/0.png,NA,\n"
+    put(tmp_path / "labels.csv", rows.encode("utf-8-sig"))
+    expected = {"x/one/0.png": ("NA", "train"), "x/one/1.png": ("1", "val"), "x/two/0.png": ("NA", None)}
+    assert paths(tmp_path) == expected
+    assert paths(tmp_path / "labels.csv") == expected
+    manifest = read_manifest("folder", tmp_path / "labels.csv")
+    assert manifest["keep"].all()
+    assert list(manifest["label_name"]) == ["NA", "1", "NA"]
+
+
+def test_other_tables_in_a_folder_of_classes_are_left_alone(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 1})
+    put(tmp_path / "notes.csv", b"date,weather\n")
+    assert list(paths(tmp_path)) == ["a/0.png"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            "path,label\na.png,x\ngone.png,x\nlost.png,y\n",
+            "2 of 3 pictures of .* do not exist, the first is 'gone.png'",
+        ),
+        ("path,label\n../a.png,x\n", "stay below its folder, but '../a.png' does not"),
+        ("path,label\n/etc/passwd,x\n", "stay below its folder, but '/etc/passwd' does not"),
+        ("path,label\na.png,\n", "needs a path and a label, but got 'a.png', ''"),
+        ("path,label,split\na.png,x,dev\n", "train, val, test or empty, but 'a.png' has 'dev'"),
+        ("path,label\na.png,x\n./a.png,y\n", "lists 'a.png' twice"),
+        ("path,label\n", "must list pictures, but has no rows"),
+        ("file,class\na.png,x\n", "must have the columns path and label, but has file, class"),
+        ("", "cannot be read as a CSV file"),
+        ('path,label\n"a.png,x\n', "cannot be read as a CSV file"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path: Path, rows: str, message: str) -> None:
+    put(tmp_path / "data/a.png", b"")
+    refused(put(tmp_path / "data/labels.csv", rows.encode()), message)
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", "must be a folder or a CSV file, but .*nowhere does not exist")
+    refused(tmp_path, "has one subfolder with pictures per class, but .* has none")
+    put(tmp_path / "flat.png", b"")
+    refused(tmp_path, "has one subfolder with pictures per class, but .* has none")
+    class_folders(tmp_path, {"only": 2})
+    refused(tmp_path, "At least two classes are needed, found one, 'only'")
+
+
+# ---- digits
+
+
+def test_the_digits_are_written_once_and_read_like_a_folder(tmp_path: Path) -> None:
+    manifest = read_manifest("digits", tmp_path / "digits")
+    assert len(manifest) == 1797
+    assert manifest["keep"].all()
+    assert manifest["group"].is_unique
+    assert list(manifest.groupby("label").size()) == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert set(zip(manifest["width"], manifest["height"], manifest["mode"], strict=True)) == {(8, 8, "L")}
+    stored = np.asarray(Image.open(tmp_path / "digits" / "0" / "0000.png"))
+    np.testing.assert_array_equal(stored, np.rint(load_digits().images[0] * (255 / 16)))
+    written = (tmp_path / "digits" / "0").stat().st_mtime_ns
+    digits.candidates(tmp_path / "digits", None)
+    assert (tmp_path / "digits" / "0").stat().st_mtime_ns == written
+    assert [file.name for file in tmp_path.iterdir()] == ["digits"]
+
+
+def test_the_digits_refuse_other_folders_and_test_pictures(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 2})
+    with pytest.raises(InputError, match="holds 1797 pictures, but .* holds 2: name an empty folder"):
+        digits.candidates(tmp_path, None)
+    with pytest.raises(InputError, match=r"cannot be written to .* \(Not a directory\)"):
+        digits.candidates(tmp_path / "a/0.png/digits", None)
+    with pytest.raises(InputError, match="The digits take no test pictures"):
+        digits.candidates(tmp_path / "digits", tmp_path)
+
+
+# ---- Stanford Dogs
+
+
+def test_stanford_dogs_by_its_own_lists(tmp_path: Path) -> None:
+    manifest = read_manifest("stanford_dogs", trees.stanford_dogs(tmp_path))
+    assert len(manifest) == 18
+    assert manifest["keep"].all(), "one of them is a PNG called .jpg"
+    assert manifest["official_split"].value_counts().to_dict() == {"train": 12, "test": 6}
+    labels = manifest.drop_duplicates("label").set_index("label")["label_name"].to_dict()
+    assert labels == {0: "Chihuahua", 1: "Shih-Tzu", 2: "black-and-tan_coonhound"}
+    assert list(manifest.groupby("label").size()) == [6, 6, 6]
+    leaks = drop_leaks(manifest, official=True)
+    assert list(leaks.loc[~leaks["keep"], "path"]) == ["Images/n02085620-Chihuahua/n02085620_0.jpg"]
+
+
+def test_stanford_dogs_from_the_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, data = trees.stanford_dogs(tmp_path / "tree"), tmp_path / "data"
+    data.mkdir()
+    for archive, members in (("images.tar", ["Images"]), ("lists.tar", ["train_list.mat", "test_list.mat"])):
+        with tarfile.open(data / archive, "w") as opened:
+            for member in members:
+                opened.add(tree / member, member)
+    with pytest.raises(
+        InputError, match=r"images.tar must have the MD5 1bb1f2a596ae7057f99d7d75860002ef, but has"
+    ):
+        stanford_dogs.candidates(data, None)
+    real = {name: hashlib.md5((data / name).read_bytes()).hexdigest() for name in stanford_dogs.MD5}
+    monkeypatch.setattr(stanford_dogs, "MD5", real)
+    assert stanford_dogs.candidates(data, None) == stanford_dogs.candidates(tree, None)
+    (data / "images.tar").write_bytes(b"")  # unpacked already: not looked at again
+    assert stanford_dogs.candidates(data, None) == stanford_dogs.candidates(tree, None)
+
+
+def test_stanford_dogs_without_lists_has_no_official_split(tmp_path: Path) -> None:
+    trees.stanford_dogs(tmp_path)
+    for name in ("train", "test"):
+        (tmp_path / f"{name}_list.mat").unlink()
+    source = stanford_dogs.candidates(tmp_path, None)
+    assert len(source.candidates) == 18
+    assert {one.official_split for one in source.candidates} == {None}
+    assert Candidate("Images/n02086240-Shih-Tzu/n02086240_1.jpg", "Shih-Tzu") in source.candidates
+
+
+def test_stanford_dogs_lists_are_checked(tmp_path: Path) -> None:
+    def refused(message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            stanford_dogs.candidates(tmp_path, None)
+
+    refused(r"must hold Images/ or images.tar of Stanford Dogs")
+    trees.stanford_dogs(tmp_path)
+    path = f"{trees.DOGS[1]}/n02086240_1.jpg"
+    trees.write_list(tmp_path / "train_list.mat", [(path, 3)])
+    refused(f"train_list.mat gives '{path}' the label 3, which is another folder")
+    trees.write_list(tmp_path / "train_list.mat", [(path, 0)])
+    refused("the label 0, which is another folder")
+    trees.write_list(tmp_path / "train_list.mat", [(path, 2), (path.replace("_1", "_9"), 2)])
+    refused("1 of 8 pictures of the lists are not in .*, the first is .*n02086240_9.jpg")
+    (tmp_path / "train_list.mat").write_bytes(b"no matrix")
+    refused(r"train_list.mat is not a list of Stanford Dogs")
+    (tmp_path / "train_list.mat").unlink()
+    refused("both train_list.mat and test_list.mat or none, but has one")
+    with pytest.raises(InputError, match="has a test set of its own"):
+        stanford_dogs.candidates(tmp_path, tmp_path)
+
+
+def test_download_takes_both_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Path, str]] = []
+    monkeypatch.setattr(stanford_dogs, "fetch", lambda *arguments: asked.append(arguments))
+    stanford_dogs.download(tmp_path)
+    base = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
+    assert asked == [
+        (base + "images.tar", tmp_path / "images.tar", "1bb1f2a596ae7057f99d7d75860002ef"),
+        (base + "lists.tar", tmp_path / "lists.tar", "edbb9f16854ec66506b5f09b583e0656"),
+    ]
+
+
+# ---- the table of datasets
+
+
+def test_the_datasets_by_name(tmp_path: Path) -> None:
+    assert {name: one.name for name, one in DATASETS.items()} == {name: name for name in DATASETS}
+    assert set(DATASETS) == {"digits", "folder", "stanford_dogs"}
+    with pytest.raises(
+        InputError, match="No dataset is named 'dgos': use one of digits, folder, stanford_dogs"
+    ):
+        read_manifest("dgos", tmp_path)

@@ -1,0 +1,142 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from analysis import stats
+
+# Seeds in rows, items in columns; means 1/4, 1/2, 3/4.
+STAIRS = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
+
+
+def test_crossed_mean_by_hand():
+    estimate = stats.crossed_mean(STAIRS, np.arange(4))
+    assert estimate.mean == pytest.approx(1 / 2)
+    assert estimate.seed_variance == pytest.approx((1 / 16) / 3)
+    # products of the centred rows sum to 1/2, 1/4, 1/2; each through N (N - 1) = 12
+    assert estimate.item_variance == pytest.approx((1 / 2 + 1 / 4 + 1 / 2) / 3 / 12)
+    assert estimate.standard_error == pytest.approx(math.sqrt(1 / 18))
+    assert estimate.df == pytest.approx(2 / (3 / 8) ** 2)
+
+
+def test_compare_is_obuchowski_rockette_with_hillis_df():
+    """Against the published form, from mean squares and Cov2, Cov3 of the full covariance matrix."""
+    rng = np.random.default_rng(1)
+    hard = rng.normal(size=80)
+    a, b = ((hard + 0.7 * rng.normal(size=(5, 80)) + shift > 0).astype(float) for shift in (0.9, 0.5))
+    theta = np.stack([a.mean(axis=1), b.mean(axis=1)])  # (settings, seeds)
+    residual = theta - theta.mean(0) - theta.mean(1, keepdims=True) + theta.mean()
+    ms_tr = (residual**2).sum() / 4
+    covariance = np.cov(np.concatenate([a, b])) / 80  # of the ten means
+    off = ~np.eye(5, dtype=bool)
+    cov2 = (covariance[:5, :5][off].mean() + covariance[5:, 5:][off].mean()) / 2
+    cov3 = covariance[:5, 5:][off].mean()
+    denominator = ms_tr + max(5 * (cov2 - cov3), 0)
+    estimate = stats.compare(a, b, np.arange(80))
+    assert estimate.mean == pytest.approx(theta[0].mean() - theta[1].mean())
+    assert estimate.standard_error == pytest.approx(math.sqrt(2 / 5 * denominator))
+    assert estimate.df == pytest.approx(denominator**2 / (ms_tr**2 / 4))
+
+
+def test_duplicates_count_once():
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 2, size=(4, 50))
+    alone = stats.crossed_mean(values, np.arange(50))
+    twice = stats.crossed_mean(np.tile(values, 2), np.tile(np.arange(50), 2))
+    assert twice.item_variance == pytest.approx(alone.item_variance)
+    assert twice.standard_error == pytest.approx(alone.standard_error)
+
+
+def test_p_value_and_interval_agree():
+    estimate = stats.crossed_mean(STAIRS, np.arange(4))
+    low, _ = estimate.interval(1 - estimate.p_value)
+    assert low == pytest.approx(0, abs=1e-12)
+
+
+def test_identical_models_differ_by_nothing():
+    estimate = stats.compare(STAIRS, STAIRS, np.arange(4))
+    assert (estimate.mean, estimate.standard_error, estimate.p_value) == (0, 0, 1)
+    assert estimate.interval() == (0, 0)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_compare_refuses_too_few_seeds(seeds):
+    with pytest.raises(ValueError, match="seeds >= 3"):
+        stats.compare(STAIRS[:seeds], STAIRS[:seeds], np.arange(4))
+
+
+def test_compare_refuses_unequal_shapes():
+    with pytest.raises(ValueError, match=r"`a\.shape == b\.shape`"):
+        stats.compare(STAIRS, STAIRS[:, :3], np.arange(4))
+
+
+@pytest.mark.parametrize("seed_spread", [0.05, 0.5])
+def test_interval_covers(seed_spread):
+    """Intervals of a difference of nothing, where pictures and seeds both matter, hold it 95 times in 100."""
+    rng = np.random.default_rng(3)
+
+    def correct(hard: np.ndarray) -> np.ndarray:
+        own = rng.normal(size=hard.shape)  # what this setting finds hard on each picture
+        luck = seed_spread * rng.normal(size=(5, 1))
+        return (hard + 0.7 * own + luck + 0.7 * rng.normal(size=(5, 150)) > -0.8).astype(float)
+
+    held = 0
+    for _ in range(600):
+        hard = rng.normal(size=150)
+        low, high = stats.compare(correct(hard), correct(hard), np.arange(150)).interval()
+        held += low <= 0 <= high
+    assert 0.925 <= held / 600 <= 0.98  # three standard errors of 600 draws, and a little for the method
+
+
+def test_probability_better_by_hand():
+    # mean 2, s = 1, sqrt(1 + 1/3): t = sqrt(3) with 2 degrees of freedom
+    assert stats.probability_better([1, 2, 3]) == pytest.approx(0.5 + math.sqrt(3) / (2 * math.sqrt(5)))
+    assert stats.probability_better([-1, -2, -3]) == pytest.approx(0.5 - math.sqrt(3) / (2 * math.sqrt(5)))
+
+
+@pytest.mark.parametrize(("same", "probability"), [(0.1, 1.0), (0.0, 0.5), (-0.1, 0.0)])
+def test_probability_better_without_spread(same, probability):
+    assert stats.probability_better([same] * 4) == probability
+
+
+def test_seeds_needed_is_the_textbook_number():
+    """A paired t test with an effect of one standard deviation needs 10 pairs for 80 % power."""
+    estimate = stats.Estimate(mean=1.0, seed_variance=1 / 5, item_variance=0.0, seeds=5, items=100)
+    assert stats.seeds_needed(estimate) == 10
+    assert stats.seeds_needed(estimate, alpha=0.01) > 10
+
+
+def test_seeds_cannot_replace_pictures():
+    estimate = stats.Estimate(mean=0.01, seed_variance=1e-6, item_variance=1e-4, seeds=5, items=100)
+    assert stats.seeds_needed(estimate) is None
+
+
+def test_holm_by_hand():
+    assert stats.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert stats.holm([0.5, 0.9]).tolist() == [1.0, 1.0]
+    assert stats.holm([]).tolist() == []
+
+
+def test_wilson_by_hand():
+    assert stats.wilson(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-6)
+    assert stats.wilson(0, 10)[0] == 0
+    assert stats.wilson(10, 10)[1] == pytest.approx(1)
+
+
+def test_accuracy_interval_needs_three_seeds_for_new_seeds():
+    assert stats.accuracy_interval(STAIRS[:2], np.arange(4)) == stats.wilson(1.5, 4)
+    low, high = stats.accuracy_interval(STAIRS, np.arange(4))
+    half = scipy_stats.t.ppf(0.975, 2 / (3 / 8) ** 2) * math.sqrt(1 / 18)
+    assert (low, high) == (max(0.5 - half, 0), min(0.5 + half, 1))
+
+
+def test_accuracy_interval_of_a_flawless_model_is_not_a_point():
+    assert stats.accuracy_interval(np.ones((5, 20)), np.arange(20)) == stats.wilson(20, 20)
+    assert stats.accuracy_interval(np.ones((5, 20)), np.arange(20) // 2) == stats.wilson(10, 10)
+
+
+def test_mean_interval_by_hand():
+    half = scipy_stats.t.ppf(0.975, 2) / math.sqrt(3)
+    assert stats.mean_interval([1, 2, 3]) == pytest.approx((2 - half, 2 + half))
+    assert np.isnan(stats.mean_interval([1, 2])).all()

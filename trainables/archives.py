@@ -1,0 +1,137 @@
+"""Archives from strangers: fetched, checked against their hash, unpacked without trust."""
+
+import hashlib
+import os
+import shutil
+import stat
+import tarfile
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from filelock import FileLock
+
+from trainables.errors import InputError
+
+# ImageNet-1k is 1.4 million files. More names than this fill a file system's inodes, not a study.
+MAX_MEMBERS = 2_000_000
+
+# Photographs hardly shrink and plain bitmaps of drawings some 50-fold; zeros shrink 1,000-fold and more.
+MAX_RATIO = 100
+_SMALL = 2**20  # a few text files may shrink more: up to 1 MiB is always allowed
+
+_CHUNK = 2**20
+
+# Name in the archive, size as declared, content; None is a folder.
+_Member = tuple[str, int, IO[bytes] | None]
+
+
+class _Refused(ValueError):
+    """Why an archive is not unpacked."""
+
+
+def extract(archive: Path, into: Path) -> None:
+    """Unpack a zip or tar into a folder: regular files and folders, nothing else.
+
+    Everything is unpacked beside its place first; then each top-level entry gets its name whole.
+    """
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        with FileLock(into / f".{archive.name}.lock"):
+            part = into / f".{archive.name}.part"
+            shutil.rmtree(part, ignore_errors=True)  # of a killed run
+            try:
+                _unpack(archive, part)
+                for entry in sorted(part.iterdir()):
+                    os.replace(entry, into / entry.name)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    except Exception as error:  # zipfile and tarfile raise what their decompressors and parsers raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{archive} cannot be unpacked into {into} ({reason}): get it again.") from error
+
+
+def check_md5(path: Path, expected: str) -> None:
+    """Refuse a file that is not the published one."""
+    with open(path, "rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != expected:
+        raise InputError(f"{path} must have the MD5 {expected}, but has {found}: get it again.")
+
+
+def fetch(url: str, target: Path, md5: str) -> None:
+    """Download to `target`, which exists only once the hash is right; a right one is not fetched again."""
+    if target.exists():
+        return check_md5(target, md5)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _open_url(url) as response, open(part, "wb") as stream:
+            shutil.copyfileobj(response, stream, _CHUNK)
+        check_md5(part, md5)
+        os.replace(part, target)
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{url} cannot be fetched ({reason}): save it as {target} by hand.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _open_url(url: str) -> IO[bytes]:
+    if not url.startswith(("https://", "http://")):  # urllib would also open local files
+        raise InputError(f"An address begins with http:// or https://, but got {url!r}.")
+    return urllib.request.urlopen(url, timeout=60)  # noqa: S310 (the scheme is checked above)
+
+
+def _unpack(archive: Path, part: Path) -> None:
+    allowance = archive.stat().st_size * MAX_RATIO + _SMALL
+    part.mkdir()
+    members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
+    for count, (name, size, content) in enumerate(members, 1):
+        if count > MAX_MEMBERS:
+            raise _Refused(f"it holds more than {MAX_MEMBERS:,} members")
+        place = part / _safe(name)
+        if content is None:
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        if size > allowance:
+            raise _Refused(f"it would grow more than {MAX_RATIO}-fold")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with content, open(place, "wb") as stream:
+            allowance -= _copy(content, stream, name, size)
+
+
+def _safe(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name.split("/")[0]:
+        raise _Refused(f"its member {name!r} leaves the folder")
+    return path
+
+
+def _copy(content: IO[bytes], stream: IO[bytes], name: str, size: int) -> int:
+    """Copy exactly the declared size, which was checked before; a liar may have declared it."""
+    copied = 0
+    while chunk := content.read(min(_CHUNK, size + 1 - copied)):
+        copied += stream.write(chunk)
+    if copied != size:
+        raise _Refused(f"its member {name!r} is not as long as declared")
+    return copied
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was not made on Unix
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise _Refused(f"its member {info.filename!r} is a link or device")
+            yield info.filename, info.file_size, None if info.is_dir() else opened.open(info)
+
+
+def _tar_members(archive: Path) -> Iterator[_Member]:
+    with tarfile.open(archive) as opened:
+        for info in opened:
+            if not (info.isreg() or info.isdir()):
+                raise _Refused(f"its member {info.name!r} is a link or device")
+            yield info.name, info.size, opened.extractfile(info) if info.isreg() else None

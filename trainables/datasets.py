@@ -1,0 +1,44 @@
+"""The datasets by name: where they come from and what a pretrained backbone may have seen of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from trainables.errors import InputError
+from trainables.manifest import Source, check, scan
+from trainables.sources import digits, folder, stanford_dogs
+
+
+@dataclass(frozen=True)
+class Dataset:
+    name: str
+    title: str
+    source: Callable[[Path, Path | None], Source]  # (data, the user's own test folder)
+    download: Callable[[Path], None] | None  # None: nothing to fetch, or its source wants a login
+    pretraining_overlap: Literal["full", "partial", "none", "unknown"]  # with ImageNet-1k
+
+
+DATASETS = {
+    dataset.name: dataset
+    for dataset in [
+        Dataset("digits", "Handwritten digits", digits.candidates, None, "none"),
+        Dataset("folder", "A folder of pictures", folder.candidates, None, "unknown"),
+        # Built from ImageNet's own pictures; all 120 breeds are among its classes.
+        Dataset("stanford_dogs", "Stanford Dogs", stanford_dogs.candidates, stanford_dogs.download, "full"),
+    ]
+}
+
+
+def read_manifest(
+    name: str, data: Path, test: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on."""
+    if name not in DATASETS:
+        raise InputError(f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.")
+    source = DATASETS[name].source(data, test)
+    manifest = scan(data, source.candidates, progress, source.label_names)
+    check(manifest)
+    return manifest

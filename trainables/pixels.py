@@ -1,0 +1,181 @@
+"""Decoded pictures on a node's disk: decoded once, read by every trial as views into one file.
+
+The file holds the pictures one after another, without a header: where each begins follows from the manifest.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainables.errors import InputError
+from trainables.images import DecodeError, decode
+from trainables.manifest import data_folder
+
+# Raise it whenever decoding or reducing gives other pixels: older files are then left alone and age out.
+VERSION = 1
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pictures by item number: `pixels[item]` is a read-only (height, width, 3) view, not a copy."""
+
+    _flat: NDArray[np.uint8]
+    _places: dict[int, tuple[int, int, int]]  # item: offset, height, width
+
+    def __getitem__(self, item: int) -> NDArray[np.uint8]:
+        offset, height, width = self._places[item]
+        return self._flat[offset : offset + height * width * 3].reshape(height, width, 3)
+
+
+def open_pixels(
+    manifest: pd.DataFrame, data: Path, short_side: int, cache: Path, cache_gib: float | None = None
+) -> Pixels:
+    """The kept pictures, their shorter side reduced to `short_side` where it is longer.
+
+    The first caller on a node decodes, the others wait for it. `cache_gib` bounds all pixel files in `cache`;
+    the ones unused for longest make room.
+    """
+    kept = manifest[manifest["keep"]].sort_values("item")
+    places, size = _layout(kept, short_side)
+    file = cache / f"{_content_key(kept, short_side)}.pixels"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The cache folder {cache} cannot be made ({error.strerror}): give --cache."
+        ) from error
+    with FileLock(cache / "pixels.lock"):
+        if not file.exists():
+            _make_room(cache, size, cache_gib)
+            with _temporary(file) as part:
+                _build(part, kept, places, data_folder(data), short_side)
+        os.utime(file)  # the time of last use, for _make_room
+        return Pixels(_map(file, size), places)
+
+
+def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, int, int]], int]:
+    places, offset = {}, 0
+    for item, width, height in zip(kept["item"], kept["width"], kept["height"], strict=True):
+        width, height = _reduced(width, height, short_side)
+        places[int(item)] = (offset, height, width)
+        offset += height * width * 3
+    return places, offset
+
+
+def _reduced(width: int, height: int, short_side: int) -> tuple[int, int]:
+    scale = min(1.0, short_side / min(width, height))
+    return round(width * scale), round(height * scale)
+
+
+def _content_key(kept: pd.DataFrame, short_side: int) -> str:
+    digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {short_side}".encode())
+    for item, sha256 in zip(kept["item"], kept["sha256"], strict=True):
+        digest.update(f" {item} {sha256}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _map(file: Path, size: int) -> NDArray[np.uint8]:
+    """The mapping holds a shared lock as long as it lives, which keeps _make_room of any process away.
+
+    The lock belongs to the open file, and mmap keeps its own duplicate of that.
+    """
+    with open(file, "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        return np.asarray(np.memmap(stream, dtype=np.uint8, mode="r", shape=(size,)))
+
+
+@contextmanager
+def _temporary(file: Path) -> Iterator[int]:
+    """A descriptor to write to; the file gets its name when it is whole."""
+    part = file.with_suffix(".part")
+    try:
+        with open(part, "wb") as stream:
+            yield stream.fileno()
+            os.fsync(stream)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _build(
+    part: int, kept: pd.DataFrame, places: dict[int, tuple[int, int, int]], folder: Path, short_side: int
+) -> None:
+    def write(item: int, path: str, sha256: str) -> None:
+        pixels = _read(folder / path, sha256)
+        height, width = pixels.shape[:2]
+        size = _reduced(width, height, short_side)
+        if size != (width, height):
+            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+        if os.pwrite(part, pixels.tobytes(), places[item][0]) < pixels.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(write, kept["item"], kept["path"], kept["sha256"]):
+            pass
+
+
+def _read(file: Path, sha256: str) -> NDArray[np.uint8]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"Picture {str(file)!r} is gone since the data was scanned: put it back.") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise InputError(
+            f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew."
+        )
+    try:
+        return decode(data).pixels
+    except DecodeError as error:
+        raise InputError(
+            f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan."
+        ) from error
+
+
+def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
+    """Called under the folder's lock, so no other builder is at work and each `.part` is a killed one's."""
+    for part in cache.glob("*.part"):
+        part.unlink()
+    limit = np.inf if cache_gib is None else cache_gib * _GIB
+    if size > limit:
+        raise InputError(
+            f"The decoded pictures need {size / _GIB:.3g} GiB, but the cache may take {cache_gib:.3g} GiB: "
+            "allow more with --cache-gib."
+        )
+    files = sorted(cache.glob("*.pixels"), key=lambda file: file.stat().st_mtime)
+    total = sum(file.stat().st_size for file in files)
+    for file in files:
+        if total + size > limit and _unused(file):
+            total -= file.stat().st_size
+            file.unlink()
+    free = shutil.disk_usage(cache).free
+    if total + size > limit or size > free:
+        raise InputError(
+            f"The decoded pictures need {size / _GIB:.3g} GiB, but {cache} has "
+            f"{min(limit - total, free) / _GIB:.3g} GiB left: choose another folder with "
+            "--cache, or wait for the studies that use it."
+        )
+
+
+def _unused(file: Path) -> bool:
+    with open(file, "rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,174 @@
+"""Train, validation and test: divided per class, in keyed orders of duplicate groups.
+
+The test fold hangs on the seed alone. What is left is ordered anew for each (seed, repeat): a level trains
+on a prefix from the front and validates on a piece from the back, so trainings nest, and the smallest
+validation is common to all levels.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainables.errors import InputError
+from trainables.keyed import key, order
+
+_RATIO = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Item numbers, sorted."""
+
+    test: NDArray[np.int64]
+    val: NDArray[np.int64]  # the common validation
+    train: dict[str, NDArray[np.int64]]  # per level
+
+
+def parse_ratio(level: str) -> tuple[float, float, float]:
+    """Train, validation and test in percent from "80-10-10"."""
+    match = _RATIO.fullmatch(level)
+    train, val, test = (float(part) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    if min(train, val, test) <= 0 or abs(train + val + test - 100) > 1e-9:
+        raise InputError(
+            f"A split is train-val-test in percent, each above 0 and 100 together, but got {level!r}: "
+            "write one like 80-10-10."
+        )
+    return train, val, test
+
+
+def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
+    """Where the official split counts, training pictures that duplicate a held-out one lose `keep`."""
+    manifest = manifest.copy()
+    for fold, inner in (("test", ("test",)), ("val", ("test", "val"))):
+        split = manifest["official_split"]
+        held_out = manifest.loc[manifest["keep"] & (split == fold), "group"]
+        leaks = manifest["keep"] & manifest["group"].isin(held_out) & ~split.isin(inner)
+        if official and leaks.any():
+            manifest.loc[leaks, "keep"] = False
+            manifest.loc[leaks, "drop_reason"] = f"duplicate of a {_FOLD_NAMES[fold]} picture"
+    return manifest
+
+
+_FOLD_NAMES = {"test": "test", "val": "validation"}
+
+
+def divide(
+    manifest: pd.DataFrame, levels: Sequence[str], seed: int, repeat: int = 0, official: bool = True
+) -> Folds:
+    """The folds of one repeat; repeat 0 is the search's.
+
+    `official` takes the dataset's own test and validation where it has them; a validation given that way is
+    used as it is in repeat 0 and sets the size per class in the others.
+    """
+    ratios = {level: parse_ratio(level) for level in levels}
+    kept = drop_leaks(manifest, official).query("keep").sort_values("item")
+    groups = _group_table(kept, official)
+    if len(levels) > 1 and (groups["split"] == "val").any():
+        raise InputError(
+            f"A validation set of its own leaves no ratio to compare, but got splits {', '.join(levels)}: "
+            "name one split, or study the ratio without the official split."
+        )
+    test: list[int] = []
+    val: list[int] = []
+    train: dict[str, list[int]] = {level: [] for level in levels}
+    for label, name in sorted(set(zip(manifest["label"], manifest["label_name"], strict=True))):
+        members = groups[groups["label"] == label]
+        _check_class(name, members, groups)
+        class_test = _test_groups(members, groups, min(ratio[2] for ratio in ratios.values()), seed)
+        rest = members[~members["group"].isin(class_test)]
+        validations = {
+            level: _validation_groups(
+                rest, ratio[1] / (ratio[0] + ratio[1]), key("partition", seed, repeat), repeat
+            )
+            for level, ratio in ratios.items()
+        }
+        test.extend(class_test)
+        val.extend(min(validations.values(), key=len))
+        for level, validation in validations.items():
+            train[level].extend(set(rest["group"]) - set(validation))
+    return Folds(
+        _items(kept, test), _items(kept, val), {level: _items(kept, train[level]) for level in levels}
+    )
+
+
+def add_folds(
+    manifest: pd.DataFrame, levels: Sequence[str], seed: int, official: bool, split_is_factor: bool
+) -> pd.DataFrame:
+    """Repeat 0 as columns: `fold` and, where the split is a factor, each `split_LEVEL`; None if dropped."""
+    folds = divide(manifest, levels, seed, official=official)
+    manifest = drop_leaks(manifest, official)
+    manifest["fold"] = _column(manifest, "pool", {"val": folds.val, "test": folds.test})
+    for level in levels if split_is_factor else ():
+        parts = {"train": folds.train[level], "val": folds.val, "test": folds.test}
+        manifest[f"split_{level}"] = _column(manifest, "unused", parts)
+    return manifest
+
+
+def _group_table(kept: pd.DataFrame, official: bool) -> pd.DataFrame:
+    """One row per group: group, label (its first item's), size, split (test or val if official, else rest)."""
+    columns = {"label": ("label", "first"), "size": ("item", "size"), "split": ("official_split", "first")}
+    groups = kept.groupby("group").agg(**columns)
+    groups["split"] = groups["split"].where(groups["split"].isin(["test", "val"]) & official, "rest")
+    return groups.reset_index()
+
+
+def _check_class(name: str, members: pd.DataFrame, groups: pd.DataFrame) -> None:
+    given = [fold for fold in ("test", "val") if (groups["split"] == fold).any()]
+    for fold in given:
+        if not (members["split"] == fold).any():
+            raise InputError(
+                f"Every class needs a {_FOLD_NAMES[fold]} picture, but {name!r} has none in the official "
+                "split: add one or leave the class out."
+            )
+    need = 3 - len(given)
+    rest = members[~members["split"].isin(given)]
+    if len(rest) < need:
+        purpose = " and ".join(
+            ["training", *(_FOLD_NAMES[fold] for fold in ("val", "test") if fold not in given)]
+        )
+        raise InputError(
+            f"Class {name!r} needs at least {need} different pictures for {purpose}, but has "
+            f"{rest['size'].sum()} ({len(rest)} different): add pictures or leave the class out."
+        )
+
+
+def _test_groups(members: pd.DataFrame, groups: pd.DataFrame, percent: float, seed: int) -> NDArray[np.int64]:
+    if (groups["split"] == "test").any():
+        return members.loc[members["split"] == "test", "group"].to_numpy()
+    free = members[members["split"] == "rest"]
+    spare = (
+        1 if (members["split"] == "val").any() else 2
+    )  # left for training, and for validation if not given
+    ordered = order(key("test fold", seed), free["group"])
+    return ordered[: _nearest(free, ordered, members["size"].sum() * percent / 100, len(ordered) - spare)]
+
+
+def _validation_groups(rest: pd.DataFrame, share: float, stream: int, repeat: int) -> NDArray[np.int64]:
+    given = rest[rest["split"] == "val"]
+    if len(given) and repeat == 0:
+        return given["group"].to_numpy()
+    target = given["size"].sum() if len(given) else rest["size"].sum() * share
+    backwards = order(stream, rest["group"])[::-1]
+    return backwards[: _nearest(rest, backwards, target, len(rest) - 1)]
+
+
+def _nearest(groups: pd.DataFrame, ordered: NDArray[np.int64], target: float, most: int) -> int:
+    """How many leading groups (1 to `most`) hold the number of pictures nearest to the target."""
+    totals = groups.set_index("group")["size"].loc[ordered].cumsum().to_numpy()
+    return 1 + int(np.argmin(np.abs(totals[:most] - target)))
+
+
+def _items(kept: pd.DataFrame, groups: Sequence[int]) -> NDArray[np.int64]:
+    return np.sort(kept.loc[kept["group"].isin(groups), "item"].to_numpy(dtype=np.int64))
+
+
+def _column(manifest: pd.DataFrame, other: str, parts: dict[str, NDArray[np.int64]]) -> pd.Series:
+    column = pd.Series(other, index=manifest.index, dtype=object)
+    column[~manifest["keep"]] = None
+    for name, items in parts.items():
+        column[manifest["item"].isin(items)] = name
+    return column
