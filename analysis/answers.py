@@ -41,11 +41,15 @@ class _Comparison:
 def answers(results: Results) -> pd.DataFrame:
     """One row for each pair of levels of each factor, in the order the study lists them."""
     found = settings(results)
-    rows = [
-        row for factor, levels in results.factors.items() for row in _answer(results, found, factor, levels)
-    ]
+    rows = [row for factor, levels in results.factors.items() for row in _answer(results, found, factor, levels)]
     counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64"}
     return pd.DataFrame(rows, columns=list(ANSWERS_COLUMNS)).astype(counts)
+
+
+def margin(results: Results) -> float:
+    """The difference in accuracy below which two levels count as equally good."""
+    declared = results.study.get("margin")
+    return float(declared) if isinstance(declared, int | float) else MARGIN
 
 
 def _answer(results: Results, found: list[Setting], factor: str, levels: list[str]) -> list[dict]:
@@ -53,12 +57,12 @@ def _answer(results: Results, found: list[Setting], factor: str, levels: list[st
     compared = {pair: outcome for pair, outcome in outcomes.items() if isinstance(outcome, _Comparison)}
     adjusted = holm([outcome.estimate.p_value for outcome in compared.values()])
     p_holm = dict(zip(compared, adjusted.tolist(), strict=True))
-    margin = float(results.study.get("margin", MARGIN))
+    allowed = margin(results)
     strictest = ALPHA / max(len(compared), 1)  # Holm's first step, so that the seeds named suffice at any
     return [
         {"factor": factor, "level_a": pair[0], "level_b": pair[1]}
         | (
-            _row(outcome, p_holm[pair], margin, strictest)
+            _row(outcome, p_holm[pair], allowed, strictest)
             if isinstance(outcome, _Comparison)
             else {"verdict": REFUSED + outcome}
         )
@@ -66,10 +70,10 @@ def _answer(results: Results, found: list[Setting], factor: str, levels: list[st
     ]
 
 
-def _row(comparison: _Comparison, p_holm: float, margin: float, alpha: float) -> dict:
+def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -> dict:
     estimate = comparison.estimate
     low, high = estimate.interval()
-    reached = verdict(estimate, p_holm, margin)
+    reached = verdict(estimate, p_holm, allowed)
     needed = seeds_needed(estimate, alpha) if reached == NO_EVIDENCE else None
     return {
         "difference": estimate.mean,
@@ -85,14 +89,14 @@ def _row(comparison: _Comparison, p_holm: float, margin: float, alpha: float) ->
     }
 
 
-def verdict(estimate: Estimate, p_holm: float, margin: float) -> str:
+def verdict(estimate: Estimate, p_holm: float, allowed: float) -> str:
     """A difference first, then equivalence: the 90 % interval inside the margin is two tests at 5 % each."""
     if estimate.seeds < SEEDS_FOR_A_CLAIM:
         return NO_EVIDENCE
     if p_holm < ALPHA:
         return BETTER_A if estimate.mean > 0 else BETTER_B
     low, high = estimate.interval(0.90)
-    return EQUIVALENT if -margin < low and high < margin else NO_EVIDENCE
+    return EQUIVALENT if -allowed < low and high < allowed else NO_EVIDENCE
 
 
 def _compare(results: Results, found: list[Setting], factor: str, a: str, b: str) -> _Comparison | str:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -123,19 +124,16 @@ MOST_VECTORS = 300  # curves; more of them become one image, or the page would g
 
 def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
     """Validation accuracy by epoch of every search trial; those stopped early are faint."""
-    trials = epochs.groupby("trial", sort=False)
-    for trial, rows in trials:
-        faint = trial in stopped
-        ax.plot(
-            rows["epoch"],
-            rows["val_accuracy"],
-            color=GREY if faint else BLUE,
-            alpha=0.5 if faint else 0.75,
-            linewidth=0.8 if faint else 1.1,
-            marker="o" if len(rows) == 1 else None,
-            markersize=3,
-            rasterized=trials.ngroups > MOST_VECTORS,
-        )
+    rows = epochs.sort_values(["trial", "epoch"])
+    names, starts = np.unique(rows["trial"].to_numpy(), return_index=True)
+    each = np.split(rows[["epoch", "val_accuracy"]].to_numpy(), starts[1:])
+    many = len(names) > MOST_VECTORS
+    for faint, colour, width in ((True, GREY, 0.8), (False, BLUE, 1.1)):
+        lines = [line for one, line in zip(names, each, strict=True) if (one in stopped) == faint]
+        ax.add_collection(LineCollection(lines, colors=colour, linewidths=width, alpha=0.7, rasterized=many))
+        dots = np.concatenate([line for line in lines if len(line) == 1] or [np.empty((0, 2))])
+        ax.plot(*dots.T, "o", color=colour, markersize=3, rasterized=many)
+    ax.autoscale()
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("epoch")
     return ax
@@ -174,9 +172,7 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str]) -> Axes:
     ax.set_yticks([])
     if k > MOST_NAMED:
         return ax
-    ax.set_xticks(
-        range(k), [shortened(one, 16) for one in names], rotation=90 if k > 4 else 0, fontsize=_small(k)
-    )
+    ax.set_xticks(range(k), [shortened(one, 16) for one in names], rotation=90 if k > 4 else 0, fontsize=_small(k))
     ax.set_yticks(range(k), [shortened(one, 16) for one in names], fontsize=_small(k))
     if k <= MOST_COUNTED:
         for i, j in zip(*np.nonzero(counts), strict=True):

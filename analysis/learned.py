@@ -24,19 +24,13 @@ def learning_section(results: Results, found: list[Setting]) -> Section | None:
         "Orange and dashed: training pictures. Blue: validation pictures. The shading between is the gap, "
         "the bands run from the lowest to the highest seed, the dot marks the epoch that was kept."
     )
-    return Section(
-        "How well it generalizes", [explained], pictures=pictures, tables=_generalization(results, found)
-    )
+    return Section("How well it generalizes", [explained], pictures=pictures, tables=_generalization(results, found))
 
 
-def _learning_picture(
-    results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]
-) -> Picture:
+def _learning_picture(results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]) -> Picture:
     by_epoch, best, xlim = band(results, curve), best_epoch(results, curve), bounds["epoch"]
     panels = [
-        partial(
-            figures.draw_learning, band=by_epoch, metric=metric, best=best, ylim=bounds[metric], xlim=xlim
-        )
+        partial(figures.draw_learning, band=by_epoch, metric=metric, best=best, ylim=bounds[metric], xlim=xlim)
         for metric in ("accuracy", "cross_entropy")
     ]
     last = by_epoch.iloc[-1]
@@ -60,7 +54,7 @@ def _generalization(results: Results, found: list[Setting]) -> list[Table]:
         "train cross-entropy": lambda row: f"{row.train_cross_entropy:.3f}",
         "val cross-entropy": lambda row: f"{row.val_cross_entropy:.3f}",
     }
-    caption = "Confirmed settings at their best epoch, mean over seeds"
+    caption = "Confirmed settings, by what sets them apart, at their best epoch; mean over seeds"
     return [table("generalization", caption, frame, shown)] if len(frame) else []
 
 
@@ -70,6 +64,7 @@ def mistakes_section(results: Results, found: list[Setting]) -> Section | None:
         return None
     matrix, names = tables.confusion(results, best), class_names(results)
     labels = names.reindex(matrix.index).fillna(NOTHING).map(str).tolist()
+    title = "Share of each true class, in percent"
     large = len(labels) > figures.MOST_COUNTED
     height = 2.2 if len(labels) <= 4 else 3.6
     text = figures.svg(height, partial(figures.draw_confusion, confusion=matrix, names=labels))
@@ -85,7 +80,7 @@ def mistakes_section(results: Results, found: list[Setting]) -> Section | None:
     return Section(
         "What the winner confuses",
         ["Each row of the picture is a true class, each column what the winner called it."],
-        pictures=[Picture("confusion", "Share of each class in percent", alt, text, wide=large)],
+        pictures=[Picture("confusion", title, alt, text, wide=large)],
         thumbnails=thumbnails(results.out),
         tables=[table("confusions", caption, tables.confused(matrix, names), shown)],
     )

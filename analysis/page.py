@@ -26,9 +26,7 @@ class Table:
     def numeric(self) -> list[bool]:
         """For each column whether it holds numbers, which are set flush right; the first names the row."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
-        return [
-            i > 0 and all(cell[:1] in "0123456789−–" for cell in column) for i, column in enumerate(columns)
-        ]
+        return [i > 0 and all(cell[:1] in "0123456789−–" for cell in column) for i, column in enumerate(columns)]
 
 
 @dataclass(frozen=True)

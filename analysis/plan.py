@@ -60,9 +60,7 @@ def _nuisances(nuisances: Any) -> list[Table]:
     """What was tuned for each level alike; a study of somebody else may describe it in other words."""
     if not isinstance(nuisances, Mapping) or not nuisances:
         return []
-    frame = pd.DataFrame(
-        [(key, value_text(value)) for key, value in nuisances.items()], columns=["name", "range"]
-    )
+    frame = pd.DataFrame([(key, value_text(value)) for key, value in nuisances.items()], columns=["name", "range"])
     shown = {"name": lambda row: row.name, "range": lambda row: row.range}
     return [table("nuisances", "What was tuned for every level alike", frame, shown)]
 

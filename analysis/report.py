@@ -48,9 +48,7 @@ def build(out: Path) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.report", description="Build the report of a study again."
-    )
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Build the report of a study again.")
     parser.add_argument("out", nargs="+", type=Path, metavar="OUT", help="the --out folder of a study")
     for out in parser.parse_args(arguments).out:
         try:

@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from analysis import figures, tables
-from analysis.answers import MARGIN
+from analysis.answers import margin
 from analysis.curves import dots
 from analysis.learned import learning_section, mistakes_section
 from analysis.page import Page, Picture, Section, Table, table
@@ -48,16 +48,13 @@ def _winner(results: Results, found: list[Setting]) -> Section:
             "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
         },
     )
-    return Section(
-        "The winner", winner_sentences(results, best) + state, tables=[shown] if best.tested else []
-    )
+    return Section("The winner", winner_sentences(results, best) + state, tables=[shown] if best.tested else [])
 
 
 def _factors(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[Section]:
     stems = unique_stems(list(results.factors))
     return [
-        _factor(results, found, factor, stem, answered[answered["factor"] == factor])
-        for factor, stem in stems.items()
+        _factor(results, found, factor, stem, answered[answered["factor"] == factor]) for factor, stem in stems.items()
     ]
 
 
@@ -70,14 +67,12 @@ def unique_stems(names: list[str]) -> dict[str, str]:
     return stems
 
 
-def _factor(
-    results: Results, found: list[Setting], factor: str, stem: str, answered: pd.DataFrame
-) -> Section:
+def _factor(results: Results, found: list[Setting], factor: str, stem: str, answered: pd.DataFrame) -> Section:
     compared = tables.comparison(results, found, factor)
     said, drawn = dots(compared)
     companions = answered["companions"].dropna().unique()
     company = [f"Compared with {companions[0].replace('=', ' ')} throughout."] if any(companions) else []
-    margin = float(results.study.get("margin", MARGIN))
+    allowed = margin(results)
     compared_pairs = int(answered["p_holm"].notna().sum())
     pictures = []
     if drawn["value"].notna().any():
@@ -86,7 +81,7 @@ def _factor(
     return Section(
         factor,
         company,
-        points=[answer_sentence(row, margin, compared_pairs) for row in answered.to_dict("records")],
+        points=[answer_sentence(row, allowed, compared_pairs) for row in answered.to_dict("records")],
         pictures=pictures,
         tables=[_comparison(results, factor, stem, compared)],
     )

@@ -27,9 +27,7 @@ def winner_sentences(results: Results, best: Setting) -> list[str]:
     if not best.tested:
         return [f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."]
     chance, frequent = baselines(results)
-    of_what = (
-        "new seeds and new pictures" if len(best.trials) >= MIN_SEEDS else "new pictures, not for new seeds"
-    )
+    of_what = "new seeds and new pictures" if len(best.trials) >= MIN_SEEDS else "new pictures, not for new seeds"
     return [
         f"{chosen} It names {percent(score['test_accuracy'])} of the {number(best.correct.shape[1])} test "
         f"pictures right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
@@ -39,7 +37,7 @@ def winner_sentences(results: Results, best: Setting) -> list[str]:
     ]
 
 
-def answer_sentence(answer: Mapping, margin: float, pairs: int) -> str:
+def answer_sentence(answer: Mapping, allowed: float, pairs: int) -> str:
     """One row of answers.csv in words; `pairs` of levels of its factor were compared."""
     a, b = answer["level_a"] or "none", answer["level_b"] or "none"
     if answer["verdict"].startswith(REFUSED):
@@ -49,7 +47,7 @@ def answer_sentence(answer: Mapping, margin: float, pairs: int) -> str:
     interval = f"{points(answer['low'])} to {points(answer['high'])}"
     measured = f"{a} minus {b}: {points(answer['difference'])} points, {LIKELY} {interval}"
     if answer["verdict"] == EQUIVALENT:
-        within = "1 point" if margin == 0.01 else f"{100 * margin:.3g} points"
+        within = "1 point" if allowed == 0.01 else f"{100 * allowed:.3g} points"
         return (
             f"{a} and {b} do equally well within the margin of {within} ({measured}; "
             "the 90\u00a0% interval, which decides this, lies within)."
@@ -97,9 +95,7 @@ def state_sentences(results: Results, found: list[Setting]) -> list[str]:
     if len(trials) == 0:
         return ["No trial has ended yet."]
     if failed == len(trials):
-        return [
-            f"All {count(failed, 'trial')} failed, so there is nothing to compare; the reasons are below."
-        ]
+        return [f"All {count(failed, 'trial')} failed, so there is nothing to compare; the reasons are below."]
     if not found:
         return [
             "Nothing is confirmed yet, so there is no winner and no answer. "

@@ -39,7 +39,7 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     best, rung = winner(found), common_rung(results, factor)
     trials = results.trials.assign(level=results.trials[factor].map(level_text))
     search = trials[trials["phase"] == "search"]
-    reached = search["trial"].map(_best_within(results.epochs, rung))
+    reached = search["trial"].map(_best_within(results.epochs, rung)).astype(float)
     refined = _in_company(results, trials[trials["phase"] == "refine"], factor)
     rows = []
     for level in results.factors[factor]:

@@ -14,8 +14,8 @@ _BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they make text
 
 def plain(value: Any) -> str:
     """One line without control characters, lone surrogates and direction overrides."""
-    visible = ("" if unicodedata.category(c) == "Cs" else c for c in _BIDI.sub("", str(value)))
-    return "".join(" " if unicodedata.category(c) == "Cc" else c for c in visible)
+    kinds = {"Cc": " ", "Cs": ""}
+    return "".join(kinds.get(unicodedata.category(c), c) for c in _BIDI.sub("", str(value)))
 
 
 def shortened(value: Any, most: int = 24) -> str:
@@ -59,7 +59,7 @@ def duration(seconds: Any) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """ "1 seed", "2 seeds"."""
+    """A number and what it counts: 1 seed, 2 seeds."""
     return f"{number(n)} {noun}{'' if n == 1 else 's'}"
 
 

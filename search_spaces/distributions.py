@@ -30,10 +30,10 @@ class Conditional:
 class Range:
     """A continuous nuisance.
 
-    Where `when` does not hold the trial's column stays empty. `sets` is the field of the trial's configuration that takes the value, by default
-    the nuisance's own name: Adam's and SGD's learning rates are two nuisances that set one field.
-    `natural` lists the ends beyond which no value exists, so that a best value there is no sign of a range
-    drawn too narrow.
+    Where `when` does not hold the trial's column stays empty. `sets` is the field of the trial's configuration
+    that takes the value, by default the nuisance's own name: Adam's and SGD's learning rates are two nuisances
+    that set one field. `natural` lists the ends beyond which no value exists, so that a best value there is no
+    sign of a range drawn too narrow.
     """
 
     low: float

@@ -43,7 +43,15 @@ def confirm_trials(study: Study, search: list[Record], refined: list[Record]) ->
     else:
         chosen = _best_of_levels(study, search, refined)
     return [
-        Planned(f"confirm-{name}-{repeat}", "confirm", planned.factors, planned.nuisances, False, repeat, stands_for)
+        Planned(
+            f"confirm-{name}-{repeat}",
+            "confirm",
+            planned.factors,
+            planned.nuisances,
+            False,
+            repeat,
+            stands_for,
+        )
         for repeat in range(1, study.budget.seeds + 1)
         for name, (planned, stands_for) in chosen.items()
     ]
@@ -69,9 +77,7 @@ def level_settings(study: Study, search: list[Record]) -> dict[str, Setting]:
     return settings
 
 
-def _moved(
-    study: Study, base: Setting, factor: str, level: Any, own: Record | None
-) -> Setting | None:
+def _moved(study: Study, base: Setting, factor: str, level: Any, own: Record | None) -> Setting | None:
     """`base` with one level changed. A factor that comes into being takes the level's own best search trial's."""
     wanted = dict(base) | {factor: level}
     setting: Setting = {}

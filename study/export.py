@@ -1,7 +1,6 @@
 """best/: the confirmed winner as a model that timm loads by itself, with what one needs to use it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -41,10 +40,10 @@ def export_best(course: Course, record: Record, place: Place, manifest: pd.DataF
     net.load_state_dict(load_tensors(model_file(course.out, record.planned.trial)), strict=False)
     body, data = net.backbone, resolve_model_data_config(net.backbone)
     classifier = getattr(body, "default_cfg", {}).get("classifier", "head")
-    state = {name: tensor.cpu().contiguous() for name, tensor in body.state_dict().items()}
-    state |= {f"{classifier}.weight": net.head.weight.detach().cpu(), f"{classifier}.bias": net.head.bias.detach().cpu()}
+    state = body.state_dict() | {f"{classifier}.weight": net.head.weight, f"{classifier}.bias": net.head.bias}
     save_tensors(state, folder / "model.safetensors", {"format": "pt"})
-    write_json(timm_config(config.backbone, names, net.head.in_features, data, config.size, classifier), folder / "config.json")
+    for_timm = timm_config(config.backbone, names, net.head.in_features, data, config.size, classifier)
+    write_json(for_timm, folder / "config.json")
     write_json(names, folder / "labels.json")
     preprocessing = {
         "size": config.size,
@@ -105,5 +104,3 @@ def _accuracy(record: Record) -> float:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-

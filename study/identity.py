@@ -54,7 +54,9 @@ def begin(prepared: Prepared, resources: Resources, command: str, hours: float |
     return identity
 
 
-def go_on(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> tuple[Prepared, dict[str, Any]]:
+def go_on(
+    loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path
+) -> tuple[Prepared, dict[str, Any]]:
     """The study that `out` holds, perhaps extended, and study.json's content.
 
     Raises:

@@ -132,9 +132,7 @@ class Results:
     @property
     def factors(self) -> dict[str, list[str]]:
         """Each factor's levels as text, the form in which levels are compared."""
-        return {
-            name: [level_text(level) for level in levels] for name, levels in self.study["factors"].items()
-        }
+        return {name: [level_text(level) for level in levels] for name, levels in self.study["factors"].items()}
 
 
 def level_text(value: Any) -> str:
@@ -200,18 +198,14 @@ def _read_study(out: Path) -> dict[str, Any]:
         raise ResultsError(f"{path}: must hold one JSON object. Write it again.")
     for key, kind in {"name": str, "question": str, "factors": dict}.items():
         if not isinstance(study.get(key), kind):
-            raise ResultsError(
-                f"{path}: `{key}` must be a {kind.__name__}, but got {study.get(key)!r}. Add it."
-            )
+            raise ResultsError(f"{path}: `{key}` must be a {kind.__name__}, but got {study.get(key)!r}. Add it.")
     for name, levels in study["factors"].items():
         if not isinstance(levels, list):
             raise ResultsError(f"{path}: factor {name!r} must list its levels, but got {levels!r}. Mend it.")
     return study
 
 
-def _read_table(
-    path: Path, columns: Columns, *, optional: bool = False, skip: tuple[str, ...] = ()
-) -> pd.DataFrame:
+def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: tuple[str, ...] = ()) -> pd.DataFrame:
     columns = {name: kind for name, kind in columns.items() if name not in skip}
     if not path.is_file():
         if optional:
@@ -258,9 +252,7 @@ def _check_trials(trials: pd.DataFrame, path: Path) -> None:
         try:
             stands_for(cell)
         except (ValueError, AttributeError, TypeError):
-            raise ResultsError(
-                f'{path}: stands_for {cell!r} must be a JSON list of "factor=level". Mend it.'
-            ) from None
+            raise ResultsError(f'{path}: stands_for {cell!r} must be a JSON list of "factor=level". Mend it.') from None
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

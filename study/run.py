@@ -7,7 +7,7 @@ import argparse
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,8 @@ def write_report(out: Path) -> None:
 def print_end(out: Path) -> None:
     """Where the answers are, in commands that work as they stand."""
     tensorboard = Path(sys.executable).with_name("tensorboard")
-    try:
+    with suppress(ValueError):
         tensorboard = tensorboard.relative_to(Path.cwd())
-    except ValueError:
-        pass
     print(f"Report:      {out / 'report.html'}")
     print(f"Model:       {out / 'best'}")
     print(f"TensorBoard: {tensorboard} --logdir {out / 'tensorboard'}")

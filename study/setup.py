@@ -25,6 +25,7 @@ from trainables.manifest import manifest_hash
 from trainables.place import Place
 from trainables.splits import add_folds, divide
 
+
 @dataclass(frozen=True)
 class Prepared:
     """A study on its data: all that is needed to plan it, run it, or tell what it would cost."""
@@ -154,9 +155,7 @@ def _stored_side(study: Study) -> int:
     from trainables.models import crop_share
 
     sizes = study.levels("size") if "size" in study.factors else [study.fixed["size"]]
-    return max(
-        math.ceil(size / crop_share(values["backbone"])) for size in sizes for values in _distinct_nets(study)
-    )
+    return max(math.ceil(size / crop_share(values["backbone"])) for size in sizes for values in _distinct_nets(study))
 
 
 def _check_settings(study: Study, base: Base) -> None:

@@ -15,8 +15,20 @@ STUDIED = tuple(
     name
     for name in FIELDS
     if name
-    not in ("manifest", "split_levels", "study_seed", "seed", "weights_hash", "stored_side", "steps_per_epoch")
-    + ("epochs", "device", "threads", "precision", "channels_last")
+    not in (
+        "manifest",
+        "split_levels",
+        "study_seed",
+        "seed",
+        "weights_hash",
+        "stored_side",
+        "steps_per_epoch",
+        "epochs",
+        "device",
+        "threads",
+        "precision",
+        "channels_last",
+    )
 )
 _KNOWN = {
     "regularizer": REGULARIZERS,

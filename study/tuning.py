@@ -58,12 +58,17 @@ class CourseSearcher(Searcher):
         self.course, self.place = course, place
         self.jobs: dict[str, Job] = {}  # by Tune's own trial id
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         job = self.course.next_job()
         if job is None:
             return Searcher.FINISHED if self.course.phase == "done" else None
         self.jobs[trial_id] = job
-        return {"task": job.task, "trial": job.trial, "out": str(self.course.out.resolve()), "place": self.place}
+        return {
+            "task": job.task,
+            "trial": job.trial,
+            "out": str(self.course.out.resolve()),
+            "place": self.place,
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         died = f"its process died {MOST_DEATHS + 1} times; see Ray's log for why" if error else ""

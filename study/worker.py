@@ -23,6 +23,7 @@ def work(config: dict[str, Any]) -> None:
     out, trial, place = Path(config["out"]), config["trial"], config["place"]
     if config["task"] == "test":
         see_test_fold(out, trial, place)
+        tune.report({"tested": 1})
         return
     try:
         train(out, trial, place)

@@ -161,8 +161,7 @@ def _settings(plan: Plan) -> dict[str, tuple[dict, list[str]]]:
 def _refine(plan: Plan, rng: np.random.Generator) -> list[dict]:
     each = [levels for levels, _ in _settings(plan).values() for _ in range(2)]
     return [
-        _row(plan, "refine", n, levels, _truth(plan, levels) - rng.uniform(0, 0.02))
-        for n, levels in enumerate(each)
+        _row(plan, "refine", n, levels, _truth(plan, levels) - rng.uniform(0, 0.02)) for n, levels in enumerate(each)
     ]
 
 
@@ -171,9 +170,7 @@ def _confirm(plan: Plan, rng: np.random.Generator) -> list[dict]:
     for levels, names in _settings(plan).values():
         for seed in range(1, plan.seeds + 1):
             truth = float(np.clip(_truth(plan, levels) + plan.spread * rng.standard_normal(), 0.0, 1.0))
-            rows.append(
-                _row(plan, "confirm", len(rows), levels, truth, seed=seed, stands_for=json.dumps(names))
-            )
+            rows.append(_row(plan, "confirm", len(rows), levels, truth, seed=seed, stands_for=json.dumps(names)))
     return rows
 
 
@@ -202,9 +199,7 @@ def _epochs(trials: pd.DataFrame, classes: int, rng: np.random.Generator) -> pd.
     return pd.DataFrame(rows, columns=list(results.EPOCHS_COLUMNS))
 
 
-def _predictions(
-    plan: Plan, manifest: pd.DataFrame, trials: pd.DataFrame, rng: np.random.Generator
-) -> pd.DataFrame:
+def _predictions(plan: Plan, manifest: pd.DataFrame, trials: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Some pictures are hard for every model: mostly a shared number decides, sometimes the seed's own."""
     shown = manifest[manifest["fold"].isin(["test", "val"])]
     labels, k = shown["label"].to_numpy(), len(plan.classes)

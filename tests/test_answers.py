@@ -124,6 +124,21 @@ def test_a_refusal_leaves_other_answers_alone(tmp_path):
     assert table["verdict"].iloc[-1] == "b"
 
 
+def test_the_order_of_rows_does_not_matter(tmp_path):
+    plan = Plan(items=60, seeds=3, trials=4)
+    shuffle = {"predictions": lambda t: t.sample(frac=1, random_state=1)}
+    shuffle["trials"] = lambda t: t.sample(frac=1, random_state=2)
+    straight, shuffled = answered(tmp_path / "a", plan), answered(tmp_path / "b", plan, **shuffle)
+    pd.testing.assert_frame_equal(straight, shuffled)
+
+
+def test_items_without_a_group_are_their_own(tmp_path):
+    plan = Plan(items=60, seeds=3, trials=4)
+    numbered = answered(tmp_path / "a", plan)
+    unnumbered = answered(tmp_path / "b", plan, manifest=lambda t: t.assign(group=None))
+    pd.testing.assert_frame_equal(numbered, unnumbered)
+
+
 def test_a_failed_seed_makes_seeds_unequal(tmp_path):
     def fail(t: pd.DataFrame) -> pd.DataFrame:
         return t.assign(status=t["status"].mask(t["trial"] == "confirm-000", "failed"))
@@ -161,9 +176,7 @@ def test_numeric_levels_are_one_level_however_written(tmp_path):
 
 def test_the_winner_is_chosen_on_validation(tmp_path):
     """`small` is far better on test, `large` on validation."""
-    out = fabricate(
-        tmp_path / "study", Plan(factors=SMALL, winner=LARGE, accuracy={("backbone", "large"): 0.5})
-    )
+    out = fabricate(tmp_path / "study", Plan(factors=SMALL, winner=LARGE, accuracy={("backbone", "large"): 0.5}))
     trials = pd.read_parquet(out / results.TRIALS_FILE)
     confirmed = trials["phase"] == "confirm"
     better = trials["val_accuracy"].mask(confirmed & (trials["backbone"] == "large"), 0.99)
@@ -181,10 +194,11 @@ def test_the_winner_is_chosen_on_validation(tmp_path):
         (-0.02, 0.01, 5, "b"),
         (0.02, 0.06, 5, "no evidence"),
         (0.001, 0.5, 5, "equivalent"),
+        (0.0072, 0.5, 5, "equivalent"),  # by the 90 % interval; the 95 % one reaches past the margin
         (0.009, 0.5, 5, "no evidence"),
         (0.02, 0.01, 4, "no evidence"),
     ],
 )
 def test_verdict(mean, p_holm, seeds, expected):
     estimate = Estimate(mean=mean, seed_variance=1e-6, item_variance=1e-6, seeds=seeds, items=100)
-    assert verdict(estimate, p_holm, margin=0.01) == expected
+    assert verdict(estimate, p_holm, allowed=0.01) == expected

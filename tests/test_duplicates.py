@@ -76,10 +76,30 @@ def test_pairs_are_found_across_blocks_of_hashes() -> None:
     rng = np.random.default_rng(0)
     thumbnails = rng.integers(0, 256, (1300, 32, 32, 3), dtype=np.uint8)
     hashes = rng.integers(0, 2**64, 1300, dtype=np.uint64)
-    thumbnails[1200], hashes[1200] = thumbnails[3], hashes[3] ^ np.uint64(0b111)
-    groups = find_groups([str(i) for i in range(1300)], hashes, thumbnails)
-    assert groups[1200] == 3
-    assert len(np.unique(groups)) == 1299
+    for first, second in ((3, 1200), (600, 1250)):
+        thumbnails[second], hashes[second] = thumbnails[first], hashes[first] ^ np.uint64(0b111)
+    groups = find_groups([f"{i:04}" for i in range(1300)], hashes, thumbnails)
+    assert groups[[1200, 1250]].tolist() == [3, 600]
+    assert len(np.unique(groups)) == 1298
+
+
+def test_a_difference_counts_on_average_and_in_the_worst_block() -> None:
+    grey = np.full((32, 32, 3), 100, dtype=np.uint8)
+    spot, weak_spot, checks, weak_checks = (grey.copy() for _ in range(4))
+    spot[8:12, 4:8] += 17
+    weak_spot[8:12, 4:8] += 16
+    for board, contrast in ((checks, 7), (weak_checks, 6)):  # every block's mean stays 100
+        board[::2, ::2] += contrast
+        board[1::2, 1::2] += contrast
+        board[::2, 1::2] -= contrast
+        board[1::2, ::2] -= contrast
+
+    def together(one: np.ndarray, distance: int = 0) -> bool:
+        hashes = np.array([0, 2**distance - 1], dtype=np.uint64)
+        return find_groups(["a", "b"], hashes, np.stack([grey, one])).tolist() == [0, 0]
+
+    assert [together(one) for one in (spot, weak_spot, checks, weak_checks)] == [False, True, False, True]
+    assert [together(grey, distance) for distance in (6, 7)] == [True, False]
 
 
 def test_the_same_picture_under_two_labels_is_reported(tmp_path: Path) -> None:

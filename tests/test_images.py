@@ -64,9 +64,7 @@ def test_modes_are_seen_as_rgb_on_white(mode: str, colour: object, seen: tuple[i
     assert picture.pixels.tolist() == [[list(seen)] * 3] * 2
 
 
-@pytest.mark.parametrize(
-    ("mode", "low", "high"), [("I", -1000, 100_000), ("F", 0.0, 1.0), ("F", -3e30, 3e30)]
-)
+@pytest.mark.parametrize(("mode", "low", "high"), [("I", -1000, 100_000), ("F", 0.0, 1.0), ("F", -3e30, 3e30)])
 def test_integers_and_floats_span_from_black_to_white(mode: str, low: float, high: float) -> None:
     image = Image.new(mode, (3, 1), low)
     image.putpixel((1, 0), (low + high) / 2 if mode == "F" else int((low + high) / 2))
@@ -111,19 +109,14 @@ def bomb(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0"))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest shows what is silenced
 @pytest.mark.parametrize("side", [9_460, 20_000])  # just above the limit, and above twice that
 def test_a_bomb_is_refused_before_it_is_loaded(side: int) -> None:
     assert side * side > PIXEL_LIMIT
-    with pytest.raises(DecodeError, match="^more than 89,478,485 pixels$"):
+    with pytest.raises(DecodeError, match=r"^more than 89,478,485 pixels$"):
         decode(bomb(side, side))
 
 
@@ -146,6 +139,7 @@ def test_what_is_no_picture_has_a_plain_reason(data: bytes, reason: str) -> None
 
 def test_every_damaged_byte_gives_pixels_or_a_reason() -> None:
     rng = np.random.default_rng(0)
+    reasons = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL's, about damaged metadata
         for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
@@ -154,5 +148,6 @@ def test_every_damaged_byte_gives_pixels_or_a_reason() -> None:
                 try:
                     assert decode(flipped(data, place)).pixels.dtype == np.uint8
                 except DecodeError as error:
-                    assert "/" not in str(error)
-                    assert "0x" not in str(error)
+                    reasons.add(str(error))
+    unknown = "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"
+    assert reasons == {unknown, "truncated", "damaged", "more than 89,478,485 pixels"}

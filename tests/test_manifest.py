@@ -6,9 +6,10 @@ from tests.trees import class_folders, encoded, pixels, put
 from trainables.errors import InputError
 from trainables.manifest import Candidate, check, label_names, manifest_hash, scan
 
-COLUMNS = (
-    "item path label label_name bytes sha256 width height mode official_split keep drop_reason group".split()
-)
+COLUMNS = [
+    *("item", "path", "label", "label_name", "bytes", "sha256", "width", "height", "mode"),
+    *("official_split", "keep", "drop_reason", "group"),
+]
 
 
 def listed(root: Path) -> list[Candidate]:
@@ -113,11 +114,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two classes are needed, found one, 'only'"):
         check(scan(tmp_path, listed(tmp_path)))
     put(tmp_path / "bad/x.png", b"text")
-    with pytest.raises(
-        InputError, match=r"Class 'bad' has no picture that can be used \(1 dropped.*'not a JPEG"
-    ):
+    with pytest.raises(InputError, match=r"Class 'bad' has no picture that can be used \(1 dropped.*'not a JPEG"):
         check(scan(tmp_path, listed(tmp_path)))
-    with pytest.raises(
-        InputError, match=r"None of the 1 files can be decoded, the first is 'bad/x.png' \(not a"
-    ):
+    with pytest.raises(InputError, match=r"None of the 1 files can be decoded, the first is 'bad/x.png' \(not a"):
         check(scan(tmp_path, [Candidate("bad/x.png", "bad")]))

@@ -56,9 +56,7 @@ def test_a_view_is_read_only_and_no_copy(data: Path, tmp_path: Path) -> None:
 def test_a_second_caller_needs_no_picture(data: Path, tmp_path: Path) -> None:
     manifest = read(data)
     first = open_pixels(manifest, data, 48, tmp_path / "cache")
-    second = open_pixels(
-        manifest.sample(frac=1, random_state=0), tmp_path / "nowhere", 48, tmp_path / "cache"
-    )
+    second = open_pixels(manifest.sample(frac=1, random_state=0), tmp_path / "nowhere", 48, tmp_path / "cache")
     np.testing.assert_array_equal(first[2], second[2])
     assert len(files(tmp_path / "cache")) == 1
 
@@ -121,9 +119,7 @@ def test_a_cache_that_cannot_be_a_folder_is_refused(data: Path, tmp_path: Path) 
 
 
 def test_a_cache_too_small_for_this_study_alone_says_both_numbers(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"need 3.22e-05 GiB, but the cache may take 1e-05 GiB: .*--cache-gib"
-    ):
+    with pytest.raises(InputError, match=r"need 3.22e-05 GiB, but the cache may take 1e-05 GiB: .*--cache-gib"):
         open_pixels(read(data), data, 48, tmp_path / "cache", cache_gib=1e-5)
 
 
@@ -134,7 +130,8 @@ import pandas as pd
 import trainables.pixels as module
 decode, delay = module.decode, float(sys.argv[4])
 def slow(data):
-    print("decoding", flush=True)
+    sys.stdout.write("decoding\\n")  # one write: print would write the end of the line apart
+    sys.stdout.flush()
     time.sleep(delay)
     return decode(data)
 module.decode = slow
@@ -170,6 +167,7 @@ def test_a_killed_builder_leaves_a_usable_cache(data: Path, tmp_path: Path) -> N
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(list(cache.glob("*.part"))) == 1
+    put(cache / "of-another-study.part", b"rest")
     opened: Pixels = open_pixels(read(data), data, 48, cache)
     np.testing.assert_array_equal(opened[0], pixels(0))
     assert list(cache.glob("*.part")) == []

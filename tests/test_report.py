@@ -8,9 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis import report, tables
-from analysis.curves import band, curves
-from analysis.settings import name, settings
-from analysis.text import duration, number, percent, plain, points, slug
+from analysis.settings import settings
 from study import results
 from tests.fabricated import Plan, fabricate
 
@@ -22,6 +20,9 @@ HOSTILE = (
     '" onmouseover="alert(1)',
     "$x_1$ {{ 7*7 }}",
 )
+
+
+ONE_FACTOR = {"factors": {"backbone": ["small", "large"]}, "winner": {"backbone": "large"}, "trials": 6}
 
 
 class Tags(HTMLParser):
@@ -164,7 +165,7 @@ def test_hostile_names_stay_text_in_html(hostile):
 def test_hostile_names_stay_text_in_markdown(hostile):
     text = (hostile / results.REPORT_MARKDOWN).read_text()
     assert "<script" not in text
-    assert "](javascript" not in text
+    assert not re.findall(r"(?<!\\)\]\(javascript", text)
     tables_in_it = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
     assert tables_in_it
     for table in tables_in_it:  # a name with a bar must not open a column
@@ -186,9 +187,7 @@ def test_only_pictures_of_the_examples_folder_are_embedded(hostile):
 
 
 def test_two_factors_of_one_slug_keep_their_files(tmp_path):
-    plan = Plan(
-        factors={"a b": ["x", "y"], "a-b": ["x", "y"]}, winner={"a b": "x", "a-b": "x"}, items=20, trials=4
-    )
+    plan = Plan(factors={"a b": ["x", "y"], "a-b": ["x", "y"]}, winner={"a b": "x", "a-b": "x"}, items=20, trials=4)
     report.build(fabricate(tmp_path, plan))
     assert (tmp_path / "tables" / "compare-a-b.csv").exists()
     assert (tmp_path / "tables" / "compare-a-b-1.csv").exists()
@@ -196,7 +195,8 @@ def test_two_factors_of_one_slug_keep_their_files(tmp_path):
 
 @pytest.mark.parametrize("classes", [2, 26, 120])
 def test_confusion_at_any_number_of_classes(tmp_path, classes):
-    plan = Plan(classes=tuple(f"class {k}" for k in range(classes)), items=4 * classes, trials=4, seeds=3)
+    names = tuple(f"class {k}" for k in range(classes))
+    plan = Plan(**ONE_FACTOR, classes=names, items=4 * classes, seeds=3)
     read = results.read(fabricate(tmp_path, plan))
     best = settings(read)[0]
     matrix = tables.confusion(read, best)
@@ -214,9 +214,7 @@ def running(out):
 
 
 def all_failed(out):
-    rewrite(
-        out, "trials", lambda t: t.assign(status="failed", error="boom", val_accuracy=np.nan, epochs_run=0)
-    )
+    rewrite(out, "trials", lambda t: t.assign(status="failed", error="boom", val_accuracy=np.nan, epochs_run=0))
     for file in (results.EPOCHS_FILE, results.PREDICTIONS_FILE):
         (out / file).unlink()
 
@@ -240,105 +238,25 @@ def untested(out):
     ("edit", "said"),
     [
         (running, "Nothing is confirmed yet"),
-        (all_failed, "All 59 trials failed"),
+        (all_failed, "All 20 trials failed"),
         (one_trial, "Nothing is confirmed yet"),
         (no_trial, "No trial has ended yet"),
         (untested, "The test pictures have not been looked at yet"),
     ],
 )
 def test_an_unfinished_study_says_what_is_missing(tmp_path, edit, said):
-    edit(fabricate(tmp_path))
+    edit(fabricate(tmp_path, Plan(**ONE_FACTOR)))
     assert report.main([str(tmp_path)]) == 0
     assert said in (tmp_path / results.REPORT_HTML).read_text()
     answered = pd.read_csv(tmp_path / results.ANSWERS_FILE)
     assert answered["verdict"].str.startswith("refused: ").all()
-    assert len(answered) == 5
+    assert len(answered) == 1
 
 
 def test_several_studies_and_a_bad_one(tmp_path, capsys):
-    plan = Plan(items=20, trials=4, seeds=3)
+    plan = Plan(**ONE_FACTOR, items=20, seeds=3)
     one, two = fabricate(tmp_path / "one", plan), fabricate(tmp_path / "two", plan)
     assert report.main([str(one), str(two)]) == 0
     assert (two / results.REPORT_HTML).exists()
     assert report.main([str(tmp_path / "three")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_comparison_by_hand(tmp_path):
-    """Two levels, four search trials; one of the worse level was stopped after epoch 1."""
-    plan = Plan(factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=4, epochs=2, seeds=3, items=40)
-    fabricate(tmp_path, plan)
-    seen = {"search-000": [0.1, 0.5], "search-001": [0.2, 0.6], "search-002": [0.3], "search-003": [0.9, 0.8]}
-    rows = [(trial, k + 1, value) for trial, values in seen.items() for k, value in enumerate(values)]
-    epochs = pd.DataFrame(rows, columns=["trial", "epoch", "val_accuracy"]).reindex(
-        columns=list(results.EPOCHS_COLUMNS)
-    )
-    results.write_table(epochs, tmp_path / results.EPOCHS_FILE)
-    ran = {trial: len(values) for trial, values in seen.items()}
-    rewrite(tmp_path, "trials", lambda t: t.assign(epochs_run=t["trial"].map(ran).fillna(2)))
-    read = results.read(tmp_path)
-    assert tables.common_rung(read, "f") == 2
-    table = tables.comparison(read, settings(read), "f").set_index("level")
-    assert table["trials"].tolist() == [2, 2]
-    assert table["search_best"].tolist() == [0.5, 0.9]
-    assert table["search_median"].tolist() == pytest.approx([0.4, 0.75])
-    assert table["epochs"].tolist() == [3, 4]
-    assert table["winner"].sum() == 1
-
-
-def test_curves_carry_the_winner_first_and_bands_hold_the_mean(out):
-    read = results.read(out)
-    found = settings(read)
-    drawn = curves(read, found)
-    assert drawn[0].title == "the winner"
-    assert sorted(curve.title for curve in drawn[1:]) == [
-        "augmentation = none",
-        "backbone = small",
-        "regularizer = dropout",
-        "regularizer = none",
-    ]
-    by_epoch = band(read, drawn[0])["val_accuracy"]
-    assert (by_epoch["min"] <= by_epoch["mean"]).all()
-    assert (by_epoch["mean"] <= by_epoch["max"]).all()
-    assert len(by_epoch) == 9
-
-
-def test_generalization_gap_is_train_minus_validation_at_the_best_epoch(out):
-    read = results.read(out)
-    found = settings(read)
-    table = tables.generalization(read, found).set_index("setting")
-    row = table.loc["backbone = small"]
-    setting = next(one for one in found if name(one, found) == "backbone = small")
-    at_best = read.epochs[read.epochs["trial"].isin(setting.trials["trial"]) & (read.epochs["epoch"] == 8)]
-    assert row["gap"] == pytest.approx((at_best["train_accuracy"] - at_best["val_accuracy"]).mean())
-
-
-def test_baselines_come_from_the_training_pool(tmp_path):
-    fabricate(tmp_path, Plan(classes=("ant", "bee"), items=10, trials=4, seeds=3))
-    skew = {"pool": 1, "val": 0}  # always bee in the pool, seven ants of ten on test
-    test = {k: int(k >= 7) for k in range(10)}
-    rewrite(
-        tmp_path,
-        "manifest",
-        lambda t: t.assign(
-            label=[test[i] if f == "test" else skew.get(f, 0) for i, f in zip(t["item"], t["fold"])]
-        ),
-    )
-    read = results.read(tmp_path)
-    assert tables.baselines(read) == (0.5, pytest.approx(0.3))
-
-
-def test_dropped_files_and_duplicates_are_counted(out):
-    dropped = pd.read_csv(out / "tables" / "dropped.csv")
-    assert dropped.to_numpy().tolist() == [["truncated file", 2], ["not a picture", 1]]
-    duplicates = pd.read_csv(out / "tables" / "duplicates.csv")
-    assert duplicates["files"].tolist() == [2]
-
-
-def test_how_numbers_and_names_are_said():
-    assert [number(x) for x in (3, 1234567.0, 0.12345, np.nan)] == ["3", "1\u202f234\u202f567", "0.123", "–"]
-    assert [percent(x) for x in (0.9126, np.nan)] == ["91.3\u00a0%", "–"]
-    assert [points(x) for x in (0.012, -0.012)] == ["1.2", "−1.2"]
-    assert [duration(x) for x in (4.0, 600, 7200, None)] == ["4 s", "10 min", "2.0 h", "–"]
-    assert plain("a\nb\x07\u202e\ud800c") == "a b c"
-    assert slug("A  b/../c") == "a-b-c"

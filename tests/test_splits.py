@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,12 +12,10 @@ from trainables.splits import Folds, add_folds, divide, drop_leaks, parse_ratio
 
 LEVELS = ["80-10-10", "70-15-15", "60-30-10"]
 classes = st.dictionaries(
-    st.sampled_from("abc"), st.lists(st.integers(1, 4), min_size=3, max_size=30), min_size=1, max_size=3
+    st.sampled_from("abc"), st.lists(st.integers(1, 4), min_size=3, max_size=15), min_size=1, max_size=3
 )
 seeds = st.integers(0, 2**32)
-some_levels = st.lists(
-    st.sampled_from([*LEVELS, "50-25-25", "34-33-33"]), min_size=1, max_size=4, unique=True
-)
+some_levels = st.lists(st.sampled_from([*LEVELS, "50-25-25", "34-33-33"]), min_size=1, max_size=4, unique=True)
 
 
 def sizes(folds: Folds) -> tuple[int, int, list[int]]:
@@ -36,9 +36,7 @@ def test_a_ratio_is_three_shares_of_a_hundred() -> None:
     assert parse_ratio("62.5-12.5-25") == (62.5, 12.5, 25)
 
 
-@pytest.mark.parametrize(
-    "level", ["80-10", "80-10-20", "90-10-0", "0-50-50", "a-b-c", "80/10/10", "", "110-10--20"]
-)
+@pytest.mark.parametrize("level", ["80-10", "80-10-20", "90-10-0", "0-50-50", "a-b-c", "80/10/10", "", "110-10--20"])
 def test_other_ratios_are_refused(level: str) -> None:
     with pytest.raises(InputError, match=f"each above 0 and 100 together, but got {level!r}"):
         parse_ratio(level)
@@ -57,10 +55,8 @@ def test_whole_groups_go_to_the_nearest_count() -> None:
 
 
 @given(classes, some_levels, seeds, st.integers(0, 5))
-@settings(max_examples=40, deadline=None)
-def test_what_holds_for_any_manifest(
-    groups: dict[str, list[int]], levels: list[str], seed: int, repeat: int
-) -> None:
+@settings(max_examples=25, deadline=None)
+def test_what_holds_for_any_manifest(groups: dict[str, list[int]], levels: list[str], seed: int, repeat: int) -> None:
     manifest = table(groups)
     folds = divide(manifest, levels, seed, repeat)
     group = manifest["group"].to_numpy()
@@ -75,19 +71,15 @@ def test_what_holds_for_any_manifest(
         alone = divide(manifest, [level], seed, repeat)
         assert len(alone.test) >= len(folds.test)
     by_size = sorted(folds.train.values(), key=len)
-    assert all(set(small) <= set(large) for small, large in zip(by_size, by_size[1:], strict=False)), (
-        "they nest"
-    )
-    assert len(folds.test) + len(folds.val) + len(by_size[-1]) == len(manifest), (
-        "the largest leaves nothing out"
-    )
+    assert all(set(small) <= set(large) for small, large in pairwise(by_size)), "they nest"
+    assert len(folds.test) + len(folds.val) + len(by_size[-1]) == len(manifest), "the largest leaves nothing out"
     assert np.array_equal(folds.test, divide(manifest, levels, seed, repeat + 1).test), "one test fold"
-    shuffled = manifest.sample(frac=1, random_state=seed)
+    shuffled = manifest.sample(frac=1, random_state=1)
     assert same(folds, divide(shuffled, levels[::-1], seed, repeat)), "no order of rows or levels matters"
 
 
 @given(classes, seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_level_that_tests_on_no_less_moves_no_test_picture(groups: dict[str, list[int]], seed: int) -> None:
     manifest = table(groups)
     few, more = divide(manifest, ["80-10-10"], seed), divide(manifest, ["80-10-10", "40-20-40"], seed)
@@ -97,9 +89,7 @@ def test_a_level_that_tests_on_no_less_moves_no_test_picture(groups: dict[str, l
 
 def test_repeats_and_seeds_divide_anew() -> None:
     manifest = table({"a": [1] * 60, "b": [1] * 60})
-    first, second, other = (
-        divide(manifest, LEVELS, seed, repeat) for seed, repeat in ((1, 0), (1, 1), (2, 0))
-    )
+    first, second, other = (divide(manifest, LEVELS, seed, repeat) for seed, repeat in ((1, 0), (1, 1), (2, 0)))
     assert not np.array_equal(first.val, second.val)
     assert not np.array_equal(first.test, other.test)
 
@@ -111,20 +101,18 @@ def test_a_group_belongs_to_the_class_of_its_first_item() -> None:
     for part in (folds.test, folds.val, *folds.train.values()):
         assert (0 in part) == (10 in part)
     manifest.loc[manifest["label"] == 1, "group"] = range(10)  # every b is a copy of an a
-    with pytest.raises(
-        InputError, match=r"Class 'b' needs at least 3 different pictures .* has 0 \(0 different\)"
-    ):
+    with pytest.raises(InputError, match=r"Class 'b' needs at least 3 different pictures .* has 0 \(0 different\)"):
         divide(manifest, LEVELS, seed=0)
 
 
 def test_too_small_a_class_is_refused_by_name_and_number() -> None:
-    expected = r"^Class 'b' needs at least 3 different pictures for training and validation and test, but has 7 \(2 diff"
-    with pytest.raises(InputError, match=expected):
+    expected = r"3 different pictures for training, validation, test, but has 7 \(2 different\)"
+    with pytest.raises(InputError, match=f"^Class 'b' needs at least {expected}"):
         divide(table({"a": [1] * 9, "b": [6, 1]}), ["80-10-10"], seed=0)
 
 
 def test_the_official_test_set_is_the_test_fold() -> None:
-    manifest = table({"a": [1] * 20, "b": [1] * 20}, {i: "test" for i in (0, 1, 2, 25)})
+    manifest = table({"a": [1] * 20, "b": [1] * 20}, dict.fromkeys((0, 1, 2, 25), "test"))
     folds = divide(manifest, ["80-10-10"], seed=5)
     assert folds.test.tolist() == [0, 1, 2, 25]
     assert sizes(folds) == (4, 4, [32])  # a ninth of 17 and of 19 is 2
@@ -158,11 +146,11 @@ def test_an_official_validation_without_a_test_set_stays_out_of_the_test_fold() 
         ({0: "test"}, "Every class needs a test picture, but 'b' has none in the official split"),
         ({0: "test", 9: "test", 1: "val"}, "Every class needs a validation picture, but 'b' has none"),
         (
-            {0: "test"} | {i: "test" for i in range(6, 11)},
+            {0: "test"} | dict.fromkeys(range(6, 11), "test"),
             r"'b' needs at least 2 different .* validation, but has 1 \(1",
         ),
         (
-            {0: "val", 1: "test", 6: "val"} | {i: "test" for i in range(7, 12)},
+            {0: "val", 1: "test", 6: "val"} | dict.fromkeys(range(7, 12), "test"),
             "needs at least 1 .* for training, but has 0",
         ),
     ],
@@ -206,9 +194,7 @@ def test_folds_as_columns() -> None:
         assert folded.index[folded[f"split_{level}"] == "train"].tolist() == folds.train[level].tolist()
     assert set(folded["fold"].dropna()) == {"test", "val", "pool"}
     assert set(folded["split_60-30-10"].dropna()) == {"train", "val", "test", "unused"}
-    assert "unused" not in set(
-        folded["split_80-10-10"]
-    )  # it sets the common validation and uses all the rest
+    assert "unused" not in set(folded["split_80-10-10"])  # it sets the common validation and uses all the rest
     plain = add_folds(manifest, ["80-10-10"], seed=2, official=True, split_is_factor=False)
     assert list(plain.columns) == [*manifest.columns, "fold"]
 

@@ -6,6 +6,8 @@ densenet121 32 : 65; evaluation 507 : 902, 396 : 732, 278 : 500, 124 : 228. A fr
 bfloat16, training gains for dense convolutions and loses for depthwise ones. channels_last gains everywhere.
 """
 
+from pathlib import Path
+
 DEPTHWISE = ("mobilenet", "efficientnet", "mnasnet", "convnext", "lite", "small_cnn")
 
 
@@ -23,9 +25,8 @@ def computes_bfloat16(device: str) -> bool:
 
     if device == "cuda":
         return torch.cuda.is_bf16_supported()
-    with_bf16 = ("avx512_bf16", "amx_bf16", "bf16")
     try:
-        flags = open("/proc/cpuinfo").read().split()
+        flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
         return False
-    return any(flag in flags for flag in with_bf16)
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))

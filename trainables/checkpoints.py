@@ -30,12 +30,12 @@ _PARTS = ("net", "optimizer", "best")
 
 def save(state: State, path: Path) -> None:
     """Write under a temporary name, then rename: a reader finds the old state or the new one, never a part."""
-    tensors = {
-        f"{part}/{name}": tensor.detach().cpu().contiguous()
-        for part in _PARTS
-        for name, tensor in getattr(state, part).items()
+    tensors = {f"{part}/{name}": tensor for part in _PARTS for name, tensor in getattr(state, part).items()}
+    numbers = {
+        "epoch": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best_val_accuracy": state.best_val_accuracy,
     }
-    numbers = {"epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_accuracy": state.best_val_accuracy}
     save_tensors(tensors, path, {"state": json.dumps(numbers)})
 
 
@@ -50,9 +50,12 @@ def load(path: Path) -> State:
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write named tensors, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, temporary, metadata=metadata or {})
+    # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, temporary, metadata=metadata or {})
     os.replace(temporary, path)
 
 

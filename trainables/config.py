@@ -78,7 +78,15 @@ class TrialConfig:
                 f"Unknown unfreeze depth {self.unfreeze!r}: use 'head', 'all', 'last stage', 'last 2 stages', "
                 "'last 3 blocks' or 'last 20 layers'."
             )
-        for name in ("size", "stored_side", "epochs", "steps_per_epoch", "batch_size", "threads", "block_size"):
+        for name in (
+            "size",
+            "stored_side",
+            "epochs",
+            "steps_per_epoch",
+            "batch_size",
+            "threads",
+            "block_size",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name} >= 1` must hold, but got {getattr(self, name)}.")
         if not self.learning_rate > 0:

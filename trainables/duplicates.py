@@ -38,9 +38,7 @@ def perceptual_hash(thumb: NDArray[np.uint8]) -> int:
     return int(str(imagehash.phash(Image.fromarray(thumb))), 16)
 
 
-def find_groups(
-    sha256: Sequence[str], hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]
-) -> NDArray[np.int64]:
+def find_groups(sha256: Sequence[str], hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> NDArray[np.int64]:
     """For each picture the position of the first picture of its group; all inputs run over the pictures."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -83,9 +83,7 @@ class Inputs:
         config = self.config
         where = ViewKey(config.study_seed, config.seed, epoch)
         pixels = [self.pictures.pixels[int(item)] for item in items]
-        views = training_views(
-            pixels, items, occurrence, where, config.augmentation, config.size, self.contract
-        )
+        views = training_views(pixels, items, occurrence, where, config.augmentation, config.size, self.contract)
         return self._normalised(views)
 
     def _evaluation_batch(self, items: NDArray[np.int64]) -> torch.Tensor:

@@ -78,9 +78,7 @@ def scan(
 def check(manifest: pd.DataFrame) -> None:
     """Refuse what no classifier can be trained on."""
     if manifest.empty:
-        raise InputError(
-            "At least two pictures are needed, found none: give a folder with a folder per class."
-        )
+        raise InputError("At least two pictures are needed, found none: give a folder with a folder per class.")
     if not manifest["keep"].any():
         raise InputError(
             f"None of the {len(manifest)} files can be decoded, the first is {manifest['path'].iloc[0]!r} "
@@ -138,14 +136,10 @@ def _inspect(file: Path) -> _Inspection:
     except DecodeError as error:
         return _Inspection(size, sha256, drop_reason=str(error))
     thumb = thumbnail(picture.pixels)
-    return _Inspection(
-        size, sha256, picture.width, picture.height, picture.mode, "", perceptual_hash(thumb), thumb
-    )
+    return _Inspection(size, sha256, picture.width, picture.height, picture.mode, "", perceptual_hash(thumb), thumb)
 
 
-def _table(
-    candidates: Sequence[Candidate], inspections: Sequence[_Inspection], names: list[str]
-) -> pd.DataFrame:
+def _table(candidates: Sequence[Candidate], inspections: Sequence[_Inspection], names: list[str]) -> pd.DataFrame:
     label = {name: position for position, name in enumerate(names)}
     rows = {
         "item": np.arange(len(candidates)),

@@ -102,9 +102,7 @@ def trained_state(net: Net) -> dict[str, torch.Tensor]:
         for prefix, module in net.named_modules()
         if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     }
-    return {
-        name: tensor.detach() for name, tensor in net.state_dict().items() if name.rpartition(".")[0] in training
-    }
+    return {name: tensor.detach() for name, tensor in net.state_dict().items() if name.rpartition(".")[0] in training}
 
 
 def load_trained(net: Net, state: dict[str, torch.Tensor]) -> None:
@@ -130,8 +128,7 @@ def _trainable_names(backbone: nn.Module, stages: Groups, blocks: Groups, depth:
     parts = {"stage": stages, "block": blocks, "layer": _layers(backbone)}[match[2]]
     if count > len(parts):
         raise InputError(
-            f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: "
-            "use 'all'."
+            f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: use 'all'."
         )
     return {name for names in parts[-count:] for name in names}
 

@@ -57,9 +57,7 @@ def open_pixels(
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"The cache folder {cache} cannot be made ({error.strerror}): give --cache."
-        ) from error
+        raise InputError(f"The cache folder {cache} cannot be made ({error.strerror}): give --cache.") from error
     with FileLock(cache / "pixels.lock"):
         if not file.exists():
             _make_room(cache, size, cache_gib)
@@ -136,15 +134,11 @@ def _read(file: Path, sha256: str) -> NDArray[np.uint8]:
     except OSError as error:
         raise InputError(f"Picture {str(file)!r} is gone since the data was scanned: put it back.") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise InputError(
-            f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew."
-        )
+        raise InputError(f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew.")
     try:
         return decode(data).pixels
     except DecodeError as error:
-        raise InputError(
-            f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan."
-        ) from error
+        raise InputError(f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
 
 
 def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:

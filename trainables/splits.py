@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trainables.errors import InputError
 from trainables.keyed import key, order
 
+_FOLD_NAMES = {"val": "validation", "test": "test"}
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 
 
@@ -53,12 +54,7 @@ def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
     return manifest
 
 
-_FOLD_NAMES = {"test": "test", "val": "validation"}
-
-
-def divide(
-    manifest: pd.DataFrame, levels: Sequence[str], seed: int, repeat: int = 0, official: bool = True
-) -> Folds:
+def divide(manifest: pd.DataFrame, levels: Sequence[str], seed: int, repeat: int = 0, official: bool = True) -> Folds:
     """The folds of one repeat; repeat 0 is the search's.
 
     `official` takes the dataset's own test and validation where it has them; a validation given that way is
@@ -67,7 +63,8 @@ def divide(
     ratios = {level: parse_ratio(level) for level in levels}
     kept = drop_leaks(manifest, official).query("keep").sort_values("item")
     groups = _group_table(kept, official)
-    if len(levels) > 1 and (groups["split"] == "val").any():
+    given = set(groups["split"]) - {"rest"}
+    if len(levels) > 1 and "val" in given:
         raise InputError(
             f"A validation set of its own leaves no ratio to compare, but got splits {', '.join(levels)}: "
             "name one split, or study the ratio without the official split."
@@ -77,22 +74,18 @@ def divide(
     train: dict[str, list[int]] = {level: [] for level in levels}
     for label, name in sorted(set(zip(manifest["label"], manifest["label_name"], strict=True))):
         members = groups[groups["label"] == label]
-        _check_class(name, members, groups)
-        class_test = _test_groups(members, groups, min(ratio[2] for ratio in ratios.values()), seed)
+        _check_class(name, members, given)
+        class_test = _test_groups(members, given, min(ratio[2] for ratio in ratios.values()), seed)
         rest = members[~members["group"].isin(class_test)]
         validations = {
-            level: _validation_groups(
-                rest, ratio[1] / (ratio[0] + ratio[1]), key("partition", seed, repeat), repeat
-            )
+            level: _validation_groups(rest, ratio[1] / (ratio[0] + ratio[1]), key("partition", seed, repeat), repeat)
             for level, ratio in ratios.items()
         }
         test.extend(class_test)
         val.extend(min(validations.values(), key=len))
         for level, validation in validations.items():
             train[level].extend(set(rest["group"]) - set(validation))
-    return Folds(
-        _items(kept, test), _items(kept, val), {level: _items(kept, train[level]) for level in levels}
-    )
+    return Folds(_items(kept, test), _items(kept, val), {level: _items(kept, train[level]) for level in levels})
 
 
 def add_folds(
@@ -109,16 +102,15 @@ def add_folds(
 
 
 def _group_table(kept: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """One row per group: group, label (its first item's), size, split (test or val if official, else rest)."""
+    """One row per group: group, label (its first item's), size, split (official test or val, else rest)."""
     columns = {"label": ("label", "first"), "size": ("item", "size"), "split": ("official_split", "first")}
     groups = kept.groupby("group").agg(**columns)
     groups["split"] = groups["split"].where(groups["split"].isin(["test", "val"]) & official, "rest")
     return groups.reset_index()
 
 
-def _check_class(name: str, members: pd.DataFrame, groups: pd.DataFrame) -> None:
-    given = [fold for fold in ("test", "val") if (groups["split"] == fold).any()]
-    for fold in given:
+def _check_class(name: str, members: pd.DataFrame, given: set[str]) -> None:
+    for fold in sorted(given):
         if not (members["split"] == fold).any():
             raise InputError(
                 f"Every class needs a {_FOLD_NAMES[fold]} picture, but {name!r} has none in the official "
@@ -127,22 +119,18 @@ def _check_class(name: str, members: pd.DataFrame, groups: pd.DataFrame) -> None
     need = 3 - len(given)
     rest = members[~members["split"].isin(given)]
     if len(rest) < need:
-        purpose = " and ".join(
-            ["training", *(_FOLD_NAMES[fold] for fold in ("val", "test") if fold not in given)]
-        )
+        purpose = ", ".join(["training", *(text for fold, text in _FOLD_NAMES.items() if fold not in given)])
         raise InputError(
             f"Class {name!r} needs at least {need} different pictures for {purpose}, but has "
             f"{rest['size'].sum()} ({len(rest)} different): add pictures or leave the class out."
         )
 
 
-def _test_groups(members: pd.DataFrame, groups: pd.DataFrame, percent: float, seed: int) -> NDArray[np.int64]:
-    if (groups["split"] == "test").any():
+def _test_groups(members: pd.DataFrame, given: set[str], percent: float, seed: int) -> NDArray[np.int64]:
+    if "test" in given:
         return members.loc[members["split"] == "test", "group"].to_numpy()
     free = members[members["split"] == "rest"]
-    spare = (
-        1 if (members["split"] == "val").any() else 2
-    )  # left for training, and for validation if not given
+    spare = 1 if "val" in given else 2  # for training, and for validation where it is not given
     ordered = order(key("test fold", seed), free["group"])
     return ordered[: _nearest(free, ordered, members["size"].sum() * percent / 100, len(ordered) - spare)]
 
@@ -158,7 +146,8 @@ def _validation_groups(rest: pd.DataFrame, share: float, stream: int, repeat: in
 
 def _nearest(groups: pd.DataFrame, ordered: NDArray[np.int64], target: float, most: int) -> int:
     """How many leading groups (1 to `most`) hold the number of pictures nearest to the target."""
-    totals = groups.set_index("group")["size"].loc[ordered].cumsum().to_numpy()
+    size = dict(zip(groups["group"], groups["size"], strict=True))
+    totals = np.cumsum([size[group] for group in ordered])
     return 1 + int(np.argmin(np.abs(totals[:most] - target)))
 
 

@@ -82,7 +82,10 @@ def run_trial(config: TrialConfig, place: Place, start: State | None = None) -> 
             seconds=time.perf_counter() - began,
             images_per_second=config.steps_per_epoch * config.batch_size / trained,
         )
-        yield row, State(epoch, best_epoch, best_accuracy, trained_state(net), optimizer_tensors(optimizer), best)
+        yield (
+            row,
+            State(epoch, best_epoch, best_accuracy, trained_state(net), optimizer_tensors(optimizer), best),
+        )
 
 
 def predict(

@@ -70,9 +70,7 @@ def training_views(
     return views
 
 
-def evaluation_views(
-    pictures: Sequence[NDArray[np.uint8]], size: int, contract: InputContract
-) -> NDArray[np.uint8]:
+def evaluation_views(pictures: Sequence[NDArray[np.uint8]], size: int, contract: InputContract) -> NDArray[np.uint8]:
     """The centre square of each picture that the weights' configuration asks for, in one resampling."""
     views = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
     for i, picture in enumerate(pictures):
@@ -83,10 +81,12 @@ def evaluation_views(
     return views
 
 
+# fmt: off
 _OPERATIONS = (
-    ["area", "ratio", "left", "top", "flip", "angle", "shift x", "shift y", "brightness", "contrast"]
-    + ["saturation", "erase", "erase area", "erase left", "erase top"]
-)  # fmt: skip
+    "area", "ratio", "left", "top", "flip", "angle", "shift x", "shift y", "brightness", "contrast", "saturation",
+    "erase", "erase area", "erase left", "erase top",
+)
+# fmt: on
 
 
 def _render(
@@ -124,18 +124,23 @@ def _cut(
     return np.asarray(image)
 
 
-def _move(
-    view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract: InputContract
-) -> NDArray[np.uint8]:
+def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract: InputContract) -> NDArray[np.uint8]:
     """Rotated about the centre and shifted; what comes in from outside has the weights' mean colour."""
     size = view.shape[0]
     angle = np.deg2rad((2 * u["angle"] - 1) * policy.degrees)
-    shift_x, shift_y = (2 * u["shift x"] - 1) * policy.shift * size, (2 * u["shift y"] - 1) * policy.shift * size
+    shift_x, shift_y = (
+        (2 * u["shift x"] - 1) * policy.shift * size,
+        (2 * u["shift y"] - 1) * policy.shift * size,
+    )
     cos, sin, centre = np.cos(angle), np.sin(angle), size / 2
     x, y = centre + shift_x, centre + shift_y  # where the centre goes
     matrix = (cos, sin, centre - cos * x - sin * y, -sin, cos, centre + sin * x - cos * y)
     image = Image.fromarray(np.ascontiguousarray(view)).transform(
-        (size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=_mean_colour(contract)
+        (size, size),
+        Image.Transform.AFFINE,
+        matrix,
+        Image.Resampling.BILINEAR,
+        fillcolor=_mean_colour(contract),
     )
     return np.asarray(image)
 

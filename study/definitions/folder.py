@@ -1,7 +1,7 @@
 """Anybody's own pictures, one folder a class: which backbone, how deep, dropout or L2, which views?
 
-    python -m study.run folder --data DIR     # 1,200 pictures: about N minutes on 2 CPU cores
-    python -m study.run --new folder mine.py  # a copy to edit
+python -m study.run folder --data DIR     # 1,200 pictures: about N minutes on 2 CPU cores
+python -m study.run --new folder mine.py  # a copy to edit
 """
 
 from search_spaces import optimizers, regularizers

@@ -23,9 +23,7 @@ def candidates(data: Path, test: Path | None) -> Source:
         try:
             _write(data)
         except OSError as error:
-            raise InputError(
-                f"The digits cannot be written to {data} ({error.strerror}): give --data."
-            ) from error
+            raise InputError(f"The digits cannot be written to {data} ({error.strerror}): give --data.") from error
     source = folder.candidates(data, None)
     if len(source.candidates) != COUNT:
         raise InputError(

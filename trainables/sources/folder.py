@@ -33,9 +33,7 @@ def files_below(folder: Path, root: Path) -> list[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files = (Path(parent) / name for name in names)
-        found += [
-            file.relative_to(root).as_posix() for file in files if file.is_file() and _belongs(file, root)
-        ]
+        found += [file.relative_to(root).as_posix() for file in files if file.is_file() and _belongs(file, root)]
     return sorted(found)
 
 
@@ -51,9 +49,7 @@ def _from_folders(data: Path) -> list[Candidate]:
         return _from_classes(data, data)
     if len(splits) < len(folders):
         other = next(folder for folder in folders if folder not in splits)
-        raise InputError(
-            f"Beside train/, val/ and test/ no other folder may stand, but {other} does: move it away."
-        )
+        raise InputError(f"Beside train/, val/ and test/ no other folder may stand, but {other} does: move it away.")
     found = [
         Candidate(one.path, one.label_name, _SPLITS[folder.name.lower()])
         for folder in splits
@@ -76,13 +72,9 @@ def _from_classes(folder: Path, root: Path) -> list[Candidate]:
 
 def _from_test(test: Path, training: list[Candidate]) -> list[Candidate]:
     if not test.is_dir():
-        raise InputError(
-            f"The test pictures must be a folder of class folders, but {test} is none: give --test."
-        )
+        raise InputError(f"The test pictures must be a folder of class folders, but {test} is none: give --test.")
     if any(one.official_split == "test" for one in training):
-        raise InputError(
-            f"One test set is enough, but the data has one and {test} is another: leave one out."
-        )
+        raise InputError(f"One test set is enough, but the data has one and {test} is another: leave one out.")
     root = test.absolute()
     found = [Candidate(str(root / one.path), one.label_name, "test") for one in _from_classes(root, root)]
     _check_known(found, {one.label_name for one in training})
@@ -116,13 +108,9 @@ def _from_table(table: Path) -> list[Candidate]:
     root = table.parent.resolve()
     for path, label, split in zip(rows["path"], rows["label"], splits, strict=True):
         if not path or not label:
-            raise InputError(
-                f"Each row of {table} needs a path and a label, but got {path!r}, {label!r}: fill it in."
-            )
+            raise InputError(f"Each row of {table} needs a path and a label, but got {path!r}, {label!r}: fill it in.")
         if not (root / path).resolve().is_relative_to(root) or Path(path).is_absolute():
-            raise InputError(
-                f"The paths of {table} stay below its folder, but {path!r} does not: move the picture."
-            )
+            raise InputError(f"The paths of {table} stay below its folder, but {path!r} does not: move the picture.")
         if split and split not in _SPLITS:
             raise InputError(f"A split in {table} is train, val, test or empty, but {path!r} has {split!r}.")
     _check_files(table, list(rows["path"]))
@@ -147,9 +135,7 @@ def _check_files(table: Path, paths: list[str]) -> None:
 def _read(table: Path) -> pd.DataFrame:
     """All columns as text, so a class may be called 1 or NA."""
     try:
-        return pd.read_csv(
-            table, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
+        return pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except (OSError, ValueError) as error:  # pandas' parser errors and bad UTF-8 are ValueErrors
         reason = " ".join(str(error).split())
         raise InputError(f"{table} cannot be read as a CSV file ({reason}): save it as UTF-8.") from error

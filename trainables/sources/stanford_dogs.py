@@ -31,9 +31,7 @@ def candidates(data: Path, test: Path | None) -> Source:
             extract(data / archive, data)
     images = data / "Images"
     if not images.is_dir():
-        raise InputError(
-            f"{data} must hold Images/ or images.tar of Stanford Dogs: add --download or put it there."
-        )
+        raise InputError(f"{data} must hold Images/ or images.tar of Stanford Dogs: add --download or put it there.")
     names = [folder.name for folder in visible_folders(images)]
     split = _official_split(data, names)
     found = {file: folder.name for folder in visible_folders(images) for file in files_below(folder, images)}
@@ -65,9 +63,7 @@ def _official_split(data: Path, folders: list[str]) -> dict[str, str]:
     lists = {fold: data / f"{fold}_list.mat" for fold in ("train", "test")}
     present = [fold for fold, file in lists.items() if file.exists()]
     if len(present) == 1:
-        raise InputError(
-            f"{data} must hold both train_list.mat and test_list.mat or none, but has one: add the other."
-        )
+        raise InputError(f"{data} must hold both train_list.mat and test_list.mat or none, but has one: add the other.")
     split = {}
     for fold in present:
         for path, label in _read_list(lists[fold]):
@@ -87,6 +83,4 @@ def _read_list(file: Path) -> list[tuple[str, int]]:
         paths = [str(np.asarray(cell).item()) for cell in content["file_list"].ravel()]
         return list(zip(paths, content["labels"].ravel().astype(int).tolist(), strict=True))
     except Exception as error:  # scipy raises whatever its parser stumbles over
-        raise InputError(
-            f"{file} is not a list of Stanford Dogs ({type(error).__name__}): get it again."
-        ) from error
+        raise InputError(f"{file} is not a list of Stanford Dogs ({type(error).__name__}): get it again.") from error

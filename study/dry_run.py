@@ -1,0 +1,82 @@
+"""--dry-run: what a study would do and what that costs, without doing it."""
+
+import math
+
+import pandas as pd
+
+from study.costs import estimate, wall_seconds
+from study.display import clock
+from study.plan import search_plan
+from study.resources import Resources
+from study.setup import Prepared
+from study.spec import Study
+
+# Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
+# reference values for planning, to be replaced by the study's own once it ran.
+_DISAGREEMENT = 0.10
+_SEED_SPREAD = 0.005
+_NORMAL_95, _NORMAL_80 = 1.960, 0.842
+
+
+def describe(prepared: Prepared, resources: Resources) -> str:
+    """Arms, trials, epochs, folds, the effect that can be resolved, and the estimated cost of each phase."""
+    study, scale = prepared.study, prepared.scale
+    costs = estimate(study, scale, prepared.base.study_seed)
+    plan = search_plan(study, study.budget.trials, prepared.base.study_seed)
+    settings = len({tuple(map(str, planned.factors.items())) for planned in plan})
+    lines = [study.question, ""]
+    for name, factor in study.factors.items():
+        where = ", ".join(f"{other}={level}" for other, level in factor.when.items())
+        levels = ", ".join(map(str, factor.levels))
+        lines.append(f"factor    {name}: {levels}" + (f"  (only under {where})" if where else ""))
+    for name, each in study.nuisances.items():
+        where = ", ".join(f"{other}={level}" for other, level in each.when.items())
+        scaled = " on a log scale" if each.log else ""
+        lines.append(
+            f"nuisance  {name}: {each.low:g} to {each.high:g}{scaled}" + (f"  (only under {where})" if where else "")
+        )
+    lines += [f"fixed     {name}: {value}" for name, value in study.fixed.items()]
+    lines += ["", *fold_lines(prepared.manifest, study), ""]
+    lines.append(f"{settings} different settings of the factors in {len(plan)} search trials, "
+                 f"{sum(planned.audit for planned in plan)} of them audited (never stopped)")  # fmt: skip
+    lines += [
+        f"{cost.phase:8} {cost.trials:5} {'trials' if cost.phase != 'test' else 'models'}, "
+        f"{cost.epochs:6} epochs, about {clock(cost.seconds / resources.concurrent)}"
+        for cost in costs
+    ]
+    total = clock(wall_seconds(costs, resources.concurrent))
+    lines.append(
+        f"about {total} in all with {resources.concurrent} trials at once on {scale.device}: an estimate from a table"
+    )
+    items = int((prepared.manifest["fold"] == "test").sum())
+    effect = 100 * resolvable_effect(items, study.budget.seeds)
+    lines.append(
+        f"{study.budget.seeds} seeds and {items} test pictures resolve differences of about {effect:.1f} points "
+        f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the pictures)"
+    )
+    return "\n".join(lines)
+
+
+def resolvable_effect(items: int, seeds: int) -> float:
+    """The difference in accuracy that a paired comparison finds with 80 % power at the 5 % level.
+
+    Pictures and seeds as crossed random effects: the variance of a paired difference is disagreement / items plus
+    twice the spread between seeds squared / seeds.
+    """
+    variance = _DISAGREEMENT / items + 2 * _SEED_SPREAD**2 / seeds
+    return (_NORMAL_95 + _NORMAL_80) * math.sqrt(variance)
+
+
+def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
+    kept = manifest[manifest["keep"]]
+    counts = kept["fold"].value_counts()
+    lines = [
+        f"{len(kept)} pictures of {kept['label'].nunique()} classes: {counts.get('test', 0)} test, "
+        f"{counts.get('val', 0)} common validation, {counts.get('pool', 0)} to train on"
+    ]
+    if "split" in study.factors:
+        sizes = [f"{level}: {int((kept[f'split_{level}'] == 'train').sum())}" for level in study.levels("split")]
+        lines.append(f"training pictures by split: {', '.join(sizes)}; the official split is ignored")
+    dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
+    lines += [f"dropped: {count} files, {reason}" for reason, count in dropped.items()]
+    return lines

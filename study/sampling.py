@@ -1,0 +1,82 @@
+"""Settings for a study with goal="best": Ray's OptunaSearch with a TPE that understands conditional spaces."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+from ray.tune.search.optuna import OptunaSearch
+
+from search_spaces.distributions import holds
+from study import ledger
+from study.spec import Study
+
+_METRIC = "val_accuracy"
+_NAME = "study"
+
+
+class Space:
+    """The study's space, define-by-run. A class of its own module, because Ray pickles it plainly."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def __call__(self, trial: Any) -> None:
+        chosen: dict[str, Any] = {}
+        for name, factor in self.study.factors.items():
+            if holds(factor.when, chosen):
+                chosen[name] = trial.suggest_categorical(name, list(factor.levels))
+        for name, nuisance in self.study.nuisances.items():
+            if holds(nuisance.when, chosen):
+                trial.suggest_float(name, nuisance.low, nuisance.high, log=nuisance.log)
+
+
+class OptunaSampler:
+    """Asks and tells OptunaSearch; on a resume it knows the search's earlier trials from the ledger."""
+
+    def __init__(self, study: Study, seed: int, out: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        storage = optuna.storages.InMemoryStorage()
+        past = optuna.create_study(storage=storage, study_name=_NAME, direction="maximize")
+        records = [each for each in ledger.read_records(out).values() if each.planned.phase == "search"]
+        for record in records:
+            if record.status is not None:
+                past.add_trial(_frozen(study, record))
+        self.study = study
+        self.search = OptunaSearch(
+            Space(study),
+            metric=_METRIC,  # OptunaSearch does not take them over from Tune once it has a space
+            mode="max",
+            # A resumed sampler must not draw again what it drew before.
+            sampler=optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed + len(records)),
+            storage=storage,
+            study_name=_NAME,
+        )
+
+    def ask(self, trial: str) -> tuple[dict[str, Any], dict[str, float]]:
+        suggested = self.search.suggest(trial)
+        assert isinstance(suggested, dict)
+        factors = {name: suggested[name] for name in self.study.factors if name in suggested}
+        return factors, {name: suggested[name] for name in self.study.nuisances if name in suggested}
+
+    def tell(self, trial: str, value: float | None) -> None:
+        result = None if value is None else {_METRIC: value}
+        self.search.on_trial_complete(trial, result=result, error=value is None)
+
+
+def _frozen(study: Study, record: ledger.Record) -> optuna.trial.FrozenTrial:
+    """An earlier trial as Optuna keeps it; one that was stopped early counts as pruned."""
+    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+    distributions: dict[str, BaseDistribution] = {
+        name: CategoricalDistribution(list(study.factors[name].levels)) for name in record.planned.factors
+    }
+    for name in record.planned.nuisances:
+        nuisance = study.nuisances[name]
+        distributions[name] = FloatDistribution(nuisance.low, nuisance.high, log=nuisance.log)
+    return create_trial(
+        state=states[record.status or "failed"],
+        value=record.best["val_accuracy"] if record.best and record.status != "failed" else None,
+        params=record.planned.factors | record.planned.nuisances,
+        distributions=distributions,
+    )
