@@ -10,26 +10,14 @@ from trainables.errors import InputError
 from trainables.policies import POLICIES
 from trainables.splits import parse_ratio
 
-# Of a trial's config, what a study may ask about or fix; the rest is set by the machinery.
-STUDIED = tuple(
-    name
-    for name in FIELDS
-    if name
-    not in (
-        "manifest",
-        "split_levels",
-        "study_seed",
-        "seed",
-        "weights_hash",
-        "stored_side",
-        "steps_per_epoch",
-        "epochs",
-        "device",
-        "threads",
-        "precision",
-        "channels_last",
-    )
+# Of a trial's config, what no study may ask about or fix.
+# fmt: off
+_MACHINERY = (
+    "manifest", "split_levels", "official_split", "study_seed", "seed", "weights_hash", "stored_side", "epochs",
+    "steps_per_epoch", "device", "threads", "precision", "channels_last",
 )
+# fmt: on
+STUDIED = tuple(name for name in FIELDS if name not in _MACHINERY)
 _KNOWN = {
     "regularizer": REGULARIZERS,
     "optimizer": OPTIMIZERS,

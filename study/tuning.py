@@ -31,7 +31,7 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
         tune.with_resources(work, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=CourseScheduler(course),
+            scheduler=CourseScheduler(course, resources.concurrent),
             num_samples=-1,  # the searcher says when it is over
             max_concurrent_trials=resources.concurrent,
             reuse_actors=True,
@@ -87,9 +87,21 @@ class CourseSearcher(Searcher):
 class CourseScheduler(FIFOScheduler):
     """Asks the course whether a trial goes on."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: Course, actors: int) -> None:
         super().__init__()
-        self.course = course
+        self.course, self.actors = course, actors
+        self.keeps_actors = False
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Let Tune keep as many idle actors as trials may run at once.
+
+        By itself it ends an idle actor, imports and all, whenever no further trial is waiting at that moment, which
+        is so at the end of every phase; there is no public setting.
+        """
+        super().on_trial_add(tune_controller, trial)
+        if not self.keeps_actors:
+            tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.actors)
+            self.keeps_actors = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "val_accuracy" not in result:  # a test job's end

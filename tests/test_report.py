@@ -162,6 +162,10 @@ def test_hostile_names_stay_text_in_html(hostile):
     assert not re.findall("[\x00-\x08\x0b-\x1f\u202e]", text)
 
 
+def test_a_name_is_no_formula_in_a_figure(hostile):
+    assert "$x_1$ {{ 7*7 }}</text>" in (hostile / "figures" / "confusion.svg").read_text()
+
+
 def test_hostile_names_stay_text_in_markdown(hostile):
     text = (hostile / results.REPORT_MARKDOWN).read_text()
     assert "<script" not in text

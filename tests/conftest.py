@@ -1,0 +1,22 @@
+"""Every test gets a HOME and a temporary folder of its own; nothing of the user's is read or written."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated() -> Iterator[Path]:
+    # Short, because Ray puts sockets below it and a socket's path may have 107 characters.
+    home = Path(tempfile.mkdtemp(prefix="st"))
+    changed = {"HOME": str(home), "RAY_TMPDIR": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed, HF_HUB_OFFLINE="1")
+    yield home
+    for name, value in before.items():
+        os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+    shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,57 @@
+"""A study small enough to run for real in seconds, on pictures made here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}
+STUDY_FILE = '''"""A tiny study.
+
+    python -m study.run tiny.py --data DIR
+"""
+
+from search_spaces import optimizers, regularizers
+from study.spec import Budget, Study
+
+STUDY = Study(
+    dataset="folder",
+    question="Does a tiny study run?",
+    factors={"regularizer": ["none", "dropout"], "augmentation": ["none", "light"]},
+    nuisances=optimizers.adaptive(1e-3, 1e-1) | regularizers.strength_of("dropout"),
+    fixed={"backbone": "small_cnn", "unfreeze": "all", "size": 16, "batch_size": 8, "split": "60-20-20"},
+    budget=Budget(trials=16, epochs=4, refine=2, seeds=3),
+)
+'''
+
+
+def make_pictures(folder: Path, each: int = 15) -> Path:
+    """Class folders of noisy colours, different enough not to be duplicates."""
+    random = np.random.default_rng(7)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(each):
+            noise = random.normal(0, 110, (20, 24, 3))
+            picture = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(folder / name / f"{i:02d}.png")
+    return folder
+
+
+def write_study(folder: Path, text: str = STUDY_FILE) -> Path:
+    file = folder / "tiny.py"
+    file.write_text(text)
+    return file
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "study.run", *map(str, arguments)]
+
+
+def run(*arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """The real command line in a process of its own."""
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=os.environ.copy(), timeout=280)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
