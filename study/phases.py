@@ -1,6 +1,7 @@
 """Running a prepared study: search, refine, confirm and test on Ray, and what is written on the way."""
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 from study import ledger
@@ -37,31 +38,23 @@ def run_phases(prepared: Prepared, identity: dict[str, Any], resources: Resource
             written = time.monotonic()
             write_tables(course)
 
-    course = Course(out, study, prepared.base, _sampler(prepared), hear)
-    try:
-        with display:
-            _drive(course, prepared, resources, address)
-    finally:
-        events.close()
-        write_tables(course)
-        save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
+    with nullcontext() if address is not None else connected(None, local_gpus() if resources.gpus else 0):
+        # Only now: what imports Ray must find its environment set.
+        from study.tuning import run_on_ray
+
+        course = Course(out, study, prepared.base, _sampler(prepared), hear)
+        try:
+            with display:
+                run_on_ray(course, prepared.place, resources)
+        finally:
+            events.close()
+            write_tables(course)
+            save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
     write_predictions(course)
     winner = confirmed_winner(course)
     if winner is not None:
         export_best(course, winner, prepared.place, prepared.manifest)
     return winner is not None
-
-
-def _drive(course: Course, prepared: Prepared, resources: Resources, address: str | None) -> None:
-    if address is not None:
-        from study.tuning import run_on_ray
-
-        run_on_ray(course, prepared.place, resources)
-        return
-    with connected(None, local_gpus() if resources.gpus else 0):
-        from study.tuning import run_on_ray
-
-        run_on_ray(course, prepared.place, resources)
 
 
 def _sampler(prepared: Prepared) -> Any:

@@ -70,6 +70,7 @@ class TrialConfig:
         _one_of("augmentation", self.augmentation, tuple(POLICIES))
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("weights", self.weights, ("pretrained", "none"))
+        _one_of("device", self.device, ("cpu", "cuda"))
         _one_of("split", self.split, tuple(self.split_levels.split(",")))
         if self.weights == "pretrained" and self.backbone in FROM_SCRATCH:
             raise InputError(f"{self.backbone} has no pretrained weights: its trials take weights='none'.")
@@ -84,6 +85,7 @@ class TrialConfig:
             "epochs",
             "steps_per_epoch",
             "batch_size",
+            "step_every",
             "threads",
             "block_size",
         ):

@@ -16,7 +16,6 @@ from trainables.weights import read
 
 Groups = list[list[str]]
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten, nn.ModuleList, nn.Sequential)
 
 
@@ -47,11 +46,22 @@ def build(backbone: str, classes: int, weights: Path | None, seed: int) -> Net:
         body = timm.create_model(backbone)
         if weights is not None:
             state = read(weights, list(body.state_dict()))
-            overlay = {"state_dict": state}
-            body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay=overlay)
+            body = _with_weights(backbone, state, weights)
         stages, blocks = _groups(body, coarse=True), _groups(body, coarse=False)
         body.reset_classifier(0)
         return Net(body, classes, stages, blocks).eval()
+
+
+def _with_weights(backbone: str, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
+    try:
+        body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
+    except (RuntimeError, KeyError) as error:
+        raise InputError(
+            f"The weights of {backbone} must fit the net with timm's own classifier, but {path} does not: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    body.pretrained_cfg.pop("state_dict")  # timm would keep this second copy as long as the net
+    return body
 
 
 def input_contract(net: Net) -> InputContract:
@@ -88,21 +98,24 @@ def unfreeze(net: Net, depth: str) -> None:
 
 
 def train_mode(net: Net) -> None:
-    """Training mode for the norms that train; a frozen BatchNorm stays in evaluation mode, always."""
-    net.eval()
-    for module in net.modules():
-        if isinstance(module, _NORMS):
-            module.train(any(p.requires_grad for p in module.parameters(recurse=False)))
+    """Training mode for what trains; a frozen BatchNorm stays in evaluation mode, always.
+
+    So does what has no parameters of its own: dropout inside a backbone would be drawn, not keyed. Attention that
+    keeps its biases in evaluation mode (levit) recomputes them in this one, or they would never train.
+    """
+    for module in net.modules():  # a parent comes before its children, which train() sets too
+        module.train(any(parameter.requires_grad for parameter in module.parameters(recurse=False)))
 
 
 def trained_state(net: Net) -> dict[str, torch.Tensor]:
-    """The parameters that train and the buffers beside them: all that training can have changed."""
+    """A copy of the parameters that train and the buffers beside them: all that training can have changed."""
     training = {
         prefix
         for prefix, module in net.named_modules()
         if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     }
-    return {name: tensor.detach() for name, tensor in net.state_dict().items() if name.rpartition(".")[0] in training}
+    state = net.state_dict().items()
+    return {name: tensor.detach().clone() for name, tensor in state if name.rpartition(".")[0] in training}
 
 
 def load_trained(net: Net, state: dict[str, torch.Tensor]) -> None:
@@ -141,7 +154,9 @@ def _groups(body: nn.Module, coarse: bool) -> Groups:
     if not hasattr(body, "group_matcher"):
         return []
     by_depth = group_parameters(body, body.group_matcher(coarse=coarse))
-    classifier = {id(parameter) for parameter in body.get_classifier().parameters()}
+    classifiers = body.get_classifier()  # distilled nets have two
+    modules = classifiers if isinstance(classifiers, tuple) else (classifiers,)
+    classifier = {id(parameter) for module in modules for parameter in module.parameters()}
     of_head = {name for name, parameter in body.named_parameters() if id(parameter) in classifier}
     groups = [by_depth[depth] for depth in sorted(by_depth)]
     behind = [name for name in groups.pop() if name not in of_head]
@@ -166,5 +181,7 @@ def _layers(backbone: nn.Module) -> list[list[str]]:
 def _pooled_features(backbone: nn.Module) -> int:
     """How many features come out of pooling, seen on the smallest picture that the net takes."""
     side = math.ceil(max(64, *resolve_model_data_config(backbone)["input_size"][1:]))
-    with torch.inference_mode():
-        return backbone.eval()(torch.zeros(1, 3, side, side)).shape[-1]
+    with torch.no_grad():
+        features = backbone.eval()(torch.zeros(1, 3, side, side)).shape[-1]
+    backbone.train()  # some attention keeps what it computed until then, and the weights may change
+    return features

@@ -69,9 +69,9 @@ def penalty(config: TrialConfig, net: Net) -> torch.Tensor:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's memory as named tensors: what a checkpoint without pickle can hold."""
+    """A copy of the optimiser's memory as named tensors: what a checkpoint without pickle can hold."""
     return {
-        f"{index}.{name}": value
+        f"{index}.{name}": value.clone()
         for index, memory in optimizer.state_dict()["state"].items()
         for name, value in memory.items()
         if isinstance(value, torch.Tensor)
@@ -83,5 +83,5 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
     memory: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        memory.setdefault(int(index), {})[name] = value
+        memory.setdefault(int(index), {})[name] = value.clone()  # steps work in place
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})

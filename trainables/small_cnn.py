@@ -3,10 +3,23 @@
 from typing import Any
 
 import torch
-from timm.models import register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
 WIDTHS = (32, 64, 128)
+
+default_cfgs = generate_default_cfgs(
+    {
+        "small_cnn": {
+            "input_size": (3, 64, 64),
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.5, 0.5, 0.5),
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "classifier": "classifier",
+        }
+    }
+)
 
 
 class SmallCNN(nn.Module):
@@ -19,15 +32,6 @@ class SmallCNN(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.num_features = WIDTHS[-1]
-        self.pretrained_cfg = self.default_cfg = {
-            "architecture": "small_cnn",
-            "input_size": (3, 64, 64),
-            "mean": (0.5, 0.5, 0.5),
-            "std": (0.5, 0.5, 0.5),
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-            "classifier": "classifier",
-        }
         channels = (in_chans, *WIDTHS)
         self.blocks = nn.Sequential(*[_block(a, b) for a, b in zip(channels, WIDTHS, strict=False)])
         self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -64,7 +68,5 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 @register_model
-def small_cnn(pretrained: bool = False, num_classes: int = 1000, in_chans: int = 3, **_: Any) -> SmallCNN:
-    if pretrained:
-        raise ValueError("small_cnn has no pretrained weights; it exists to be trained from scratch.")
-    return SmallCNN(num_classes, in_chans)
+def small_cnn(pretrained: bool = False, **kwargs: Any) -> SmallCNN:
+    return build_model_with_cfg(SmallCNN, "small_cnn", pretrained, **kwargs)

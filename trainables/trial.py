@@ -70,7 +70,7 @@ def run_trial(config: TrialConfig, place: Place, start: State | None = None) -> 
             raise Diverged(f"The loss is not finite after epoch {epoch} at learning rate {config.learning_rate:.3g}.")
         if val[0] > best_accuracy:
             best_epoch, best_accuracy = epoch, val[0]
-            best = {name: tensor.clone() for name, tensor in trained_state(net).items()}
+            best = trained_state(net)
         row = Row(
             epoch=epoch,
             train_accuracy=train[0],

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from timm.models import get_pretrained_cfg, is_model, load_state_dict
+from timm.models import get_pretrained_cfg, is_model, list_pretrained, load_state_dict
 
 from trainables import small_cnn  # noqa: F401  (timm learns its name)
 from trainables.errors import InputError
@@ -67,7 +67,10 @@ def read(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
     `names` are the net's own, in order: the packages' files hold the same tensors in the same order under other
     names. Nothing is unpickled but tensors.
     """
-    state = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
+    try:
+        state = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
+    except Exception as problem:  # torch, pickle and safetensors raise a dozen kinds; each means: no such file
+        raise InputError(f"{path} must be a file of named tensors, but is not ({type(problem).__name__}).") from problem
     if path.parent.parent.name in PACKAGES.values():
         if len(state) != len(names):
             raise InputError(f"{path.name} must hold {len(names)} tensors, but has {len(state)}.")
@@ -79,15 +82,20 @@ def check_known(backbone: str) -> None:
     """Refuse a backbone that neither timm nor this project has."""
     if not is_model(architecture(backbone)):
         raise InputError(f"Unknown backbone {backbone!r}: use a name that timm.list_models() gives.")
+    try:
+        get_pretrained_cfg(backbone)
+    except RuntimeError as error:
+        known = ", ".join(list_pretrained(f"{architecture(backbone)}.*"))
+        raise InputError(f"Unknown weights {backbone!r}; known: {known or 'none with a tag'}.") from error
 
 
 def _in_folder(backbone: str, folder: Path) -> Path | None:
-    names = {backbone, architecture(backbone)}
+    names = [backbone, architecture(backbone)]
     tag = get_pretrained_cfg(backbone)
     if tag is not None and tag.tag:
-        names.add(f"{architecture(backbone)}.{tag.tag}")
-    places = [folder / f"{name}{suffix}" for name in sorted(names) for suffix in SUFFIXES]
-    places += [folder / name / f"model{suffix}" for name in sorted(names) for suffix in SUFFIXES]
+        names.insert(0, f"{architecture(backbone)}.{tag.tag}")  # a file that names the weights goes first
+    places = [folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
+    places += [folder / name / f"model{suffix}" for name in names for suffix in SUFFIXES]
     return next((place for place in places if place.is_file()), None)
 
 
@@ -119,13 +127,15 @@ def _in_caches(backbone: str) -> Path | None:
 
 def _from_hub(backbone: str) -> tuple[Path | None, str]:
     """The file fetched from timm's hub, or the reason why not."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     config = get_pretrained_cfg(backbone)
     if config is None or not config.hf_hub_id:
         return None, "it has none"
     try:
         name = config.hf_hub_filename or "model.safetensors"
+        # Asked first, because the download tries five times and tells of each.
+        get_hf_file_metadata(hf_hub_url(config.hf_hub_id, name), timeout=HUB_TIMEOUT)
         return Path(hf_hub_download(config.hf_hub_id, name, etag_timeout=HUB_TIMEOUT)), ""
     except Exception as problem:  # the hub's client raises a dozen kinds; each means: not from here
         return None, f"{config.hf_hub_id} out of reach: {type(problem).__name__}"

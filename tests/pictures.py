@@ -1,0 +1,54 @@
+"""A data set small enough to train on in a test, and configs that do."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from trainables.config import TrialConfig
+from trainables.datasets import read_manifest
+from trainables.place import Place
+from trainables.splits import add_folds
+
+LEVEL = "60-20-20"
+COLOURS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}
+
+
+def noisy(colour: tuple[int, int, int], random: np.random.Generator, height: int, width: int) -> np.ndarray:
+    return np.clip(np.array(colour) + random.normal(0, 60, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def make_place(folder: Path, each: int = 15) -> Place:
+    """Three classes of noisy colours, `each` pictures of every one in several shapes, and their manifest."""
+    random = np.random.default_rng(7)
+    for name, colour in COLOURS.items():
+        (folder / "data" / name).mkdir(parents=True)
+        for i in range(each):
+            picture = noisy(colour, random, 24 + i % 5, 28 - 2 * (i % 7))
+            Image.fromarray(picture).save(folder / "data" / name / f"{i:02d}.png")
+    manifest = add_folds(read_manifest("folder", folder / "data"), [LEVEL], 0, official=False, split_is_factor=False)
+    manifest.to_parquet(folder / "manifest.parquet")
+    return Place(folder / "manifest.parquet", folder / "data", folder / "cache")
+
+
+def config(**changes: Any) -> TrialConfig:
+    """A trial of seconds on the pictures of `make_place`: small_cnn from random numbers."""
+    values: dict[str, Any] = {
+        "manifest": "",
+        "split": LEVEL,
+        "split_levels": LEVEL,
+        "official_split": False,
+        "study_seed": 0,
+        "backbone": "small_cnn",
+        "weights": "none",
+        "unfreeze": "all",
+        "size": 16,
+        "stored_side": 20,
+        "augmentation": "none",
+        "epochs": 3,
+        "steps_per_epoch": 3,
+        "batch_size": 8,
+        "block_size": 8,
+    }
+    return TrialConfig(**(values | changes))

@@ -1,0 +1,262 @@
+import math
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.pictures import config
+from trainables.errors import InputError
+from trainables.inputs import Inputs
+from trainables.models import (
+    Net,
+    build,
+    check_depth,
+    crop_share,
+    depth_from_head,
+    input_contract,
+    load_trained,
+    train_mode,
+    trained_state,
+    unfreeze,
+)
+from trainables.optimizers import build_optimizer
+from trainables.pixels import Pixels
+from trainables.place import Pictures
+from trainables.trial import train_epoch
+
+# Stages and blocks by hand: stem first, then what timm's own definition of the net lists.
+NETS = {
+    "mobilenetv3_small_050": (7, 13),  # stem, 6 stages; stem, 1 + 2 + 3 + 2 + 3 + 1 blocks
+    "resnet18": (5, 9),
+    "densenet121": (5, 59),  # 6 + 12 + 24 + 16 dense layers
+    "vit_tiny_patch16_224": (13, 13),
+    "convnext_atto": (5, 13),  # 2 + 2 + 6 + 2
+    "tf_efficientnet_lite0": (8, 17),  # 1 + 2 + 2 + 3 + 3 + 4 + 1
+    "small_cnn": (3, 3),
+}
+# Two classifiers, attention that keeps its biases in evaluation mode, a tag, no stages, several heads of size 1.
+ODD = ["levit_128s", "efficientformer_l1", "deit_tiny_distilled_patch16_224", "resnet18.tv_in1k", "test_vit"]
+SMALL = ["resnet18", "mobilenetv3_small_050", "levit_128s", "small_cnn"]
+
+
+def side(net: Net) -> int:
+    return net.backbone.pretrained_cfg["input_size"][1]
+
+
+@pytest.fixture(scope="module")
+def nets() -> dict[str, Net]:
+    return {}
+
+
+def net_of(nets: dict[str, Net], name: str) -> Net:
+    if name not in nets:
+        nets[name] = build(name, 5, None, 1)
+    return nets[name]
+
+
+@pytest.mark.parametrize("name", [*NETS, *ODD])
+def test_the_first_loss_is_the_logarithm_of_the_classes(nets: dict[str, Net], name: str) -> None:
+    net = net_of(nets, name)
+    x = torch.rand(2, 3, side(net), side(net), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = net(x)
+    assert logits.shape == (2, 5)
+    assert (logits == 0).all()
+    loss = F.cross_entropy(logits.double(), torch.tensor([0, 4]))
+    assert loss.item() == math.log(5)
+    assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize(("name", "counts"), NETS.items())
+def test_groups_hold_every_parameter_once(nets: dict[str, Net], name: str, counts: tuple[int, int]) -> None:
+    net = net_of(nets, name)
+    assert (len(net.stages), len(net.blocks)) == counts
+    every = sorted(name for name, _ in net.backbone.named_parameters())
+    for groups in (net.stages, net.blocks):
+        assert sorted(name for group in groups for name in group) == every
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_depths_nest_and_end_with_all(nets: dict[str, Net], name: str) -> None:
+    net = net_of(nets, name)
+    total = len(list(net.backbone.parameters()))
+    counts = {}
+    for depth in ("head", "last layer", "last block", "last 2 blocks", "last stage", "all"):
+        unfreeze(net, depth)
+        assert all(parameter.requires_grad for parameter in net.head.parameters())
+        counts[depth] = sum(parameter.requires_grad for parameter in net.backbone.parameters())
+    assert counts["head"] == 0
+    assert counts["last block"] == len(net.blocks[-1])
+    assert counts["last 2 blocks"] == len(net.blocks[-1]) + len(net.blocks[-2])
+    assert counts["last stage"] == len(net.stages[-1])
+    assert counts["all"] == total
+    assert 0 < counts["last block"] <= counts["last stage"] < total
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "first"),
+    [
+        ("resnet18", "last stage", "layer4.0.conv1.weight"),
+        ("resnet18", "last block", "layer4.1.conv1.weight"),
+        ("resnet18", "last 3 layers", "layer4.1.conv2.weight"),  # convolution, norm, ReLU
+        ("resnet18", "last 9 stages", ""),
+        ("densenet121", "last stage", "features.denseblock4.denselayer1.norm1.weight"),
+        ("tf_efficientnet_lite0", "last stage", "blocks.6.0.conv_pw.weight"),  # with the convolution before pooling
+        ("tf_efficientnet_lite0", "last 3 layers", "conv_head.weight"),
+        ("vit_tiny_patch16_224", "last 2 blocks", "blocks.10.norm1.weight"),
+        ("small_cnn", "last 4 layers", "blocks.2.0.weight"),  # convolution, norm, ReLU, pooling
+        ("small_cnn", "last 2 layers", None),  # ReLU and pooling have no parameters
+    ],
+)
+def test_where_training_begins(nets: dict[str, Net], name: str, depth: str, first: str | None) -> None:
+    net = net_of(nets, name)
+    if first == "":
+        with pytest.raises(InputError, match="must stay within the backbone, but it has 5 stages: use 'all'"):
+            unfreeze(net, depth)
+        return
+    unfreeze(net, depth)
+    trained = [name for name, parameter in net.backbone.named_parameters() if parameter.requires_grad]
+    assert (trained[0] if trained else None) == first
+
+
+def test_the_last_twenty_layers_of_a_mobilenet() -> None:
+    # Backwards: ReLU, norm and convolution before pooling; 8 layers of the last block (3 convolutions, 3 norms,
+    # 2 ReLUs); 8 of the one before; then one ReLU6-less projection norm of the block before that.
+    net = build("mobilenetv2_100", 5, None, 1)
+    unfreeze(net, "last 20 layers")
+    trained = {name for name, parameter in net.backbone.named_parameters() if parameter.requires_grad}
+    blocks = {f"blocks.{stage}.{block}." for stage, block in ((6, 0), (5, 2))}
+    whole = {name for name, _ in net.backbone.named_parameters() if name.startswith((*blocks, "conv_head", "bn2"))}
+    assert trained == whole | {"blocks.5.1.bn3.weight", "blocks.5.1.bn3.bias"}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "rexnet_100", "levit_128s", "tf_efficientnet_lite0"])
+def test_too_deep_is_refused_without_weights(name: str) -> None:
+    for part in ("stages", "blocks", "layers"):
+        with pytest.raises(InputError, match=rf"'last 999 {part}' must stay within the backbone, but it has \d+"):
+            check_depth(name, f"last 999 {part}")
+    for depth in ("head", "last block", "last 20 layers", "all"):
+        check_depth(name, depth)
+
+
+def pictures(size: int, classes: int, count: int = 8) -> Pictures:
+    random = np.random.default_rng(1)
+    flat = random.integers(0, 256, count * size * size * 3, dtype=np.uint8)
+    pixels = Pixels(flat, {i: (i * size * size * 3, size, size) for i in range(count)})
+    items = np.arange(count)
+    return Pictures(pixels, items % classes, classes, items, items[:0], items[:0], items[:0])
+
+
+def train_once(net: Net, depth: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], set[str]]:
+    """The net's state before and after an epoch of two steps, and the names of what trains."""
+    size = side(net) if side(net) > 96 and net.backbone.__class__.__name__ == "Levit" else 64
+    chosen = config(unfreeze=depth, size=size, steps_per_epoch=2, batch_size=4, learning_rate=0.05, optimizer="sgd")
+    unfreeze(net, depth)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    data = pictures(size, 5)
+    train_epoch(chosen, net, build_optimizer(chosen, net), Inputs(chosen, net, data), data, 1)
+    trains = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    return before, dict(net.state_dict()), trains
+
+
+@pytest.mark.parametrize("depth", ["head", "last stage", "last 20 layers", "all"])
+@pytest.mark.parametrize("name", SMALL)
+def test_what_is_frozen_stays_and_what_trains_moves(name: str, depth: str) -> None:
+    if (name, depth) == ("small_cnn", "last 20 layers"):
+        depth = "last 12 layers"
+    before, after, trains = train_once(build(name, 5, None, 1), depth)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    beside = {f"{name.rpartition('.')[0]}.{kind}" for name in trains for kind in ("mean", "var", "num")}
+    norms = {name for name in before if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+    expected = {name for name in norms if f"{name.rpartition('.')[0]}.mean" in beside}
+    assert moved & norms == expected
+    assert moved - norms <= trains
+    # The head starts at zero and passes no gradient in the first step; after the second everything has moved.
+    assert trains <= moved
+
+
+def test_a_frozen_batch_norm_does_not_see_the_batch() -> None:
+    net = build("resnet18", 5, None, 1)
+    unfreeze(net, "last stage")
+    train_mode(net)
+    training = {name for name, module in net.named_modules() if module.training and isinstance(module, nn.BatchNorm2d)}
+    assert training
+    assert all(name.startswith("backbone.layer4") for name in training)
+
+
+def test_dropout_inside_a_backbone_is_off() -> None:
+    body = timm.create_model("mobilenetv3_small_050", drop_rate=0.5, drop_path_rate=0.5)
+    body.reset_classifier(0)
+    net = Net(body, 5, [], [])
+    unfreeze(net, "all")
+    train_mode(net)
+    drawn = [m for m in net.modules() if "drop" in type(m).__name__.lower() and m.training]
+    assert not drawn
+    assert net.backbone.conv_stem.training
+
+
+@pytest.mark.parametrize("name", ["resnet18", "levit_128s", "test_vit"])
+def test_what_was_trained_comes_back(name: str) -> None:
+    net = build(name, 5, None, 1)
+    unfreeze(net, "last stage")
+    x = torch.rand(2, 3, side(net), side(net))
+    for module in net.modules():
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if tensor.is_floating_point() and any(p.requires_grad for p in module.parameters(recurse=False)):
+                tensor.data.add_(0.01)
+    state = trained_state(net)
+    kept = {name: tensor.clone() for name, tensor in state.items()}
+    assert "head.weight" in state
+    assert not any(".layer1." in name or ".blocks.0." in name for name in state)
+    other = build(name, 5, None, 1)
+    unfreeze(other, "last stage")
+    load_trained(other, state)
+    with torch.no_grad():
+        assert torch.equal(net.eval()(x), other.eval()(x))
+        assert (net(x) != 0).any()
+    net.head.weight.data.zero_()
+    assert all(torch.equal(state[name], kept[name]) for name in kept)  # the state is no window on the net
+
+
+def test_a_state_of_another_net_is_refused() -> None:
+    with pytest.raises(AssertionError, match="elsewhere"):
+        load_trained(build("small_cnn", 5, None, 1), {"elsewhere": torch.zeros(1)})
+
+
+def test_depth_counts_from_the_head() -> None:
+    net = build("resnet18", 5, None, 1)
+    depth = depth_from_head(net)
+    assert depth["head.weight"] == 0
+    assert depth["backbone.layer4.1.conv1.weight"] == 1
+    assert depth["backbone.layer4.0.conv1.weight"] == 2
+    assert depth["backbone.layer1.0.conv1.weight"] == 8
+    assert depth["backbone.conv1.weight"] == 9
+
+
+def test_random_weights_are_the_seeds_and_leave_the_global_generator() -> None:
+    before = torch.random.get_rng_state()
+    one, same, other = (build("small_cnn", 5, None, seed).state_dict() for seed in (2**64 - 1, 2**64 - 1, 3))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["backbone.blocks.0.0.weight"], other["backbone.blocks.0.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "interpolation", "crop", "mean"),
+    [
+        ("resnet18.tv_in1k", "bilinear", 0.875, 0.485),
+        ("resnet18.a1_in1k", "bicubic", 0.95, 0.485),
+        ("tf_efficientnet_lite0", "bicubic", 0.875, 0.5),
+        ("vit_tiny_patch16_224", "bicubic", 0.9, 0.5),
+        ("small_cnn", "bicubic", 1.0, 0.5),
+    ],
+)
+def test_the_contract_is_the_weights_own(
+    nets: dict[str, Net], name: str, interpolation: str, crop: float, mean: float
+) -> None:
+    contract = input_contract(net_of(nets, name))
+    assert (contract.interpolation, contract.crop, contract.mean[0]) == (interpolation, crop, mean)
+    assert crop_share(name) == crop
