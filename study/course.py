@@ -60,10 +60,11 @@ class Course:
 
     def next_job(self) -> Job | None:
         """The next job; None while only running ones can tell what comes next, or when all is done."""
-        while not self._queue and not self._running and self.phase != "done":
+        job = self._waiting()
+        while job is None and not self._running and self.phase != "done":
             self.phase = PHASES[PHASES.index(self.phase) + 1] if self.phase else PHASES[0]
             self._queue.extend(self._jobs_of_phase())
-        job = self._queue.popleft() if self._queue else self._sampled()
+            job = self._waiting()
         if job is not None:
             self._running.add(job)
             self.notify("start", self.records[job.trial])
@@ -104,6 +105,9 @@ class Course:
             for record in self.of_phase("confirm")
             if record.status == "completed" and record.planned.trial in self.stands_for
         ]
+
+    def _waiting(self) -> Job | None:
+        return self._queue.popleft() if self._queue else self._sampled()
 
     def _jobs_of_phase(self) -> list[Job]:
         if self.phase == "test":

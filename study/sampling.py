@@ -1,5 +1,6 @@
 """Settings for a study with goal="best": Ray's OptunaSearch with a TPE that understands conditional spaces."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,15 @@ class OptunaSampler:
             if record.status is not None:
                 past.add_trial(_frozen(study, record))
         self.study = study
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
+            # A resumed sampler must not draw again what it drew before.
+            sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed + len(records))
         self.search = OptunaSearch(
             Space(study),
             metric=_METRIC,  # OptunaSearch does not take them over from Tune once it has a space
             mode="max",
-            # A resumed sampler must not draw again what it drew before.
-            sampler=optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed + len(records)),
+            sampler=sampler,
             storage=storage,
             study_name=_NAME,
         )

@@ -83,7 +83,14 @@ def test_stopped_trials_were_told_so_by_a_recorded_verdict(undisturbed: results.
 
 def test_contract_of_the_folder(undisturbed: results.Results) -> None:
     out = undisturbed.out
-    for name in ("answers.csv", "report.html", "report.md", "best/model.safetensors", "best/config.json", "tensorboard"):
+    for name in (
+        "answers.csv",
+        "report.html",
+        "report.md",
+        "best/model.safetensors",
+        "best/config.json",
+        "tensorboard",
+    ):
         assert (out / name).exists(), name
     study = undisturbed.study
     assert study["manifest"]

@@ -34,8 +34,8 @@ def make_pictures(folder: Path, each: int = 15) -> Path:
     for name, colour in COLOURS.items():
         (folder / name).mkdir(parents=True)
         for i in range(each):
-            noise = random.normal(0, 110, (20, 24, 3))
-            picture = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            light = random.normal(0, 35, 3)  # so that some pictures look like another class
+            picture = np.clip(np.array(colour) + light + random.normal(0, 60, (20, 24, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(picture).save(folder / name / f"{i:02d}.png")
     return folder
 
