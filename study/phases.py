@@ -9,6 +9,7 @@ from study.cluster import connected
 from study.costs import estimate, wall_seconds
 from study.course import Course
 from study.display import Display
+from study.examples import write_examples
 from study.export import confirmed_winner, export_best
 from study.identity import save
 from study.ledger import Record
@@ -54,6 +55,7 @@ def run_phases(prepared: Prepared, identity: dict[str, Any], resources: Resource
     winner = confirmed_winner(course)
     if winner is not None:
         export_best(course, winner, prepared.place, prepared.manifest)
+        write_examples(course, winner, prepared.place, prepared.manifest)
     return winner is not None
 
 

@@ -168,7 +168,7 @@ def test_what_is_frozen_stays_and_what_trains_moves(name: str, depth: str) -> No
     size = 224 if name == "levit_128s" else 64  # it takes no other
     # Four steps: a head at zero passes no gradient on in the first, nor does a norm at the end of a residual
     # branch, which starts at zero, in the second.
-    chosen = config(unfreeze=depth, size=size, steps_per_epoch=4, batch_size=4, learning_rate=0.05, optimizer="sgd")
+    chosen = config(unfreeze=depth, size=size, steps_per_epoch=4, batch_size=4, learning_rate=0.01, optimizer="adam")
     unfreeze(net, depth)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     data = pictures(size, 5)

@@ -6,7 +6,7 @@ import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
-WIDTHS = (32, 64, 128)
+WIDTHS = (16, 32, 64)
 
 default_cfgs = generate_default_cfgs(
     {

@@ -21,5 +21,5 @@ STUDY = Study(
     },
     nuisances=optimizers.adaptive(1e-3, 3e-2) | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 32, "batch_size": 64, "split": "60-20-20"},
-    budget=Budget(trials=12, epochs=4, refine=2, seeds=3),
+    budget=Budget(trials=12, epochs=3, refine=2, seeds=3),
 )
