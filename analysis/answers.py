@@ -114,15 +114,22 @@ def _compare(results: Results, found: list[Setting], factor: str, a: str, b: str
     return _Comparison(
         estimate=compare(right_a, right_b, groups(results, one.correct.columns)),
         probability_a_better=probability_better(right_a.mean(axis=1) - right_b.mean(axis=1)),
-        companions=", ".join(f"{f}={level}" for f, level in one.levels.items() if f != factor),
+        companions=", ".join(f"{f}={level}" for f, level in _companions(one, other).items() if f != factor),
     )
+
+
+def _companions(a: Setting, b: Setting) -> dict[str, str]:
+    """The levels that two settings share; of a conditional factor, the level where it exists."""
+    levels = {factor: level or b.levels[factor] for factor, level in a.levels.items()}
+    return {factor: level for factor, level in levels.items() if level}
 
 
 def _unfair(a: Setting, b: Setting, factor: str) -> str:
     """Why two settings cannot be compared as two levels of a factor; empty where they can."""
     if a.arm == b.arm:
         return "one and the same setting stands for both levels"
-    differing = [f for f, level in a.levels.items() if f != factor and level != b.levels[f]]
+    # A conditional factor that exists under only one of the two levels is part of that level.
+    differing = [f for f, level in a.levels.items() if f != factor and len({level, b.levels[f]} - {""}) > 1]
     if differing:
         return f"the levels were confirmed in different company ({', '.join(differing)})"
     if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):

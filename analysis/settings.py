@@ -66,9 +66,9 @@ def name(setting: Setting, found: list[Setting]) -> str:
     """What distinguishes a setting from those it was confirmed beside, such as "backbone = resnet50"."""
     common = company(found)
     differing = [
-        f"{factor} = {level or 'none'}"
+        f"{factor} = {level}"
         for factor, level in setting.levels.items()
-        if level != common[factor] or len(common) == 1
+        if level and (level != common[factor] or len(common) == 1)
     ]
     if setting is winner(found):
         return ", ".join(differing) + " (the winner)" if differing else "the winner"

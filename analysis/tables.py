@@ -86,11 +86,14 @@ def _best_within(epochs: pd.DataFrame, rung: int) -> pd.Series:
 
 
 def _in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
-    """Refine trials with the other factors at the winner's levels, by construction the most frequent ones."""
+    """Refine trials with the other factors at the winner's levels, by construction the most frequent ones.
+
+    Where a conditional factor does not exist it cannot differ.
+    """
     for other in results.factors:
         levels = refined[other].map(level_text)
-        if other != factor and len(levels):
-            refined = refined.loc[levels == levels.mode().iloc[0]]
+        if other != factor and (levels != "").any():
+            refined = refined.loc[levels.isin(["", levels[levels != ""].mode().iloc[0]])]
     return refined
 
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -56,8 +57,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def command(arguments: list[str]) -> str:
-    """The command as it was given, for the record."""
-    return " ".join(["python -m study.run", *arguments])
+    """The command as it was given, quoted for a shell."""
+    return shlex.join(["python", "-m", "study.run", *arguments])
 
 
 def fail(problem: Exception) -> int:
@@ -69,9 +70,10 @@ def fail(problem: Exception) -> int:
 def _number(text: str, kind: type, rule: str, holds) -> float:
     try:
         value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and holds(value)):
+        sensible = math.isfinite(value) and holds(value)
+    except (ValueError, OverflowError):
+        sensible = False
+    if not sensible:
         raise argparse.ArgumentTypeError(f"must be {rule}, but got {text!r}")
     return value
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,21 +31,25 @@ def connected(address: str | None, gpus: int) -> Iterator[None]:
     _prepare_environment(address)
     import ray
 
+    on_termination = signal.getsignal(signal.SIGTERM)
+
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is not None:
             ray.init(address=address, **quiet)
         else:
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says
                 num_cpus=local_cpus(),
                 num_gpus=gpus,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **quiet,
             )
-    except (ConnectionError, RuntimeError, ValueError) as problem:
+    except (OSError, RuntimeError, ValueError) as problem:
         first = str(problem).strip().partition("\n")[0]
         raise InputError(f"Ray at {address or 'this machine'} cannot be used: {first}") from problem
+    signal.signal(signal.SIGTERM, on_termination)  # ray.init put one of its own in its place
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from study.agenda import CONFIRMED_BEST
 from study.plan import AUDITED_PER_LEVEL, search_plan
 from study.rungs import KEPT_PER_LEVEL, rung_epochs
 from study.settings import effective
@@ -58,15 +59,16 @@ def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
     seconds = [_epoch_seconds(study, planned.factors, scale) for planned in plan]
     average = sum(seconds) / len(seconds)
     levels = 1 + sum(len(factor.levels) - 1 for factor in study.factors.values())
-    kept = max(AUDITED_PER_LEVEL, KEPT_PER_LEVEL) * max((len(f.levels) for f in study.factors.values()), default=1)
-    search = _search_epochs(study, len(plan), kept)
-    if study.goal == "best":
-        counts = {"search": (len(plan), search), "refine": (0, 0)}
-    else:
-        refined = levels * study.budget.refine
-        counts = {"search": (len(plan), search), "refine": (refined, refined * study.budget.epochs)}
-    confirmed = levels * study.budget.seeds
-    counts["confirm"] = (confirmed, confirmed * study.budget.epochs)
+    audited = sum(planned.audit for planned in plan)
+    search = audited * study.budget.epochs + _asha_epochs(study, len(plan) - audited)
+    best = study.goal == "best"
+    refined = 0 if best else levels * study.budget.refine
+    confirmed = (min(CONFIRMED_BEST, len(plan)) if best else levels) * study.budget.seeds
+    counts = {
+        "search": (len(plan), search),
+        "refine": (refined, refined * study.budget.epochs),
+        "confirm": (confirmed, confirmed * study.budget.epochs),
+    }
     phases = [
         PhaseCost(phase, trials, epochs, epochs * average + trials * _TRIAL_SECONDS)
         for phase, (trials, epochs) in counts.items()
@@ -107,8 +109,9 @@ def _epoch_seconds(study: Study, factors: dict, scale: Scale) -> float:
     return passes * work / _RATE[scale.device] + (scale.train + 2 * scale.val) * _PICTURE_SECONDS[scale.device]
 
 
-def _search_epochs(study: Study, trials: int, kept: int) -> int:
-    """Trial-epochs of the search under ASHA, which keeps the best, the audited and the leaders of levels."""
+def _asha_epochs(study: Study, trials: int) -> int:
+    """Trial-epochs of trials that ASHA may stop, which keeps the best and the leaders of every level."""
+    kept = KEPT_PER_LEVEL * max((len(factor.levels) for factor in study.factors.values()), default=1)
     total, alive, before = 0, trials, 0
     for epoch in [*rung_epochs(study.budget), study.budget.epochs]:
         total += alive * (epoch - before)

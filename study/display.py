@@ -45,7 +45,7 @@ class Display:
         if event == "end":
             self.counts[record.planned.phase, record.status or ""] += 1
             if not self.console.is_terminal:
-                self.console.print(self.line(record), highlight=False, markup=False)
+                self.console.print(Text(self.line(record)), soft_wrap=True)
         self.tested += event == "tested"
         if record.best and (self.best is None or _accuracy(record) > _accuracy(self.best)):
             self.best = record
@@ -53,7 +53,8 @@ class Display:
     def line(self, record: Record) -> str:
         """One line about a trial that ended."""
         score = f"val {_accuracy(record):.3f}" if record.best else "no epoch"
-        rest = f": {record.error}" if record.error else ""
+        error = "".join(filter(str.isprintable, " ".join(record.error.split())))
+        rest = f": {error}" if error else ""
         return f"{record.planned.trial} {record.status} after {len(record.rows)} epochs, {score}{rest}"
 
     def render(self) -> Table:

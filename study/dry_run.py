@@ -10,6 +10,7 @@ from study.plan import search_plan
 from study.resources import Resources
 from study.setup import Prepared
 from study.spec import Study
+from trainables.duplicates import conflicting_groups
 
 # Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
 # reference values for planning, to be replaced by the study's own once it ran.
@@ -68,6 +69,7 @@ def resolvable_effect(items: int, seeds: int) -> float:
 
 
 def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
+    """What the study has to work with and what it left out, a line each."""
     kept = manifest[manifest["keep"]]
     counts = kept["fold"].value_counts()
     lines = [
@@ -78,5 +80,18 @@ def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
         sizes = [f"{level}: {int((kept[f'split_{level}'] == 'train').sum())}" for level in study.levels("split")]
         lines.append(f"training pictures by split: {', '.join(sizes)}; the official split is ignored")
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
-    lines += [f"dropped: {count} files, {reason}" for reason, count in dropped.items()]
+    lines += [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
+    twins = int(kept.duplicated("group").sum())
+    if twins:
+        lines.append(f"{twins} pictures repeat another or nearly so: kept in the same fold as the first")
+    conflicts = conflicting_groups(manifest)
+    if conflicts:
+        lines.append(
+            f"{len(conflicts)} pictures stand under two labels, the first as {_labels(manifest, conflicts[0])}"
+        )
     return lines
+
+
+def _labels(manifest: pd.DataFrame, items: list[int]) -> str:
+    rows = manifest[manifest["item"].isin(items)]
+    return " and ".join(f"{path!r}" for path in rows["path"])

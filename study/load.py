@@ -41,7 +41,7 @@ def load(name: str) -> Loaded:
         spec.loader.exec_module(module)
     except InputError as problem:
         raise InputError(f"{file}: {problem}") from None
-    except Exception as problem:  # a study file is the user's code: whatever it raises is theirs to mend
+    except (Exception, SystemExit) as problem:  # the user's code: whatever it raises is theirs to mend
         raise InputError(f"{file}: cannot be read as a study ({type(problem).__name__}: {problem}).") from problem
     if not isinstance(getattr(module, "STUDY", None), Study):
         raise InputError(f"{file}: must define STUDY = Study(...), but does not; --new NAME FILE.py shows how.")
@@ -58,5 +58,5 @@ def copy(name: str, target: Path) -> None:
         raise InputError(f"{target} exists already: choose another name.")
     if not target.parent.is_dir():
         raise InputError(f"{target.parent} is no folder: make it first.")
-    text = (DEFINITIONS / f"{name}.py").read_text()
-    target.write_text(text.replace(f"study.run {name}", f"study.run {target.name}"))
+    text = (DEFINITIONS / f"{name}.py").read_text(encoding="utf-8")
+    target.write_text(text.replace(f"study.run {name}", f"study.run {target.name}"), encoding="utf-8")

@@ -9,13 +9,16 @@ import pandas as pd
 from study import results
 from study.course import Course, predictions_file
 from study.ledger import Record
-from trainables.config import FIELDS
+from trainables.config import FIELDS, STRENGTHS
 
 
 def write_tables(course: Course) -> None:
     """trials.parquet and epochs.parquet as of now; called while the study runs, too."""
     begun = [record for record in course.records.values() if record.rows or record.status]
     trials = pd.DataFrame([_trial_row(record, course) for record in begun], columns=_trial_columns(course))
+    # Empty in every trial, a number's column would have no type.
+    numbers = ["best_epoch", "val_accuracy", *STRENGTHS, *course.study.nuisances]
+    trials = trials.astype(dict.fromkeys(numbers, "float64"))
     epochs = pd.DataFrame(
         [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
         columns=list(results.EPOCHS_COLUMNS),

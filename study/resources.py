@@ -2,13 +2,12 @@
 
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import InputError
 
-# Where `ray start` leaves the address of this machine's cluster.
-_CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # noqa: S108  (Ray's own place)
 _CONNECT_SECONDS = 3
 # A trial on a GPU keeps this many cores busy with views.
 _CPUS_BESIDE_GPU = 4
@@ -43,7 +42,7 @@ def plan_resources(
         raise InputError(f"--gpus-per-trial must be a fraction of one GPU or a whole number, but got {on_gpu:g}.")
     fits = int(cpus // on_cpu)
     if on_gpu:
-        fits = min(fits, int(gpus) * int(1 // on_gpu) if on_gpu <= 1 else int(gpus // on_gpu))
+        fits = min(fits, int(gpus) * int(1 / on_gpu + 1e-9) if on_gpu <= 1 else int(gpus // on_gpu))
     return Resources(on_cpu, on_gpu, max(1, min(concurrent or fits, fits)))
 
 
@@ -64,14 +63,13 @@ def cluster_address(address: str) -> str:
         InputError: there is none, or nobody answers within three seconds.
     """
     if address == "auto":
-        found = os.environ.get("RAY_ADDRESS") or (
-            _CURRENT_CLUSTER.read_text().strip() if _CURRENT_CLUSTER.exists() else ""
-        )
+        started = _current_cluster()
+        found = os.environ.get("RAY_ADDRESS") or (started.read_text().strip() if started.exists() else "")
         if not found:
             raise InputError("--address auto needs a Ray cluster on this machine: start one, or leave the flag out.")
         address = found
     host, _, port = address.rpartition(":")
-    if address.startswith("ray://") or not host or not port.isdigit() or int(port) > 65535:
+    if address.startswith("ray://") or not host or not port.isdecimal() or int(port) > 65535:
         raise InputError(f"--address must be auto or host:port of a cluster's head, but got {address!r}.")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
@@ -80,3 +78,9 @@ def cluster_address(address: str) -> str:
             f"No Ray cluster answers at {address} ({problem}): check --address, or leave it out to run here."
         ) from None
     return address
+
+
+def _current_cluster() -> Path:
+    """Where `ray start` leaves the address of this machine's cluster; Ray is not imported to find out."""
+    places = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR") if sys.platform == "linux" else None]
+    return Path(next(filter(None, places), "/tmp"), "ray", "ray_current_cluster")  # noqa: S108  (Ray's own place)

@@ -68,6 +68,7 @@ def _run_on(
     address: str | None,
     line: str,
 ) -> int:
+    from study.dry_run import fold_lines
     from study.identity import begin, go_on
     from study.phases import run_phases
     from study.setup import prepare
@@ -76,6 +77,7 @@ def _run_on(
         prepared, identity = go_on(loaded, chosen, resources, out)
     else:
         prepared = prepare(loaded, chosen, resources, out)
+        print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
         identity = begin(prepared, resources, line, chosen.hours)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

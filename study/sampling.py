@@ -11,6 +11,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from search_spaces.distributions import holds
 from study import ledger
+from study.plan import Planned
 from study.spec import Study
 
 _METRIC = "val_accuracy"
@@ -39,12 +40,15 @@ class OptunaSampler:
     def __init__(self, study: Study, seed: int, out: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = optuna.storages.InMemoryStorage()
-        past = optuna.create_study(storage=storage, study_name=_NAME, direction="maximize")
+        self.study = study
+        self.past = optuna.create_study(storage=storage, study_name=_NAME, direction="maximize")
         records = [each for each in ledger.read_records(out).values() if each.planned.phase == "search"]
+        # Asked for by an earlier process and not ended: OptunaSearch does not know them.
+        self.open = {record.planned.trial: record.planned for record in records if record.status is None}
         for record in records:
             if record.status is not None:
-                past.add_trial(_frozen(study, record))
-        self.study = study
+                value = record.best["val_accuracy"] if record.best and record.status != "failed" else None
+                self.past.add_trial(_frozen(study, record.planned, value))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
             # A resumed sampler must not draw again what it drew before.
@@ -65,22 +69,24 @@ class OptunaSampler:
         return factors, {name: suggested[name] for name in self.study.nuisances if name in suggested}
 
     def tell(self, trial: str, value: float | None) -> None:
+        if trial in self.open:
+            self.past.add_trial(_frozen(self.study, self.open.pop(trial), value))
+            return
         result = None if value is None else {_METRIC: value}
         self.search.on_trial_complete(trial, result=result, error=value is None)
 
 
-def _frozen(study: Study, record: ledger.Record) -> optuna.trial.FrozenTrial:
-    """An earlier trial as Optuna keeps it; one that was stopped early counts as pruned."""
-    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+def _frozen(study: Study, planned: Planned, value: float | None) -> optuna.trial.FrozenTrial:
+    """An earlier trial as Optuna keeps it; without a value it failed."""
     distributions: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution(list(study.factors[name].levels)) for name in record.planned.factors
+        name: CategoricalDistribution(list(study.factors[name].levels)) for name in planned.factors
     }
-    for name in record.planned.nuisances:
+    for name in planned.nuisances:
         nuisance = study.nuisances[name]
         distributions[name] = FloatDistribution(nuisance.low, nuisance.high, log=nuisance.log)
     return create_trial(
-        state=states[record.status or "failed"],
-        value=record.best["val_accuracy"] if record.best and record.status != "failed" else None,
-        params=record.planned.factors | record.planned.nuisances,
+        state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+        value=value,
+        params=planned.factors | planned.nuisances,
         distributions=distributions,
     )

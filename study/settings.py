@@ -7,10 +7,9 @@ from search_spaces.distributions import holds
 from study.plan import Planned
 from study.spec import Study
 from trainables.arithmetic import choose_precision
-from trainables.config import FROM_SCRATCH, TrialConfig
+from trainables.config import FROM_SCRATCH, STRENGTHS, TrialConfig
 
 BATCH_SIZE = 32  # of a study that does not say
-_STRENGTHS = ("dropout", "l2", "l1")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
     values = effective(study, planned.factors)
     for name, value in planned.nuisances.items():
         values[study.nuisances[name].sets or name] = value
-    for name in _STRENGTHS:
+    for name in STRENGTHS:
         if values.get("regularizer", "none") != name:
             values.pop(name, None)
     backbone = values["backbone"]

@@ -13,9 +13,11 @@ import pandas as pd
 
 from study.arguments import DEFAULT_SEED
 from study.costs import Scale, fit
+from study.ledger import LEDGER
 from study.load import Loaded
 from study.plan import search_plan
 from study.resources import Resources
+from study.results import MANIFEST_FILE
 from study.settings import Base, resolve, weights_of
 from study.spec import Study
 from trainables.arithmetic import computes_bfloat16
@@ -52,12 +54,17 @@ def check_out(out: Path, resume: bool) -> bool:
         if not resume:
             raise InputError(f"--out {out} already holds a study: go on with it by --resume, or choose another.")
         return True
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not (resume and _is_half_begun(out)) and any(out.iterdir()):
         raise InputError(f"--out {out} is in use: it holds other files. Choose an empty or a new folder.")
     above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not os.access(above, os.W_OK):
         raise InputError(f"--out {out} cannot be written: choose a folder of your own.")
     return False
+
+
+def _is_half_begun(out: Path) -> bool:
+    """Whether all that lies there is what a study writes before its study.json: it was killed in between."""
+    return {path.name for path in out.iterdir() if not path.name.endswith(".part")} <= {MANIFEST_FILE, LEDGER}
 
 
 def with_budget(study: Study, chosen: argparse.Namespace) -> Study:
@@ -80,6 +87,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
     if start == "none":
         study = from_scratch(study)
     folder = Path(chosen.weights) if chosen.weights not in (None, "none") else None
+    check_folders(folder, chosen.cache)
     hashes = weight_hashes(study, start, folder)
     dataset = DATASETS[study.dataset]
     if chosen.download:
@@ -116,6 +124,15 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
     return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale)
 
 
+def check_folders(weights: Path | None, cache: Path) -> None:
+    """Refuse folders that every trial would stumble over."""
+    if weights is not None and not weights.is_dir():
+        raise InputError(f"--weights must be a folder of weight files or 'none', but got {weights}.")
+    above = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.")
+
+
 def weight_hashes(study: Study, start: str, folder: Path | None) -> dict[str, str]:
     """The hash of every pretrained file that the study will use, found on this machine."""
     from trainables.weights import check_known, file_hash, find
@@ -135,11 +152,18 @@ def scale_of(manifest: pd.DataFrame, base: Base, resources: Resources) -> Scale:
 
 def _distinct_nets(study: Study) -> list[dict[str, Any]]:
     """Each backbone with each start from weights that the study combines it with."""
-    backbones = study.levels("backbone") if "backbone" in study.factors else [study.fixed.get("backbone")]
-    starts = study.levels("weights") if "weights" in study.factors else [study.fixed.get("weights", "pretrained")]
+    backbones, starts = _values(study, "backbone", None), _values(study, "weights", "pretrained")
     if None in backbones:
         raise InputError("A study must name its `backbone`, in `fixed` or as a factor.")
     return [{"backbone": backbone, "weights": start} for backbone in backbones for start in starts]
+
+
+def _values(study: Study, name: str, default: Any) -> list[Any]:
+    """Everything that a hyperparameter can be in this study."""
+    if name not in study.factors:
+        return [study.fixed.get(name, default)]
+    factor = study.factors[name]
+    return [*factor.levels, *([factor.otherwise] if factor.when else [])]
 
 
 def from_scratch(study: Study) -> Study:
@@ -154,8 +178,8 @@ def _stored_side(study: Study) -> int:
     """The shorter side to keep decoded pictures at: what the largest evaluation view is cut from."""
     from trainables.models import crop_share
 
-    sizes = study.levels("size") if "size" in study.factors else [study.fixed["size"]]
-    return max(math.ceil(size / crop_share(values["backbone"])) for size in sizes for values in _distinct_nets(study))
+    shares = [crop_share(values["backbone"]) for values in _distinct_nets(study)]
+    return max(math.ceil(size / share) for size in _values(study, "size", None) for share in shares)
 
 
 def _check_settings(study: Study, base: Base) -> None:

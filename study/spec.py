@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from search_spaces.distributions import Conditional, Range
-from trainables.config import FIELDS, OPTIMIZERS, REGULARIZERS, SCHEDULES, UNFREEZE
+from trainables.config import FIELDS, OPTIMIZERS, REGULARIZERS, SCHEDULES, UNFREEZE, TrialConfig
+from trainables.datasets import DATASETS
 from trainables.errors import InputError
 from trainables.policies import POLICIES
 from trainables.splits import parse_ratio
@@ -18,6 +19,8 @@ _MACHINERY = (
 )
 # fmt: on
 STUDIED = tuple(name for name in FIELDS if name not in _MACHINERY)
+_TYPES = {each.name: each.type for each in fields(TrialConfig)}
+_GOALS = ("factors", "best")
 _KNOWN = {
     "regularizer": REGULARIZERS,
     "optimizer": OPTIMIZERS,
@@ -64,17 +67,24 @@ class Study:
     metric: str = field(default="val_accuracy", init=False)
 
     def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise InputError(f"Unknown dataset {self.dataset!r}; known: {', '.join(DATASETS)}.")
+        if self.goal not in _GOALS:
+            raise InputError(f"Unknown goal {self.goal!r}; known: {', '.join(_GOALS)}.")
         object.__setattr__(self, "factors", {name: _factor(name, f) for name, f in self.factors.items()})
         for name, factor in self.factors.items():
             _check_factor(name, factor, self.factors)
         for name, nuisance in self.nuisances.items():
-            _check_field("nuisance", nuisance.sets or name)
+            _check_nuisance(name, nuisance.sets or name)
             _check_condition(name, nuisance.when, self.factors)
         for name, value in self.fixed.items():
             _check_field("fixed hyperparameter", name)
             _check_level(name, value)
-            if name in self.factors or name in self.nuisances:
+        for name in STUDIED:
+            if sum(name in part for part in (self.factors, self.nuisances, self.fixed)) > 1:
                 raise InputError(f"A hyperparameter is a factor, a nuisance or fixed, but {name!r} is two of them.")
+        if self.goal == "factors" and not self.factors:
+            raise InputError('A study must compare the levels of at least one factor, or have goal="best".')
         if "size" not in self.fixed and "size" not in self.factors:
             raise InputError("A study must say the pictures' `size` in pixels, in `fixed` or as a factor.")
 
@@ -118,13 +128,32 @@ def _check_field(kind: str, name: str) -> None:
         raise InputError(f"Unknown {kind} {name!r}; known: {', '.join(STUDIED)}.")
 
 
+def _check_nuisance(name: str, sets: str) -> None:
+    _check_field("nuisance", sets)
+    if not _is_number(sets) or _TYPES[sets] is int:
+        raise InputError(f"A nuisance must be a continuous hyperparameter, but {name!r} is not: make it a factor.")
+
+
 def _check_level(name: str, level: Any) -> None:
+    if level is None and _TYPES[name] == float | None:
+        return  # the strength of another regularizer
+    if _TYPES[name] is int:
+        fits = type(level) is int and level >= 1
+    else:
+        fits = type(level) in (int, float) if _is_number(name) else isinstance(level, str)
+    if not fits:
+        kind = "a whole number above 0" if _TYPES[name] is int else "a number" if _is_number(name) else "a text"
+        raise InputError(f"`{name}` must be {kind}, but got {level!r}.")
     if name in _KNOWN and level not in _KNOWN[name]:
         raise InputError(f"Unknown {name} {level!r}; known: {', '.join(_KNOWN[name])}.")
     if name == "split":
         parse_ratio(level)
     if name == "unfreeze" and not UNFREEZE.fullmatch(str(level)):
         raise InputError(f"Unknown unfreeze depth {level!r}: use 'head', 'last stage', 'last 20 layers' or 'all'.")
+
+
+def _is_number(name: str) -> bool:
+    return _TYPES[name] in (int, float, float | None)
 
 
 def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, Conditional]) -> None:

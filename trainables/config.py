@@ -10,6 +10,7 @@ from trainables.policies import POLICIES
 REGULARIZERS = ("none", "dropout", "l2", "l1")
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine")
+STRENGTHS = ("dropout", "l2", "l1")  # each a field that is set exactly under its regularizer
 PRECISIONS = ("float32", "bfloat16")
 # Nets that exist to be trained from random numbers: there are no pretrained weights of them.
 FROM_SCRATCH = ("small_cnn",)
@@ -93,7 +94,7 @@ class TrialConfig:
                 raise InputError(f"`{name} >= 1` must hold, but got {getattr(self, name)}.")
         if not self.learning_rate > 0:
             raise InputError(f"`learning_rate > 0` must hold, but got {self.learning_rate}.")
-        for name in ("dropout", "l2", "l1"):
+        for name in STRENGTHS:
             self._check_strength(name)
 
     def _check_strength(self, name: str) -> None:

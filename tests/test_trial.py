@@ -1,0 +1,245 @@
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.pictures import config, make_place
+from trainables import checkpoints
+from trainables.checkpoints import State
+from trainables.config import TrialConfig
+from trainables.inputs import Inputs, draws
+from trainables.models import build, unfreeze
+from trainables.place import Pictures, Place, open_pictures
+from trainables.trial import Diverged, drop, predict, prepare_net, run_trial, score
+from trainables.weights import file_hash, find
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return make_place(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def run(chosen: TrialConfig, place: Place) -> tuple[list[dict[str, Any]], list[State]]:
+    rows, states = zip(*run_trial(chosen, place), strict=True)
+    return [measured(row) for row in rows], list(states)
+
+
+def measured(row: Any) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
+
+
+def assert_equal(one: State, other: State) -> None:
+    assert (one.epoch, one.best_epoch, one.best_val_accuracy) == (
+        other.epoch,
+        other.best_epoch,
+        other.best_val_accuracy,
+    )
+    for part in ("net", "optimizer", "best"):
+        a, b = getattr(one, part), getattr(other, part)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a), part
+
+
+TRIALS: dict[str, dict[str, Any]] = {
+    "head": {"unfreeze": "head", "augmentation": "light"},
+    "last stage": {"unfreeze": "last stage", "augmentation": "strong", "optimizer": "sgd", "learning_rate": 0.05},
+    "from scratch": {"augmentation": "crop", "layer_decay": 0.5, "schedule": "step", "step_every": 1},
+    "dropout": {"augmentation": "medium", "regularizer": "dropout", "dropout": 0.5, "optimizer": "adam"},
+    "l2": {"regularizer": "l2", "l2": 0.01, "optimizer": "rmsprop"},
+    "l1": {"unfreeze": "last 5 layers", "regularizer": "l1", "l1": 1e-3, "weight_decay": 0.1},
+    "bfloat16": {"precision": "bfloat16", "augmentation": "light"},
+    "resnet": {"backbone": "test_resnet", "unfreeze": "last stage", "size": 32, "augmentation": "light"},
+    "plain layout": {"channels_last": False, "seed": 2},
+}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_trial_repeats_and_goes_on_from_any_epoch_bit_for_bit(name: str, place: Place, tmp_path: Path) -> None:
+    chosen = config(**TRIALS[name])
+    rows, states = run(chosen, place)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    np.random.seed(1)  # whatever else a process draws
+    torch.manual_seed(1)
+    for stop in range(chosen.epochs):
+        state = None
+        for _, reached in islice(run_trial(chosen, place), stop):
+            checkpoints.save(reached, tmp_path / "state")
+            state = checkpoints.load(tmp_path / "state")
+        again = list(run_trial(chosen, place, state))
+        assert [measured(row) for row, _ in again] == rows[stop:]
+        assert_equal(again[-1][1], states[-1])
+
+
+def test_a_states_tensors_are_its_own(place: Place) -> None:
+    chosen = config()
+    trial = run_trial(chosen, place)
+    _, first = next(trial)
+    kept = {f"{part}{name}": t.clone() for part in ("net", "optimizer") for name, t in getattr(first, part).items()}
+    list(trial)
+    list(run_trial(chosen, place, first))
+    for part in ("net", "optimizer"):
+        assert all(torch.equal(tensor, kept[f"{part}{name}"]) for name, tensor in getattr(first, part).items())
+
+
+def test_a_finished_trial_has_nothing_left(place: Place) -> None:
+    _, states = run(config(), place)
+    assert list(run_trial(config(), place, states[-1])) == []
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"study_seed": 1}, {"batch_size": 4}, {"augmentation": "light"}])
+def test_what_the_config_changes_the_rows_change(changes: dict[str, Any], place: Place) -> None:
+    assert run(config(), place)[0] != run(config(**changes), place)[0]
+
+
+def test_a_head_does_not_depend_on_threads(place: Place) -> None:
+    chosen = {"unfreeze": "head", "augmentation": "light"}
+    rows, _ = run(config(**chosen), place)
+    assert run(config(**chosen, threads=2), place)[0] == rows
+
+
+def test_training_learns_and_rows_mean_what_they_say(place: Place) -> None:
+    chosen = config(epochs=8, steps_per_epoch=6, learning_rate=0.01)
+    rows, states = run(chosen, place)
+    assert rows[-1]["train_accuracy"] > 0.8
+    assert rows[-1]["val_accuracy"] > 0.6
+    best = max(rows, key=lambda row: row["val_accuracy"])  # the first of equals
+    assert (states[-1].best_epoch, states[-1].best_val_accuracy) == (best["epoch"], best["val_accuracy"])
+    assert [row["learning_rate"] for row in rows] == pytest.approx(
+        [0.005 * (1 + math.cos(math.pi * epoch / 8)) for epoch in range(8)]
+    )
+    pictures = open_pictures(chosen, place)
+    logits = predict(chosen, place, states[-1].best, pictures.val)
+    assert logits.shape == (9, 3)
+    accuracy, cross_entropy = score(torch.from_numpy(logits), pictures.labels[pictures.val])
+    assert (accuracy, cross_entropy) == (best["val_accuracy"], best["val_cross_entropy"])
+
+
+def test_train_accuracy_is_measured_without_augmentation_in_evaluation_mode(place: Place) -> None:
+    chosen = config(augmentation="strong", regularizer="dropout", dropout=0.8, epochs=2)
+    rows, states = run(chosen, place)
+    pictures = open_pictures(chosen, place)
+    assert len(pictures.sample) == len(pictures.val) == 9
+    assert set(pictures.sample) <= set(pictures.train)
+    for row, state in zip(rows, states, strict=True):
+        logits = torch.from_numpy(predict(chosen, place, state.net, pictures.sample))
+        expected = score(logits, pictures.labels[pictures.sample])
+        assert (row["train_accuracy"], row["train_cross_entropy"]) == expected
+
+
+def test_the_cross_entropy_holds_no_penalty(place: Place) -> None:
+    rows, _ = run(config(unfreeze="head", regularizer="l2", l2=100.0, learning_rate=1e-9, epochs=1), place)
+    assert rows[0]["val_cross_entropy"] == pytest.approx(math.log(3), abs=1e-4)
+    rows, states = run(config(unfreeze="head", regularizer="l2", l2=0.5, epochs=1), place)
+    assert rows[0]["penalty"] == pytest.approx(0.5 * states[0].net["head.weight"].square().sum().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd"}, {"optimizer": "sgd", "unfreeze": "head"}])
+def test_an_absurd_rate_diverges_by_name(changes: dict[str, Any], place: Place) -> None:
+    with pytest.raises(Diverged, match=r"The loss is not finite after epoch \d at learning rate 1e\+38."):
+        run(config(learning_rate=1e38, **changes), place)
+
+
+def test_score_counts_by_hand() -> None:
+    logits = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    accuracy, cross_entropy = score(logits, np.array([0, 0, 0, 1]))
+    right = math.log(1 + math.exp(-2))
+    assert accuracy == 0.75  # of equals the first counts as predicted
+    assert cross_entropy == pytest.approx((math.log(2) + right + (2 + right) + right) / 4, rel=1e-12)
+
+
+def test_draws_go_through_all_items_before_any_again() -> None:
+    items = np.array([2, 3, 5, 7, 11])
+    drawn, occurrence = draws(1, items, 12)
+    assert sorted(drawn[:5].tolist()) == sorted(drawn[5:10].tolist()) == items.tolist()
+    assert occurrence.tolist() == [0] * 5 + [1] * 5 + [2] * 2
+    np.testing.assert_array_equal(draws(1, items[::-1], 7)[0], drawn[:7])
+    assert drawn[:5].tolist() != drawn[5:10].tolist()
+
+
+def test_a_dropout_mask_belongs_to_the_picture() -> None:
+    chosen = config(regularizer="dropout", dropout=0.25)
+    items, occurrence = np.array([4, 8, 15, 4]), np.array([0, 0, 0, 1])
+    whole = drop(chosen, torch.ones(4, 2000), items, occurrence, epoch=1)
+    for order in ([2, 0, 3, 1], [1], [3, 3]):
+        part = drop(chosen, torch.ones(len(order), 2000), items[order], occurrence[order], epoch=1)
+        assert torch.equal(part, whole[order])
+    assert set(whole.unique().tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
+    assert len({row.numpy().tobytes() for row in whole}) == 4
+    assert abs((whole == 0).float().mean().item() - 0.25) < 0.02
+    assert not torch.equal(drop(chosen, torch.ones(4, 2000), items, occurrence, epoch=2), whole)
+
+
+def inputs(chosen: TrialConfig, place: Place) -> tuple[Inputs, Pictures]:
+    pictures = open_pictures(chosen, place)
+    net = build(chosen.backbone, pictures.classes, None, 1)
+    torch.nn.init.normal_(net.head.weight, generator=torch.Generator().manual_seed(1))
+    unfreeze(net, chosen.unfreeze)
+    return Inputs(chosen, net, pictures), pictures
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("depth", ["head", "all"])
+def test_features_do_not_depend_on_the_rest_of_their_block(precision: str, depth: str, place: Place) -> None:
+    one, pictures = inputs(config(precision=precision, unfreeze=depth, block_size=4), place)
+    one.net.head = torch.nn.Identity()
+    items = pictures.train
+    whole = one.evaluation_logits(items)
+    assert (whole.dtype, whole.shape) == (torch.float32, (27, 128))
+    for some in ([0], [3, 4, 5, 6, 7], list(range(26, -1, -1)), [2, 2, 2]):
+        assert torch.equal(one.evaluation_logits(items[some]), whole[some])
+
+
+def test_frozen_features_are_computed_once_and_follow_the_head(place: Place) -> None:
+    one, pictures = inputs(config(unfreeze="head"), place)
+    before = one.evaluation_logits(pictures.val)
+    torch.nn.init.constant_(one.net.backbone.blocks[0][0].weight, 0.0)  # nobody looks any more
+    assert torch.equal(one.evaluation_logits(pictures.val), before)
+    one.net.head.weight.data.mul_(2)
+    assert torch.equal(one.evaluation_logits(pictures.val), 2 * before)
+
+
+def test_frozen_and_training_backbones_see_the_same_views(place: Place) -> None:
+    frozen, pictures = inputs(config(unfreeze="head", augmentation="strong"), place)
+    trained, _ = inputs(config(unfreeze="all", augmentation="strong"), place)
+    items, occurrence = draws(1, pictures.train, 24)
+    for one in (frozen, trained):
+        one.net.eval()
+    a, b = (list(one.training_features(items, occurrence, 1)) for one in (frozen, trained))
+    assert [len(batch) for batch in a] == [8, 8, 8]
+    assert all(x.requires_grad is False and y.requires_grad for x, y in zip(a, b, strict=True))
+    torch.testing.assert_close(torch.cat(a), torch.cat(b).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_every_start_is_ln_k_and_pretrained_weights_are_checked(place: Place) -> None:
+    file = find("tf_efficientnet_lite0")
+    chosen = config(
+        backbone="tf_efficientnet_lite0", weights="pretrained", weights_hash=file_hash(file), unfreeze="head", size=64
+    )
+    net = prepare_net(chosen, place, 3)
+    pictures = open_pictures(chosen, place)
+    logits = Inputs(chosen, net, pictures).evaluation_logits(pictures.val)
+    assert F.cross_entropy(logits.double(), torch.zeros(9, dtype=torch.int64)).item() == math.log(3)
+    with pytest.raises(RuntimeError, match=r"must be those of the study \(0123\), but .*pth has"):
+        prepare_net(config(**(chosen.to_dict() | {"weights_hash": "0123"})), place, 3)
+
+
+def test_the_test_fold_is_out_of_reach_of_training(place: Place) -> None:
+    pictures = open_pictures(config(), place)
+    folds = [set(fold.tolist()) for fold in (pictures.train, pictures.val, pictures.test)]
+    assert [len(fold) for fold in folds] == [27, 9, 9]
+    assert len(set.union(*folds)) == 45
+    assert pictures.classes == 3
+    np.testing.assert_array_equal(np.bincount(pictures.labels[pictures.train]), [9, 9, 9])
