@@ -70,12 +70,11 @@ def fail(problem: Exception) -> int:
 def _number(text: str, kind: type, rule: str, holds) -> float:
     try:
         value = kind(text)
-        sensible = math.isfinite(value) and holds(value)
+        if math.isfinite(value) and holds(value):
+            return value
     except (ValueError, OverflowError):
-        sensible = False
-    if not sensible:
-        raise argparse.ArgumentTypeError(f"must be {rule}, but got {text!r}")
-    return value
+        pass
+    raise argparse.ArgumentTypeError(f"must be {rule}, but got {text!r}")
 
 
 def _positive_int(text: str) -> int:

@@ -33,8 +33,8 @@ def write_examples(course: Course, winner: Record, place: Place, manifest: pd.Da
 
 
 def _chosen(predictions: pd.DataFrame, seed: int) -> list:
-    test = predictions[predictions["fold"] == "test"].set_index("item", drop=False)
-    drawn = test.loc[order(key("examples", seed), test["item"])[:EACH]]
-    wrong = test[test["label"] != test["predicted"]].drop(drawn.index, errors="ignore")
+    test = predictions[predictions["fold"] == "test"]
+    drawn = order(key("examples", seed), test["item"])[:EACH]
+    wrong = test[(test["label"] != test["predicted"]) & ~test["item"].isin(drawn)]
     errors = wrong.sort_values(["confidence", "item"], ascending=[False, True]).head(EACH)
-    return list(pd.concat([drawn, errors]).itertuples())
+    return list(pd.concat([test[test["item"].isin(drawn)], errors]).itertuples())

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from study.plan import Planned, search_plan
 from study.resources import Resources
 from study.results import MANIFEST_FILE, STUDY_FILE, write_json, write_table
 from study.settings import Base
-from study.setup import Prepared, from_scratch, scale_of, with_budget
+from study.setup import Prepared, check_folders, check_pictures, from_scratch, scale_of, weight_hashes, with_budget
 from study.spec import Study
 from trainables.errors import InputError
 from trainables.place import Place
@@ -24,13 +25,14 @@ from trainables.place import Place
 def begin(prepared: Prepared, resources: Resources, command: str, hours: float | None) -> dict[str, Any]:
     """Write the manifest, the plan and study.json; from here on the study exists. Gives study.json's content."""
     study, out = prepared.study, prepared.out
-    out.mkdir(parents=True, exist_ok=True)
+    if (out / STUDY_FILE).exists():
+        raise InputError(f"--out {out} already holds a study, begun a moment ago: choose another.")
+    shutil.rmtree(out / ledger.LEDGER, ignore_errors=True)  # of a study that was killed while it began
     write_table(prepared.manifest, out / MANIFEST_FILE)
     plan = search_plan(study, study.budget.trials, prepared.base.study_seed) if study.goal == "factors" else []
     ledger.write_plan(out, plan)
     identity = {
         "name": prepared.name,
-        "dataset": study.dataset,
         **definition(study),
         "budget": asdict(study.budget),
         "metric": "accuracy",
@@ -38,7 +40,8 @@ def begin(prepared: Prepared, resources: Resources, command: str, hours: float |
         "command": command,
         "versions": provenance.versions(),
         "revision": provenance.revision(),
-        "hardware": provenance.hardware() | asdict(resources),
+        "hardware": provenance.hardware(),
+        "resources": asdict(resources),
         "manifest": prepared.base.manifest,
         "plan_hash": plan_hash(plan),
         "test_openings": 0,
@@ -47,11 +50,34 @@ def begin(prepared: Prepared, resources: Resources, command: str, hours: float |
         "deviations": [],
         "hours": hours,
         "base": asdict(prepared.base),
-        "place": {"data": str(prepared.place.data), "test": str(prepared.test) if prepared.test else None}
+        "place": {"data": str(prepared.place.data), "test": _absolute(prepared.test)}
         | {"weights": str(prepared.place.weights) if prepared.place.weights else None},
     }
     write_json(identity, out / STUDY_FILE)
     return identity
+
+
+def read_identity(out: Path) -> dict[str, Any]:
+    """study.json of a study that this program began."""
+    try:
+        known = json.loads((out / STUDY_FILE).read_text(encoding="utf-8"))
+        Base(**known["base"])
+        Resources(**known["resources"])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise InputError(
+            f"{out / STUDY_FILE} is not of a study that can go on ({problem!r}): choose another --out."
+        ) from None
+    return known
+
+
+def as_before(chosen: argparse.Namespace, out: Path) -> argparse.Namespace:
+    """The flags, with the resources of a trial as they were where nothing is said of them."""
+    before = Resources(**read_identity(out)["resources"])
+    given = {"cpus_per_trial": chosen.cpus_per_trial, "gpus_per_trial": chosen.gpus_per_trial}
+    known = {"cpus_per_trial": before.cpus, "gpus_per_trial": before.gpus}
+    return argparse.Namespace(
+        **vars(chosen) | known | {name: value for name, value in given.items() if value is not None}
+    )
 
 
 def go_on(
@@ -62,7 +88,7 @@ def go_on(
     Raises:
         InputError: its definition or a flag that changes results is not what it was.
     """
-    known = json.loads((out / STUDY_FILE).read_text())
+    known = read_identity(out)
     base = Base(**known["base"])
     study = from_scratch(loaded.study) if base.weights == "none" else loaded.study
     study = with_budget(replace(study, budget=replace(study.budget, **known["budget"])), chosen)
@@ -75,6 +101,7 @@ def go_on(
         weights=_weights_folder(chosen.weights, known["place"]["weights"]),
     )
     manifest = pd.read_parquet(out / MANIFEST_FILE)
+    _check_still_there(study, base, place, manifest)
     scale = scale_of(manifest, base, resources)
     prepared = Prepared(known["name"], study, manifest, base, place, chosen.test, out, scale)
     return prepared, _extended(known, study, base, out)
@@ -91,6 +118,7 @@ def save(out: Path, identity: dict[str, Any], wall: float, compute: float, openi
 def definition(study: Study) -> dict[str, Any]:
     """The part of a study that no flag changes, as JSON."""
     return {
+        "dataset": study.dataset,
         "question": study.question,
         "goal": study.goal,
         "margin": study.margin,
@@ -128,7 +156,7 @@ def _check_same(
         ("--epochs", chosen.epochs, known["budget"]["epochs"]),
         ("--seed", chosen.seed, known["seed"]),
         ("--hours", chosen.hours, known["hours"]),
-        ("--test", str(chosen.test) if chosen.test else None, known["place"]["test"]),
+        ("--test", _absolute(chosen.test), known["place"]["test"]),
         ("--weights", start, base.weights),
         ("--cpus-per-trial", chosen.cpus_per_trial, base.threads),
     ]
@@ -143,6 +171,14 @@ def _check_same(
             raise InputError(f"--{name} may only grow: the study has {recorded}, but got {given}.")
 
 
+def _check_still_there(study: Study, base: Base, place: Place, manifest: pd.DataFrame) -> None:
+    check_folders(place.weights, place.cache)
+    check_pictures(manifest, place.data)
+    for backbone, seen in weight_hashes(study, base.weights, place.weights).items():
+        if seen != base.weights_hashes[backbone]:
+            raise InputError(f"The weights of {backbone} are not those the study began with: name them by --weights.")
+
+
 def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dict[str, Any]:
     """Add what a longer plan adds to the ledger, and say so in study.json."""
     for name in ("trials", "seeds"):
@@ -150,12 +186,17 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
         if given > recorded:
             known["deviations"].append(f"{name} extended from {recorded} to {given} after the first plan")
             known["budget"][name] = given
+    # First, so that a resume after a crash in between makes up for the plan.
+    write_json(known, out / STUDY_FILE)
     if study.goal == "factors":
         plan, planned = search_plan(study, study.budget.trials, base.study_seed), ledger.read_plan(out)
         if len(plan) > len(planned):
             ledger.write_plan(out, plan[len(planned) :])
-    write_json(known, out / STUDY_FILE)
     return known
+
+
+def _absolute(folder: Path | None) -> str | None:
+    return str(folder.absolute()) if folder else None
 
 
 def _weights_folder(given: str | None, recorded: str | None) -> Path | None:

@@ -11,14 +11,17 @@
 Objects are written under a temporary name and renamed, so a reader finds a whole one or none.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from study.plan import Planned
+from trainables.errors import InputError
 
 LEDGER = "ledger"
 Row = dict[str, Any]
@@ -48,6 +51,24 @@ class Verdict:
     epoch: int
     value: float
     go_on: bool
+
+
+@contextmanager
+def sole_driver(out: Path) -> Iterator[None]:
+    """Within it no other process drives the study in `out`; a killed one's lock ends with it, and leaves no file."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--out {out} is in use: another process runs its study. Wait for it, or end it."
+            ) from None
+        except OSError:
+            pass  # a network file system that locks no folders
+        yield
+    finally:
+        os.close(folder)
 
 
 def write_object(path: Path, value: Any) -> None:

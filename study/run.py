@@ -4,6 +4,7 @@ Exit status: 0 done, 1 no usable trial, 2 bad input (one line, nothing written),
 """
 
 import argparse
+import shlex
 import signal
 import subprocess
 import sys
@@ -40,10 +41,24 @@ def show_list() -> int:
 
 
 def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
+    """Run the study to its report; Ctrl-C and SIGTERM end it at any moment, and it can go on."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run(loaded, chosen, line)
+    except KeyboardInterrupt:
+        resume = line if "--resume" in shlex.split(line) else f"{line} --resume"
+        print(f"Interrupted; nothing is lost. Go on with: {resume}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
+    from study.identity import as_before
     from study.setup import check_out, prepare
 
     out = chosen.out or Path("runs") / loaded.name
     known = not chosen.dry_run and check_out(out, chosen.resume)
+    if known:
+        chosen = as_before(chosen, out)
     if chosen.address is None:
         resources = _resources(chosen, local_cpus(), local_gpus())
         if chosen.dry_run:
@@ -70,23 +85,27 @@ def _run_on(
 ) -> int:
     from study.dry_run import fold_lines
     from study.identity import begin, go_on
+    from study.ledger import sole_driver
     from study.phases import run_phases
     from study.setup import prepare
 
     if known:
-        prepared, identity = go_on(loaded, chosen, resources, out)
-    else:
-        prepared = prepare(loaded, chosen, resources, out)
-        print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
+        with sole_driver(out):
+            prepared, identity = go_on(loaded, chosen, resources, out)
+            return _to_the_end(run_phases(prepared, identity, resources, address), out)
+    prepared = prepare(loaded, chosen, resources, out)
+    print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
+    out.mkdir(parents=True, exist_ok=True)
+    with sole_driver(out):
         identity = begin(prepared, resources, line, chosen.hours)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        usable = run_phases(prepared, identity, resources, address)
-    except KeyboardInterrupt:
-        resume = line if "--resume" in line.split() else f"{line} --resume"
-        print(f"Interrupted; nothing is lost. Go on with: {resume}", file=sys.stderr)
-        return INTERRUPTED
-    write_report(out)
+        return _to_the_end(run_phases(prepared, identity, resources, address), out)
+
+
+def _to_the_end(usable: bool, out: Path) -> int:
+    if not write_report(out):
+        again = shlex.join(["python", "-m", "analysis.report", str(out)])
+        print(f"The report could not be made; the tables are whole. Make it again: {again}", file=sys.stderr)
+        return 1
     if not usable:
         print(f"The study ended without a usable trial; {out}/report.html says why.", file=sys.stderr)
         return 1
@@ -94,9 +113,13 @@ def _run_on(
     return 0
 
 
-def write_report(out: Path) -> None:
-    """The report is made from the tables alone, by a process that loads neither torch nor Ray."""
-    subprocess.run([sys.executable, "-m", "analysis.report", str(out)], check=True)
+def write_report(out: Path) -> bool:
+    """The report is made from the tables alone, by a process that loads neither torch nor Ray.
+
+    In a session of its own, so that Ctrl-C reaches this process only, which ends the other.
+    """
+    command = [sys.executable, "-m", "analysis.report", str(out)]
+    return subprocess.run(command, start_new_session=True, check=False).returncode == 0
 
 
 def print_end(out: Path) -> None:
@@ -106,7 +129,7 @@ def print_end(out: Path) -> None:
         tensorboard = tensorboard.relative_to(Path.cwd())
     print(f"Report:      {out / 'report.html'}")
     print(f"Model:       {out / 'best'}")
-    print(f"TensorBoard: {tensorboard} --logdir {out / 'tensorboard'}")
+    print(f"TensorBoard: {shlex.join([str(tensorboard), '--logdir', str(out / 'tensorboard')])}")
 
 
 def _resources(chosen: argparse.Namespace, cpus: float, gpus: float) -> Resources:

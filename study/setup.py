@@ -23,7 +23,7 @@ from study.spec import Study
 from trainables.arithmetic import computes_bfloat16
 from trainables.datasets import DATASETS, read_manifest
 from trainables.errors import InputError
-from trainables.manifest import manifest_hash
+from trainables.manifest import data_folder, manifest_hash
 from trainables.place import Place
 from trainables.splits import add_folds, divide
 
@@ -131,6 +131,15 @@ def check_folders(weights: Path | None, cache: Path) -> None:
     above = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.")
+
+
+def check_pictures(manifest: pd.DataFrame, data: Path) -> None:
+    """Refuse to go on where a picture of the study is gone or has another size."""
+    kept = manifest[manifest["keep"]]
+    for path, size in zip(kept["path"], kept["bytes"], strict=True):
+        file = data_folder(data) / path
+        if not file.is_file() or file.stat().st_size != size:
+            raise InputError(f"Picture {file} is gone or changed since the study began: put it back, or give --data.")
 
 
 def weight_hashes(study: Study, start: str, folder: Path | None) -> dict[str, str]:

@@ -15,6 +15,7 @@ from trainables.optimizers import (
     schedule,
     set_rate,
 )
+from trainables.small_cnn import WIDTHS
 
 
 def make_net(depth: str = "all", backbone: str = "small_cnn") -> Net:
@@ -105,8 +106,8 @@ def test_only_what_trains_is_optimised() -> None:
     [
         ({}, 0.0),
         ({"regularizer": "dropout", "dropout": 0.5}, 0.0),
-        ({"regularizer": "l2", "l2": 0.01}, 0.01 * 4 * 128 * 3),  # weights of 2 in a 128 x 3 head
-        ({"regularizer": "l1", "l1": 0.01}, 0.01 * 2 * 128 * 3),
+        ({"regularizer": "l2", "l2": 0.01}, 0.01 * 4 * 3 * WIDTHS[-1]),  # weights of -2 in a head of 3 classes
+        ({"regularizer": "l1", "l1": 0.01}, 0.01 * 2 * 3 * WIDTHS[-1]),
     ],
 )
 def test_the_penalty_of_a_head_by_hand(changes: dict[str, Any], expected: float) -> None:
@@ -120,8 +121,8 @@ def test_the_penalty_covers_the_weights_that_train_and_no_norm() -> None:
     net = make_net("last block")
     for parameter in net.parameters():
         torch.nn.init.ones_(parameter)
-    # The last convolution is 128 x 64 x 3 x 3, the head 3 x 128.
-    assert penalty(config(regularizer="l2", l2=1.0), net).item() == 128 * 64 * 9 + 3 * 128
+    before, last = WIDTHS[-2:]  # a convolution of 3 x 3 and a head of 3 classes
+    assert penalty(config(regularizer="l2", l2=1.0), net).item() == last * before * 9 + 3 * last
 
 
 def test_the_penaltys_gradient_is_two_lambda_w() -> None:
