@@ -12,6 +12,8 @@ from rich.text import Text
 
 from study.ledger import Record
 
+_BAR = 20  # characters
+
 
 class Display:
     """Hears of every event of the course; use it as a context manager around the run."""
@@ -70,7 +72,9 @@ class Display:
         for trial, record in sorted(self.running.items()):
             done = len(record.rows)
             state = f"epoch {done} of {self.epochs}" + (f", val {_accuracy(record):.3f}" if record.best else "")
-            table.add_row(Text(trial, style="cyan"), ProgressBar(total=self.epochs, completed=done, width=20), state)
+            progress = Table.grid(padding=(0, 1))
+            progress.add_row(ProgressBar(total=self.epochs, completed=done, width=_BAR), state)
+            table.add_row(Text(trial, style="cyan"), progress)
         return table
 
     def _phase(self, phase: str) -> str:

@@ -111,6 +111,8 @@ def save(out: Path, identity: dict[str, Any], wall: float, compute: float, openi
     """Renew what grows: the seconds spent and how often the test fold was opened."""
     identity["wall_seconds"] += wall
     identity["compute_seconds"] = compute
+    if openings > identity["test_openings"] > 0:
+        identity["deviations"].append(f"the test fold was opened again (opening {openings}): it had been seen before")
     identity["test_openings"] = openings
     write_json(identity, out / STUDY_FILE)
 

@@ -217,7 +217,8 @@ def test_what_was_trained_comes_back(name: str) -> None:
     for module in net.modules():
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             if tensor.is_floating_point() and any(p.requires_grad for p in module.parameters(recurse=False)):
-                tensor.data.add_(0.01)
+                tensor.data.add_(0.01 * torch.rand_like(tensor))
+    train_mode(net)  # as training does; the other net has only ever been evaluated
     state = trained_state(net)
     kept = {name: tensor.clone() for name, tensor in state.items()}
     assert "head.weight" in state

@@ -1,0 +1,320 @@
+"""A whole course without Ray: phases, verdicts, failures, the test fold, and going on after a kill at any write."""
+
+import json
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study import ledger
+from study.course import Course, Job, checkpoint_file
+from study.ledger import LEDGER
+from study.plan import Planned
+from tests.courses import CONDITIONAL, Accuracy, begin, by_level, drive, killed, small_study
+
+BONUS = by_level({"dropout": 0.1, "light": 0.2})
+
+
+def told(course: Course) -> dict[str, tuple]:
+    """Everything that must not depend on how often the study was killed."""
+    return {
+        trial: (record.status, record.error, sorted(record.rows.items()), record.planned)
+        for trial, record in course.records.items()
+    }
+
+
+def verdicts(out: Path) -> list[ledger.Verdict]:
+    return ledger.read_verdicts(out)
+
+
+def phases_of(jobs: list[Job]) -> list[str]:
+    return [name for name, _ in groupby("test" if job.task == "test" else job.trial.split("-")[0] for job in jobs)]
+
+
+def test_phases_follow_each_other_and_every_trial_is_run_once(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    jobs = drive(course, BONUS)
+    assert phases_of(jobs) == ["search", "refine", "confirm", "test"]
+    assert course.phase == "done"
+    assert max(Counter(jobs).values()) == 1
+    # 3 settings in the winner's neighbourhood with 2 points each; 3 settings with 2 seeds each, tested once.
+    assert Counter(job.trial.split("-")[0] for job in jobs if job.task == "train") == {
+        "search": 12,
+        "refine": 6,
+        "confirm": 6,
+    }
+    assert sum(job.task == "test" for job in jobs) == 6
+    assert not list((tmp_path / "checkpoints").glob("*.safetensors"))
+
+
+def test_with_several_at_once_a_phase_waits_for_the_one_before(tmp_path: Path) -> None:
+    open_trials: set[str] = set()
+
+    def hear(event: str, record: ledger.Record) -> None:
+        if event == "start":
+            assert {name.split("-")[0] for name in open_trials} <= {record.planned.phase}
+            open_trials.add(record.planned.trial)
+        elif event in ("end", "tested"):
+            open_trials.discard(record.planned.trial)
+
+    assert phases_of(drive(begin(tmp_path, small_study(), hear), BONUS, at_once=5)) == [
+        "search",
+        "refine",
+        "confirm",
+        "test",
+    ]
+    assert not open_trials
+
+
+def test_confirmed_settings_stand_for_the_levels_whose_setting_they_are(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    drive(course, BONUS)
+    stood_for = {tuple(sorted(course.records[t].planned.factors.items())): s for t, s in course.stands_for.items()}
+    assert stood_for == {
+        (("augmentation", "light"), ("regularizer", "dropout")): ("regularizer=dropout", "augmentation=light"),
+        (("augmentation", "light"), ("regularizer", "none")): ("regularizer=none",),
+        (("augmentation", "none"), ("regularizer", "dropout")): ("augmentation=none",),
+    }
+
+
+def test_stopped_trials_have_a_verdict_and_audited_ones_run_to_the_end(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study(budget={"trials": 24}))
+    drive(course, BONUS)
+    search = course.of_phase("search")
+    stopped = {record.planned.trial: max(record.rows) for record in search if record.status == "stopped"}
+    assert stopped
+    assert stopped == {each.trial: each.epoch for each in verdicts(tmp_path) if not each.go_on}
+    assert all(record.status == "completed" for record in search if record.planned.audit)
+    assert all(record.status == "completed" for record in course.records.values() if record not in search)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    deaths=st.lists(st.tuples(st.integers(0, 260), st.booleans()), min_size=1, max_size=5),
+    conditional=st.booleans(),
+)
+def test_killed_at_any_write_it_comes_to_the_same_rows_and_verdicts(
+    deaths: list[tuple[int, bool]], conditional: bool
+) -> None:
+    study = small_study(CONDITIONAL) if conditional else small_study()
+    accuracy = by_level({"small_cnn": 0.1, "head": 0.05}) if conditional else BONUS
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        undisturbed = begin(Path(one), study)
+        drive(undisturbed, accuracy)
+        for lives, after in deaths:
+            killed(begin(Path(other), study), accuracy, lives, after)
+        resumed = begin(Path(other), study)
+        drive(resumed, accuracy)
+        assert told(resumed) == told(undisturbed)
+        assert verdicts(Path(other)) == verdicts(Path(one))
+        assert resumed.stands_for == undisturbed.stands_for
+        assert ledger.read_openings(Path(other)) == ledger.read_openings(Path(one))
+        assert told(begin(Path(other), study)) == told(resumed)  # what a third process reads is what was known
+
+
+@settings(max_examples=15, deadline=None)
+@given(lives=st.integers(0, 120), at_once=st.integers(2, 4))
+def test_killed_with_several_at_once_no_row_changes_and_no_verdict_is_taken_twice(lives: int, at_once: int) -> None:
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        undisturbed = begin(Path(one), small_study())
+        drive(undisturbed, BONUS)
+        assert killed(begin(Path(other), small_study()), BONUS, lives, at_once=at_once)
+        before = verdicts(Path(other))
+        resumed = begin(Path(other), small_study())
+        drive(resumed, BONUS, at_once)
+        assert verdicts(Path(other))[: len(before)] == before
+        assert max(Counter((each.trial, each.epoch) for each in verdicts(Path(other))).values()) == 1
+        for trial in resumed.records.keys() & undisturbed.records.keys():
+            rows, others = resumed.records[trial].rows, undisturbed.records[trial].rows
+            assert all(rows[epoch] == others[epoch] for epoch in rows.keys() & others.keys())
+
+
+def test_a_finished_study_has_nothing_left_to_do(tmp_path: Path) -> None:
+    drive(begin(tmp_path, small_study()), BONUS)
+    assert drive(begin(tmp_path, small_study()), BONUS) == []
+
+
+def test_a_failed_trial_is_recorded_and_never_chosen(tmp_path: Path) -> None:
+    def dropout_fails(planned: Planned, epoch: int) -> float | None:
+        return None if planned.factors["regularizer"] == "dropout" and epoch == 2 else BONUS(planned, epoch)
+
+    course = begin(tmp_path, small_study())
+    drive(course, dropout_fails)
+    failed = [record for record in course.records.values() if record.status == "failed"]
+    assert {record.planned.factors["regularizer"] for record in failed} == {"dropout"}
+    assert all(record.error == "Diverged: the loss is not finite" for record in failed)
+    assert all(len(record.rows) == 1 for record in failed)
+    stood_for = {level for levels in course.stands_for.values() for level in levels}
+    assert stood_for == {"regularizer=none", "augmentation=none", "augmentation=light"}
+
+
+def test_a_process_that_dies_for_good_is_recorded_with_what_tune_says(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    job = course.next_job()
+    assert job is not None
+    course.ended(job, "its process died 4 times")
+    assert ledger.read_end(tmp_path, job.trial) == ("failed", "its process died 4 times")
+
+
+def test_where_all_fail_nothing_follows_the_search(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    assert phases_of(drive(course, lambda planned, epoch: None)) == ["search"]
+    assert course.phase == "done"
+    assert course.confirmed() == []
+    assert ledger.read_openings(tmp_path) == []
+
+
+def test_torn_temporary_files_in_the_ledger_are_no_objects(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    drive(course, BONUS)
+    objects = list((tmp_path / LEDGER).rglob("*.json"))
+    for path in objects:
+        path.with_name(f".{path.name}.77").write_text('{"torn": ')
+    again = begin(tmp_path, small_study())
+    assert told(again) == told(course)
+    assert drive(again, BONUS) == []
+    assert ledger.write_error(tmp_path, "search-0001", "x") == 1  # a torn one is not counted
+
+
+def test_the_opening_is_recorded_before_the_first_look_with_the_hash_of_every_model(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    while (job := course.next_job()) is not None and job.task == "train":
+        steps = drive_one(course, job, BONUS)
+        assert steps
+    assert job is not None
+    (opening,) = ledger.read_openings(tmp_path)
+    assert opening.keys() == {record.planned.trial for record in course.confirmed()}
+    assert all(len(digest) == 64 for digest in opening.values())
+    assert not list((tmp_path / "models").glob("*.predictions.parquet"))
+
+
+def drive_one(course: Course, job: Job, accuracy: Accuracy) -> bool:
+    from tests.courses import work
+
+    for row in work(course.out, job, accuracy):
+        if not course.reported(job.trial, row):
+            break
+    course.ended(job)
+    return True
+
+
+def test_an_opening_that_was_interrupted_is_the_same_opening(tmp_path: Path) -> None:
+    writes = 0
+    while killed(begin(tmp_path / str(writes), small_study()), BONUS, writes):
+        out = tmp_path / str(writes)
+        if ledger.read_openings(out):
+            drive(begin(out, small_study()), BONUS)
+            assert len(ledger.read_openings(out)) == 1
+            writes += 1
+        else:
+            writes += 40
+    assert writes > 200
+
+
+def test_seeds_added_before_the_opening_belong_to_it_and_later_ones_are_a_second(tmp_path: Path) -> None:
+    more = small_study(budget={"seeds": 3})
+    before = tmp_path / "before"
+    assert killed(begin(before, small_study()), BONUS, 200)
+    assert not ledger.read_openings(before)
+    drive(begin(before, more), BONUS)
+    assert [len(models) for models in ledger.read_openings(before)] == [9]
+    after = tmp_path / "after"
+    drive(begin(after, small_study()), BONUS)
+    jobs = drive(begin(after, more), BONUS)
+    assert [len(models) for models in ledger.read_openings(after)] == [6, 9]
+    assert phases_of(jobs) == ["confirm", "test"]
+    assert all(job.trial.endswith("-3") for job in jobs)
+
+
+def test_an_extension_that_changes_the_winner_confirms_it_and_keeps_the_rest_apart(tmp_path: Path) -> None:
+    study = small_study(budget={"trials": 12})
+    drive(begin(tmp_path, study), BONUS)
+    longer = small_study(budget={"trials": 16})
+    from study.plan import search_plan
+
+    ledger.write_plan(tmp_path, search_plan(longer, 16, 0)[12:])
+
+    def late_bloomer(planned: Planned, epoch: int) -> float | None:
+        late = planned.phase == "search" and planned.trial > "search-0012" and planned.factors["augmentation"] == "none"
+        return 0.99 if late else BONUS(planned, epoch)
+
+    course = begin(tmp_path, longer)
+    drive(course, late_bloomer)
+    assert {s for levels in course.stands_for.values() for s in levels} == {
+        "regularizer=none",
+        "regularizer=dropout",
+        "augmentation=none",
+        "augmentation=light",
+    }
+    assert set(course.stands_for) == {record.planned.trial for record in course.confirmed()}
+    assert len(course.of_phase("confirm")) > len(course.confirmed())  # those of the first winner stay, unused
+    assert len(ledger.read_openings(tmp_path)) == 2
+
+
+class Sampler:
+    """Hands out one fixed list of settings."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, float | None] = {}
+
+    def ask(self, trial: str) -> tuple[dict, dict]:
+        number = int(trial[-4:])
+        return {"regularizer": "none", "augmentation": "none"}, {"learning_rate": 0.01 / number}
+
+    def tell(self, trial: str, value: float | None) -> None:
+        assert trial not in self.heard
+        self.heard[trial] = value
+
+
+def test_goal_best_confirms_the_best_three_settings_it_was_given(tmp_path: Path) -> None:
+    study = small_study(goal="best", budget={"trials": 6, "epochs": 1})
+    sampler = Sampler()
+    course = begin(tmp_path, study, sampler=sampler)
+    jobs = drive(course, BONUS, at_once=2)
+    assert phases_of(jobs) == ["search", "confirm", "test"]
+    assert len(sampler.heard) == 6
+    confirmed = {record.planned.nuisances["learning_rate"] for record in course.confirmed()}
+    assert confirmed == {0.01 / 6, 0.01 / 5, 0.01 / 4}
+    assert set(course.stands_for.values()) == {()}
+
+
+def test_goal_best_goes_on_with_the_settings_that_were_drawn(tmp_path: Path) -> None:
+    study = small_study(goal="best", budget={"trials": 6, "epochs": 2})
+    for lives in (0, 3, 9, 14):
+        killed(begin(tmp_path, study, sampler=Sampler()), BONUS, lives)
+    sampler = Sampler()
+    course = begin(tmp_path, study, sampler=sampler)
+    drive(course, BONUS)
+    search = course.of_phase("search")
+    assert [record.planned.trial for record in search] == [f"search-{n:04d}" for n in range(1, 7)]
+    assert sampler.heard.keys() < {record.planned.trial for record in search}
+
+
+def test_rows_and_settings_are_plain_json_on_disk(tmp_path: Path) -> None:
+    study = small_study(
+        {"learning_rate": [0.1, 1], "batch_size": [8, 16]},
+        nuisances={},
+        fixed={"size": 16, "split": "60-20-20", "backbone": "small_cnn", "unfreeze": "all"},
+    )
+    course = begin(tmp_path, study)
+    drive(course, lambda planned, epoch: planned.factors["learning_rate"] / 2)
+    again = begin(tmp_path, study)
+    assert told(again) == told(course)
+    assert {json.dumps(list(s)) for s in course.stands_for.values()} == {
+        '["learning_rate=0.1"]',
+        '["learning_rate=1", "batch_size=8"]',
+        '["batch_size=16"]',
+    } or {json.dumps(list(s)) for s in course.stands_for.values()} == {
+        '["learning_rate=0.1"]',
+        '["learning_rate=1", "batch_size=16"]',
+        '["batch_size=8"]',
+    }
+
+
+def test_a_checkpoint_left_by_an_ended_trial_goes_away(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    drive(course, BONUS)
+    assert not checkpoint_file(tmp_path, "search-0001").exists()
