@@ -192,14 +192,15 @@ def _stored_side(study: Study) -> int:
 
 
 def _check_settings(study: Study, base: Base) -> None:
-    """Every setting of the plan must make a valid config, and unfreeze no more than its backbone has."""
-    from trainables.models import check_depth
+    """Every setting of the plan must make a valid config that its backbone can follow."""
+    from trainables.models import check_depth, check_size
 
-    depths = set()
+    nets = set()
     for planned in search_plan(study, min(study.budget.trials, 1000), base.study_seed):
         config = resolve(study, planned, base)
-        depths.add((config.backbone, config.unfreeze))
-    for backbone, depth in sorted(depths):
+        nets.add((config.backbone, config.unfreeze, config.size))
+    for backbone, depth, size in sorted(nets):
+        check_size(backbone, size)
         check_depth(backbone, depth)
 
 

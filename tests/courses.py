@@ -46,8 +46,7 @@ def small_study(factors: dict[str, Any] = FACTORS, budget: dict[str, int] | None
         "dataset": "folder",
         "question": "Which?",
         "factors": factors,
-        "nuisances": optimizers.adaptive()
-        | (regularizers.strength_of("dropout") if "regularizer" in factors else {}),
+        "nuisances": optimizers.adaptive() | (regularizers.strength_of("dropout") if "regularizer" in factors else {}),
         "fixed": fixed,
         "budget": Budget(**{"trials": 12, "epochs": 4, "refine": 2, "seeds": 2} | (budget or {})),
     }
@@ -135,25 +134,24 @@ def write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def mortal(lives: int, after: bool = False) -> Iterator[None]:
-    """Within it the process dies at its `lives`-th write, before it or right after it."""
-    left = lives
+def mortal(lives: int, after: bool = False) -> Iterator[list[Path]]:
+    """Within it the process dies after `lives` writes: before the next one, or right after it. Gives those done."""
+    written: list[Path] = []
     write_object = ledger.write_object
 
-    def write_once_less(path: Path, value: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0 and not after:
+    def write_while_alive(path: Path, value: Any) -> None:
+        if len(written) >= lives and not after:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(f".{path.name}.1").write_text("{torn")  # as far as it came
             raise Killed
         write_object(path, value)
-        if left < 0:
+        written.append(path)
+        if len(written) > lives:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "write_object", write_once_less)
-        yield
+        patch.setattr(ledger, "write_object", write_while_alive)
+        yield written
 
 
 def killed(course: Course, accuracy: Accuracy, lives: int, after: bool = False, at_once: int = 1) -> bool:

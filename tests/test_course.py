@@ -13,8 +13,9 @@ from study import ledger
 from study.course import Course, Job, checkpoint_file
 from study.ledger import LEDGER
 from study.plan import Planned
-from tests.courses import CONDITIONAL, Accuracy, begin, by_level, drive, killed, small_study
+from tests.courses import CONDITIONAL, FACTORS, Accuracy, begin, by_level, drive, killed, mortal, small_study
 
+SMALLEST = {"trials": 10, "epochs": 2, "refine": 1, "seeds": 1}
 BONUS = by_level({"dropout": 0.1, "light": 0.2})
 
 
@@ -91,15 +92,15 @@ def test_stopped_trials_have_a_verdict_and_audited_ones_run_to_the_end(tmp_path:
     assert all(record.status == "completed" for record in course.records.values() if record not in search)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
-    deaths=st.lists(st.tuples(st.integers(0, 260), st.booleans()), min_size=1, max_size=5),
+    deaths=st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=3),
     conditional=st.booleans(),
 )
 def test_killed_at_any_write_it_comes_to_the_same_rows_and_verdicts(
     deaths: list[tuple[int, bool]], conditional: bool
 ) -> None:
-    study = small_study(CONDITIONAL) if conditional else small_study()
+    study = small_study(CONDITIONAL if conditional else FACTORS, SMALLEST)
     accuracy = by_level({"small_cnn": 0.1, "head": 0.05}) if conditional else BONUS
     with TemporaryDirectory() as one, TemporaryDirectory() as other:
         undisturbed = begin(Path(one), study)
@@ -115,15 +116,15 @@ def test_killed_at_any_write_it_comes_to_the_same_rows_and_verdicts(
         assert told(begin(Path(other), study)) == told(resumed)  # what a third process reads is what was known
 
 
-@settings(max_examples=15, deadline=None)
-@given(lives=st.integers(0, 120), at_once=st.integers(2, 4))
+@settings(max_examples=6, deadline=None)
+@given(lives=st.integers(0, 90), at_once=st.integers(2, 4))
 def test_killed_with_several_at_once_no_row_changes_and_no_verdict_is_taken_twice(lives: int, at_once: int) -> None:
     with TemporaryDirectory() as one, TemporaryDirectory() as other:
-        undisturbed = begin(Path(one), small_study())
+        undisturbed = begin(Path(one), small_study(budget=SMALLEST))
         drive(undisturbed, BONUS)
-        assert killed(begin(Path(other), small_study()), BONUS, lives, at_once=at_once)
+        assert killed(begin(Path(other), small_study(budget=SMALLEST)), BONUS, lives, at_once=at_once)
         before = verdicts(Path(other))
-        resumed = begin(Path(other), small_study())
+        resumed = begin(Path(other), small_study(budget=SMALLEST))
         drive(resumed, BONUS, at_once)
         assert verdicts(Path(other))[: len(before)] == before
         assert max(Counter((each.trial, each.epoch) for each in verdicts(Path(other))).values()) == 1
@@ -202,16 +203,16 @@ def drive_one(course: Course, job: Job, accuracy: Accuracy) -> bool:
 
 
 def test_an_opening_that_was_interrupted_is_the_same_opening(tmp_path: Path) -> None:
-    writes = 0
-    while killed(begin(tmp_path / str(writes), small_study()), BONUS, writes):
-        out = tmp_path / str(writes)
-        if ledger.read_openings(out):
-            drive(begin(out, small_study()), BONUS)
-            assert len(ledger.read_openings(out)) == 1
-            writes += 1
-        else:
-            writes += 40
-    assert writes > 200
+    study = small_study(budget=SMALLEST)
+    whole = begin(tmp_path / "whole", study)
+    with mortal(10_000) as writes:
+        drive(whole, BONUS)
+    for lives in range(len(writes) - 4, len(writes)):  # the opening, then three looks
+        out = tmp_path / str(lives)
+        assert killed(begin(out, study), BONUS, lives)
+        drive(begin(out, study), BONUS)
+        assert ledger.read_openings(out) == ledger.read_openings(tmp_path / "whole")
+        assert len(ledger.read_openings(out)) == 1
 
 
 def test_seeds_added_before_the_opening_belong_to_it_and_later_ones_are_a_second(tmp_path: Path) -> None:

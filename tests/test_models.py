@@ -15,6 +15,7 @@ from trainables.models import (
     Net,
     build,
     check_depth,
+    check_size,
     crop_share,
     depth_from_head,
     input_contract,
@@ -272,3 +273,10 @@ def test_the_contract_is_the_weights_own(
     contract = input_contract(net_of(nets, name))
     assert (contract.interpolation, contract.crop, contract.mean[0]) == (interpolation, crop, mean)
     assert crop_share(name) == crop
+
+
+def test_a_net_of_one_size_refuses_another() -> None:
+    check_size("vit_tiny_patch16_224", 224)
+    check_size("resnet18", 96)
+    with pytest.raises(InputError, match="224 px only, but `size` is 96"):
+        check_size("vit_tiny_patch16_224", 96)

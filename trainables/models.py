@@ -90,6 +90,13 @@ def check_depth(backbone: str, depth: str) -> None:
         _trainable_names(body, stages, blocks, depth)
 
 
+def check_size(backbone: str, size: int) -> None:
+    """Refuse pictures of a size that the backbone does not take."""
+    config = get_pretrained_cfg(backbone, allow_unregistered=True)
+    if config is not None and config.fixed_input_size and size != config.input_size[-1]:
+        raise InputError(f"{backbone} takes pictures of {config.input_size[-1]} px only, but `size` is {size}.")
+
+
 def unfreeze(net: Net, depth: str) -> None:
     """Let the head and the backbone's last blocks train, as `depth` says, and freeze the rest."""
     trainable = {f"backbone.{name}" for name in _trainable_names(net.backbone, net.stages, net.blocks, depth)}
@@ -182,6 +189,4 @@ def _pooled_features(backbone: nn.Module) -> int:
     """How many features come out of pooling, seen on the smallest picture that the net takes."""
     side = math.ceil(max(64, *resolve_model_data_config(backbone)["input_size"][1:]))
     with torch.no_grad():
-        features = backbone.eval()(torch.zeros(1, 3, side, side)).shape[-1]
-    backbone.train()  # some attention keeps what it computed until then, and the weights may change
-    return features
+        return backbone.eval()(torch.zeros(1, 3, side, side)).shape[-1]

@@ -1,6 +1,7 @@
 """One trial, top to bottom: a pure function of its config that yields a row and a state after every epoch."""
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from typing import TypedDict
@@ -162,6 +163,10 @@ def score(logits: torch.Tensor, labels: NDArray[np.int64]) -> tuple[float, float
 
 
 def set_arithmetic(config: TrialConfig) -> None:
+    """What PyTorch keeps per process: threads, and on a GPU kernels that repeat and a float32 that is one."""
     torch.set_num_threads(config.threads)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    if config.device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats only with this
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False

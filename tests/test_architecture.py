@@ -1,0 +1,91 @@
+"""The walls between the rooms, and what is loaded when."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import write_study
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("analysis", "search_spaces", "study", "trainables")
+# What a room may import of the others.
+ALLOWED = {
+    "search_spaces": [],
+    "trainables": [],
+    "study": ["search_spaces", "trainables"],
+    "analysis": ["study.results"],
+}
+RAY = {"study/cluster.py", "study/tuning.py", "study/worker.py", "study/sampling.py"}
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever it does; of `from a import b` both a and a.b, b may be a module."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
+
+
+def files() -> list[str]:
+    return sorted(file.relative_to(ROOT).as_posix() for room in ROOMS for file in (ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", files())
+def test_a_room_imports_only_what_lies_before_it(file: str) -> None:
+    room = file.split("/")[0]
+    foreign = [name for name in imports(ROOT / file) if name.split(".")[0] in set(ROOMS) - {room}]
+    over = [name for name in foreign if not any(within(name, module) for module in ALLOWED[room])]
+    assert not over, f"{file} imports {', '.join(over)}; {room} may import only {ALLOWED[room] or 'itself'}"
+    assert "tests" not in {name.split(".")[0] for name in imports(ROOT / file)}
+
+
+@pytest.mark.parametrize("file", files())
+def test_ray_is_known_in_four_files_only(file: str) -> None:
+    assert file in RAY or "ray" not in {name.split(".")[0] for name in imports(ROOT / file)}
+
+
+def test_results_import_nothing_of_ours() -> None:
+    assert not [name for name in imports(ROOT / "study" / "results.py") if name.split(".")[0] in ROOMS]
+
+
+def test_every_package_file_holds_at_most_a_docstring() -> None:
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("__init__.py"):
+            assert len(ast.parse(file.read_text()).body) <= 1, file
+
+
+def loaded_by(code: str, cwd: Path) -> set[str]:
+    """Which of the heavy packages a fresh Python has loaded at the end of `code`."""
+    heavy = "print('\\nloaded:', *sorted({'torch', 'timm', 'ray', 'optuna', 'torchvision'} & set(sys.modules)))"
+    command = [sys.executable, "-c", f"import sys\n{code}\n{heavy}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd, timeout=60)
+    return set(done.stdout.splitlines()[-1].removeprefix("loaded:").split())
+
+
+def test_arguments_and_study_files_are_checked_without_torch_timm_or_ray(tmp_path: Path) -> None:
+    write_study(tmp_path, "STUDY = 3\n")
+    calls = [
+        (0, ["--list"]),
+        (0, ["--new", "folder", "mine.py"]),
+        (2, ["digits", "--trails", "3"]),
+        (2, ["digits", "--trials", "0"]),
+        (2, ["dgos"]),
+        (2, ["tiny.py"]),
+        (2, []),
+    ]
+    code = f"from study.run import main\nassert [main(each) for _, each in {calls!r}] == {[s for s, _ in calls]!r}"
+    assert loaded_by(code, tmp_path) == set()
+
+
+def test_the_report_needs_neither_torch_nor_ray(tmp_path: Path) -> None:
+    assert loaded_by("import analysis.report", tmp_path) == set()
