@@ -27,6 +27,7 @@ def begin(prepared: Prepared, resources: Resources, command: str, hours: float |
     study, out = prepared.study, prepared.out
     if (out / STUDY_FILE).exists():
         raise InputError(f"--out {out} already holds a study, begun a moment ago: choose another.")
+    out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / ledger.LEDGER, ignore_errors=True)  # of a study that was killed while it began
     write_table(prepared.manifest, out / MANIFEST_FILE)
     plan = search_plan(study, study.budget.trials, prepared.base.study_seed) if study.goal == "factors" else []

@@ -18,9 +18,9 @@ STUDY = Study(
             levels=["head", "last stage", "all"], when={"backbone": "tf_efficientnet_lite0"}, otherwise="all"
         ),
         "regularizer": ["none", "dropout", "l2"],
-        "augmentation": ["none", "light", "medium"],
+        "augmentation": ["none", "light"],
     },
     nuisances=optimizers.adaptive() | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 96, "batch_size": 32, "split": "70-15-15"},
-    budget=Budget(trials=24, epochs=6, refine=3, seeds=5),
+    budget=Budget(trials=18, epochs=6, refine=2, seeds=5),
 )

@@ -1,0 +1,314 @@
+"""Every flag there is, and what it does to a study; real clusters included."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study import arguments, ledger, setup
+from study.arguments import command, parse
+from study.identity import as_before, begin, go_on
+from study.load import load, names
+from study.resources import Resources, plan_resources
+from study.run import main
+from study.setup import Prepared, check_out, prepare
+from tests.tiny import STUDY_FILE, make_pictures, run, write_study
+from trainables.datasets import DATASETS
+from trainables.errors import InputError
+
+Prepare = Callable[..., tuple[Prepared, Resources]]
+MACHINE = {"cpus": 8.0, "gpus": 0.0}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flags")
+    make_pictures(folder / "pictures", 10)
+    write_study(folder)
+    return folder
+
+
+@pytest.fixture
+def ready(shared: Path, tmp_path: Path) -> Prepare:
+    """The tiny study as these flags make it."""
+
+    def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
+        chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
+        resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
+        return prepare(load(chosen.study), chosen, resources, tmp_path / "out"), resources
+
+    return prepared
+
+
+def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
+    assert main([*map(str, flags), "--dry-run"]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_flag_of_the_parser_is_tested_here() -> None:
+    text = Path(__file__).read_text()
+    parser_flags = {word for word in arguments.parse.__code__.co_consts if str(word).startswith("--")}
+    assert len(parser_flags) == 20
+    assert [flag for flag in parser_flags if f'"{flag}"' not in text] == []
+
+
+def test_list_names_every_study_with_its_question(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == names()
+    assert {"digits", "dogs", "folder"} <= set(names())
+    assert all(line.endswith(load(line.split()[0]).study.question) for line in lines)
+
+
+@pytest.mark.parametrize("name", names())
+def test_new_copies_a_study_that_loads_and_says_its_own_command(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--new", name, str(tmp_path / "mine.py")]) == 0
+    assert "mine.py" in capsys.readouterr().out
+    mine = load(str(tmp_path / "mine.py"))
+    assert mine.name == "mine"
+    assert mine.study == load(name).study
+    assert "study.run mine.py" in (tmp_path / "mine.py").read_text()
+    assert f"study.run {name} " not in (tmp_path / "mine.py").read_text()
+
+
+def test_places_default_to_the_studys_name(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_pictures(tmp_path / "data" / "tiny", 4)
+    monkeypatch.chdir(tmp_path)
+    assert "12 pictures of 3 classes" in dry(capsys, shared / "tiny.py")
+    assert "30 pictures of 3 classes" in dry(capsys, shared / "tiny.py", "--data", shared / "pictures")
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny" / "study.json").write_text("{}")
+    assert main([str(shared / "tiny.py")]) == 2
+    assert "--out runs/tiny already holds a study" in capsys.readouterr().err
+
+
+def test_dry_run_writes_nothing(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(shared.rglob("*"))
+    dry(capsys, shared / "tiny.py", "--data", shared / "pictures", "--out", tmp_path / "o", "--cache", tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(shared.rglob("*")) == before
+
+
+def test_out_takes_relative_absolute_and_strange_paths(ready: Prepare, tmp_path: Path) -> None:
+    for out in (Path("runs/x"), tmp_path / "out", tmp_path / "with space [ü]"):
+        assert parse(["digits", "--out", str(out)]).out == out
+        assert check_out(tmp_path / out, resume=False) is False
+    prepared, _ = ready("--out", "ignored")
+    assert prepared.place.manifest.is_absolute()
+
+
+def test_trials_epochs_and_seeds_replace_the_studys_own(ready: Prepare) -> None:
+    own, _ = ready()
+    assert (own.study.budget.trials, own.study.budget.epochs, own.study.budget.seeds) == (16, 4, 3)
+    other, _ = ready("--trials", 7, "--epochs", 1, "--seeds", 9)
+    assert (other.study.budget.trials, other.study.budget.epochs, other.study.budget.seeds) == (7, 1, 9)
+    assert (other.study.budget.refine, other.study.budget.grace) == (own.study.budget.refine, own.study.budget.grace)
+
+
+def test_hours_fit_the_study(ready: Prepare) -> None:
+    short, long = ready("--hours", 0.006)[0].study.budget, ready("--hours", 1)[0].study.budget
+    assert (short.trials, short.seeds) < (16, 3)
+    assert (long.trials, long.epochs, long.seeds) == (64, 4, 3)
+
+
+def test_seed_changes_folds_and_plan(ready: Prepare) -> None:
+    zero, one = ready()[0], ready("--seed", 1)[0]
+    assert ready("--seed", 0)[0].base == zero.base
+    assert (zero.base.study_seed, one.base.study_seed) == (0, 1)
+    assert list(zero.manifest["fold"]) != list(one.manifest["fold"])
+    assert zero.base.manifest == one.base.manifest  # the data is the same
+
+
+def test_test_pictures_of_ones_own_are_the_test_fold(ready: Prepare, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    for name in ("blue", "green", "red"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for i in range(2):
+            pixels = random.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{i}.png")
+    manifest = ready("--test", tmp_path / "mine")[0].manifest
+    test = manifest[manifest["fold"] == "test"]
+    assert len(test) == 6
+    assert all(path.startswith(str(tmp_path / "mine")) for path in test["path"])
+    assert (ready()[0].manifest["fold"] == "test").sum() == 6  # without: a fifth of thirty
+
+
+def test_resources_of_a_trial(ready: Prepare) -> None:
+    prepared, resources = ready("--cpus-per-trial", 2)
+    assert (prepared.base.threads, resources) == (2, Resources(cpus=2, gpus=0, concurrent=4))
+    assert ready("--concurrent", 3)[1] == Resources(cpus=1, gpus=0, concurrent=3)
+    assert ready("--concurrent", 99)[1].concurrent == 8
+    assert ready("--gpus-per-trial", 0)[0].base.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "at_once"),
+    [("0.2", 1, 5), ("0.1", 1, 10), ("0.3", 2, 6), ("1", 3, 3), ("2", 5, 2), ("0.34", 1, 2)],
+)
+def test_gpus_are_shared_by_as_many_trials_as_fit(share: str, gpus: int, at_once: int) -> None:
+    chosen = parse(["dogs", "--gpus-per-trial", share, "--cpus-per-trial", "1"])
+    resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, None, 64.0, float(gpus))
+    assert resources == Resources(cpus=1, gpus=float(share), concurrent=at_once)
+
+
+def test_gpus_are_used_where_there_are_any() -> None:
+    assert plan_resources(None, None, None, 16.0, 2.0) == Resources(cpus=4, gpus=1.0, concurrent=2)
+    assert plan_resources(None, 0.0, None, 16.0, 2.0) == Resources(cpus=1, gpus=0.0, concurrent=16)
+    with pytest.raises(InputError, match=r"fraction of one GPU or a whole number, but got 1\.5"):
+        plan_resources(None, 1.5, None, 16.0, 2.0)
+
+
+def test_weights_from_a_folder_or_none(ready: Prepare, tmp_path: Path) -> None:
+    study = write_study(tmp_path, STUDY_FILE.replace('"small_cnn"', '"resnet18"'))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "resnet18.safetensors").write_bytes(b"tensors")
+    prepared, _ = ready("--weights", tmp_path / "weights", study=study)
+    sha256 = "e4fca4aa3a1cdf8e7d8ee9ac1a1f4b1e"
+    assert prepared.place.weights == tmp_path / "weights"
+    assert prepared.base.weights == "pretrained"
+    assert len(prepared.base.weights_hashes["resnet18"]) == 2 * len(sha256)
+    none, _ = ready("--weights", "none", study=study)
+    assert (none.place.weights, none.base.weights, none.base.weights_hashes) == (None, "none", {})
+
+
+def test_download_asks_the_dataset_first(ready: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[Path] = []
+    folder = DATASETS["folder"]
+    monkeypatch.setitem(setup.DATASETS, "folder", type(folder)(**vars(folder) | {"download": fetched.append}))
+    prepared, _ = ready("--download")
+    assert fetched == [prepared.place.data]
+    ready()
+    assert len(fetched) == 1
+
+
+def test_cache_and_its_bound(ready: Prepare, tmp_path: Path) -> None:
+    place = ready("--cache", tmp_path / "c", "--cache-gib", "1.5")[0].place
+    assert (place.cache, place.cache_gib) == (tmp_path / "c", 1.5)
+    assert ready()[0].place.cache_gib is None
+    assert ready()[0].place.cache.name == "study"
+
+
+def test_resume_goes_on_where_there_is_a_study_and_starts_where_there_is_none(ready: Prepare, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert check_out(out, parse(["tiny.py", "--resume"]).resume) is False
+    prepared, resources = ready("--cpus-per-trial", 2)
+    begin(prepared, resources, "python -m study.run", None)
+    assert check_out(out, resume=True) is True
+    with pytest.raises(InputError, match="--resume"):
+        check_out(out, resume=False)
+
+
+def test_a_study_killed_while_it_began_begins_anew(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready()
+    begin(prepared, resources, "python -m study.run", None)
+    (tmp_path / "out" / "study.json").unlink()
+    (tmp_path / "out" / ".study.json.9.part").write_text("{")
+    assert check_out(tmp_path / "out", resume=True) is False
+    begin(prepared, resources, "python -m study.run", None)
+    assert len(ledger.read_plan(tmp_path / "out")) == 16
+
+
+def resumed(ready: Prepare, tmp_path: Path, *flags: object) -> tuple[Prepared, dict[str, Any], Resources]:
+    study = (
+        str(tmp_path / "tiny.py") if (tmp_path / "tiny.py").exists() else str(ready()[0].place.data.parent / "tiny.py")
+    )
+    chosen = as_before(parse([study, "--resume", *map(str, flags)]), tmp_path / "out")
+    resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
+    return *go_on(load(study), chosen, resources, tmp_path / "out"), resources
+
+
+def test_flags_left_out_on_a_resume_are_as_they_were(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready("--cpus-per-trial", 2, "--epochs", 3, "--seed", 5, "--hours", 5)
+    begin(prepared, resources, "python -m study.run", 5.0)
+    again, _, same = resumed(ready, tmp_path)
+    assert again.base == prepared.base
+    assert again.study == prepared.study
+    assert again.place.data == prepared.place.data
+    assert same == resources
+    assert resumed(ready, tmp_path, "--seed", 5, "--hours", 5)[0].base == prepared.base
+
+
+def test_trials_and_seeds_may_grow_and_the_study_says_so(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready()
+    begin(prepared, resources, "python -m study.run", None)
+    first = ledger.read_plan(tmp_path / "out")
+    again, identity, _ = resumed(ready, tmp_path, "--trials", 20, "--seeds", 4)
+    plan = ledger.read_plan(tmp_path / "out")
+    assert (len(plan), plan[:16]) == (20, first)
+    assert (again.study.budget.trials, again.study.budget.seeds) == (20, 4)
+    assert identity["deviations"] == [
+        "trials extended from 16 to 20 after the first plan",
+        "seeds extended from 3 to 4 after the first plan",
+    ]
+    on_disk = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert (on_disk["budget"], on_disk["deviations"]) == (identity["budget"], identity["deviations"])
+    # Killed after study.json and before the plan: the next resume makes up for it.
+    (tmp_path / "out" / "ledger" / "plan" / "001.json").unlink()
+    resumed(ready, tmp_path)
+    assert ledger.read_plan(tmp_path / "out") == plan
+
+
+def test_a_second_driver_of_one_study_is_refused(tmp_path: Path) -> None:
+    with ledger.sole_driver(tmp_path):
+        with pytest.raises(InputError, match="another process runs its study"), ledger.sole_driver(tmp_path):
+            pass
+        assert list(tmp_path.iterdir()) == []
+    with ledger.sole_driver(tmp_path):
+        pass
+
+
+def test_the_recorded_command_can_be_pasted_into_a_shell() -> None:
+    given = ["my study.py", "--out", "runs/ü 1", "--resume"]
+    assert shlex.split(command(given)) == ["python", "-m", "study.run", *given]
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """A Ray that somebody else started, with a home of its own; its address."""
+    home = mkdtemp(prefix="rc")
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--port=0", "--num-cpus=2", "--block"]
+    options = ["--include-dashboard=false", "--object-store-memory=100000000", f"--temp-dir={home}/ray"]
+    environment = os.environ | {"HOME": home, "RAY_TMPDIR": home, "RAY_AUTH_MODE": "disabled"}
+    with open(f"{home}/log", "w") as log:
+        process = subprocess.Popen([*start, *options], stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        current = Path(home, "ray", "ray_current_cluster")
+        deadline = time.monotonic() + 60
+        while not current.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert current.exists(), Path(home, "log").read_text()
+        yield current.read_text().strip()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # all of it: `ray start` made a group of its own
+        process.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_address_joins_a_cluster_and_leaves_it_running(
+    cluster: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = [shared / "tiny.py", "--data", shared / "pictures", "--cache", tmp_path / "cache"]
+    small = ["--trials", 2, "--epochs", 1, "--seeds", 1]
+    done = run(*here, *small, "--address", cluster, "--out", tmp_path / "joined")
+    assert "report.html" in done.stdout
+    assert (tmp_path / "joined" / "best" / "model.safetensors").exists()
+    done = run(*here, "--address", cluster, "--cpus-per-trial", 3, "--out", tmp_path / "no", expect=2)
+    assert done.stderr == "--cpus-per-trial must be at most the 2 CPUs there are, but got 3.\n"
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    assert "with 2 trials at once" in run(*here, "--address", "auto", "--dry-run").stdout

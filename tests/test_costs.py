@@ -1,0 +1,96 @@
+"""What a study is expected to cost, and fitting it to hours."""
+
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study.agenda import CONFIRMED_BEST
+from study.costs import PhaseCost, Scale, estimate, fit, wall_seconds
+from study.plan import AUDITED_PER_LEVEL
+from study.spec import Study
+from tests.courses import CONDITIONAL, small_study
+from trainables.errors import InputError
+
+SCALE = Scale(train=1000, val=200, device="cpu", workers=2)
+LARGE = {"trials": 40, "epochs": 20, "refine": 4, "seeds": 5}
+
+
+def phases(study: Study, scale: Scale = SCALE) -> dict[str, PhaseCost]:
+    return {cost.phase: cost for cost in estimate(study, scale, 0)}
+
+
+def test_trials_of_each_phase_by_hand() -> None:
+    # Two factors of two levels: the winner's setting and one for each other level.
+    found = {name: (cost.trials, cost.epochs) for name, cost in phases(small_study(budget={"epochs": 1})).items()}
+    assert found == {"search": (12, 12), "refine": (6, 6), "confirm": (6, 6), "test": (6, 0)}
+
+
+def test_asha_saves_epochs_of_the_search_only() -> None:
+    found = phases(small_study(budget=LARGE))
+    assert 40 < found["search"].epochs < 40 * 20
+    assert found["search"].epochs >= 8 * 20  # the audited ones run to the end
+    assert found["refine"].epochs == 3 * 4 * 20
+    assert found["confirm"].epochs == 3 * 5 * 20
+
+
+def test_goal_best_refines_nothing_and_confirms_the_best_few() -> None:
+    found = phases(small_study(goal="best"))
+    assert found["refine"].trials == 0
+    assert found["confirm"].trials == CONFIRMED_BEST * 2
+    assert phases(small_study(goal="best", budget={"trials": 1}))["confirm"].trials == 2
+
+
+def test_more_pictures_and_more_work_cost_more() -> None:
+    once, twice = phases(small_study()), phases(small_study(), Scale(2000, 400, "cpu", 2))
+    assert all(twice[name].seconds > once[name].seconds for name in once)
+    assert phases(small_study(), Scale(1000, 200, "cuda", 2))["search"].seconds < once["search"].seconds
+    assert phases(small_study(CONDITIONAL))["search"].trials == 12  # conditional factors have a price, too
+
+
+def test_wall_time_is_shared_by_the_workers() -> None:
+    costs = estimate(small_study(), SCALE, 0)
+    assert wall_seconds(costs, 1) - wall_seconds(costs, 2) == pytest.approx(sum(c.seconds for c in costs) / 2)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(0.001, 200), st.integers(1, 8))
+def test_whatever_fits_keeps_to_the_hours_or_is_refused(hours: float, workers: int) -> None:
+    study, scale = small_study(budget=LARGE), Scale(1000, 200, "cpu", workers)
+    try:
+        fitted = fit(study, scale, hours, 0)
+    except InputError as problem:
+        assert f"--hours {hours:g} is too little" in str(problem)
+        return
+    assert wall_seconds(estimate(fitted, scale, 0), workers) <= hours * 3600
+    assert fitted.budget.trials >= AUDITED_PER_LEVEL * 2
+    assert fitted.budget.seeds <= 5
+    assert fitted.budget.epochs <= 20
+    assert fitted.budget.refine == 4
+
+
+def test_the_confirmation_is_reserved_first() -> None:
+    study = small_study(budget=LARGE)
+    whole = wall_seconds(estimate(study, SCALE, 0), SCALE.workers) / 3600
+    half = fit(study, SCALE, whole / 2, 0).budget
+    assert half.seeds == 5
+    assert half.trials < 40
+    tenth = fit(study, SCALE, whole / 10, 0).budget
+    assert tenth.epochs < 20
+
+
+def test_more_hours_never_buy_less() -> None:
+    study = small_study(budget=LARGE)
+    whole = wall_seconds(estimate(study, SCALE, 0), SCALE.workers) / 3600
+    budgets = [fit(study, SCALE, whole * share, 0).budget for share in (0.1, 0.2, 0.4, 0.8, 1.6, 5)]
+    bought = [(budget.seeds, budget.epochs, budget.trials) for budget in budgets]
+    assert bought == sorted(bought)
+    assert asdict(budgets[-1]) == LARGE | {"trials": 160, "grace": 1, "reduction": 3}
+
+
+def test_too_little_names_what_is_needed() -> None:
+    with pytest.raises(InputError, match=r"--hours 1e-05 is too little: .* needs about 0\.\d+") as caught:
+        fit(small_study(budget=LARGE), SCALE, 1e-5, 0)
+    needed = float(str(caught.value).rstrip(".").split()[-1])
+    assert fit(small_study(budget=LARGE), SCALE, needed * 1.1, 0).budget.seeds == 1

@@ -1,0 +1,69 @@
+"""What --dry-run prints."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from study.dry_run import resolvable_effect
+from study.run import main
+from tests.tiny import STUDY_FILE, make_pictures, write_study
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("dry") / "pictures", 10)
+
+
+def printed(capsys: pytest.CaptureFixture[str], study: Path, pictures: Path, *flags: object) -> str:
+    assert main([str(study), "--data", str(pictures), "--dry-run", *map(str, flags)]) == 0
+    return capsys.readouterr().out
+
+
+def test_resolvable_effect_by_hand() -> None:
+    # Variance 0.1 / 1000 + 2 * 0.005^2 / 5 = 1.1e-4; times the two normal quantiles 1.960 + 0.842.
+    assert resolvable_effect(1000, 5) == pytest.approx(2.802 * math.sqrt(1.1e-4))
+    assert resolvable_effect(10**12, 2) == pytest.approx(2.802 * 0.005)  # seeds remain
+    assert resolvable_effect(1000, 10**12) == pytest.approx(2.802 * 0.01)  # pictures remain
+
+
+def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path: Path, pictures: Path) -> None:
+    text = printed(capsys, write_study(tmp_path), pictures, "--seeds", 5, "--concurrent", 1)
+    lines = text.splitlines()
+    assert lines[0] == "Does a tiny study run?"
+    for line in [
+        "factor    regularizer: none, dropout",
+        "factor    augmentation: none, light",
+        "nuisance  learning_rate: 0.001 to 0.1 on a log scale",
+        "nuisance  dropout: 0.1 to 0.8  (only under regularizer=dropout)",
+        "fixed     backbone: small_cnn",
+        "30 pictures of 3 classes: 6 test, 6 common validation, 18 to train on",
+        "4 different settings of the factors in 16 search trials, 8 of them audited (never stopped)",
+    ]:
+        assert line in lines
+    assert re.search(r"^search +16 trials, +\d+ epochs, about ", text, re.MULTILINE)
+    assert re.search(r"^refine +6 trials, +24 epochs, about ", text, re.MULTILINE)
+    assert re.search(r"^confirm +15 trials, +60 epochs, about ", text, re.MULTILINE)
+    assert re.search(r"^test +15 models, +0 epochs, about ", text, re.MULTILINE)
+    effect = f"{100 * resolvable_effect(6, 5):.1f}"
+    assert f"5 seeds and 6 test pictures resolve differences of about {effect} points" in text
+    assert "in all with 1 trials at once on cpu: an estimate" in text
+
+
+def test_conditional_factors_splits_and_what_was_dropped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures", 20)
+    (pictures / "red" / "broken.png").write_bytes(b"")
+    text = STUDY_FILE.replace('"augmentation": ["none", "light"]', '"split": ["60-20-20", "40-40-20"]')
+    text = text.replace(', "split": "60-20-20"', "")
+    shown = printed(capsys, write_study(tmp_path, text), pictures)
+    assert "60 pictures of 3 classes: 12 test, 12 common validation, 36 to train on" in shown
+    assert "training pictures by split: 60-20-20: 36, 40-40-20: 24; the official split is ignored" in shown
+    assert "dropped: 1 file, empty file" in shown
+
+
+def test_goal_best_has_no_refinement(capsys: pytest.CaptureFixture[str], tmp_path: Path, pictures: Path) -> None:
+    best = write_study(tmp_path, STUDY_FILE.replace("    budget=", '    goal="best",\n    budget='))
+    shown = printed(capsys, best, pictures)
+    assert re.search(r"^refine +0 trials", shown, re.MULTILINE)
+    assert re.search(r"^confirm +9 trials", shown, re.MULTILINE)
