@@ -40,8 +40,8 @@ class EventFiles:
                 _add(writer, summary_v2.hparams_config_pb(self._hyperparameters(), [_metric()]))
 
     def hear(self, event: str, record: Record) -> None:
-        if event == "tested":
-            return
+        if event == "tested" or (event == "start" and record.status is not None):
+            return  # a look at the test fold is no part of the training that is shown here
         trial = record.planned.trial
         writer = self.writers.get(trial) or self._begin(record)
         for epoch in sorted(record.rows):

@@ -15,7 +15,9 @@ from trainables.optimizers import (
     schedule,
     set_rate,
 )
-from trainables.small_cnn import WIDTHS
+from trainables.small_cnn import GRID, WIDTHS
+
+FEATURES = WIDTHS[-1] * GRID**2
 
 
 def make_net(depth: str = "all", backbone: str = "small_cnn") -> Net:
@@ -106,8 +108,8 @@ def test_only_what_trains_is_optimised() -> None:
     [
         ({}, 0.0),
         ({"regularizer": "dropout", "dropout": 0.5}, 0.0),
-        ({"regularizer": "l2", "l2": 0.01}, 0.01 * 4 * 3 * WIDTHS[-1]),  # weights of -2 in a head of 3 classes
-        ({"regularizer": "l1", "l1": 0.01}, 0.01 * 2 * 3 * WIDTHS[-1]),
+        ({"regularizer": "l2", "l2": 0.01}, 0.01 * 4 * 3 * FEATURES),  # weights of -2 in a head of 3 classes
+        ({"regularizer": "l1", "l1": 0.01}, 0.01 * 2 * 3 * FEATURES),
     ],
 )
 def test_the_penalty_of_a_head_by_hand(changes: dict[str, Any], expected: float) -> None:
@@ -122,7 +124,7 @@ def test_the_penalty_covers_the_weights_that_train_and_no_norm() -> None:
     for parameter in net.parameters():
         torch.nn.init.ones_(parameter)
     before, last = WIDTHS[-2:]  # a convolution of 3 x 3 and a head of 3 classes
-    assert penalty(config(regularizer="l2", l2=1.0), net).item() == last * before * 9 + 3 * last
+    assert penalty(config(regularizer="l2", l2=1.0), net).item() == last * before * 9 + 3 * FEATURES
 
 
 def test_the_penaltys_gradient_is_two_lambda_w() -> None:

@@ -16,7 +16,7 @@ from trainables.config import TrialConfig
 from trainables.inputs import Inputs, draws
 from trainables.models import build, unfreeze
 from trainables.place import Pictures, Place, open_pictures
-from trainables.small_cnn import WIDTHS
+from trainables.small_cnn import GRID, WIDTHS
 from trainables.trial import Diverged, drop, predict, prepare_net, run_trial, score
 from trainables.weights import file_hash, find
 
@@ -198,7 +198,7 @@ def test_features_do_not_depend_on_the_rest_of_their_block(precision: str, depth
     one.net.head = torch.nn.Identity()
     items = pictures.train
     whole = one.evaluation_logits(items)
-    assert (whole.dtype, whole.shape) == (torch.float32, (27, WIDTHS[-1]))
+    assert (whole.dtype, whole.shape) == (torch.float32, (27, WIDTHS[-1] * GRID**2))
     for some in ([0], [3, 4, 5, 6, 7], list(range(26, -1, -1)), [2, 2, 2]):
         assert torch.equal(one.evaluation_logits(items[some]), whole[some])
 
