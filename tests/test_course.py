@@ -133,6 +133,22 @@ def test_killed_with_several_at_once_no_row_changes_and_no_verdict_is_taken_twic
             assert all(rows[epoch] == others[epoch] for epoch in rows.keys() & others.keys())
 
 
+def test_a_verdict_that_was_recorded_is_replayed_and_not_retaken(tmp_path: Path) -> None:
+    study = small_study(budget=SMALLEST)
+    with mortal(10_000) as writes:
+        drive(begin(tmp_path / "whole", study), BONUS)
+    taken = [position for position, path in enumerate(writes) if path.parent.name == "verdicts"]
+    assert len(taken) == 10
+    for position in taken[::4]:
+        out = tmp_path / str(position)
+        assert killed(begin(out, study), BONUS, position, after=True)  # recorded, and then nothing more
+        recorded = len(verdicts(out))
+        with mortal(10_000) as later:
+            drive(begin(out, study), BONUS)
+        assert sum(path.parent.name == "verdicts" for path in later) == 10 - recorded
+        assert verdicts(out) == verdicts(tmp_path / "whole")
+
+
 def test_a_finished_study_has_nothing_left_to_do(tmp_path: Path) -> None:
     drive(begin(tmp_path, small_study()), BONUS)
     assert drive(begin(tmp_path, small_study()), BONUS) == []
