@@ -53,6 +53,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if not (chosen.study or chosen.list or chosen.new):
         raise InputError("Name a study or a study file; python -m study.run --list shows what there is.")
+    if chosen.hours is not None and (chosen.trials or chosen.epochs or chosen.seeds):
+        raise InputError("--hours fits the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
     return chosen
 
 

@@ -1,5 +1,6 @@
 """Running a prepared study: search, refine, confirm and test on Ray, and what is written on the way."""
 
+import sys
 import time
 from contextlib import nullcontext
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from study import ledger
 from study.cluster import connected
 from study.costs import estimate, wall_seconds
-from study.course import Course
+from study.course import Course, predictions_file
 from study.display import Display
 from study.examples import write_examples
 from study.export import confirmed_winner, export_best
@@ -52,9 +53,13 @@ def run_phases(prepared: Prepared, identity: dict[str, Any], resources: Resource
             write_tables(course)
             save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
     write_predictions(course)
+    unseen = [record for record in course.confirmed() if not predictions_file(out, record.planned.trial).exists()]
+    if unseen:
+        print(f"{len(unseen)} models could not be shown the test fold; try again with --resume.", file=sys.stderr)
     winner = confirmed_winner(course)
     if winner is not None:
         export_best(course, winner, prepared.place, prepared.manifest)
+    if winner is not None and winner not in unseen:
         write_examples(course, winner, prepared.place, prepared.manifest)
     return winner is not None
 

@@ -24,6 +24,7 @@ from trainables.arithmetic import computes_bfloat16
 from trainables.datasets import DATASETS, read_manifest
 from trainables.errors import InputError
 from trainables.manifest import data_folder, manifest_hash
+from trainables.pixels import check_fits
 from trainables.place import Place
 from trainables.splits import add_folds, divide
 
@@ -110,6 +111,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         weights=start,
         weights_hashes=hashes,
     )
+    check_fits(manifest, base.stored_side, chosen.cache_gib)
     place = Place(
         manifest=(out / "manifest.parquet").absolute(),
         data=data.absolute(),

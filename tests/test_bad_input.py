@@ -44,9 +44,7 @@ def begun(shared: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file but the empty one that a lock on an archive leaves."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.suffix != ".lock")
-    return {str(path): path.read_bytes() if path.is_file() else b"" for path in paths}
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
 
 
 @pytest.fixture
@@ -218,6 +216,14 @@ def test_addresses_where_nobody_answers(fails: Fails, monkeypatch: pytest.Monkey
 def test_resources_that_are_not_there(fails: Fails) -> None:
     fails(r"--cpus-per-trial must be at most the \d+ CPUs there are, but got 4096", "--cpus-per-trial", 4096)
     fails(r"--gpus-per-trial must be at most the \d+ GPUs .* but got 64: use 0", "--gpus-per-trial", 64)
+
+
+def test_a_cache_that_is_too_small_for_the_pictures(fails: Fails) -> None:
+    fails("need .* GiB, but the cache may take 1e-06 GiB: allow more with --cache-gib", "--cache-gib", 1e-6)
+
+
+def test_hours_and_what_they_fit(fails: Fails) -> None:
+    fails("--hours fits the trials, epochs and seeds: leave", "--hours", 1, "--trials", 8)
 
 
 def test_too_few_hours(fails: Fails) -> None:

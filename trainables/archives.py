@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import tarfile
+import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def extract(archive: Path, into: Path) -> None:
     """
     try:
         into.mkdir(parents=True, exist_ok=True)
-        with FileLock(into / f".{archive.name}.lock"):
+        with FileLock(_lock_file(archive)):
             part = into / f".{archive.name}.part"
             shutil.rmtree(part, ignore_errors=True)  # of a killed run
             try:
@@ -51,6 +52,12 @@ def extract(archive: Path, into: Path) -> None:
     except Exception as error:  # zipfile and tarfile raise what their decompressors and parsers raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{archive} cannot be unpacked into {into} ({reason}): get it again.") from error
+
+
+def _lock_file(archive: Path) -> Path:
+    """Outside of the data folder, where nothing may be left of an archive that is refused."""
+    name = hashlib.sha256(str(archive.absolute()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"study-{name}.lock"
 
 
 def check_md5(path: Path, expected: str) -> None:

@@ -67,6 +67,19 @@ def open_pixels(
         return Pixels(_map(file, size), places)
 
 
+def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None) -> None:
+    """Refuse a cache that could never take these pictures, before anything is decoded for it."""
+    _check_limit(_layout(manifest[manifest["keep"]], short_side)[1], cache_gib)
+
+
+def _check_limit(size: int, cache_gib: float | None) -> None:
+    if cache_gib is not None and size > cache_gib * _GIB:
+        raise InputError(
+            f"The decoded pictures need {size / _GIB:.3g} GiB, but the cache may take {cache_gib:.3g} GiB: "
+            "allow more with --cache-gib."
+        )
+
+
 def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, int, int]], int]:
     places, offset = {}, 0
     for item, width, height in zip(kept["item"], kept["width"], kept["height"], strict=True):
@@ -145,12 +158,8 @@ def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
     """Called under the folder's lock, so no other builder is at work and each `.part` is a killed one's."""
     for part in cache.glob("*.part"):
         part.unlink()
+    _check_limit(size, cache_gib)
     limit = np.inf if cache_gib is None else cache_gib * _GIB
-    if size > limit:
-        raise InputError(
-            f"The decoded pictures need {size / _GIB:.3g} GiB, but the cache may take {cache_gib:.3g} GiB: "
-            "allow more with --cache-gib."
-        )
     files = sorted(cache.glob("*.pixels"), key=lambda file: file.stat().st_mtime)
     total = sum(file.stat().st_size for file in files)
     for file in files:
