@@ -17,6 +17,7 @@ import torch
 from study import results
 from study.ledger import LEDGER
 from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
+from tests.trees import stanford_dogs
 from trainables.config import from_dict
 from trainables.place import Place
 from trainables.trial import run_trial
@@ -194,6 +195,34 @@ def test_goal_best_samples_with_tpe_and_confirms_the_best(folder: Path, argument
     study = results.read(folder / "goal")
     assert Counter(study.trials["phase"]) == {"search": 6, "confirm": 3}
     assert pd.read_csv(folder / "goal" / "answers.csv")["verdict"].str.startswith("refused").all()
+
+
+DOGS = """
+from dataclasses import replace
+
+from study.definitions.dogs import STUDY as DOGS
+from study.spec import Budget
+
+STUDY = replace(
+    DOGS,
+    factors=dict(DOGS.factors) | {"backbone": ["mobilenetv2_100", "resnet50"]},
+    fixed={"size": 32, "batch_size": 8},
+    budget=Budget(trials=3, epochs=1, refine=1, seeds=1),
+)
+"""
+
+
+def test_the_dogs_study_on_a_small_tree_in_the_real_layout(folder: Path) -> None:
+    data = stanford_dogs(folder / "dogs")
+    (folder / "kennel").mkdir()
+    file = write_study(folder / "kennel", DOGS)
+    run(file, "--data", data, "--out", folder / "kennel" / "out", "--cache", folder / "cache", "--weights", "none")
+    study = results.read(folder / "kennel" / "out")
+    assert set(study.trials["status"]) == {"completed"}
+    assert {"split_80-10-10", "split_70-15-15", "split_60-30-10"} <= set(study.manifest.columns)
+    assert "Shih-Tzu" in set(study.manifest["label_name"])
+    assert study.trials["steps_per_epoch"].nunique() == 1
+    assert set(study.trials["weights"]) == {"none"}
 
 
 def start(arguments: list[object]) -> subprocess.Popen[str]:
