@@ -52,16 +52,20 @@ def answer_sentence(answer: Mapping, allowed: float, pairs: int) -> str:
             f"{a} and {b} do equally well within the margin of {within} ({measured}; "
             "the 90\u00a0% interval, which decides this, lies within)."
         )
-    return f"No evidence that {a} and {b} differ ({measured}). {_why_not(answer, pairs)}{_more(answer)}"
+    if answer["low"] <= 0 <= answer["high"]:
+        return f"No evidence that {a} and {b} differ ({measured}). {_more(answer)}"
+    return f"{_leading(answer, a, b)} ({measured}), but {_why_not(answer, pairs)} {_more(answer)}"
+
+
+def _leading(answer: Mapping, a: str, b: str) -> str:
+    return f"{a} came out ahead of {b}" if answer["difference"] > 0 else f"{b} came out ahead of {a}"
 
 
 def _why_not(answer: Mapping, pairs: int) -> str:
     """Why an interval that leaves out zero still settles nothing."""
-    if answer["low"] <= 0 <= answer["high"]:
-        return ""
     if answer["seeds"] < SEEDS_FOR_A_CLAIM:
-        return f"Fewer than {SEEDS_FOR_A_CLAIM} seeds are too few for a claim. "
-    return f"Alone it would count, as one of {pairs} comparisons it does not. "
+        return f"{answer['seeds']:.0f} seeds are too few for a claim, which takes {SEEDS_FOR_A_CLAIM}."
+    return f"as one of {pairs} comparisons this is no evidence, though alone it would be."
 
 
 def _better(answer: Mapping, a: str, b: str) -> str:
