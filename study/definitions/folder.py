@@ -1,7 +1,8 @@
 """Anybody's own pictures, one folder a class: which backbone, how deep, dropout or L2, which views?
 
-python -m study.run folder --data DIR     # 1,200 pictures: about N minutes on 2 CPU cores
-python -m study.run --new folder mine.py  # a copy to edit
+python -m study.run folder --data DIR --dry-run  # says what it costs on these pictures and this machine
+python -m study.run folder --data DIR
+python -m study.run --new folder mine.py         # a copy to edit
 """
 
 from search_spaces import optimizers, regularizers
@@ -20,7 +21,7 @@ STUDY = Study(
         "regularizer": ["none", "dropout", "l2"],
         "augmentation": ["none", "light"],
     },
-    nuisances=optimizers.adaptive() | regularizers.strength_of("dropout", "l2"),
+    nuisances=optimizers.adaptive(3e-4, 1e-2) | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 96, "batch_size": 32, "split": "70-15-15"},
-    budget=Budget(trials=18, epochs=6, refine=2, seeds=5),
+    budget=Budget(trials=18, epochs=6, refine=4, seeds=5),
 )
