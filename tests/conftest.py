@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+# Files that run whole studies: first, so that the two processes end together.
+SLOW = ("test_study_run.py", "test_readme.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in SLOW)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated() -> Iterator[Path]:
