@@ -90,7 +90,7 @@ def _in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.Data
 
     Where a conditional factor does not exist it cannot differ; its own levels are refined where it does.
     """
-    refined = refined[refined[factor].map(level_text) != ""]
+    refined = refined.loc[refined[factor].map(level_text) != ""]
     for other in results.factors:
         levels = refined[other].map(level_text)
         if other != factor and (levels != "").any():
