@@ -25,7 +25,6 @@ class Display:
         self.running: dict[str, Record] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         self.tested = 0
-        self.wanted: dict[str, int] = {}
         self.best: Record | None = None
         self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
 
