@@ -11,8 +11,9 @@ from study.results import write_json, write_text
 from trainables.checkpoints import load_tensors, save_tensors
 from trainables.config import from_dict
 from trainables.manifest import label_names
+from trainables.models import load_trained
 from trainables.place import Place
-from trainables.trial import prepare_net
+from trainables.trial import whole_net
 
 BEST = "best"
 
@@ -36,8 +37,8 @@ def export_best(course: Course, record: Record, place: Place, manifest: pd.DataF
     folder = course.out / BEST
     names = label_names(manifest)
     config = from_dict(record.config)
-    net = prepare_net(config, place, len(names))
-    net.load_state_dict(load_tensors(model_file(course.out, record.planned.trial)), strict=False)
+    net = whole_net(config, place, len(names))
+    load_trained(net, load_tensors(model_file(course.out, record.planned.trial)))
     body, data = net.backbone, resolve_model_data_config(net.backbone)
     classifier = getattr(body, "default_cfg", {}).get("classifier", "head")
     state = body.state_dict() | {f"{classifier}.weight": net.head.weight, f"{classifier}.bias": net.head.bias}

@@ -37,7 +37,6 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
             values.pop(name, None)
     backbone = values["backbone"]
     values["weights"] = weights_of(values, base.weights)
-    frozen = values.get("unfreeze", "head") == "head"
     return TrialConfig(
         manifest=base.manifest,
         split_levels=",".join(study.split_levels()),
@@ -50,7 +49,8 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
         stored_side=base.stored_side,
         device=base.device,
         threads=base.threads,
-        precision=choose_precision(base.device, base.has_bfloat16, backbone, frozen),
+        precision=choose_precision(base.device, base.has_bfloat16, backbone, frozen=False),
+        frozen_precision=choose_precision(base.device, base.has_bfloat16, backbone, frozen=True),
         **values,
     )
 

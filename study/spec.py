@@ -15,11 +15,13 @@ from trainables.splits import parse_ratio
 # fmt: off
 _MACHINERY = (
     "manifest", "split_levels", "official_split", "study_seed", "seed", "weights_hash", "stored_side", "epochs",
-    "steps_per_epoch", "device", "threads", "precision", "channels_last",
+    "steps_per_epoch", "device", "threads", "precision", "frozen_precision",
+    "channels_last",
 )
 # fmt: on
 STUDIED = tuple(name for name in FIELDS if name not in _MACHINERY)
 _TYPES = {each.name: each.type for each in fields(TrialConfig)}
+_WHOLE = (int, int | None)
 _GOALS = ("factors", "best")
 _KNOWN = {
     "regularizer": REGULARIZERS,
@@ -130,19 +132,19 @@ def _check_field(kind: str, name: str) -> None:
 
 def _check_nuisance(name: str, sets: str) -> None:
     _check_field("nuisance", sets)
-    if not _is_number(sets) or _TYPES[sets] is int:
+    if not _is_number(sets) or _TYPES[sets] in _WHOLE:
         raise InputError(f"A nuisance must be a continuous hyperparameter, but {name!r} is not: make it a factor.")
 
 
 def _check_level(name: str, level: Any) -> None:
-    if level is None and _TYPES[name] == float | None:
-        return  # the strength of another regularizer
-    if _TYPES[name] is int:
+    if level is None and _TYPES[name] in (float | None, int | None):
+        return  # the strength of another regularizer, fresh views
+    if _TYPES[name] in _WHOLE:
         fits = type(level) is int and level >= 1
     else:
         fits = type(level) in (int, float) if _is_number(name) else isinstance(level, str)
     if not fits:
-        kind = "a whole number above 0" if _TYPES[name] is int else "a number" if _is_number(name) else "a text"
+        kind = "a whole number above 0" if _TYPES[name] in _WHOLE else "a number" if _is_number(name) else "a text"
         raise InputError(f"`{name}` must be {kind}, but got {level!r}.")
     if name in _KNOWN and level not in _KNOWN[name]:
         raise InputError(f"Unknown {name} {level!r}; known: {', '.join(_KNOWN[name])}.")
@@ -153,7 +155,7 @@ def _check_level(name: str, level: Any) -> None:
 
 
 def _is_number(name: str) -> bool:
-    return _TYPES[name] in (int, float, float | None)
+    return _TYPES[name] in (*_WHOLE, float, float | None)
 
 
 def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, Conditional]) -> None:

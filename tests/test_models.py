@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.pictures import config
+from trainables.activations import Activations
 from trainables.errors import InputError
 from trainables.inputs import Inputs
 from trainables.models import (
+    Body,
     Net,
     build,
     check_depth,
@@ -27,6 +30,7 @@ from trainables.models import (
 from trainables.optimizers import build_optimizer
 from trainables.pixels import Pixels
 from trainables.place import Pictures
+from trainables.prefixes import Frozen
 from trainables.trial import train_epoch
 
 # Stages and blocks by hand: stem first, then what timm's own definition of the net lists.
@@ -56,19 +60,20 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def nets() -> dict[str, Net]:
+def bodies() -> dict[str, Body]:
     return {}
 
 
-def net_of(nets: dict[str, Net], name: str) -> Net:
-    if name not in nets:
-        nets[name] = build(name, 5, None, 1)
-    return nets[name]
+def body_of(bodies: dict[str, Body], name: str) -> Body:
+    if name not in bodies:
+        bodies[name] = build(name, None, 1)
+    return bodies[name]
 
 
 @pytest.mark.parametrize("name", [*NETS, *ODD])
-def test_the_first_loss_is_the_logarithm_of_the_classes(nets: dict[str, Net], name: str) -> None:
-    net = net_of(nets, name)
+def test_the_first_loss_is_the_logarithm_of_the_classes(bodies: dict[str, Body], name: str) -> None:
+    body = body_of(bodies, name)
+    net = Net(body, 5)
     x = torch.rand(2, 3, side(net), side(net), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         logits = net(x)
@@ -80,27 +85,29 @@ def test_the_first_loss_is_the_logarithm_of_the_classes(nets: dict[str, Net], na
 
 
 @pytest.mark.parametrize(("name", "counts"), NETS.items())
-def test_groups_hold_every_parameter_once(nets: dict[str, Net], name: str, counts: tuple[int, int]) -> None:
-    net = net_of(nets, name)
-    assert (len(net.stages), len(net.blocks)) == counts
+def test_groups_hold_every_parameter_once(bodies: dict[str, Body], name: str, counts: tuple[int, int]) -> None:
+    body = body_of(bodies, name)
+    net = Net(body, 5)
+    assert (len(body.stages), len(body.blocks)) == counts
     every = sorted(name for name, _ in net.backbone.named_parameters())
-    for groups in (net.stages, net.blocks):
+    for groups in (body.stages, body.blocks):
         assert sorted(name for group in groups for name in group) == every
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_depths_nest_and_end_with_all(nets: dict[str, Net], name: str) -> None:
-    net = net_of(nets, name)
+def test_depths_nest_and_end_with_all(bodies: dict[str, Body], name: str) -> None:
+    body = body_of(bodies, name)
+    net = Net(body, 5)
     total = len(list(net.backbone.parameters()))
     counts = {}
     for depth in ("head", "last layer", "last block", "last 2 blocks", "last stage", "all"):
-        unfreeze(net, depth)
+        unfreeze(net, body, depth)
         assert all(parameter.requires_grad for parameter in net.head.parameters())
         counts[depth] = sum(parameter.requires_grad for parameter in net.backbone.parameters())
     assert counts["head"] == 0
-    assert counts["last block"] == len(net.blocks[-1])
-    assert counts["last 2 blocks"] == len(net.blocks[-1]) + len(net.blocks[-2])
-    assert counts["last stage"] == len(net.stages[-1])
+    assert counts["last block"] == len(body.blocks[-1])
+    assert counts["last 2 blocks"] == len(body.blocks[-1]) + len(body.blocks[-2])
+    assert counts["last stage"] == len(body.stages[-1])
     assert counts["all"] == total
     assert 0 < counts["last block"] <= counts["last stage"] < total
 
@@ -120,13 +127,14 @@ def test_depths_nest_and_end_with_all(nets: dict[str, Net], name: str) -> None:
         ("small_cnn", "last 2 layers", None),  # ReLU and pooling have no parameters
     ],
 )
-def test_where_training_begins(nets: dict[str, Net], name: str, depth: str, first: str | None) -> None:
-    net = net_of(nets, name)
+def test_where_training_begins(bodies: dict[str, Body], name: str, depth: str, first: str | None) -> None:
+    body = body_of(bodies, name)
+    net = Net(body, 5)
     if first == "":
         with pytest.raises(InputError, match="must stay within the backbone, but it has 5 stages: use 'all'"):
-            unfreeze(net, depth)
+            unfreeze(net, body, depth)
         return
-    unfreeze(net, depth)
+    unfreeze(net, body, depth)
     trained = [name for name, parameter in net.backbone.named_parameters() if parameter.requires_grad]
     assert (trained[0] if trained else None) == first
 
@@ -134,8 +142,9 @@ def test_where_training_begins(nets: dict[str, Net], name: str, depth: str, firs
 def test_the_last_twenty_layers_of_a_mobilenet() -> None:
     # Backwards: ReLU, norm and convolution before pooling; 8 layers of the last block (3 convolutions, 3 norms,
     # 2 ReLUs); 8 of the one before; then one ReLU6-less projection norm of the block before that.
-    net = build("mobilenetv2_100", 5, None, 1)
-    unfreeze(net, "last 20 layers")
+    body = build("mobilenetv2_100", None, 1)
+    net = Net(body, 5)
+    unfreeze(net, body, "last 20 layers")
     trained = {name for name, parameter in net.backbone.named_parameters() if parameter.requires_grad}
     blocks = {f"blocks.{stage}.{block}." for stage, block in ((6, 0), (5, 2))}
     whole = {name for name, _ in net.backbone.named_parameters() if name.startswith((*blocks, "conv_head", "bn2"))}
@@ -154,9 +163,9 @@ def test_too_deep_is_refused_without_weights(name: str) -> None:
 def pictures(size: int, classes: int, count: int = 8) -> Pictures:
     random = np.random.default_rng(1)
     flat = random.integers(0, 256, count * size * size * 3, dtype=np.uint8)
-    pixels = Pixels(flat, {i: (i * size * size * 3, size, size) for i in range(count)})
+    pixels = Pixels("", flat, {i: (i * size * size * 3, size, size) for i in range(count)})
     items = np.arange(count)
-    return Pictures(pixels, items % classes, classes, items, items[:0], items[:0], items[:0])
+    return Pictures(pixels, items % classes, classes, items, items, items[:0], items[:0], items[:0])
 
 
 @pytest.mark.parametrize(
@@ -174,15 +183,19 @@ def pictures(size: int, classes: int, count: int = 8) -> Pictures:
     ],
 )
 def test_what_is_frozen_stays_and_what_trains_moves(name: str, depth: str) -> None:
-    net = build(name, 5, None, 1)
+    body = build(name, None, 1)
     size = 224 if name == "levit_128s" else 64  # it takes no other
     # Four steps: a head at zero passes no gradient on in the first, nor does a norm at the end of a residual
     # branch, which starts at zero, in the second.
     chosen = config(unfreeze=depth, size=size, steps_per_epoch=4, batch_size=4, learning_rate=0.01, optimizer="adam")
-    unfreeze(net, depth)
-    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     data = pictures(size, 5)
-    train_epoch(chosen, net, build_optimizer(chosen, net), Inputs(chosen, net, data), data, 1)
+    activations = Activations(chosen, Frozen(body, size), data, None, frozenset())
+    net = Net(replace(body, module=activations.frozen.rest(activations.cut)), 5)
+    unfreeze(net, body, depth)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    whole = {name: tensor.clone() for name, tensor in body.module.state_dict().items()}
+    train_epoch(Inputs(chosen, net, activations, data), build_optimizer(chosen, net), 1)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in body.module.state_dict().items())
     moved = {name for name, tensor in net.state_dict().items() if not torch.equal(before[name], tensor)}
     trains = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
     statistics = {name for name in before if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
@@ -191,8 +204,9 @@ def test_what_is_frozen_stays_and_what_trains_moves(name: str, depth: str) -> No
 
 
 def test_a_frozen_batch_norm_does_not_see_the_batch() -> None:
-    net = build("resnet18", 5, None, 1)
-    unfreeze(net, "last stage")
+    body = build("resnet18", None, 1)
+    net = Net(body, 5)
+    unfreeze(net, body, "last stage")
     train_mode(net)
     training = {name for name, module in net.named_modules() if module.training and isinstance(module, nn.BatchNorm2d)}
     assert training
@@ -200,10 +214,11 @@ def test_a_frozen_batch_norm_does_not_see_the_batch() -> None:
 
 
 def test_dropout_inside_a_backbone_is_off() -> None:
-    body = timm.create_model("mobilenetv3_small_050", drop_rate=0.5, drop_path_rate=0.5)
-    body.reset_classifier(0)
-    net = Net(body, 5, [], [])
-    unfreeze(net, "all")
+    module = timm.create_model("mobilenetv3_small_050", drop_rate=0.5, drop_path_rate=0.5)
+    module.reset_classifier(0)
+    body = Body(module, [], [], features=1024)
+    net = Net(body, 5)
+    unfreeze(net, body, "all")
     train_mode(net)
     drawn = [m for m in net.modules() if "drop" in type(m).__name__.lower() and m.training]
     assert not drawn
@@ -212,8 +227,9 @@ def test_dropout_inside_a_backbone_is_off() -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "levit_128s", "test_vit"])
 def test_what_was_trained_comes_back(name: str) -> None:
-    net = build(name, 5, None, 1)
-    unfreeze(net, "last stage")
+    body = build(name, None, 1)
+    net = Net(body, 5)
+    unfreeze(net, body, "last stage")
     x = torch.rand(2, 3, side(net), side(net))
     for module in net.modules():
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
@@ -223,9 +239,9 @@ def test_what_was_trained_comes_back(name: str) -> None:
     state = trained_state(net)
     kept = {name: tensor.clone() for name, tensor in state.items()}
     assert "head.weight" in state
-    assert not {f"backbone.{name}" for name in net.stages[0]} & set(state)
-    other = build(name, 5, None, 1)
-    unfreeze(other, "last stage")
+    assert not {f"backbone.{name}" for name in body.stages[0]} & set(state)
+    other = Net(build(name, None, 1), 5)
+    unfreeze(other, body, "last stage")
     load_trained(other, state)
     with torch.no_grad():
         assert torch.equal(net.eval()(x), other.eval()(x))
@@ -236,11 +252,12 @@ def test_what_was_trained_comes_back(name: str) -> None:
 
 def test_a_state_of_another_net_is_refused() -> None:
     with pytest.raises(AssertionError, match="elsewhere"):
-        load_trained(build("small_cnn", 5, None, 1), {"elsewhere": torch.zeros(1)})
+        load_trained(Net(build("small_cnn", None, 1), 5), {"elsewhere": torch.zeros(1)})
 
 
 def test_depth_counts_from_the_head() -> None:
-    net = build("resnet18", 5, None, 1)
+    body = build("resnet18", None, 1)
+    net = Net(body, 5)
     depth = depth_from_head(net)
     assert depth["head.weight"] == 0
     assert depth["backbone.layer4.1.conv1.weight"] == 1
@@ -251,10 +268,10 @@ def test_depth_counts_from_the_head() -> None:
 
 def test_random_weights_are_the_seeds_and_leave_the_global_generator() -> None:
     before = torch.random.get_rng_state()
-    one, same, other = (build("small_cnn", 5, None, seed).state_dict() for seed in (2**64 - 1, 2**64 - 1, 3))
+    one, same, other = (build("small_cnn", None, seed).module.state_dict() for seed in (2**64 - 1, 2**64 - 1, 3))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(one[name], same[name]) for name in one)
-    assert not torch.equal(one["backbone.blocks.0.0.weight"], other["backbone.blocks.0.0.weight"])
+    assert not torch.equal(one["blocks.0.0.weight"], other["blocks.0.0.weight"])
 
 
 @pytest.mark.parametrize(
@@ -268,9 +285,9 @@ def test_random_weights_are_the_seeds_and_leave_the_global_generator() -> None:
     ],
 )
 def test_the_contract_is_the_weights_own(
-    nets: dict[str, Net], name: str, interpolation: str, crop: float, mean: float
+    bodies: dict[str, Body], name: str, interpolation: str, crop: float, mean: float
 ) -> None:
-    contract = input_contract(net_of(nets, name))
+    contract = input_contract(body_of(bodies, name).module)
     assert (contract.interpolation, contract.crop, contract.mean[0]) == (interpolation, crop, mean)
     assert crop_share(name) == crop
 

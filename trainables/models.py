@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import timm
@@ -19,37 +20,45 @@ Groups = list[list[str]]
 _PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten, nn.ModuleList, nn.Sequential)
 
 
+@dataclass(frozen=True)
+class Body:
+    """A backbone that ends after pooling; `stages` and `blocks` are the names of its parameters in its own groups,
+    coarse and fine, from the stem on."""
+
+    module: nn.Module
+    stages: Groups
+    blocks: Groups
+    features: int
+
+
 class Net(nn.Module):
-    """A backbone that ends after pooling, and a linear head.
+    """What of a backbone trains, or all of it, and a linear head."""
 
-    `stages` and `blocks` are the names of the backbone's parameters in its own groups, coarse and fine, from the
-    stem on.
-    """
-
-    def __init__(self, backbone: nn.Module, classes: int, stages: Groups, blocks: Groups) -> None:
+    def __init__(self, body: Body, classes: int) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.stages, self.blocks = stages, blocks
-        self.head = nn.Linear(_pooled_features(backbone), classes)
+        self.backbone = body.module
+        self.blocks = body.blocks
+        self.head = nn.Linear(body.features, classes)
         # Zeros make every first prediction uniform, so that the first loss is ln K exactly.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.backbone(x))
 
 
-def build(backbone: str, classes: int, weights: Path | None, seed: int) -> Net:
-    """A net on the CPU in evaluation mode; `seed` draws what the weights do not bring, `weights` None: all."""
+def build(backbone: str, weights: Path | None, seed: int) -> Body:
+    """A backbone on the CPU in evaluation mode; `seed` draws what the weights do not bring, `weights` None: all."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed & (2**63 - 1))
-        body = timm.create_model(backbone)
+        module = timm.create_model(backbone)
         if weights is not None:
-            state = read(weights, list(body.state_dict()))
-            body = _with_weights(backbone, state, weights)
-        stages, blocks = _groups(body, coarse=True), _groups(body, coarse=False)
-        body.reset_classifier(0)
-        return Net(body, classes, stages, blocks).eval()
+            state = read(weights, list(module.state_dict()))
+            module = _with_weights(backbone, state, weights)
+        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
+        module.reset_classifier(0)
+        return Body(module.eval(), stages, blocks, _pooled_features(module))
 
 
 def _with_weights(backbone: str, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
@@ -64,8 +73,9 @@ def _with_weights(backbone: str, state: dict[str, torch.Tensor], path: Path) -> 
     return body
 
 
-def input_contract(net: Net) -> InputContract:
-    config = resolve_model_data_config(net.backbone)
+def input_contract(backbone: nn.Module) -> InputContract:
+    """What the weights of a backbone, as timm made it, expect of their input."""
+    config = resolve_model_data_config(backbone)
     return InputContract(
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
@@ -84,10 +94,10 @@ def check_depth(backbone: str, depth: str) -> None:
     """Refuse to unfreeze more of a backbone than it has; no weights are needed to tell."""
     if depth not in ("head", "all"):
         with torch.device("meta"):
-            body = timm.create_model(backbone)
-        stages, blocks = _groups(body, coarse=True), _groups(body, coarse=False)
-        body.reset_classifier(0)
-        _trainable_names(body, stages, blocks, depth)
+            module = timm.create_model(backbone)
+        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
+        module.reset_classifier(0)
+        trainable_names(Body(module, stages, blocks, features=0), depth)
 
 
 def check_size(backbone: str, size: int) -> None:
@@ -97,11 +107,11 @@ def check_size(backbone: str, size: int) -> None:
         raise InputError(f"{backbone} takes pictures of {config.input_size[-1]} px only, but `size` is {size}.")
 
 
-def unfreeze(net: Net, depth: str) -> None:
-    """Let the head and the backbone's last blocks train, as `depth` says, and freeze the rest."""
-    trainable = {f"backbone.{name}" for name in _trainable_names(net.backbone, net.stages, net.blocks, depth)}
+def unfreeze(net: Net, body: Body, depth: str) -> None:
+    """Let the head and the last blocks of `body`, of which the net has all or those, train; freeze the rest."""
+    trainable = trainable_names(body, depth)
     for name, parameter in net.named_parameters():
-        parameter.requires_grad = name in trainable or name.startswith("head.")
+        parameter.requires_grad = name.removeprefix("backbone.") in trainable or name.startswith("head.")
 
 
 def train_mode(net: Net) -> None:
@@ -137,15 +147,20 @@ def depth_from_head(net: Net) -> dict[str, int]:
     return {name: depths.get(name, 0) for name, _ in net.named_parameters()}
 
 
-def _trainable_names(backbone: nn.Module, stages: Groups, blocks: Groups, depth: str) -> set[str]:
+def trainable_names(body: Body, depth: str) -> set[str]:
+    """The names of the backbone's parameters that train when `depth` does.
+
+    Raises:
+        InputError: the backbone has fewer parts than are to be unfrozen.
+    """
     if depth == "head":
         return set()
     if depth == "all":
-        return {name for name, _ in backbone.named_parameters()}
+        return {name for name, _ in body.module.named_parameters()}
     match = re.fullmatch(r"last (?:(\d+) )?(stage|block|layer)s?", depth)
     assert match, depth
     count = int(match[1] or 1)
-    parts = {"stage": stages, "block": blocks, "layer": _layers(backbone)}[match[2]]
+    parts = {"stage": body.stages, "block": body.blocks, "layer": _layers(body.module)}[match[2]]
     if count > len(parts):
         raise InputError(
             f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: use 'all'."

@@ -33,8 +33,12 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pictures by item number: `pixels[item]` is a read-only (height, width, 3) view, not a copy."""
+    """Pictures by item number: `pixels[item]` is a read-only (height, width, 3) view, not a copy.
 
+    `key` is the same where every picture is the same, pixel for pixel.
+    """
+
+    key: str
     _flat: NDArray[np.uint8]
     _places: dict[int, tuple[int, int, int]]  # item: offset, height, width
 
@@ -53,7 +57,8 @@ def open_pixels(
     """
     kept = manifest[manifest["keep"]].sort_values("item")
     places, size = _layout(kept, short_side)
-    file = cache / f"{_content_key(kept, short_side)}.pixels"
+    key = _content_key(kept, short_side)
+    file = cache / f"{key}.pixels"
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,7 +69,7 @@ def open_pixels(
             with _temporary(file) as part:
                 _build(part, kept, places, data_folder(data), short_side)
         os.utime(file)  # the time of last use, for _make_room
-        return Pixels(_map(file, size), places)
+        return Pixels(key, _map(file, size), places)
 
 
 def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None) -> None:

@@ -16,13 +16,18 @@ from trainables.splits import Folds, divide
 
 @dataclass(frozen=True)
 class Place:
-    """Paths as this node sees them; `weights` is a folder of weight files or None for timm's own places."""
+    """Paths as this node sees them; `weights` is a folder of weight files or None for timm's own places.
+
+    `stored` names the activations worth storing, as (backbone, unfreeze depth): what is frozen at that depth, or for
+    "all" the views.
+    """
 
     manifest: Path
     data: Path
     cache: Path
     cache_gib: float | None = None
     weights: Path | None = None
+    stored: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Pictures:
     pixels: Pixels
     labels: NDArray[np.int64]
     classes: int
+    pool: NDArray[np.int64]  # the training folds of all levels of the split together
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     test: NDArray[np.int64]
@@ -47,6 +53,7 @@ def open_pictures(config: TrialConfig, place: Place) -> Pictures:
         pixels=_open_pixels(place, config.stored_side),
         labels=manifest.set_index("item")["label"].reindex(range(manifest["item"].max() + 1)).to_numpy(np.int64),
         classes=manifest["label"].max() + 1,
+        pool=np.unique(np.concatenate(list(folds.train.values()))),
         train=train,
         val=folds.val,
         test=folds.test,

@@ -4,6 +4,9 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from trainables.activations import Activations
 from trainables.checkpoints import State
 from trainables.config import TrialConfig
 from trainables.inputs import Inputs, draws
@@ -25,6 +29,8 @@ from trainables.optimizers import (
     set_rate,
 )
 from trainables.place import Pictures, Place, open_pictures
+from trainables.prefixes import INPUT, Frozen
+from trainables.store import open_store
 from trainables.weights import file_hash, find
 
 
@@ -50,8 +56,8 @@ def run_trial(config: TrialConfig, place: Place, start: State | None = None) -> 
     """Train from the beginning or from `start`, the state of an earlier epoch of the same config."""
     set_arithmetic(config)
     pictures = open_pictures(config, place)
-    net = prepare_net(config, place, pictures.classes)
-    inputs = Inputs(config, net, pictures)
+    inputs = prepare(config, place, pictures)
+    net = inputs.net
     optimizer = build_optimizer(config, net)
     epoch, best_epoch, best_accuracy, best = 0, 0, -math.inf, {}
     if start is not None:
@@ -63,7 +69,7 @@ def run_trial(config: TrialConfig, place: Place, start: State | None = None) -> 
         epoch += 1
         began = time.perf_counter()
         rate = config.learning_rate * schedule(config, (epoch - 1) * config.steps_per_epoch)
-        train_epoch(config, net, optimizer, inputs, pictures, epoch)
+        train_epoch(inputs, optimizer, epoch)
         trained = time.perf_counter() - began
         train = score(inputs.evaluation_logits(pictures.sample), pictures.labels[pictures.sample])
         val = score(inputs.evaluation_logits(pictures.val), pictures.labels[pictures.val])
@@ -95,36 +101,58 @@ def predict(
     """The logits (n, classes) of a trained net on `items`, in evaluation views."""
     set_arithmetic(config)
     pictures = open_pictures(config, place)
-    net = prepare_net(config, place, pictures.classes)
-    load_trained(net, trained)
-    return Inputs(config, net, pictures).evaluation_logits(items).numpy()
+    inputs = prepare(config, place, pictures)
+    load_trained(inputs.net, trained)
+    return inputs.evaluation_logits(items).numpy()
 
 
-def prepare_net(config: TrialConfig, place: Place, classes: int) -> Net:
-    """The net as the config wants it, on its device; the weights' file must be the one the study recorded."""
-    path = None
+def prepare(config: TrialConfig, place: Place, pictures: Pictures) -> Inputs:
+    """The net behind its cut, and what comes to it."""
+    frozen = _frozen(config, place)
+    stored = frozenset(depth for backbone, depth in place.stored if backbone == config.backbone)
+    store = open_store(place.cache, place.cache_gib) if stored else None
+    activations = Activations(config, frozen, pictures, store, stored)
+    net = _net(frozen, activations.cut, pictures.classes)
+    unfreeze(net, frozen.body, config.unfreeze)
+    return Inputs(config, net.to(config.device), activations, pictures)
+
+
+def whole_net(config: TrialConfig, place: Place, classes: int) -> Net:
+    """The net from the pictures on, as it is before training."""
+    return _net(_frozen(config, place), INPUT, classes)
+
+
+def _net(frozen: Frozen, cut: str, classes: int) -> Net:
+    return Net(replace(frozen.body, module=frozen.rest(cut)), classes)
+
+
+def _frozen(config: TrialConfig, place: Place) -> Frozen:
+    """The backbone as the config wants it; the weights' file must be the one the study recorded."""
+    path, seed = None, key("initialisation", config.study_seed, config.seed)
     if config.weights == "pretrained":
-        path = find(config.backbone, place.weights)
+        path, seed = find(config.backbone, place.weights), 0
         if (seen := file_hash(path)) != config.weights_hash:
             raise RuntimeError(
                 f"The weights of {config.backbone} must be those of the study ({config.weights_hash[:12]}), "
                 f"but {path} has {seen[:12]}."
             )
-    net = build(config.backbone, classes, path, key("initialisation", config.study_seed, config.seed))
-    unfreeze(net, config.unfreeze)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    return net.to(device=config.device, memory_format=layout)
+    return _frozen_backbone(config.backbone, path, seed, config.size, config.device, config.channels_last)
 
 
-def train_epoch(
-    config: TrialConfig,
-    net: Net,
-    optimizer: torch.optim.Optimizer,
-    inputs: Inputs,
-    pictures: Pictures,
-    epoch: int,
-) -> None:
+# One on the device while its trials run, one to go back to.
+@lru_cache(maxsize=2)
+def _frozen_backbone(
+    backbone: str, weights: Path | None, seed: int, size: int, device: str, channels_last: bool
+) -> Frozen:
+    body = build(backbone, weights, seed)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    module = body.module.to(device=device, memory_format=layout).requires_grad_(False)
+    return Frozen(replace(body, module=module), size)
+
+
+def train_epoch(inputs: Inputs, optimizer: torch.optim.Optimizer, epoch: int) -> None:
     """`steps_per_epoch` optimiser steps over keyed passes through the training fold."""
+    config, net, pictures = inputs.config, inputs.net, inputs.pictures
     train_mode(net)
     order = key("order", config.study_seed, config.seed, epoch)
     items, occurrence = draws(order, pictures.train, config.steps_per_epoch * config.batch_size)

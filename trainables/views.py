@@ -21,6 +21,8 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+# Raise it whenever a view gets other pixels: what is stored of older ones is then left alone.
+VERSION = 1
 # ITU-R BT.601 luma, as PIL converts to greyscale.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 # The painted-over rectangle covers this share of the view (Zhong et al. 2017 use 2 to 40 %).
