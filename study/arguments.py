@@ -47,8 +47,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--concurrent", type=_positive_int, metavar="N", help="trials at once (default: as many as fit)")
     add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none for random numbers")
     add("--download", action="store_true", help="fetch the dataset first, hashes checked")
-    add("--cache", type=Path, metavar="DIR", default=_CACHE, help=f"for decoded pictures (default: {_CACHE})")
-    add("--cache-gib", type=_positive, metavar="F", help="how much of them it may keep")
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        default=_CACHE,
+        help=f"for decoded pictures and what is frozen (default: {_CACHE})",
+    )
+    add("--cache-gib", type=_positive, metavar="F", help="how much of both it may keep")
+    add("--no-sharing", action="store_true", help="compute what is frozen anew in every trial: same results, slower")
     add("--dry-run", action="store_true", help="print the plan, its resolution and its cost; run nothing")
     chosen = parser.parse_args(arguments)
     if not (chosen.study or chosen.list or chosen.new):

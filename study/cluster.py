@@ -3,9 +3,11 @@
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 from study.resources import local_cpus
 from trainables.errors import InputError
@@ -26,34 +28,84 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def connected(address: str | None, gpus: int) -> Iterator[None]:
-    """Within it Ray runs: the cluster at `address`, or one of our own that ends with it."""
+def joined(address: str) -> Iterator[None]:
+    """Within it this process is connected to the cluster at `address`."""
     _prepare_environment(address)
-    import ray
-
     on_termination = signal.getsignal(signal.SIGTERM)
-
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address is not None:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says
-                num_cpus=local_cpus(),
-                num_gpus=gpus,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **quiet,
-            )
-    except (OSError, RuntimeError, ValueError) as problem:
-        first = str(problem).strip().partition("\n")[0]
-        raise InputError(f"Ray at {address or 'this machine'} cannot be used: {first}") from problem
+    _connect(address=address)
     signal.signal(signal.SIGTERM, on_termination)  # ray.init put one of its own in its place
     try:
         yield
     finally:
-        ray.shutdown()
+        _shut_down()
+
+
+@contextmanager
+def starting(warm: bool) -> Iterator[Callable[[], None]]:
+    """Start a Ray of our own in the background; what this gives waits until it is there. It ends with the block.
+
+    `warm` workers, one a CPU, import what a trial needs while the pictures are read.
+    """
+    _prepare_environment(None)
+    if warm:
+        os.environ |= {"RAY_preload_python_modules": "study.worker"}
+    problems: list[BaseException] = []
+    there, over = Event(), Event()
+
+    def start() -> None:
+        try:
+            _connect(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=local_cpus(),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+            _use_started_workers()
+        except BaseException as problem:  # raised where it is waited for
+            problems.append(problem)
+        there.set()
+        over.wait()  # Ray's processes end with the thread that started them
+
+    def wait() -> None:
+        there.wait()
+        if problems:
+            raise problems[0]
+
+    Thread(target=start, daemon=True).start()
+    try:
+        yield wait
+    finally:
+        there.wait()
+        _shut_down()
+        over.set()
+
+
+def _connect(address: str, **ours: Any) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **ours)
+    except (OSError, RuntimeError, ValueError) as problem:
+        first = str(problem).strip().partition("\n")[0]
+        raise InputError(f"Ray at {address} cannot be used: {first}") from problem
+
+
+def _shut_down() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _use_started_workers() -> None:
+    """Without this Tune's actors get an environment of their own, which no worker that Ray has started matches.
+
+    Each would be a new process, with all imports to do; there is no public setting. Workers of a Ray of our own
+    inherit this process' environment.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.DEFAULT_ENV_VARS.clear()
+    class_cache.ENV_VARS_TO_PROPAGATE.clear()
 
 
 def cluster_size() -> tuple[float, float]:

@@ -48,7 +48,16 @@ Listener = Callable[[str, Record], None]
 class Course:
     """The state of a running study. `notify(event, record)` hears of every start, row, end and test."""
 
-    def __init__(self, out: Path, study: Study, base: Base, sampler: Sampler | None, notify: Listener) -> None:
+    def __init__(
+        self,
+        out: Path,
+        study: Study,
+        base: Base,
+        sampler: Sampler | None,
+        notify: Listener,
+        phases: tuple[str, ...] = PHASES,
+    ) -> None:
+        self.phases = phases
         self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
         self.records = ledger.read_records(out)
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
@@ -62,7 +71,7 @@ class Course:
         """The next job; None while only running ones can tell what comes next, or when all is done."""
         job = self._waiting()
         while job is None and not self._running and self.phase != "done":
-            self.phase = PHASES[PHASES.index(self.phase) + 1] if self.phase else PHASES[0]
+            self.phase = self.phases[self.phases.index(self.phase) + 1] if self.phase else self.phases[0]
             self._queue.extend(self._jobs_of_phase())
             job = self._waiting()
         if job is not None:

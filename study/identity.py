@@ -17,6 +17,7 @@ from study.resources import Resources
 from study.results import MANIFEST_FILE, STUDY_FILE, write_json, write_table
 from study.settings import Base
 from study.setup import Prepared, check_folders, check_pictures, from_scratch, scale_of, weight_hashes, with_budget
+from study.sharing import worth_storing
 from study.spec import Study
 from trainables.errors import InputError
 from trainables.place import Place
@@ -100,6 +101,7 @@ def go_on(
         cache=chosen.cache.absolute(),
         cache_gib=chosen.cache_gib,
         weights=_weights_folder(chosen.weights, known["place"]["weights"]),
+        stored=frozenset() if chosen.no_sharing else worth_storing(study),
     )
     manifest = pd.read_parquet(out / MANIFEST_FILE)
     _check_still_there(study, base, place, manifest)

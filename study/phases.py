@@ -2,11 +2,10 @@
 
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
 from typing import Any
 
 from study import ledger
-from study.cluster import connected
 from study.costs import estimate, wall_seconds
 from study.course import Course, predictions_file
 from study.display import Display
@@ -15,7 +14,7 @@ from study.export import confirmed_winner, export_best
 from study.identity import save
 from study.ledger import Record
 from study.outputs import compute_seconds, write_predictions, write_tables
-from study.resources import Resources, local_gpus
+from study.resources import Resources
 from study.setup import Prepared
 from study.tensorboard import EventFiles
 
@@ -23,7 +22,9 @@ from study.tensorboard import EventFiles
 _SECONDS_BETWEEN_TABLES = 30
 
 
-def run_phases(prepared: Prepared, identity: dict[str, Any], resources: Resources, address: str | None) -> bool:
+def run_phases(
+    prepared: Prepared, identity: dict[str, Any], resources: Resources, wait_for_ray: Callable[[], None]
+) -> bool:
     """Run to the end and write everything but the report; False where no trial was usable."""
     study, out = prepared.study, prepared.out
     began = time.monotonic()
@@ -40,18 +41,18 @@ def run_phases(prepared: Prepared, identity: dict[str, Any], resources: Resource
             written = time.monotonic()
             write_tables(course)
 
-    with nullcontext() if address is not None else connected(None, local_gpus() if resources.gpus else 0):
-        # Only now: what imports Ray must find its environment set.
-        from study.tuning import run_on_ray
+    wait_for_ray()
+    # Only now: what imports Ray must find its environment set.
+    from study.tuning import run_on_ray
 
-        course = Course(out, study, prepared.base, _sampler(prepared), hear)
-        try:
-            with display:
-                run_on_ray(course, prepared.place, resources)
-        finally:
-            events.close()
-            write_tables(course)
-            save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
+    course = Course(out, study, prepared.base, _sampler(prepared), hear)
+    try:
+        with display:
+            run_on_ray(course, prepared.place, resources)
+    finally:
+        events.close()
+        write_tables(course)
+        save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
     write_predictions(course)
     unseen = [record for record in course.confirmed() if not predictions_file(out, record.planned.trial).exists()]
     if unseen:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from search_spaces.distributions import holds
 from study.spec import Study
@@ -75,6 +74,8 @@ def nuisance_points(study: Study, count: int, stream: int) -> NDArray[np.float64
     dimensions = len(study.nuisances)
     if dimensions == 0:
         return np.empty((count, 0))
+    from scipy.stats import qmc  # half a second, which no trial needs
+
     sobol = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(stream))
     return sobol.random_base2(max(count - 1, 0).bit_length())[:count]
 

@@ -50,6 +50,11 @@ def local_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def has_gpu_devices() -> bool:
+    """Whether there is any sign of a GPU, told without importing torch."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def local_gpus() -> int:
     import torch
 

@@ -8,13 +8,14 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from study.arguments import command, fail, parse
 from study.load import Loaded, copy, load, names
-from study.resources import Resources, cluster_address, local_cpus, local_gpus, plan_resources
+from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
 from trainables.errors import InputError
 
 INTERRUPTED = 130
@@ -59,19 +60,22 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     known = not chosen.dry_run and check_out(out, chosen.resume)
     if known:
         chosen = as_before(chosen, out)
-    if chosen.address is None:
-        resources = _resources(chosen, local_cpus(), local_gpus())
-        if chosen.dry_run:
-            return _dry_run(prepare(loaded, chosen, resources, out), resources)
-        return _run_on(loaded, chosen, resources, out, known, None, line)
-    from study.cluster import cluster_size, connected
+    if chosen.address is not None:
+        from study.cluster import cluster_size, joined
 
-    address = cluster_address(chosen.address)
-    with connected(address, 0):
-        resources = _resources(chosen, *cluster_size())
-        if chosen.dry_run:
-            return _dry_run(prepare(loaded, chosen, resources, out), resources)
-        return _run_on(loaded, chosen, resources, out, known, address, line)
+        with joined(cluster_address(chosen.address)):
+            resources = _resources(chosen, *cluster_size())
+            if chosen.dry_run:
+                return _dry_run(prepare(loaded, chosen, resources, out), resources)
+            return _run_on(loaded, chosen, resources, out, known, lambda: None, line)
+    if chosen.dry_run:
+        resources = _resources(chosen, local_cpus(), local_gpus())
+        return _dry_run(prepare(loaded, chosen, resources, out), resources)
+    from study.cluster import starting
+
+    with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
+        resources = _resources(chosen, local_cpus(), local_gpus())
+        return _run_on(loaded, chosen, resources, out, known, wait_for_ray, line)
 
 
 def _run_on(
@@ -80,7 +84,7 @@ def _run_on(
     resources: Resources,
     out: Path,
     known: bool,
-    address: str | None,
+    wait_for_ray: Callable[[], None],
     line: str,
 ) -> int:
     from study.dry_run import fold_lines
@@ -92,13 +96,13 @@ def _run_on(
     if known:
         with sole_driver(out):
             prepared, identity = go_on(loaded, chosen, resources, out)
-            return _to_the_end(run_phases(prepared, identity, resources, address), out)
+            return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray), out)
     prepared = prepare(loaded, chosen, resources, out)
     print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):
         identity = begin(prepared, resources, line, chosen.hours)
-        return _to_the_end(run_phases(prepared, identity, resources, address), out)
+        return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray), out)
 
 
 def _to_the_end(usable: bool, out: Path) -> int:
@@ -134,6 +138,12 @@ def print_end(out: Path) -> None:
 
 def _resources(chosen: argparse.Namespace, cpus: float, gpus: float) -> Resources:
     return plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, cpus, gpus)
+
+
+def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
+    """Where trials take several CPUs each, a warm worker for every CPU would be too many."""
+    on_gpu = chosen.gpus_per_trial != 0 and has_gpu_devices()
+    return not on_gpu and chosen.cpus_per_trial in (None, 1) and chosen.concurrent in (None, local_cpus())
 
 
 def _dry_run(prepared: Any, resources: Resources) -> int:

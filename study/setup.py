@@ -19,6 +19,7 @@ from study.plan import search_plan
 from study.resources import Resources
 from study.results import MANIFEST_FILE
 from study.settings import Base, resolve, weights_of
+from study.sharing import worth_storing
 from study.spec import Study
 from trainables.arithmetic import computes_bfloat16
 from trainables.datasets import DATASETS, read_manifest
@@ -118,6 +119,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         cache=chosen.cache.absolute(),
         cache_gib=chosen.cache_gib,
         weights=folder.absolute() if folder else None,
+        stored=frozenset() if chosen.no_sharing else worth_storing(study),
     )
     scale = scale_of(manifest, base, resources)
     if chosen.hours is not None:

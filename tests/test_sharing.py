@@ -15,9 +15,8 @@ from tests.test_trial import measured
 from trainables import store as stores
 from trainables.config import TrialConfig
 from trainables.inputs import seen
-from trainables.models import build
 from trainables.place import Place, open_pictures
-from trainables.prefixes import INPUT, POOLED, Frozen
+from trainables.prefixes import Frozen
 from trainables.store import Store, open_store
 from trainables.trial import run_trial
 
@@ -185,32 +184,3 @@ def test_views_are_taken_in_turn() -> None:
     fresh = seen(trial(augmentation="light"), items, occurrence, 4)
     assert (fresh.epoch.tolist(), fresh.occurrence.tolist()) == ([4, 4, 4], [0, 0, 1])
     assert not seen(trial(), items, occurrence, 4).epoch.any()  # no augmentation: the evaluation view, always
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "cuts"),
-    [
-        ("tf_efficientnet_lite0", 64, ["pooled", "blocks.5.3", "blocks.5.3", "blocks.5.1", "input"]),
-        ("mobilenetv2_100", 64, ["pooled", "blocks.5.2", "blocks.5.2", "blocks.5.0", "input"]),
-        ("resnet18", 64, ["pooled", "layer4.0", "layer3.1", "layer3.0", "input"]),
-        ("densenet121", 64, ["pooled", *["features.transition3"] * 3, "input"]),
-        ("convnext_atto", 64, ["pooled", "stages.2", "stages.2", "stages.1", "input"]),
-        # A position embedding is added outside of the children: no division is exact.
-        ("test_vit", 160, ["pooled", "input", "input", "input", "input"]),
-    ],
-)
-def test_where_a_backbone_is_divided(name: str, size: int, cuts: list[str]) -> None:
-    torch.set_num_threads(1)
-    body = build(name, None, 1)
-    frozen = Frozen(body, size)
-    depths = ("head", "last block", "last stage", "last 20 layers", "all")
-    assert [frozen.cut(depth) for depth in depths] == cuts
-    x = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        whole = body.module(x)
-        for cut in {*cuts} - {INPUT}:
-            assert torch.equal(frozen.rest(cut)(frozen.segment(INPUT, cut)(x)), whole), cut
-        if len({*cuts}) > 3:  # on from one cut to another
-            shallow, deep = sorted({*cuts} - {INPUT, POOLED}, key=frozen.position)[:2]
-            x = frozen.segment(INPUT, shallow)(x)
-            assert torch.equal(frozen.segment(deep, POOLED)(frozen.segment(shallow, deep)(x)), whole)

@@ -3,7 +3,7 @@
 A cut is the name of the child after which the backbone is divided; a `Sequential` is opened, and its children stand
 in its place. What comes before is a segment; what comes behind is the same net with the children before it replaced
 by `Identity`. Whether the two together are the whole is seen, not assumed: where their output is not equal to the
-whole net's, bit for bit, the backbone is not divided there.
+whole net's, bit for bit, the backbone is not divided there. (What then runs as a segment has its norms folded.)
 """
 
 import copy
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import nn
 
+from trainables.folding import fold_norms
 from trainables.models import Body, trainable_names
 
 INPUT = "input"  # before the first child: the views themselves
@@ -25,6 +26,7 @@ class Frozen:
     def __init__(self, body: Body, size: int) -> None:
         self.body, self.size = body, size
         self.children = _children_as_they_run(body.module, self._example())
+        self._folded = fold_norms(body.module, self.children, self._example())
         self._cuts: dict[str, str] = {}
         self._segments: dict[tuple[str, str], Segment] = {}
 
@@ -43,7 +45,7 @@ class Frozen:
     def segment(self, start: str, end: str) -> Segment:
         """From the activation at one cut to that at a later one."""
         if (start, end) not in self._segments:
-            self._segments[start, end] = self._build_segment(start, end)
+            self._segments[start, end] = self._between(self._folded, start, end)
         return self._segments[start, end]
 
     def rest(self, cut: str) -> nn.Module:
@@ -65,13 +67,13 @@ class Frozen:
         x = self._example()
         try:
             with torch.no_grad():
-                whole, activation = self.body.module(x), self.segment(INPUT, cut)(x)
+                whole, activation = self.body.module(x), self._between(self.body.module, INPUT, cut)(x)
                 return torch.equal(self.rest(cut)(activation), whole)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
             return False  # what is behind the cut needs more than this activation
 
-    def _build_segment(self, start: str, end: str) -> Segment:
-        module = _without(self.body.module, self._before(start), shared=True)
+    def _between(self, whole: nn.Module, start: str, end: str) -> Segment:
+        module = _without(whole, self._before(start), shared=True)
         if end == POOLED:
             return module
         module.get_submodule(end).register_forward_hook(_stop)

@@ -112,7 +112,7 @@ def _box(picture: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tup
     low, high = policy.area
     area = (low + u["area"] * (high - low)) * height * width
     low, high = np.log(policy.ratio[0]), np.log(policy.ratio[1])
-    ratio = np.exp(low + u["ratio"] * (high - low)) * width / height
+    ratio = np.exp(low + u["ratio"] * (high - low))
     box_width = min(width, np.sqrt(area * ratio))
     box_height = min(height, np.sqrt(area / ratio))
     left, top = u["left"] * (width - box_width), u["top"] * (height - box_height)

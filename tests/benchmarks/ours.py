@@ -1,0 +1,64 @@
+"""This project, as far as its search: what the peers do, too. Refining, confirming and testing are left out."""
+
+from pathlib import Path
+
+from tests.benchmarks.task import Task, answer, read_task
+
+
+def main(task: Task, options: list[str]) -> None:
+    from search_spaces import optimizers
+    from search_spaces.distributions import Range
+    from study import course as courses
+    from study.arguments import parse
+    from study.cluster import starting
+    from study.identity import begin
+    from study.load import Loaded
+    from study.resources import plan_resources
+    from study.setup import prepare
+    from study.spec import Budget, Study
+
+    strengths = {
+        name: Range(low=low, high=high, log=name == "l2", when={"regularizer": name})
+        for name, (low, high) in {"dropout": task.dropout, "l2": task.l2}.items()
+    }
+    depths = {"unfreeze": task.depths} if len(task.depths) > 1 else {}
+    study = Study(
+        dataset="folder",
+        question="How fast is the search?",
+        factors={"regularizer": ["none", "dropout", "l2"], **depths},
+        nuisances=optimizers.adaptive(*task.learning_rate) | strengths,
+        fixed={
+            "backbone": task.backbone,
+            "size": task.size,
+            "batch_size": task.batch_size,
+            "augmentation": "light",
+            "split": "70-15-15",
+        }
+        | ({} if depths else {"unfreeze": task.depths[0]})
+        | ({"views": task.views} if task.views else {}),
+        budget=Budget(
+            trials=task.trials,
+            epochs=task.epochs,
+            grace=1 if task.asha else task.epochs,
+            reduction=task.reduction,
+        ),
+    )
+    out = Path(task.out)
+    cache = str(out.parent / "cache")
+    flags = ["race", "--data", task.data, "--out", task.out, "--cache", cache, "--seed", str(task.seed)]
+    chosen = parse([*flags, "--no-sharing"] if "no-sharing" in options else flags)
+    resources = plan_resources(1, 0, None, task.cores, 0)
+    with starting(warm=True) as wait_for_ray:
+        prepared = prepare(Loaded("race", Path("race.py"), study), chosen, resources, out)
+        begin(prepared, resources, "race", None)
+        wait_for_ray()
+        from study.tuning import run_on_ray
+
+        course = courses.Course(out, prepared.study, prepared.base, None, lambda *_: None, phases=("search", "done"))
+        run_on_ray(course, prepared.place, resources)
+    best = max(record.best["val_accuracy"] for record in course.records.values() if record.best)
+    answer(best, sum(len(record.rows) for record in course.records.values()))
+
+
+if __name__ == "__main__":
+    main(*read_task())

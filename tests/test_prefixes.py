@@ -1,0 +1,96 @@
+"""Where a backbone's frozen part ends, and that it gives what the whole gives."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from trainables.folding import fold_norms
+from trainables.models import Body, build
+from trainables.prefixes import INPUT, POOLED, Frozen
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def lively(name: str) -> Body:
+    """A backbone whose norms do something: new ones leave their input as it is."""
+    body = build(name, None, 1)
+    generator = torch.Generator().manual_seed(2)
+    for norm in body.module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.normal_(0, 0.1, generator=generator)
+            norm.running_var.uniform_(0.5, 2.0, generator=generator)
+            nn.init.uniform_(norm.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(norm.bias, 0, 0.1, generator=generator)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "cuts"),
+    [
+        ("tf_efficientnet_lite0", 64, ["pooled", "blocks.5.3", "blocks.5.3", "blocks.5.1", "input"]),
+        ("mobilenetv2_100", 64, ["pooled", "blocks.5.2", "blocks.5.2", "blocks.5.0", "input"]),
+        ("resnet18", 64, ["pooled", "layer4.0", "layer3.1", "layer3.0", "input"]),
+        ("densenet121", 64, ["pooled", *["features.transition3"] * 3, "input"]),
+        ("convnext_atto", 64, ["pooled", "stages.2", "stages.2", "stages.1", "input"]),
+        # A position embedding is added outside of the children: no division is exact.
+        ("test_vit", 160, ["pooled", "input", "input", "input", "input"]),
+    ],
+)
+def test_where_a_backbone_is_divided(name: str, size: int, cuts: list[str]) -> None:
+    body = lively(name)
+    frozen = Frozen(body, size)
+    depths = ("head", "last block", "last stage", "last 20 layers", "all")
+    assert [frozen.cut(depth) for depth in depths] == cuts
+    x = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole, pooled = body.module(x), frozen.segment(INPUT, POOLED)(x)
+        for cut in sorted({*cuts} - {INPUT, POOLED}, key=frozen.position):
+            activation = frozen.segment(INPUT, cut)(x)
+            torch.testing.assert_close(frozen.rest(cut)(activation), whole, rtol=1e-3, atol=1e-4)
+            assert torch.equal(frozen.segment(cut, POOLED)(activation), pooled), cut  # whichever way it came
+    assert torch.equal(frozen.rest(INPUT)(x), whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "norms", "left"),
+    [("tf_efficientnet_lite0", 49, 2), ("resnet18", 20, 1), ("densenet121", 121, 63), ("convnext_atto", 0, 0)],
+)
+def test_norms_are_folded_within_a_child(name: str, norms: int, left: int) -> None:
+    body = lively(name)
+    frozen = Frozen(body, 64)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    folded = fold_norms(body.module, frozen.children, x)
+
+    def count(module: nn.Module) -> int:
+        return sum(isinstance(child, nn.BatchNorm2d) for child in module.modules())
+
+    assert (count(body.module), count(folded)) == (norms, left)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(x), body.module(x), rtol=1e-3, atol=1e-4)
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+
+
+class Twice(nn.Module):
+    """Its convolution's output is used with and without the norm, so folding would be wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.ModuleDict({"conv": nn.Conv2d(3, 4, 1), "norm": nn.BatchNorm2d(4)})
+        nn.init.constant_(self.block["norm"].weight, 3.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.block["conv"](x)
+        return (x + self.block["norm"](x)).mean((2, 3))
+
+
+def test_where_folding_would_change_the_net_it_is_left_out() -> None:
+    net = Twice().eval()
+    assert fold_norms(net, ["block"], torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))) is net
