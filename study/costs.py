@@ -1,38 +1,25 @@
-"""What a study is expected to cost: a table of rates, for --dry-run and --hours. Estimates, labelled so."""
+"""What a study is expected to cost, for --dry-run and --hours: counted work at this machine's rates."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from study.agenda import CONFIRMED_BEST
 from study.plan import AUDITED_PER_LEVEL, search_plan
 from study.rungs import KEPT_PER_LEVEL, rung_epochs
-from study.settings import effective
+from study.scale import Scale
+from study.settings import BATCH_SIZE, effective
+from study.sharing import computing_seconds, reading_seconds, view_epochs, views_of, worth_storing
 from study.spec import Study
 from trainables.errors import InputError
+from trainables.work import work_of
 
-# Forward work of a picture of 224 px in units of 1e9 multiply-adds (timm's counts).
-_WORK = {
-    "mobilenetv2_100": 0.30,
-    "efficientnet_b0": 0.39,
-    "tf_efficientnet_lite0": 0.38,
-    "tf_efficientnet_lite1": 0.60,
-    "tf_efficientnet_lite2": 0.86,
-    "resnet18": 1.8,
-    "resnet34": 3.7,
-    "resnet50": 4.1,
-    "densenet121": 2.8,
-    "small_cnn": 0.15,
-}
-_UNKNOWN_WORK = 2.0
-# Pictures per second for 1e9 multiply-adds a picture: one core with AVX-512 (from the rates in
-# trainables/arithmetic.py), and one recent GPU (A100 class, ResNet-50 at 2,500 pictures/s in training).
-_RATE = {"cpu": 25.0, "cuda": 30_000.0}
-# Backward costs twice the forward; a frozen part is passed forward only.
-_TRAINING = {"head": 1.0, "all": 3.0}
-_PARTLY = 1.6
-# Whatever the net: decoding from the cache, cutting the view, dispatch.
-_PICTURE_SECONDS = {"cpu": 8e-4, "cuda": 4e-4}
+# A step forward and back takes this many times the forward pass alone: the backward pass is two of its size.
+_STEP = 3.0
 _START_SECONDS = 15.0  # Ray, imports and the first batch
-_TRIAL_SECONDS = 0.5  # building a net, reading and writing
+_TRIAL_SECONDS = 0.1  # starting, reporting, checkpoints
+_HEAD_STEP_SECONDS = 4e-4  # a head's step, whatever the batch: dispatch, optimiser
+# The settings of later phases depend on the search's winner: they are priced as if these of its trials had won.
+_WINNERS_TRIED = 4
 
 
 @dataclass(frozen=True)
@@ -43,37 +30,33 @@ class PhaseCost:
     seconds: float  # of one worker
 
 
-@dataclass(frozen=True)
-class Scale:
-    """What the data and the machine contribute."""
-
-    train: int  # pictures a training epoch sees
-    val: int
-    device: str
-    workers: int  # trials at once
+Setting = dict[str, Any]
 
 
 def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
-    """The expected cost of each phase; settings of later phases are priced as the search's average."""
+    """The expected cost of each phase."""
     plan = search_plan(study, study.budget.trials, seed)
-    seconds = [_epoch_seconds(study, planned.factors, scale) for planned in plan]
-    average = sum(seconds) / len(seconds)
-    levels = 1 + sum(len(factor.levels) - 1 for factor in study.factors.values())
+    stored = worth_storing(study, scale, seed)
     audited = sum(planned.audit for planned in plan)
-    search = audited * study.budget.epochs + _asha_epochs(study, len(plan) - audited)
-    best = study.goal == "best"
-    refined = 0 if best else levels * study.budget.refine
-    confirmed = (min(CONFIRMED_BEST, len(plan)) if best else levels) * study.budget.seeds
-    counts = {
-        "search": (len(plan), search),
-        "refine": (refined, refined * study.budget.epochs),
-        "confirm": (confirmed, confirmed * study.budget.epochs),
-    }
-    phases = [
-        PhaseCost(phase, trials, epochs, epochs * average + trials * _TRIAL_SECONDS)
-        for phase, (trials, epochs) in counts.items()
-    ]
-    return [*phases, PhaseCost("test", confirmed, 0, confirmed * (_TRIAL_SECONDS + average / 5))]
+    stopped = _asha_epochs(study, len(plan) - audited) / max(1, len(plan) - audited)
+    epochs = [study.budget.epochs if planned.audit else stopped for planned in plan]
+    search = [(effective(study, planned.factors), length, 0) for planned, length in zip(plan, epochs, strict=True)]
+    costs = [PhaseCost("search", len(plan), round(sum(epochs)), _seconds(search, scale, stored))]
+    repeats = {"refine": [0] * study.budget.refine, "confirm": list(range(1, study.budget.seeds + 1))}
+    for phase, runs in repeats.items():
+        compared = [_compared(study, planned.factors) for planned in plan[:_WINNERS_TRIED]]
+        if study.goal == "best":
+            best = [effective(study, planned.factors) for planned in plan[:CONFIRMED_BEST]]
+            compared = [best if phase == "confirm" else []]
+        trials = len(compared[0]) * len(runs)
+        priced = [
+            _seconds([(setting, study.budget.epochs, run) for run in runs for setting in settings], scale, stored)
+            for settings in compared
+        ]
+        costs.append(PhaseCost(phase, trials, trials * study.budget.epochs, sum(priced) / len(priced)))
+    confirmed = costs[-1]
+    looks = confirmed.seconds / max(1, study.budget.epochs) / 2
+    return [*costs, PhaseCost("test", confirmed.trials, 0, looks)]
 
 
 def wall_seconds(costs: list[PhaseCost], workers: int) -> float:
@@ -101,12 +84,38 @@ def fit(study: Study, scale: Scale, hours: float, seed: int) -> Study:
     raise InputError(f"--hours {hours:g} is too little: the smallest form of this study needs about {needed:.2g}.")
 
 
-def _epoch_seconds(study: Study, factors: dict, scale: Scale) -> float:
-    values = effective(study, factors)
-    work = _WORK.get(str(values["backbone"]).partition(".")[0], _UNKNOWN_WORK) * (values["size"] / 224) ** 2
-    training = _TRAINING.get(str(values.get("unfreeze", "head")), _PARTLY)
-    passes = scale.train * training + 2 * scale.val
-    return passes * work / _RATE[scale.device] + (scale.train + 2 * scale.val) * _PICTURE_SECONDS[scale.device]
+def _compared(study: Study, winner: Setting) -> list[Setting]:
+    """The winner's setting and those with one level changed."""
+    whole = {name: factor.levels[0] for name, factor in study.factors.items()} | winner
+    changed = [whole | {name: level} for name in study.factors for level in study.levels(name) if level != whole[name]]
+    return [effective(study, setting) for setting in (whole, *changed)]
+
+
+def _seconds(runs: list[tuple[Setting, float, int]], scale: Scale, stored: frozenset[tuple[str, str]]) -> float:
+    """Of one worker, for trials given as (setting, epochs, repeat): what is frozen and stored is paid for once."""
+    total = 0.0
+    shared: dict[Any, list[tuple[float, float]]] = {}
+    for values, epochs, repeat in runs:
+        backbone, depth = values["backbone"], values.get("unfreeze", "head")
+        seen = epochs * (scale.train + 2 * scale.val)
+        total += _TRIAL_SECONDS + epochs * _training_seconds(values, scale)
+        computing = computing_seconds(values, scale)
+        if (backbone, depth) not in stored:
+            total += seen * computing
+            continue
+        total += seen * reading_seconds(values, scale)
+        once = scale.train * view_epochs(values, round(epochs)) + 2 * scale.val
+        shared.setdefault((backbone, views_of(values), repeat), []).append((once, computing))
+    # One pass to the deepest cut fills the shallower ones.
+    return total + sum(max(once * computing for once, computing in passes) for passes in shared.values())
+
+
+def _training_seconds(values: Setting, scale: Scale) -> float:
+    """An epoch of what trains: steps forward and back, and both folds forward."""
+    work = work_of(values["backbone"], values.get("unfreeze", "head"), values["size"]).trained
+    steps = scale.train / values.get("batch_size", BATCH_SIZE)
+    rate = scale.rates[values["backbone"]].trained
+    return steps * _HEAD_STEP_SECONDS + work * (scale.train + 2 * scale.val / _STEP) / rate
 
 
 def _asha_epochs(study: Study, trials: int) -> int:

@@ -8,7 +8,9 @@ from study.costs import estimate, wall_seconds
 from study.display import clock
 from study.plan import search_plan
 from study.resources import Resources
+from study.scale import Scale
 from study.setup import Prepared
+from study.sharing import Candidate, candidates
 from study.spec import Study
 from trainables.duplicates import conflicting_groups
 
@@ -45,9 +47,11 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"{cost.epochs:6} epochs, about {clock(cost.seconds / resources.concurrent)}"
         for cost in costs
     ]
+    lines += sharing_lines(candidates(study, scale, prepared.base.study_seed))
     total = clock(wall_seconds(costs, resources.concurrent))
     lines.append(
-        f"about {total} in all with {resources.concurrent} trials at once on {scale.device}: an estimate from a table"
+        f"about {total} in all with {resources.concurrent} trials at once on "
+        f"{prepared.base.device}: an estimate from {_sources(scale)}"
     )
     items = int((prepared.manifest["fold"] == "test").sum())
     effect = 100 * resolvable_effect(items, study.budget.seeds)
@@ -56,6 +60,26 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the pictures)"
     )
     return "\n".join(lines)
+
+
+def sharing_lines(found: list[Candidate]) -> list[str]:
+    """What is computed once and stored, and what is not because reading it would save nothing or has no room."""
+    lines = []
+    for each in found:
+        what = "views" if each.depth == "all" else f"what is frozen under {each.depth!r}"
+        computing, reading = 1e3 * each.computing, 1e3 * each.reading
+        lines.append(
+            f"{'stored' if each.kept else 'computed'}: {what} of {each.backbone}, for {each.trials} trials: a picture "
+            f"takes {computing:.2g} ms to compute, {reading:.2g} ms to read; {each.bytes / 2**30:.2g} GiB in all"
+        )
+    return lines
+
+
+def _sources(scale: Scale) -> str:
+    measured = [rates.measured for rates in scale.rates.values()]
+    return (
+        "rates measured here" if all(measured) else "measured and table rates" if any(measured) else "a table of rates"
+    )
 
 
 def resolvable_effect(items: int, seeds: int) -> float:

@@ -15,8 +15,9 @@ from study.load import Loaded
 from study.plan import Planned, search_plan
 from study.resources import Resources
 from study.results import MANIFEST_FILE, STUDY_FILE, write_json, write_table
+from study.scale import scale_of
 from study.settings import Base
-from study.setup import Prepared, check_folders, check_pictures, from_scratch, scale_of, weight_hashes, with_budget
+from study.setup import Prepared, check_folders, check_pictures, from_scratch, weight_hashes, with_budget
 from study.sharing import worth_storing
 from study.spec import Study
 from trainables.errors import InputError
@@ -101,11 +102,11 @@ def go_on(
         cache=chosen.cache.absolute(),
         cache_gib=chosen.cache_gib,
         weights=_weights_folder(chosen.weights, known["place"]["weights"]),
-        stored=frozenset() if chosen.no_sharing else worth_storing(study),
     )
     manifest = pd.read_parquet(out / MANIFEST_FILE)
     _check_still_there(study, base, place, manifest)
-    scale = scale_of(manifest, base, resources)
+    scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
+    place = replace(place, stored=worth_storing(study, scale, base.study_seed))
     prepared = Prepared(known["name"], study, manifest, base, place, chosen.test, out, scale)
     return prepared, _extended(known, study, base, out)
 

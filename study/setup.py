@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from study.arguments import DEFAULT_SEED
-from study.costs import Scale, fit
+from study.costs import estimate, fit, wall_seconds
 from study.ledger import LEDGER
 from study.load import Loaded
 from study.plan import search_plan
-from study.resources import Resources
+from study.resources import Resources, local_gpus
 from study.results import MANIFEST_FILE
+from study.scale import Scale, measured, scale_of
 from study.settings import Base, resolve, weights_of
 from study.sharing import worth_storing
 from study.spec import Study
@@ -28,6 +29,9 @@ from trainables.manifest import data_folder, manifest_hash
 from trainables.pixels import check_fits
 from trainables.place import Place
 from trainables.splits import add_folds, divide
+
+# Of a study that the table says to take longer, in seconds, the machine's own rates are worth seconds to measure.
+_WORTH_MEASURING = 600
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,15 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         cache=chosen.cache.absolute(),
         cache_gib=chosen.cache_gib,
         weights=folder.absolute() if folder else None,
-        stored=frozenset() if chosen.no_sharing else worth_storing(study),
     )
-    scale = scale_of(manifest, base, resources)
+    _check_settings(study, base)
+    scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
+    long = wall_seconds(estimate(study, scale, seed), scale.workers) > _WORTH_MEASURING or chosen.hours is not None
+    if (long or chosen.dry_run) and (device == "cpu" or local_gpus()):
+        scale = measured(scale, study, base, place, keep=not chosen.dry_run)
     if chosen.hours is not None:
         study = fit(study, scale, chosen.hours, seed)
-    _check_settings(study, base)
+    place = replace(place, stored=worth_storing(study, scale, seed))
     return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale)
 
 
@@ -156,11 +163,6 @@ def weight_hashes(study: Study, start: str, folder: Path | None) -> dict[str, st
         if weights_of(values, start) == "pretrained":
             hashes[values["backbone"]] = file_hash(find(values["backbone"], folder))
     return hashes
-
-
-def scale_of(manifest: pd.DataFrame, base: Base, resources: Resources) -> Scale:
-    """What the data and the machine contribute to the cost of a study that was prepared before."""
-    return Scale(base.largest_train, int((manifest["fold"] == "val").sum()), base.device, resources.concurrent)
 
 
 def _distinct_nets(study: Study) -> list[dict[str, Any]]:

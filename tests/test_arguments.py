@@ -20,6 +20,7 @@ from PIL import Image
 
 from study import arguments, ledger, setup
 from study.arguments import command, parse
+from study.dry_run import describe
 from study.identity import as_before, begin, go_on
 from study.load import load, names
 from study.resources import Resources, plan_resources
@@ -62,7 +63,7 @@ def test_every_flag_of_the_parser_is_tested_here() -> None:
     text = Path(__file__).read_text()
     constants = map(str, arguments.parse.__code__.co_consts)
     parser_flags = {word for word in constants if re.fullmatch(r"--[a-z-]+", word)}
-    assert len(parser_flags) == 20
+    assert len(parser_flags) == 21
     assert [flag for flag in parser_flags if f'"{flag}"' not in text] == []
 
 
@@ -196,6 +197,16 @@ def test_download_asks_the_dataset_first(ready: Prepare, monkeypatch: pytest.Mon
     assert fetched == [prepared.place.data]
     ready()
     assert len(fetched) == 1
+
+
+def test_no_sharing_stores_nothing(ready: Prepare) -> None:
+    prepared, resources = ready("--trials", "8")
+    assert prepared.place.stored == {("small_cnn", "all")}
+    assert "\nstored: views of small_cnn, for 4 trials" in describe(prepared, resources)
+    prepared, resources = ready("--trials", "8", "--no-sharing")
+    assert prepared.place.stored == frozenset()
+    assert "\ncomputed: views of small_cnn, for 4 trials" in describe(prepared, resources)
+    assert ready("--trials", "8", "--cache-gib", "0.00005")[0].place.stored == frozenset()  # no room
 
 
 def test_cache_and_its_bound(ready: Prepare, tmp_path: Path) -> None:

@@ -1,19 +1,30 @@
 """What a study is expected to cost, and fitting it to hours."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.agenda import CONFIRMED_BEST
-from study.costs import PhaseCost, Scale, estimate, fit, wall_seconds
+from study.costs import PhaseCost, estimate, fit, wall_seconds
 from study.plan import AUDITED_PER_LEVEL
+from study.scale import Scale
+from study.sharing import candidates, worth_storing
 from study.spec import Study
 from tests.courses import CONDITIONAL, small_study
 from trainables.errors import InputError
+from trainables.rates import Rates
 
-SCALE = Scale(train=1000, val=200, device="cpu", workers=2)
+CPU, GPU = (Rates(frozen=rate, trained=rate / 10, view=5e-4, measured=True) for rate in (1.0, 100.0))
+BACKBONES = ("small_cnn", "resnet18", "tf_efficientnet_lite0")
+
+
+def scale(train: int = 1000, val: int = 200, workers: int = 2, rates: Rates = CPU, room: float = 1e12) -> Scale:
+    return Scale(train, val, workers, dict.fromkeys(BACKBONES, rates), bytes_per_value=2, store_bytes=room)
+
+
+SCALE = scale()
 LARGE = {"trials": 40, "epochs": 20, "refine": 4, "seeds": 5}
 
 
@@ -43,9 +54,9 @@ def test_goal_best_refines_nothing_and_confirms_the_best_few() -> None:
 
 
 def test_more_pictures_and_more_work_cost_more() -> None:
-    once, twice = phases(small_study()), phases(small_study(), Scale(2000, 400, "cpu", 2))
+    once, twice = phases(small_study()), phases(small_study(), scale(2000, 400))
     assert all(twice[name].seconds > once[name].seconds for name in once)
-    assert phases(small_study(), Scale(1000, 200, "cuda", 2))["search"].seconds < once["search"].seconds
+    assert phases(small_study(), scale(rates=GPU))["search"].seconds < once["search"].seconds
     assert phases(small_study(CONDITIONAL))["search"].trials == 12  # conditional factors have a price, too
 
 
@@ -57,14 +68,14 @@ def test_wall_time_is_shared_by_the_workers() -> None:
 @settings(deadline=None, max_examples=25)
 @given(st.floats(0.001, 200), st.integers(1, 8))
 def test_whatever_fits_keeps_to_the_hours_or_is_refused(hours: float, workers: int) -> None:
-    study, scale = small_study(budget=LARGE), Scale(1000, 200, "cpu", workers)
+    study, machine = small_study(budget=LARGE), scale(workers=workers)
     try:
-        fitted = fit(study, scale, hours, 0)
+        fitted = fit(study, machine, hours, 0)
     except InputError:
         fewest = small_study(budget={"trials": 8, "epochs": 3, "refine": 4, "seeds": 1})
-        assert wall_seconds(estimate(fewest, scale, 0), workers) > hours * 3600
+        assert wall_seconds(estimate(fewest, machine, 0), workers) > hours * 3600
         return
-    assert wall_seconds(estimate(fitted, scale, 0), workers) <= hours * 3600
+    assert wall_seconds(estimate(fitted, machine, 0), workers) <= hours * 3600
     assert fitted.budget.trials >= AUDITED_PER_LEVEL * 2
     assert fitted.budget.seeds <= 5
     assert fitted.budget.epochs <= 20
@@ -79,7 +90,7 @@ def test_the_confirmation_is_reserved_first() -> None:
     assert half.trials < 40
     fifth = fit(study, SCALE, whole / 5, 0).budget
     assert (fifth.seeds, fifth.epochs) == (5, 3)  # 0.15 of 20, the last before seeds are given up
-    assert fit(study, SCALE, whole * 0.15, 0).budget.seeds == 3
+    assert fit(study, SCALE, whole * 0.12, 0).budget.seeds == 3
 
 
 def test_more_hours_never_buy_less() -> None:
@@ -96,3 +107,40 @@ def test_too_little_names_what_is_needed() -> None:
         fit(small_study(budget=LARGE), SCALE, 1e-5, 0)
     needed = float(str(caught.value).rstrip(".").split()[-1])
     assert fit(small_study(budget=LARGE), SCALE, needed * 1.1, 0).budget.seeds == 1
+
+
+def test_what_is_stored_is_paid_for_once() -> None:
+    study = small_study(
+        {"regularizer": ["none", "dropout"]}, fixed={"backbone": "resnet18", "unfreeze": "head", "size": 224}
+    )
+    alone, shared = phases(study, scale(room=0)), phases(study)
+    # ResNet-18 is 1.814e9 multiply-adds at 224 px. Shared, each of 1,400 pictures passes it once in its one view.
+    frozen = 5e-4 + 1.814 / 1.0
+    epochs = alone["search"].epochs
+    assert worth_storing(study, SCALE, 0) == {("resnet18", "head")}
+    assert worth_storing(study, scale(room=0), 0) == frozenset()
+    saved = alone["search"].seconds - shared["search"].seconds
+    assert saved == pytest.approx((epochs - 1) * 1400 * frozen, rel=0.001)
+
+
+def test_what_is_read_slower_than_computed_is_computed() -> None:
+    fast = Rates(frozen=20_000.0, trained=10_000.0, view=1e-6, measured=True)
+    factors = {"regularizer": ["none", "dropout"], "unfreeze": ["head", "last 2 stages", "all"]}
+    study = small_study(factors, fixed={"backbone": "resnet18", "size": 16})
+    large = replace(study, fixed=dict(study.fixed) | {"size": 224})
+    kept = {each.depth: each.kept for each in candidates(large, scale(rates=fast), 0)}
+    assert kept == {"head": True, "last 2 stages": False, "all": False}
+    assert all(each.kept for each in candidates(large, SCALE, 0))
+
+
+def test_the_store_takes_what_saves_most_per_byte_first() -> None:
+    factors = {"regularizer": ["none", "dropout"], "unfreeze": ["head", "last stage", "all"]}
+    study = small_study(factors, fixed={"backbone": "resnet18", "size": 16})
+    found = {each.depth: each for each in candidates(study, SCALE, 0)}
+    # 16 px: 512 pooled features, 256 at 1 x 1 before the last stage, both of two bytes; views of 768 bytes.
+    assert {depth: each.bytes for depth, each in found.items()} == {
+        "head": 1400 * 512 * 2, "last stage": 1400 * 256 * 2, "all": 1400 * 768,
+    }  # fmt: skip
+    room = found["head"].bytes + found["last stage"].bytes + 1
+    assert {each.depth for each in candidates(study, scale(room=room), 0) if each.kept} == {"head", "last stage"}
+    assert not [each for each in candidates(study, scale(room=10), 0) if each.kept]

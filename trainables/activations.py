@@ -196,13 +196,13 @@ class Activations:
         """Equal for two streams exactly where every bit of what they hold is; of units: where their items are."""
         config = self.config
         key = [VERSION, self.pictures.pixels.key, stream.digest, self._contract, config.size]
-        key += [_versions(), UNIT]
+        key += [versions(), UNIT]
         if stream.epoch:
             key += [POLICIES[config.augmentation], config.study_seed, config.seed, stream.epoch, stream.occurrence]
         if cut != INPUT:
             key += [config.backbone, config.weights_hash or ("random", config.study_seed, config.seed), cut]
             key += [config.frozen_precision, config.channels_last, config.block_size, config.threads]
-            key += [_processor(config.device)]
+            key += [processor(config.device)]
         return hashlib.sha256(repr(key).encode()).hexdigest()[:32]
 
 
@@ -247,12 +247,12 @@ def autocast(device: str, precision: str) -> torch.autocast:
     return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def _versions() -> tuple[str, ...]:
+def versions() -> tuple[str, ...]:
     return (torch.__version__, timm.__version__, np.__version__, PIL.__version__)
 
 
 @cache
-def _processor(device: str) -> str:
+def processor(device: str) -> str:
     """Kernels are chosen by the processor's model."""
     if device == "cuda":
         return f"{torch.cuda.get_device_name()} {torch.version.cuda} {torch.backends.cudnn.version()}"

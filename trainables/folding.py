@@ -18,6 +18,8 @@ def fold_norms(module: nn.Module, children: Iterable[str], x: torch.Tensor) -> n
     Within a child only: then a net that is divided between two children folds as the whole does. What follows what is
     seen on `x`, and so is that the copy gives the same; otherwise the module itself is given back.
     """
+    if x.is_meta:
+        return module
     folded = copy.deepcopy(module)
     for conv, norm in _pairs(module, tuple(f"{child}." for child in children), x):
         before = folded.get_submodule(norm)

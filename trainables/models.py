@@ -90,14 +90,19 @@ def crop_share(backbone: str) -> float:
     return config.crop_pct if config is not None else 1.0
 
 
+def outline(backbone: str) -> Body:
+    """A backbone's shapes without its numbers: on the device "meta", where nothing is computed."""
+    with torch.device("meta"):
+        module = timm.create_model(backbone)
+        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
+        module.reset_classifier(0)
+        return Body(module.eval(), stages, blocks, features=0)
+
+
 def check_depth(backbone: str, depth: str) -> None:
     """Refuse to unfreeze more of a backbone than it has; no weights are needed to tell."""
     if depth not in ("head", "all"):
-        with torch.device("meta"):
-            module = timm.create_model(backbone)
-        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
-        module.reset_classifier(0)
-        trainable_names(Body(module, stages, blocks, features=0), depth)
+        trainable_names(outline(backbone), depth)
 
 
 def check_size(backbone: str, size: int) -> None:

@@ -21,7 +21,10 @@ Segment = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Frozen:
-    """A backbone as its weights are, on its device; never trained, so that all trials of a process can share it."""
+    """A backbone as its weights are, on its device; never trained, so that all trials of a process can share it.
+
+    On the device "meta" it has shapes only, which is enough to tell where it would be cut.
+    """
 
     def __init__(self, body: Body, size: int) -> None:
         self.body, self.size = body, size
@@ -68,7 +71,8 @@ class Frozen:
         try:
             with torch.no_grad():
                 whole, activation = self.body.module(x), self._between(self.body.module, INPUT, cut)(x)
-                return torch.equal(self.rest(cut)(activation), whole)
+                behind = self.rest(cut)(activation)
+                return behind.shape == whole.shape if x.is_meta else torch.equal(behind, whole)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
             return False  # what is behind the cut needs more than this activation
 

@@ -89,13 +89,19 @@ class Store:
 
 
 def open_store(cache_folder: Path, cache_gib: float | None) -> Store:
-    """The store of a node, within what decoded pictures leave of `cache_gib`."""
+    """The store of a node."""
     folder = cache_folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    return Store(folder, store_limit(cache_folder, cache_gib))
+
+
+def store_limit(cache_folder: Path, cache_gib: float | None) -> float:
+    """The bytes that the store may take: what decoded pictures leave of `cache_gib`, or a share of the disk."""
     if cache_gib is not None:
-        pictures = sum(file.stat().st_size for file in cache_folder.glob("*.pixels"))
-        return Store(folder, cache_gib * 2**30 - pictures)
-    return Store(folder, _SHARE_OF_DISK * (shutil.disk_usage(folder).free + _size(folder)))
+        return cache_gib * 2**30 - sum(file.stat().st_size for file in cache_folder.glob("*.pixels"))
+    there = next(folder for folder in (cache_folder, *cache_folder.absolute().parents) if folder.exists())
+    own = cache_folder / FOLDER
+    return _SHARE_OF_DISK * (shutil.disk_usage(there).free + (_size(own) if own.exists() else 0))
 
 
 def shrink(folder: Path, limit: float) -> bool:

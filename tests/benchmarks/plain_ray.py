@@ -1,6 +1,7 @@
 """The script everybody writes: Ray Tune, timm, torchvision's transforms and a DataLoader."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def train(config: dict[str, Any], task: Task) -> None:
         tune.report({"val_accuracy": accuracy, "best": best})
 
 
-def epochs(config: dict[str, Any], task: Task) -> Any:
+def epochs(config: dict[str, Any], task: Task, threads: int = 1) -> Iterator[float]:
     """The validation accuracy after each epoch of one trial, in plain PyTorch."""
     import torch
     from torch.nn import functional as F
@@ -60,7 +61,7 @@ def epochs(config: dict[str, Any], task: Task) -> Any:
 
     from tests.benchmarks.plain_data import evaluation_set, pretrained, training_set
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     body = pretrained(task)
     trains = unfrozen(body, config["unfreeze"])
     head = torch.nn.Linear(body.num_features, task.classes)

@@ -41,6 +41,8 @@ PEERS: dict[str, list[str]] = {
     "ours-unshared": ["ours", "no-sharing"],
     "plain-ray": ["plain_ray"],
     "plain-ray-reuse": ["plain_ray", "reuse"],
+    "optuna": ["optuna_loop"],
+    "sklearn": ["sklearn_features"],
 }
 _SECONDS_BETWEEN_SAMPLES = 0.1
 

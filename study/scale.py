@@ -1,0 +1,60 @@
+"""What the data and the machine contribute to the cost of a study."""
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from study.plan import search_plan
+from study.resources import Resources
+from study.settings import Base, resolve
+from study.spec import Study
+from trainables import rates
+from trainables.config import TrialConfig
+from trainables.place import Place
+from trainables.rates import Rates
+from trainables.store import store_limit
+
+
+@dataclass(frozen=True)
+class Scale:
+    train: int  # pictures a training epoch sees
+    val: int
+    workers: int  # trials at once
+    rates: dict[str, Rates]  # by backbone
+    bytes_per_value: int  # of a stored activation
+    store_bytes: float  # what the store may take; 0 where nothing is shared
+
+
+def scale_of(
+    study: Study, manifest: pd.DataFrame, base: Base, resources: Resources, place: Place, sharing: bool
+) -> Scale:
+    """With the rates that were measured on this machine before, or those of a table."""
+    return Scale(
+        train=base.largest_train,
+        val=int((manifest["fold"] == "val").sum()),
+        workers=resources.concurrent,
+        rates={
+            backbone: rates.stored(place.cache, config) or rates.table(backbone, config.device)
+            for backbone, config in _examples(study, base).items()
+        },
+        bytes_per_value=2 if base.has_bfloat16 else 4,
+        store_bytes=store_limit(place.cache, place.cache_gib) if sharing else 0.0,
+    )
+
+
+def measured(scale: Scale, study: Study, base: Base, place: Place, keep: bool) -> Scale:
+    """With every rate measured, which takes seconds for each backbone; `keep` them for the next study."""
+    known = dict(scale.rates)
+    for backbone, config in _examples(study, base).items():
+        if not known[backbone].measured:
+            known[backbone] = rates.measure(config)
+            if keep:
+                rates.keep(place.cache, config, known[backbone])
+    return replace(scale, rates=known)
+
+
+def _examples(study: Study, base: Base) -> dict[str, TrialConfig]:
+    """A config of each backbone in the plan."""
+    plan = search_plan(study, study.budget.trials, base.study_seed)
+    configs = [resolve(study, planned, base) for planned in reversed(plan)]
+    return {config.backbone: config for config in configs}

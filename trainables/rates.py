@@ -1,0 +1,128 @@
+"""How fast this machine is: seconds that pictures take, from a table or measured once and kept."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from trainables.activations import autocast, processor, versions
+from trainables.arithmetic import DEPTHWISE
+from trainables.config import TrialConfig
+from trainables.models import Body, Net, build, input_contract, train_mode
+from trainables.prefixes import INPUT, POOLED, Frozen
+from trainables.views import ViewKey, training_views
+from trainables.work import work_of
+
+FILE = "rates.json"
+# Pictures in a measurement, and how often it is taken: the fastest counts, the first warms up.
+_FROZEN, _TRAINED, _TIMES = 32, 8, 3
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of one backbone on one worker."""
+
+    frozen: float  # 1e9 multiply-adds a second, forward, frozen
+    trained: float  # 1e9 multiply-adds a second of the forward pass in a step forward and back
+    view: float  # seconds to cut a view from a decoded picture
+    measured: bool
+
+
+def table(backbone: str, device: str) -> Rates:
+    """For machines that were not measured.
+
+    The CPU is one core with AVX-512 bfloat16 (the rates in arithmetic.py, halved); the GPU is of the A100 class:
+    ResNet-50 at 2,500 pictures a second in training (DeepLearningExamples), 1.9 times that per pass when frozen.
+    """
+    depthwise = any(name in backbone for name in DEPTHWISE)
+    if device == "cuda":
+        return Rates(
+            frozen=20_000 / (5 if depthwise else 1), trained=10_000 / (5 if depthwise else 1), view=4e-4, measured=False
+        )
+    return Rates(frozen=30.0 if depthwise else 90.0, trained=3.0 if depthwise else 24.0, view=5e-4, measured=False)
+
+
+def stored(cache_folder: Path, config: TrialConfig) -> Rates | None:
+    """What was measured before for this backbone on this machine."""
+    known = _read(cache_folder).get(_key(config))
+    return Rates(**known, measured=True) if known else None
+
+
+def keep(cache_folder: Path, config: TrialConfig, rates: Rates) -> None:
+    """For the next study on this machine."""
+    seen = {"frozen": rates.frozen, "trained": rates.trained, "view": rates.view}
+    _write(cache_folder, _read(cache_folder) | {_key(config): seen})
+
+
+def measure(config: TrialConfig) -> Rates:
+    """Run the backbone for a moment, with random weights on noise."""
+    torch.set_num_threads(config.threads)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    body = build(config.backbone, None, 0)
+    module = body.module.requires_grad_(False).to(device=config.device, memory_format=layout)
+    frozen = Frozen(Body(module, body.stages, body.blocks, body.features), config.size)
+    work = work_of(config.backbone, "all", config.size).trained
+    x = torch.randn(_FROZEN, 3, config.size, config.size).to(device=config.device, memory_format=layout)
+
+    def pass_frozen() -> None:
+        with torch.no_grad(), autocast(config.device, config.frozen_precision):
+            frozen.segment(INPUT, POOLED)(x)
+
+    net = Net(Body(frozen.rest(INPUT), body.stages, body.blocks, body.features), 10).to(config.device)
+    net.requires_grad_(True)
+    train_mode(net)
+    labels = torch.zeros(_TRAINED, dtype=torch.int64, device=config.device)
+
+    def step() -> None:
+        with autocast(config.device, config.precision):
+            features = net.backbone(x[:_TRAINED]).float()
+        F.cross_entropy(net.head(features), labels).backward()
+
+    picture = np.random.default_rng(0).integers(0, 256, (config.stored_side, config.stored_side, 3), np.uint8)
+    items = np.arange(_FROZEN)
+    contract = input_contract(body.module)
+
+    def views() -> None:
+        training_views([picture] * _FROZEN, items, items, ViewKey(0, 0, 1), "light", config.size, contract)
+
+    return Rates(
+        frozen=work * _FROZEN / _fastest(pass_frozen, config.device),
+        trained=work * _TRAINED / _fastest(step, config.device),
+        view=_fastest(views, "cpu") / _FROZEN,
+        measured=True,
+    )
+
+
+def _fastest(action: Callable[[], None], device: str) -> float:
+    times = []
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        action()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _key(config: TrialConfig) -> str:
+    arithmetic = f"{config.precision} {config.frozen_precision} {config.threads} threads"
+    return f"{config.backbone} {config.size} px, {arithmetic}, {processor(config.device)}, {' '.join(versions())}"
+
+
+def _read(cache_folder: Path) -> dict[str, dict[str, float]]:
+    try:
+        return json.loads((cache_folder / FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(cache_folder: Path, rates: dict[str, dict[str, float]]) -> None:
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    part = cache_folder / f"{FILE}.part"
+    part.write_text(json.dumps(rates, indent=1))
+    part.replace(cache_folder / FILE)

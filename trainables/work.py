@@ -1,0 +1,56 @@
+"""How much arithmetic a backbone takes before and behind a cut: counted, without weights or pictures."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+
+from trainables.models import outline
+from trainables.prefixes import INPUT, Frozen
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one picture: 1e9 multiply-adds of convolutions and linear layers, and the numbers kept at the cut."""
+
+    frozen: float
+    trained: float
+    values: int
+
+
+@cache
+def work_of(backbone: str, depth: str, size: int) -> Work:
+    """What a picture of `size` px costs when `depth` trains."""
+    frozen = _outlined(backbone, size)
+    cut = frozen.cut(depth)
+    x = torch.empty(1, 3, size, size, device="meta")
+    if cut == INPUT:
+        return Work(0.0, _multiply_adds(frozen.body.module, x), x.numel())
+    with torch.no_grad():
+        activation = frozen.segment(INPUT, cut)(x)
+    behind = _multiply_adds(frozen.rest(cut), activation)
+    return Work(_multiply_adds(frozen.body.module, x) - behind, behind, activation.numel())
+
+
+@cache
+def _outlined(backbone: str, size: int) -> Frozen:
+    return Frozen(outline(backbone), size)
+
+
+def _multiply_adds(module: nn.Module, x: torch.Tensor) -> float:
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        nonlocal total
+        # Each number of the output is a sum over one filter, or over one row of the weights.
+        total += output.numel() * layer.weight[0].numel()
+
+    hooks = [
+        layer.register_forward_hook(count) for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    with torch.no_grad():
+        module(x)
+    for each in hooks:
+        each.remove()
+    return total / 1e9
