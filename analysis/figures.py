@@ -139,8 +139,9 @@ def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
     return ax
 
 
-def draw_cost(ax: Axes, trials: pd.DataFrame) -> Axes:
-    """Best validation accuracy against seconds, one dot a search trial."""
+def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
+    """Best validation accuracy against seconds, one dot a search trial, and the Pareto front."""
+    ax.step(front["seconds"], front["val_accuracy"], where="post", color=ORANGE, linewidth=1.2)
     for stopped, colour in ((True, GREY), (False, BLUE)):
         rows = trials[(trials["status"] == "stopped") == stopped]
         ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4)

@@ -9,7 +9,7 @@ from analysis import pictures
 from analysis.page import Section, Table, table
 from analysis.sentences import openings_sentence
 from analysis.text import count, number, value_text
-from study.results import Results
+from study.results import Results, level_text
 
 # Keys of study.json that other places of the report say.
 _SAID = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
@@ -20,7 +20,7 @@ def plan_section(results: Results) -> Section:
     study = results.study
     return Section(
         "How this was done",
-        [openings_sentence(study.get("test_openings")), _duplicates(results)],
+        [openings_sentence(study.get("test_openings")), _views(results), _duplicates(results)],
         points=[f"Deviation from the plan: {value_text(one)}" for one in _list(study.get("deviations"))],
         tables=[
             _factors(results),
@@ -30,6 +30,19 @@ def plan_section(results: Results) -> Section:
             _recorded(study),
         ],
     )
+
+
+def _views(results: Results) -> str:
+    """Seeing a few views again and again is another experiment than seeing fresh ones: it must be said."""
+    trials = results.trials
+    augmentations = set(trials["augmentation"].map(level_text)) if "augmentation" in trials else set()
+    if not augmentations - {"", "none"}:
+        return ""
+    numbers = sorted(set(trials["views"].dropna().astype(int))) if "views" in trials else []
+    if not numbers:
+        return "With augmentation every epoch sees a fresh view of each picture."
+    some = "" if trials["views"].notna().all() else " in some trials, fresh ones in the others"
+    return f"With augmentation each picture has {' or '.join(map(str, numbers))} views, seen in turn{some}."
 
 
 def _duplicates(results: Results) -> str:

@@ -14,7 +14,7 @@ from analysis.plan import plan_section
 from analysis.sentences import answer_sentence, state_sentences, winner_sentences
 from analysis.settings import Setting, winner
 from analysis.text import count, duration, number, percent, percent_interval, plain, slug
-from study.results import Results
+from study.results import Results, level_text
 
 
 def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page:
@@ -103,11 +103,13 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
         "refined best": lambda row: percent(row.refine_best),
         "confirmed": lambda row: percent_interval(row.val_accuracy, row.val_low, row.val_high),
         "test": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
+        "time a trial": lambda row: duration(row.trial_seconds),
         "search time": lambda row: duration(row.seconds),
     }
     caption = (
         f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
-        "stopped trials with what they had reached. In brackets: 95 % intervals."
+        "stopped trials with what they had reached. In brackets: 95 % intervals. Time a trial: the median of those "
+        "that were completed."
     )
     return table(f"compare-{stem}", caption, compared, shown)
 
@@ -121,12 +123,13 @@ def _trials(results: Results) -> Section | None:
     pictures = []
     if len(curves_shown):
         overview = figures.svg(2.6, partial(figures.draw_search, epochs=curves_shown, stopped=stopped))
-        cost = figures.svg(2.6, partial(figures.draw_cost, trials=search))
+        front = tables.pareto(results)
+        cost = figures.svg(2.6, partial(figures.draw_cost, trials=search, front=front))
         trials = count(len(search), "search trial")
         alt = f"Validation accuracy by epoch of {trials}, {len(stopped)} stopped early"
         pictures = [Picture("search", "Validation accuracy by epoch (grey: stopped early)", alt, overview)]
-        spoken = "Best validation accuracy of each search trial against its time"
-        pictures.append(Picture("cost", "Best validation accuracy against time", spoken, cost))
+        spoken = f"Best validation accuracy of each search trial against its time; {len(front)} are on the Pareto front"
+        pictures.append(Picture("cost", "Best validation accuracy against time (line: Pareto front)", spoken, cost))
     shown = {
         "phase": lambda row: row.phase,
         "status": lambda row: row.status,
@@ -135,11 +138,27 @@ def _trials(results: Results) -> Section | None:
         "time": lambda row: duration(row.seconds),
     }
     all_tables = [table("trials", "Trials by phase", tables.overview(results), shown)]
+    all_tables.append(_pareto(results))
     failures = tables.failures(results)
     if len(failures):
         said = {"error": lambda row: row.error, "trials": lambda row: number(row.trials)}
         all_tables.append(table("failures", "Why trials failed", failures, said))
     return Section("Trials and cost", [_cost(results)], pictures=pictures, tables=all_tables)
+
+
+def _pareto(results: Results) -> Table:
+    """What more time bought in the search."""
+    shown = {factor: lambda row, i=i: level_text(row[i + 2]) or "none" for i, factor in enumerate(results.factors)}
+    shown |= {
+        "validation accuracy": lambda row: percent(row.val_accuracy),
+        "epochs": lambda row: number(row.epochs_run),
+        "time": lambda row: duration(row.seconds),
+    }
+    caption = (
+        "The Pareto front of the search: no other trial was better in less time. A trial's time is its own; what is "
+        "frozen is computed once for all, by whichever trial came first."
+    )
+    return table("pareto", caption, tables.pareto(results), shown)
 
 
 def _cost(results: Results) -> str:

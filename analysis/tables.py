@@ -56,11 +56,17 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 "refine_best": refined[refined["level"] == level]["val_accuracy"].max(),
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
+                "trial_seconds": _trial_seconds(trials[trials["level"] == level]),
                 "epochs": search[mine]["epochs_run"].sum(),
                 "seconds": search[mine]["seconds"].sum(),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _trial_seconds(trials: pd.DataFrame) -> float:
+    """What a completed trial takes: the median, because the first of several computes what the others share."""
+    return float(trials.loc[trials["status"] == "completed", "seconds"].median())
 
 
 _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")
@@ -111,6 +117,15 @@ def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
         ("chance", chance, np.nan, np.nan),
     ]
     return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
+
+
+def pareto(results: Results) -> pd.DataFrame:
+    """The search trials that no other beats in accuracy without taking longer; the fastest first."""
+    search = results.trials[results.trials["phase"] == "search"].dropna(subset=["val_accuracy"])
+    ranked = search.sort_values(["seconds", "val_accuracy"], ascending=[True, False], kind="stable")
+    best_so_far = ranked["val_accuracy"].cummax().shift(fill_value=-np.inf)
+    front = ranked[ranked["val_accuracy"] > best_so_far]
+    return front[["trial", *results.factors, "val_accuracy", "epochs_run", "seconds"]].reset_index(drop=True)
 
 
 def overview(results: Results) -> pd.DataFrame:

@@ -37,7 +37,10 @@ def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned
 
 
 def confirm_trials(study: Study, search: list[Record], refined: list[Record]) -> list[Planned]:
-    """The best refined setting of every level, with several seeds and no stopping."""
+    """The best refined setting of every level, with several seeds and no stopping.
+
+    A level is decided when all of its refined trials have ended.
+    """
     if study.goal == "best":
         chosen = {record.planned.arm: (record.planned, ()) for record in _best_arms(search)}
     else:
@@ -98,8 +101,9 @@ def _best_of_levels(
     stands_for: dict[str, list[str]] = {}
     best: dict[str, Planned] = {}
     for name, setting in level_settings(study, search).items():
-        record = winner(each for each in refined if each.planned.factors == setting)
-        if record is not None:
+        own = [each for each in refined if each.planned.factors == setting]
+        record = winner(own)
+        if record is not None and all(each.status is not None for each in own):
             best[record.planned.arm] = record.planned
             stands_for.setdefault(record.planned.arm, []).append(name)
     return {name: (planned, tuple(stands_for[name])) for name, planned in best.items()}

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from study import ledger
 from study.agenda import confirm_trials, refine_trials, winner
-from study.ledger import Record
+from study.ledger import Record, Verdict
 from study.plan import Planned
-from study.rungs import judge, rung_epochs
+from study.rungs import Rung, rung_epochs
 from study.settings import Base, resolve
 from study.spec import Study
 
@@ -61,21 +61,31 @@ class Course:
         self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
         self.records = ledger.read_records(out)
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
-        self.rungs = rung_epochs(study.budget)
+        self.rungs = {epoch: Rung(study.budget.reduction) for epoch in rung_epochs(study.budget)}
+        for verdict in self.verdicts.values():
+            self.rungs[verdict.epoch].add(self.records[verdict.trial].planned, verdict.value)
         self.phase = ""
         self.stands_for: dict[str, tuple[str, ...]] = {}  # of the trials being confirmed
         self._running: set[Job] = set()
+        self._begun: set[Job] = set()  # by this process; none is begun twice
         self._queue: deque[Job] = deque()
+        self._news = False  # whether a trial ended since the decided levels were last looked for
 
     def next_job(self) -> Job | None:
         """The next job; None while only running ones can tell what comes next, or when all is done."""
         job = self._waiting()
+        if job is None and self.phase == "refine" and self._news:
+            # No worker waits for the last refined level: those that are decided are confirmed meanwhile.
+            self._news = False
+            self._enqueue(self._confirm_jobs())
+            job = self._waiting()
         while job is None and not self._running and self.phase != "done":
             self.phase = self.phases[self.phases.index(self.phase) + 1] if self.phase else self.phases[0]
-            self._queue.extend(self._jobs_of_phase())
+            self._enqueue(self._jobs_of_phase())
             job = self._waiting()
         if job is not None:
             self._running.add(job)
+            self._begun.add(job)
             self.notify("start", self.records[job.trial])
         return job
 
@@ -94,6 +104,7 @@ class Course:
     def ended(self, job: Job, error: str = "") -> None:
         """Take in that a job is over. The trial's own word in the ledger counts, else `error`."""
         self._running.discard(job)
+        self._news = True
         record = self.records[job.trial]
         if job.task == "train":
             if record.status is None:
@@ -115,26 +126,39 @@ class Course:
             if record.status == "completed" and record.planned.trial in self.stands_for
         ]
 
+    def _enqueue(self, jobs: list[Job]) -> None:
+        self._queue.extend(job for job in jobs if job not in self._begun and job not in self._queue)
+
     def _waiting(self) -> Job | None:
         return self._queue.popleft() if self._queue else self._sampled()
 
     def _jobs_of_phase(self) -> list[Job]:
         if self.phase == "test":
             return self._test_jobs()
-        trials = [self._register(planned) for planned in self._planned()]
+        if self.phase == "confirm":
+            return self._confirm_jobs()
+        return self._training_jobs(self._planned())
+
+    def _training_jobs(self, planned: list[Planned]) -> list[Job]:
+        trials = [self._register(each) for each in planned]
         return [Job("train", record.planned.trial) for record in trials if record.status is None]
+
+    def _confirm_jobs(self) -> list[Job]:
+        """The confirmations that are decided by now: all, once everything is refined."""
+        search = self.of_phase("search")
+        if winner(search) is None:
+            return []
+        planned = confirm_trials(self.study, search, self.of_phase("refine"))
+        self.stands_for = {each.trial: each.stands_for for each in planned}
+        return self._training_jobs(planned)
 
     def _planned(self) -> list[Planned]:
         search = self.of_phase("search")
         if self.phase == "search":
             return ledger.read_plan(self.out) if self.sampler is None else [record.planned for record in search]
-        if self.phase == "done" or winner(search) is None:
+        if self.phase != "refine" or winner(search) is None or self.sampler is not None:
             return []
-        if self.phase == "refine":
-            return refine_trials(self.study, search, self.base.study_seed) if self.sampler is None else []
-        planned = confirm_trials(self.study, search, self.of_phase("refine"))
-        self.stands_for = {each.trial: each.stands_for for each in planned}
-        return planned
+        return refine_trials(self.study, search, self.base.study_seed)
 
     def _test_jobs(self) -> list[Job]:
         """Show the test fold to the confirmed models that have not seen it, all frozen before the first look."""
@@ -167,10 +191,11 @@ class Course:
         """A verdict once taken is replayed, never taken again."""
         trial, epoch = record.planned.trial, row["epoch"]
         if (trial, epoch) not in self.verdicts:
-            earlier = [(self.records[v.trial].planned, v.value) for v in self.verdicts.values() if v.epoch == epoch]
-            verdict = judge(record.planned, epoch, row["val_accuracy"], earlier, self.study.budget.reduction)
+            rung, value = self.rungs[epoch], row["val_accuracy"]
+            verdict = Verdict(trial, epoch, value, rung.goes_on(record.planned, value))
             ledger.write_verdict(self.out, len(self.verdicts), verdict)
             self.verdicts[trial, epoch] = verdict
+            rung.add(record.planned, value)
         return self.verdicts[trial, epoch].go_on
 
 

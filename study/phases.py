@@ -18,8 +18,10 @@ from study.resources import Resources
 from study.setup import Prepared
 from study.tensorboard import EventFiles
 
-# While a study runs its tables are renewed this often, so that a report can be made of it.
+# While a study runs its tables are renewed, so that a report can be made of it: this often, and so rarely that the
+# driver of many trials spends at most this share of its time on it.
 _SECONDS_BETWEEN_TABLES = 30
+_SHARE_FOR_TABLES = 0.02
 
 
 def run_phases(
@@ -31,15 +33,16 @@ def run_phases(
     expected = wall_seconds(estimate(study, prepared.scale, prepared.base.study_seed), resources.concurrent)
     display = Display(f"study {prepared.name}", study.budget.epochs, expected)
     events = EventFiles(out, study)
-    written = began
+    due = began + _SECONDS_BETWEEN_TABLES
 
     def hear(event: str, record: Record) -> None:
-        nonlocal written
+        nonlocal due
         display.hear(event, record)
         events.hear(event, record)
-        if time.monotonic() - written > _SECONDS_BETWEEN_TABLES:
-            written = time.monotonic()
+        if (now := time.monotonic()) > due:
             write_tables(course)
+            took = time.monotonic() - now
+            due = now + max(_SECONDS_BETWEEN_TABLES, took / _SHARE_FOR_TABLES)
 
     wait_for_ray()
     # Only now: what imports Ray must find its environment set.

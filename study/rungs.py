@@ -4,9 +4,10 @@ The rungs are the same epochs for all arms. Three rules are added: an audited tr
 cut-off; every level of every factor keeps its best two at each rung; a verdict once taken is never taken again.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right, insort
+from dataclasses import dataclass, field
+from typing import Any
 
-from study.ledger import Verdict
 from study.plan import Planned
 from study.spec import Budget
 
@@ -23,26 +24,32 @@ def rung_epochs(budget: Budget) -> list[int]:
     return epochs
 
 
-def judge(
-    planned: Planned, epoch: int, value: float, earlier: Sequence[tuple[Planned, float]], reduction: int
-) -> Verdict:
-    """The verdict on a trial at a rung, given those that reached it earlier and their values there."""
-    go_on = planned.audit or _passes(value, earlier, reduction) or _leads_a_level(planned, value, earlier)
-    return Verdict(planned.trial, epoch, value, go_on)
+@dataclass
+class Rung:
+    """The values of the trials that reached one epoch so far; a verdict costs the same however many there are."""
 
+    reduction: int
+    counted: list[float] = field(default_factory=list)  # sorted; without audited trials
+    leaders: dict[tuple[str, Any], list[float]] = field(default_factory=dict)  # of each level its best, ascending
 
-def _passes(value: float, earlier: Sequence[tuple[Planned, float]], reduction: int) -> bool:
-    """Whether the value is in the top 1/reduction of those that reached the rung so far, this one included."""
-    others = [theirs for planned, theirs in earlier if not planned.audit]
-    kept = (len(others) + 1) // reduction
-    if kept == 0:  # too few to cut
-        return True
-    return sum(other > value for other in others) < kept
+    def goes_on(self, planned: Planned, value: float) -> bool:
+        return planned.audit or self._passes(value) or self._leads_a_level(planned, value)
 
+    def add(self, planned: Planned, value: float) -> None:
+        if not planned.audit:
+            insort(self.counted, value)
+        for level in planned.factors.items():
+            best = self.leaders.setdefault(level, [])
+            insort(best, value)
+            del best[:-KEPT_PER_LEVEL]
 
-def _leads_a_level(planned: Planned, value: float, earlier: Sequence[tuple[Planned, float]]) -> bool:
-    for factor, level in planned.factors.items():
-        better = sum(theirs > value and other.factors.get(factor) == level for other, theirs in earlier)
-        if better < KEPT_PER_LEVEL:
+    def _passes(self, value: float) -> bool:
+        """Whether the value is in the top 1/reduction of those that reached the rung so far, this one included."""
+        kept = (len(self.counted) + 1) // self.reduction
+        if kept == 0:  # too few to cut
             return True
-    return False
+        return len(self.counted) - bisect_right(self.counted, value) < kept
+
+    def _leads_a_level(self, planned: Planned, value: float) -> bool:
+        best = [self.leaders.get(level, []) for level in planned.factors.items()]
+        return any(len(values) - bisect_right(values, value) < KEPT_PER_LEVEL for values in best)

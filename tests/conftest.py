@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # Files that run whole studies: first, so that the two processes end together.
-SLOW = ("test_study_run.py", "test_readme.py")
+SLOW = ("test_study_run.py", "test_readme.py", "test_benchmarks.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -264,3 +264,21 @@ def test_several_studies_and_a_bad_one(tmp_path, capsys):
     assert (two / results.REPORT_HTML).exists()
     assert report.main([str(tmp_path / "three")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "views", "said"),
+    [
+        ("light", None, "With augmentation every epoch sees a fresh view of each picture."),
+        ("light", 4, "With augmentation each picture has 4 views, seen in turn."),
+        ("none", None, "With augmentation"),
+    ],
+)
+def test_the_report_says_which_views_were_seen(tmp_path, augmentation, views, said):
+    out = fabricate(tmp_path, Plan(trials=4, seeds=3, items=40))
+    trials = pd.read_parquet(out / results.TRIALS_FILE).assign(augmentation=augmentation, views=views)
+    results.write_table(trials, out / results.TRIALS_FILE)
+    report.build(out)
+    text = (out / results.REPORT_MARKDOWN).read_text()
+    assert (said in text) == (augmentation != "none")
+    assert ("With augmentation" in text) == (augmentation != "none")

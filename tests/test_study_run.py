@@ -248,3 +248,31 @@ def kill_when(out: Path, arguments: list[object], ends: int) -> None:
     wait_for_ends(out, process, ends)
     process.kill()
     process.communicate()
+
+
+FROZEN_STUDY = """
+from search_spaces import optimizers
+from study.spec import Budget, Study
+
+STUDY = Study(
+    dataset="folder",
+    question="Does sharing change a row?",
+    factors={"unfreeze": ["head", "last stage", "all"], "augmentation": ["none", "light"]},
+    nuisances=optimizers.adaptive(1e-3, 1e-1),
+    fixed={"backbone": "test_efficientnet", "size": 32, "batch_size": 8, "split": "60-20-20"},
+    budget=Budget(trials=12, epochs=2, refine=1, seeds=1),
+)
+"""
+
+
+def test_sharing_what_is_frozen_changes_no_row(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "frozen.py").write_text(FROZEN_STUDY)
+    same = [tmp_path / "frozen.py", "--data", folder / "pictures", "--weights", "none", "--concurrent", 1]
+    run(*same, "--cache", tmp_path / "cache", "--out", tmp_path / "shared")
+    assert list((tmp_path / "cache" / "prefixes").rglob("*.safetensors"))
+    run(*same, "--cache", tmp_path / "other", "--out", tmp_path / "alone", "--no-sharing")
+    assert not (tmp_path / "other" / "prefixes").exists()
+    shared, alone = (results.read(tmp_path / name, logits=True) for name in ("shared", "alone"))
+    pd.testing.assert_frame_equal(rows(shared), rows(alone), check_exact=True)
+    logits = [np.stack(study.predictions.sort_values(["trial", "fold", "item"])["logits"]) for study in (shared, alone)]
+    np.testing.assert_array_equal(*logits)

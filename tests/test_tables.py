@@ -122,3 +122,32 @@ def test_how_numbers_and_names_are_said():
     assert [duration(x) for x in (4.0, 600, 7200, None)] == ["4 s", "10 min", "2.0 h", "–"]
     assert plain("a\nb\x07\u202e\ud800c") == "a b c"
     assert slug("A  b/../c") == "a-b-c"
+
+
+def test_the_pareto_front_by_hand(tmp_path):
+    fabricate(tmp_path, Plan(factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=5, epochs=1, seeds=3, items=40))
+    seconds, accuracies = [4.0, 1.0, 2.0, 3.0, 3.0], [0.9, 0.5, 0.4, 0.7, 0.6]
+
+    def measured(t: pd.DataFrame) -> pd.DataFrame:
+        search = t["phase"] == "search"
+        t.loc[search, "seconds"], t.loc[search, "val_accuracy"] = seconds, accuracies
+        return t
+
+    rewrite(tmp_path, "trials", measured)
+    front = tables.pareto(results.read(tmp_path))
+    assert front["seconds"].tolist() == [1.0, 3.0, 4.0]
+    assert front["val_accuracy"].tolist() == [0.5, 0.7, 0.9]
+
+
+def test_the_time_of_a_levels_trial_is_a_median(tmp_path):
+    fabricate(tmp_path, Plan(factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=4, epochs=1, seeds=3, items=40))
+
+    def timed(t: pd.DataFrame) -> pd.DataFrame:
+        mine = (t["f"] == "x") & (t["status"] == "completed")
+        t.loc[mine, "seconds"] = 1.0
+        t.loc[mine.idxmax(), "seconds"] = 100.0  # who came first computed what the others read
+        return t
+
+    rewrite(tmp_path, "trials", timed)
+    read = results.read(tmp_path)
+    assert tables.comparison(read, settings(read), "f").set_index("level")["trial_seconds"]["x"] == 1.0

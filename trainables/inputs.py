@@ -11,7 +11,11 @@ from trainables.keyed import key, order
 from trainables.models import Net
 from trainables.place import Pictures
 from trainables.policies import POLICIES
+from trainables.prefetch import ahead
 from trainables.prefixes import POOLED
+
+# Batches that are made while a GPU is at work: one to hide the making, one more for when it varies.
+_AHEAD = 2
 
 
 def draws(stream: int, items: Items, count: int) -> tuple[Items, Items]:
@@ -41,8 +45,10 @@ class Inputs:
     def training_features(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
         """The features of each batch of an epoch's draws, ready for the gradient where the backbone trains."""
         views = seen(self.config, items, occurrence, epoch)
-        for rows in self.activations.batches(views, self.config.batch_size, self.pictures.pool):
-            yield self._features(rows)
+        batches = self.activations.batches(views, self.config.batch_size, self.pictures.pool)
+        if self.config.device == "cuda":
+            batches = ahead(batches, _AHEAD)
+        yield from map(self._features, batches)
 
     def evaluation_logits(self, items: Items) -> torch.Tensor:
         """The logits (n, classes) of `items` in evaluation mode and evaluation views, on the CPU."""

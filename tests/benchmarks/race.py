@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.race --data pictures                  # every work, every peer that is installed
     python -m tests.benchmarks.race --data pictures --work head-64 --peers ours,plain-ray
+    CVIC_PYTHON=venv/bin/python python -m tests.benchmarks.race --data pictures --peers ours,cvic
 
 Each contestant runs in processes of its own and is timed from the first of them to the end of the last; its CPU
 seconds are those of all of them. Seeds renew the split, the settings and the views.
@@ -21,6 +22,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
+from tests.benchmarks.contestants import CONTESTANTS, NEEDS, Contestant
 from tests.benchmarks.task import Task, write_task
 from trainables.datasets import read_manifest
 from trainables.splits import divide
@@ -36,22 +38,15 @@ WORKS: dict[str, dict[str, Any]] = {
     "mixed-32": HEAD | {"depths": ("head", "last stage", "all"), "trials": 32, "asha": True},
     "head-64-1-view": HEAD | {"views": 1},
 }
-PEERS: dict[str, list[str]] = {
-    "ours": ["ours"],
-    "ours-unshared": ["ours", "no-sharing"],
-    "plain-ray": ["plain_ray"],
-    "plain-ray-reuse": ["plain_ray", "reuse"],
-    "optuna": ["optuna_loop"],
-    "sklearn": ["sklearn_features"],
-}
 _SECONDS_BETWEEN_SAMPLES = 0.1
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.race", description=__doc__)
+    known = [name for name in CONTESTANTS if NEEDS.get(name, "PATH") in os.environ]
     parser.add_argument("--data", type=Path, required=True, help="pictures, one folder a class")
     parser.add_argument("--work", default=",".join(WORKS), help=f"of {', '.join(WORKS)}")
-    parser.add_argument("--peers", default=",".join(PEERS), help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--peers", default=",".join(known), help=f"of {', '.join(known)}")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--trials", type=int, help="instead of the work's own")
     parser.add_argument("--size", type=int, default=96)
@@ -64,7 +59,10 @@ def main(arguments: list[str]) -> None:
             for peer in chosen.peers.split(","):
                 with tempfile.TemporaryDirectory(prefix="race") as folder:
                     task = make_task(work, seed, chosen, Path(folder) / "out")
-                    rows.append({"work": work, "seed": seed, "peer": peer} | run(PEERS[peer], task, Path(folder)))
+                    if not CONTESTANTS[peer].does(task):
+                        continue
+                    found = run(CONTESTANTS[peer], task, Path(folder))
+                    rows.append({"work": work, "seed": seed, "peer": peer} | found)
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
                 if chosen.csv:
                     pd.DataFrame(rows[-1:]).to_csv(chosen.csv, mode="a", index=False, header=not chosen.csv.exists())
@@ -75,11 +73,13 @@ def make_task(work: str, seed: int, chosen: argparse.Namespace, out: Path) -> Ta
     manifest = read_manifest("folder", chosen.data).set_index("item")
     folds = divide(manifest.reset_index(), [SPLIT], seed)
     files = {
-        fold: [(str(chosen.data / manifest.at[i, "path"]), int(manifest.at[i, "label"])) for i in items.tolist()]
+        fold: [
+            (str(chosen.data.resolve() / manifest.at[i, "path"]), int(manifest.at[i, "label"])) for i in items.tolist()
+        ]
         for fold, items in {"train": folds.train[SPLIT], "val": folds.val}.items()
     }
     task = Task(
-        data=str(chosen.data),
+        data=str(chosen.data.resolve()),
         **files,
         classes=int(manifest["label"].max()) + 1,
         backbone=chosen.backbone,
@@ -97,25 +97,24 @@ def make_task(work: str, seed: int, chosen: argparse.Namespace, out: Path) -> Ta
     return replace(task, trials=chosen.trials or task.trials)
 
 
-def run(contestant: list[str], task: Task, folder: Path) -> dict[str, float]:
+def run(contestant: Contestant, task: Task, folder: Path) -> dict[str, float]:
     """Wall and CPU seconds of a contestant, and what it answered."""
     write_task(task, folder / "task.json")
-    module, *options = contestant
-    command = [sys.executable, "-m", f"tests.benchmarks.{module}", str(folder / "task.json"), *options]
+    contestant.prepare(task, folder)
+    command = contestant.command(task, folder)
     environment = os.environ | {"HOME": str(folder), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
-    environment |= {"RAY_TMPDIR": str(folder), "RAY_AIR_NEW_OUTPUT": "0", "PYTHONPATH": os.getcwd()}
+    environment |= {"RAY_TMPDIR": str(folder), "RAY_AIR_NEW_OUTPUT": "0", "HF_HUB_OFFLINE": "1"}
+    environment |= {"PYTHONPATH": os.getcwd(), "TQDM_DISABLE": "1"}
     began = time.perf_counter()
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+    with (folder / "output").open("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=folder)
         cpu = _cpu_seconds(process)
         wall = time.perf_counter() - began
-        assert process.stdout is not None
-        lines = process.stdout.read().strip().splitlines()
-        if process.returncode:
-            log.seek(0)
-            raise SystemExit(f"{' '.join(command)} failed:\n{log.read()[-3000:]}")
-    said = json.loads(lines[-1])
-    return {"wall": wall, "cpu": cpu, "trial_epochs": said["trial_epochs"], "best": said["best"]}
+        output.seek(0)
+        said = output.read()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{said[-3000:]}")
+    return {"wall": wall, "cpu": cpu} | contestant.read(said, folder)
 
 
 def _cpu_seconds(process: subprocess.Popen) -> float:

@@ -1,0 +1,36 @@
+"""The next batches are made while the device is at work on this one."""
+
+from collections.abc import Iterator
+from queue import Queue
+from threading import Event, Thread
+from typing import TypeVar
+
+T = TypeVar("T")
+_END = object()
+
+
+def ahead(batches: Iterator[T], count: int) -> Iterator[T]:
+    """The same batches in the same order, up to `count` of them made beforehand in a thread of their own."""
+    made: Queue = Queue(maxsize=count)
+    over = Event()
+
+    def make() -> None:
+        try:
+            for batch in batches:
+                made.put(batch)
+                if over.is_set():
+                    return
+            made.put(_END)
+        except BaseException as problem:  # raised where the batches are used
+            made.put(problem)
+
+    Thread(target=make, daemon=True).start()
+    try:
+        while (batch := made.get()) is not _END:
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+    finally:
+        over.set()
+        while not made.empty():  # room for a thread that waits to put
+            made.get()
