@@ -15,7 +15,7 @@ from study.load import Loaded
 from study.plan import Planned, search_plan
 from study.resources import Resources
 from study.results import MANIFEST_FILE, STUDY_FILE, write_json, write_table
-from study.scale import scale_of
+from study.scale import keep_rates, scale_of
 from study.settings import Base
 from study.setup import Prepared, check_folders, check_pictures, from_scratch, weight_hashes, with_budget
 from study.sharing import worth_storing
@@ -57,6 +57,7 @@ def begin(prepared: Prepared, resources: Resources, command: str, hours: float |
         | {"weights": str(prepared.place.weights) if prepared.place.weights else None},
     }
     write_json(identity, out / STUDY_FILE)
+    keep_rates(prepared.scale, study, prepared.base, prepared.place)
     return identity
 
 

@@ -42,19 +42,25 @@ def scale_of(
     )
 
 
-def measured(scale: Scale, study: Study, base: Base, place: Place, keep: bool) -> Scale:
-    """With every rate measured, which takes seconds for each backbone; `keep` them for the next study."""
-    known = dict(scale.rates)
-    for backbone, config in _examples(study, base).items():
-        if not known[backbone].measured:
-            known[backbone] = rates.measure(config)
-            if keep:
-                rates.keep(place.cache, config, known[backbone])
+def measured(scale: Scale, study: Study, base: Base) -> Scale:
+    """With every rate measured, which takes seconds for each backbone."""
+    known = {
+        backbone: scale.rates[backbone] if scale.rates[backbone].measured else rates.measure(config)
+        for backbone, config in _examples(study, base).items()
+    }
     return replace(scale, rates=known)
 
 
+def keep_rates(scale: Scale, study: Study, base: Base, place: Place) -> None:
+    """Keep what was measured for the next study on this machine."""
+    for backbone, config in _examples(study, base).items():
+        if scale.rates[backbone].measured:
+            rates.keep(place.cache, config, scale.rates[backbone])
+
+
 def _examples(study: Study, base: Base) -> dict[str, TrialConfig]:
-    """A config of each backbone in the plan."""
-    plan = search_plan(study, study.budget.trials, base.study_seed)
+    """A config of each backbone, also of one that so few trials would not come to."""
+    most = max((len(factor.levels) for factor in study.factors.values()), default=1)
+    plan = search_plan(study, max(study.budget.trials, most), base.study_seed)
     configs = [resolve(study, planned, base) for planned in reversed(plan)]
     return {config.backbone: config for config in configs}

@@ -128,7 +128,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
     scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
     long = wall_seconds(estimate(study, scale, seed), scale.workers) > _WORTH_MEASURING or chosen.hours is not None
     if (long or chosen.dry_run) and (device == "cpu" or local_gpus()):
-        scale = measured(scale, study, base, place, keep=not chosen.dry_run)
+        scale = measured(scale, study, base)
     if chosen.hours is not None:
         study = fit(study, scale, chosen.hours, seed)
     place = replace(place, stored=worth_storing(study, scale, seed))

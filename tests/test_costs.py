@@ -1,7 +1,9 @@
 """What a study is expected to cost, and fitting it to hours."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,11 +11,13 @@ from hypothesis import strategies as st
 from study.agenda import CONFIRMED_BEST
 from study.costs import PhaseCost, estimate, fit, wall_seconds
 from study.plan import AUDITED_PER_LEVEL
-from study.scale import Scale
+from study.resources import Resources
+from study.scale import Scale, scale_of
 from study.sharing import candidates, worth_storing
 from study.spec import Study
-from tests.courses import CONDITIONAL, small_study
+from tests.courses import BASE, CONDITIONAL, small_study
 from trainables.errors import InputError
+from trainables.place import Place
 from trainables.rates import Rates
 
 CPU, GPU = (Rates(frozen=rate, trained=rate / 10, view=5e-4, measured=True) for rate in (1.0, 100.0))
@@ -144,3 +148,14 @@ def test_the_store_takes_what_saves_most_per_byte_first() -> None:
     room = found["head"].bytes + found["last stage"].bytes + 1
     assert {each.depth for each in candidates(study, scale(room=room), 0) if each.kept} == {"head", "last stage"}
     assert not [each for each in candidates(study, scale(room=10), 0) if each.kept]
+
+
+def test_a_study_of_too_few_trials_for_its_levels_has_a_price() -> None:
+    study = small_study({"backbone": list(BACKBONES), "regularizer": ["none", "dropout"]}, {"trials": 1})
+    machine = Resources(cpus=1, gpus=0, concurrent=1)
+    manifest = pd.DataFrame({"fold": ["val"] * 9})
+    priced = scale_of(
+        study, manifest, replace(BASE, weights="none"), machine, Place(Path(), Path(), Path("nowhere")), sharing=True
+    )
+    assert set(priced.rates) == set(BACKBONES)
+    assert all(cost.seconds > 0 for cost in estimate(study, priced, 0))
