@@ -104,7 +104,6 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
         "confirmed": lambda row: percent_interval(row.val_accuracy, row.val_low, row.val_high),
         "test": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
         "time a trial": lambda row: duration(row.trial_seconds),
-        "search time": lambda row: duration(row.seconds),
     }
     caption = (
         f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
