@@ -142,14 +142,15 @@ class Activations:
         if rows is not None:
             return rows
         draws = stream.draws(number)
-        before = self._computed(stream, station - 1, number) if station > 0 else None
-        began = time.perf_counter()
-        if before is not None:
-            rows = torch.cat(list(self._advanced(before.__getitem__, len(draws), self._stored[station - 1], cut)))
-        elif cut == INPUT:
-            rows = self._views(draws)
+        if station > 0:
+            start, source = self._stored[station - 1], self._computed(stream, station - 1, number).__getitem__
         else:
-            rows = torch.cat(list(self._advanced(lambda some: self._views(draws[some]), len(draws), INPUT, cut)))
+            start, source = INPUT, lambda some: self._views(draws[some])
+        began = time.perf_counter()
+        if start == cut:  # the views themselves
+            rows = source(slice(None))
+        else:
+            rows = torch.cat(list(self._advanced(source, len(draws), start, cut))).cpu()
         self._store.save(self._name(stream, cut), number, rows, time.perf_counter() - began)
         return rows
 
@@ -158,7 +159,7 @@ class Activations:
         return self._store.load(self._name(stream, cut), number)
 
     def _advanced(self, source: Source, count: int, start: str, end: str) -> Iterator[torch.Tensor]:
-        """Activations at `end` in blocks, from those at `start`."""
+        """Activations at `end` in blocks, on the device, from those at `start`."""
         config, size = self.config, self.config.block_size
         segment = self.frozen.segment(start, end)
         for first in range(0, count, size):
@@ -167,7 +168,7 @@ class Activations:
             x = self._normalised(block) if start == INPUT else _channels_first(block, config.channels_last)
             with torch.no_grad(), autocast(config.device, config.frozen_precision):
                 activation = segment(x)[: len(rows)]
-            yield _channels_last(activation, config.channels_last).cpu()
+            yield _channels_last(activation, config.channels_last)
 
     def _views(self, draws: Draws) -> torch.Tensor:
         config = self.config

@@ -8,6 +8,7 @@ whole net's, bit for bit, the backbone is not divided there. (What then runs as 
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -29,9 +30,13 @@ class Frozen:
     def __init__(self, body: Body, size: int) -> None:
         self.body, self.size = body, size
         self.children = _children_as_they_run(body.module, self._example())
-        self._folded = fold_norms(body.module, self.children, self._example())
         self._cuts: dict[str, str] = {}
         self._segments: dict[tuple[str, str], Segment] = {}
+
+    @cached_property
+    def _folded(self) -> nn.Module:
+        """What segments are made of; a net that trains as a whole needs none."""
+        return fold_norms(self.body.module, self.children, self._example())
 
     def cut(self, depth: str) -> str:
         """Where the frozen part ends when `depth` trains; INPUT where all trains or no division is exact."""
