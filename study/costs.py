@@ -8,7 +8,7 @@ from study.plan import AUDITED_PER_LEVEL, search_plan
 from study.rungs import KEPT_PER_LEVEL, rung_epochs
 from study.scale import Scale
 from study.settings import BATCH_SIZE, effective
-from study.sharing import computing_seconds, reading_seconds, view_epochs, views_of, worth_storing
+from study.sharing import computing_seconds, depth_of, reading_seconds, view_epochs, views_of, worth_storing
 from study.spec import Study
 from trainables.errors import InputError
 from trainables.work import work_of
@@ -96,7 +96,7 @@ def _seconds(runs: list[tuple[Setting, float, int]], scale: Scale, stored: froze
     total = 0.0
     shared: dict[Any, list[tuple[float, float]]] = {}
     for values, epochs, repeat in runs:
-        backbone, depth = values["backbone"], values.get("unfreeze", "head")
+        backbone, depth = values["backbone"], depth_of(values)
         seen = epochs * (scale.train + 2 * scale.val)
         total += _TRIAL_SECONDS + epochs * _training_seconds(values, scale)
         computing = computing_seconds(values, scale)
@@ -112,7 +112,7 @@ def _seconds(runs: list[tuple[Setting, float, int]], scale: Scale, stored: froze
 
 def _training_seconds(values: Setting, scale: Scale) -> float:
     """An epoch of what trains: steps forward and back, and both folds forward."""
-    work = work_of(values["backbone"], values.get("unfreeze", "head"), values["size"]).trained
+    work = work_of(values["backbone"], depth_of(values), values["size"]).trained
     steps = scale.train / values.get("batch_size", BATCH_SIZE)
     rate = scale.rates[values["backbone"]].trained
     return steps * _HEAD_STEP_SECONDS + work * (scale.train + 2 * scale.val / _STEP) / rate

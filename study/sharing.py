@@ -9,6 +9,7 @@ from study.plan import search_plan
 from study.scale import Scale
 from study.settings import effective
 from study.spec import Study
+from trainables.policies import POLICIES
 from trainables.work import work_of
 
 # Gathering rows from mapped files, and on a GPU sending them: bytes a second, and seconds for each picture.
@@ -36,10 +37,10 @@ class Candidate:
 def candidates(study: Study, scale: Scale, seed: int) -> list[Candidate]:
     """What could be stored, and `kept`: what saves time, the most per byte first, as far as the store has room."""
     plan = [effective(study, planned.factors) for planned in search_plan(study, study.budget.trials, seed)]
-    groups = Counter((values["backbone"], _depth(values), views_of(values)) for values in plan)
+    groups = Counter((values["backbone"], depth_of(values), views_of(values)) for values in plan)
     found: dict[tuple[str, str], Candidate] = {}
     for (backbone, depth, views), trials in groups.items():
-        values = next(v for v in plan if (v["backbone"], _depth(v), views_of(v)) == (backbone, depth, views))
+        values = next(v for v in plan if (v["backbone"], depth_of(v), views_of(v)) == (backbone, depth, views))
         size = row_bytes(values, scale) * (scale.train * view_epochs(values, study.budget.epochs) + 2 * scale.val)
         before = found.get((backbone, depth))
         found[backbone, depth] = Candidate(
@@ -66,7 +67,7 @@ def worth_storing(study: Study, scale: Scale, seed: int) -> frozenset[tuple[str,
 def computing_seconds(values: Mapping[str, Any], scale: Scale) -> float:
     """From a decoded picture to the activation at the cut."""
     rates = scale.rates[values["backbone"]]
-    return rates.view + work_of(values["backbone"], _depth(values), values["size"]).frozen / rates.frozen
+    return rates.view + work_of(values["backbone"], depth_of(values), values["size"]).frozen / rates.frozen
 
 
 def reading_seconds(values: Mapping[str, Any], scale: Scale) -> float:
@@ -75,7 +76,7 @@ def reading_seconds(values: Mapping[str, Any], scale: Scale) -> float:
 
 def row_bytes(values: Mapping[str, Any], scale: Scale) -> float:
     """Of one picture at the cut; views are bytes themselves."""
-    work = work_of(values["backbone"], _depth(values), values["size"])
+    work = work_of(values["backbone"], depth_of(values), values["size"])
     return work.values * (scale.bytes_per_value if work.frozen else 1)
 
 
@@ -86,10 +87,11 @@ def views_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
     """How many different views of each picture a trial sees."""
-    if values.get("augmentation", "none") == "none":
+    if POLICIES[values.get("augmentation", "none")] is None:
         return 1
     return min(epochs, values.get("views") or epochs)
 
 
-def _depth(values: Mapping[str, Any]) -> str:
+def depth_of(values: Mapping[str, Any]) -> str:
+    """The unfreeze depth of a setting, also of one that leaves it at its default."""
     return values.get("unfreeze", "head")

@@ -52,3 +52,8 @@ def config(**changes: Any) -> TrialConfig:
         "block_size": 8,
     }
     return TrialConfig(**(values | changes))
+
+
+def measured(row: Any) -> dict[str, Any]:
+    """A row without what differs between two runs of one config."""
+    return {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pictures import config, make_place
-from tests.test_trial import measured
+from tests.pictures import config, make_place, measured
 from trainables import store as stores
 from trainables.config import TrialConfig
 from trainables.inputs import seen

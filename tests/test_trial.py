@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.pictures import config, make_place
+from tests.pictures import config, make_place, measured
 from trainables import checkpoints
 from trainables.checkpoints import State
 from trainables.config import TrialConfig
@@ -35,10 +35,6 @@ def threads() -> Iterator[None]:
 def run(chosen: TrialConfig, place: Place) -> tuple[list[dict[str, Any]], list[State]]:
     rows, states = zip(*run_trial(chosen, place), strict=True)
     return [measured(row) for row in rows], list(states)
-
-
-def measured(row: Any) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
 
 
 def assert_equal(one: State, other: State) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.benchmarks.task import Task, answer, read_task
 
 
@@ -13,6 +15,7 @@ def main(task: Task, reuse_actors: bool) -> None:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
+    np.random.seed(task.seed)  # where Tune draws its settings from
     ray.init(num_cpus=task.cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     space = {
         "lr": tune.loguniform(*task.learning_rate),
