@@ -1,5 +1,6 @@
 """The thin Tune adapter of a trial: what an actor does with a job."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,26 @@ MOST_ERRORS = 3
 def work(config: dict[str, Any]) -> None:
     """Do one job: config holds `task`, `trial`, `out` and the `place`."""
     out, trial, place = Path(config["out"]), config["trial"], config["place"]
-    if config["task"] == "test":
-        see_test_fold(out, trial, place)
-        tune.report({"tested": 1})
-        return
+    try:
+        if config["task"] == "test":
+            see_test_fold(out, trial, place)
+            tune.report({"tested": 1})
+        else:
+            _train_or_record(out, trial, place)
+    finally:
+        free_gpu()
+
+
+def free_gpu() -> None:
+    """What a trial held goes back to the device, where other workers may have a share."""
+    import torch
+
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _train_or_record(out: Path, trial: str, place: Place) -> None:
     try:
         train(out, trial, place)
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from study.arguments import parse
+from study.load import load
+from study.resources import Resources, plan_resources
+from study.setup import Prepared, prepare
+from tests.tiny import MACHINE, Prepare, make_pictures, write_study
+
 # Files that run whole studies: first, so that the two processes end together.
 SLOW = ("test_study_run.py", "test_readme.py", "test_benchmarks.py")
 
@@ -27,3 +33,23 @@ def isolated() -> Iterator[Path]:
     for name, value in before.items():
         os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flags")
+    make_pictures(folder / "pictures", 10)
+    write_study(folder)
+    return folder
+
+
+@pytest.fixture
+def ready(shared: Path, tmp_path: Path) -> Prepare:
+    """The tiny study as these flags make it."""
+
+    def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
+        chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
+        resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
+        return prepare(load(chosen.study), chosen, resources, tmp_path / "out"), resources
+
+    return prepared

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class Killed(BaseException):
     """The process is gone; nothing after it runs."""
 
 
+SMALLEST = {"trials": 10, "epochs": 2, "refine": 1, "seeds": 1}
+
+
 def small_study(factors: dict[str, Any] = FACTORS, budget: dict[str, int] | None = None, **changes: Any) -> Study:
     fixed = FIXED if "backbone" in factors else FIXED | {"backbone": "small_cnn", "unfreeze": "all"}
     values: dict[str, Any] = {
@@ -61,6 +65,9 @@ def by_level(bonus: dict[str, float]) -> Accuracy:
         return 0.3 + levels + 0.01 * epoch - planned.nuisances.get("learning_rate", 0.0) / 10 + planned.seed / 1000
 
     return accuracy
+
+
+BONUS = by_level({"dropout": 0.1, "light": 0.2})
 
 
 def begin(out: Path, study: Study, heard: Listener | None = None, sampler: Any = None) -> Course:
@@ -85,6 +92,10 @@ def drive(course: Course, accuracy: Accuracy, at_once: int = 1) -> list[Job]:
             if row is None or not course.reported(job.trial, row):
                 del running[job]
                 course.ended(job)
+
+
+def phases_of(jobs: list[Job]) -> list[str]:
+    return [name for name, _ in groupby("test" if job.task == "test" else job.trial.split("-")[0] for job in jobs)]
 
 
 def work(out: Path, job: Job, accuracy: Accuracy) -> Iterator[ledger.Row]:

@@ -1,57 +1,23 @@
 """Every flag there is, and what it does to a study; real clusters included."""
 
-import json
-import os
 import re
 import shlex
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from study import arguments, ledger, setup
+from study import arguments, setup
 from study.arguments import command, parse
 from study.dry_run import describe
-from study.identity import as_before, begin, go_on
 from study.load import load, names
 from study.resources import Resources, plan_resources
 from study.run import main
-from study.setup import Prepared, check_out, prepare
-from tests.tiny import STUDY_FILE, make_pictures, run, write_study
+from study.setup import check_out
+from tests.tiny import STUDY_FILE, Prepare, make_pictures, write_study
 from trainables.datasets import DATASETS
 from trainables.errors import InputError
-
-Prepare = Callable[..., tuple[Prepared, Resources]]
-MACHINE = {"cpus": 8.0, "gpus": 0.0}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("flags")
-    make_pictures(folder / "pictures", 10)
-    write_study(folder)
-    return folder
-
-
-@pytest.fixture
-def ready(shared: Path, tmp_path: Path) -> Prepare:
-    """The tiny study as these flags make it."""
-
-    def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
-        chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
-        resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
-        return prepare(load(chosen.study), chosen, resources, tmp_path / "out"), resources
-
-    return prepared
 
 
 def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
@@ -59,8 +25,9 @@ def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
     return capsys.readouterr().out
 
 
-def test_every_flag_of_the_parser_is_tested_here() -> None:
-    text = Path(__file__).read_text()
+def test_every_flag_of_the_parser_is_tested() -> None:
+    files = ("test_arguments.py", "test_resume_flags.py", "test_address.py")
+    text = "".join(Path(__file__).with_name(file).read_text() for file in files)
     constants = map(str, arguments.parse.__code__.co_consts)
     parser_flags = {word for word in constants if re.fullmatch(r"--[a-z-]+", word)}
     assert len(parser_flags) == 21
@@ -216,112 +183,6 @@ def test_cache_and_its_bound(ready: Prepare, tmp_path: Path) -> None:
     assert ready()[0].place.cache.name == "study"
 
 
-def test_resume_goes_on_where_there_is_a_study_and_starts_where_there_is_none(ready: Prepare, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert check_out(out, parse(["tiny.py", "--resume"]).resume) is False
-    prepared, resources = ready("--cpus-per-trial", 2)
-    begin(prepared, resources, "python -m study.run", None)
-    assert check_out(out, resume=True) is True
-    with pytest.raises(InputError, match="--resume"):
-        check_out(out, resume=False)
-
-
-def test_a_study_killed_while_it_began_begins_anew(ready: Prepare, tmp_path: Path) -> None:
-    prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
-    (tmp_path / "out" / "study.json").unlink()
-    (tmp_path / "out" / ".study.json.9.part").write_text("{")
-    assert check_out(tmp_path / "out", resume=True) is False
-    begin(prepared, resources, "python -m study.run", None)
-    assert len(ledger.read_plan(tmp_path / "out")) == 16
-
-
-def resumed(ready: Prepare, tmp_path: Path, *flags: object) -> tuple[Prepared, dict[str, Any], Resources]:
-    study = (
-        str(tmp_path / "tiny.py") if (tmp_path / "tiny.py").exists() else str(ready()[0].place.data.parent / "tiny.py")
-    )
-    chosen = as_before(parse([study, "--resume", *map(str, flags)]), tmp_path / "out")
-    resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
-    return *go_on(load(study), chosen, resources, tmp_path / "out"), resources
-
-
-def test_flags_left_out_on_a_resume_are_as_they_were(ready: Prepare, tmp_path: Path) -> None:
-    prepared, resources = ready("--cpus-per-trial", 2, "--seed", 5, "--hours", 5)
-    begin(prepared, resources, "python -m study.run", 5.0)
-    again, _, same = resumed(ready, tmp_path)
-    assert again.base == prepared.base
-    assert again.study == prepared.study
-    assert again.place.data == prepared.place.data
-    assert same == resources
-    assert resumed(ready, tmp_path, "--seed", 5, "--hours", 5)[0].base == prepared.base
-
-
-def test_trials_and_seeds_may_grow_and_the_study_says_so(ready: Prepare, tmp_path: Path) -> None:
-    prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
-    first = ledger.read_plan(tmp_path / "out")
-    again, identity, _ = resumed(ready, tmp_path, "--trials", 20, "--seeds", 4)
-    plan = ledger.read_plan(tmp_path / "out")
-    assert (len(plan), plan[:16]) == (20, first)
-    assert (again.study.budget.trials, again.study.budget.seeds) == (20, 4)
-    assert identity["deviations"] == [
-        "trials extended from 16 to 20 after the first plan",
-        "seeds extended from 3 to 4 after the first plan",
-    ]
-    on_disk = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert (on_disk["budget"], on_disk["deviations"]) == (identity["budget"], identity["deviations"])
-    # Killed after study.json and before the plan: the next resume makes up for it.
-    (tmp_path / "out" / "ledger" / "plan" / "001.json").unlink()
-    resumed(ready, tmp_path)
-    assert ledger.read_plan(tmp_path / "out") == plan
-
-
-def test_a_second_driver_of_one_study_is_refused(tmp_path: Path) -> None:
-    with ledger.sole_driver(tmp_path):
-        with pytest.raises(InputError, match="another process runs its study"), ledger.sole_driver(tmp_path):
-            pass
-        assert list(tmp_path.iterdir()) == []
-    with ledger.sole_driver(tmp_path):
-        pass
-
-
 def test_the_recorded_command_can_be_pasted_into_a_shell() -> None:
     given = ["my study.py", "--out", "runs/ü 1", "--resume"]
     assert shlex.split(command(given)) == ["python", "-m", "study.run", *given]
-
-
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """A Ray that somebody else started, with a home of its own; its address."""
-    home = mkdtemp(prefix="rc")
-    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--port=0", "--num-cpus=2", "--block"]
-    options = ["--include-dashboard=false", "--object-store-memory=100000000", f"--temp-dir={home}/ray"]
-    environment = os.environ | {"HOME": home, "RAY_TMPDIR": home, "RAY_AUTH_MODE": "disabled"}
-    with open(f"{home}/log", "w") as log:
-        process = subprocess.Popen([*start, *options], stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        current = Path(home, "ray", "ray_current_cluster")
-        deadline = time.monotonic() + 60
-        while not current.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert current.exists(), Path(home, "log").read_text()
-        yield current.read_text().strip()
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # all of it: `ray start` made a group of its own
-        process.wait()
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def test_address_joins_a_cluster_and_leaves_it_running(
-    cluster: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = write_study(tmp_path, STUDY_FILE.replace("refine=2", "refine=1"))
-    here = [small, "--data", shared / "pictures", "--cache", tmp_path / "cache", "--trials", 2, "--epochs", 1]
-    monkeypatch.setenv("RAY_ADDRESS", cluster)
-    done = run(*here, "--seeds", 1, "--address", "auto", "--out", tmp_path / "joined")
-    assert "report.html" in done.stdout
-    assert (tmp_path / "joined" / "best" / "model.safetensors").exists()
-    monkeypatch.delenv("RAY_ADDRESS")
-    done = run(*here, "--address", cluster, "--cpus-per-trial", 3, "--out", tmp_path / "no", expect=2)
-    assert done.stderr == "--cpus-per-trial must be at most the 2 CPUs there are, but got 3.\n"
-    assert not (tmp_path / "no").exists()

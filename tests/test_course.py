@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,13 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study import ledger
-from study.course import Course, Job, checkpoint_file
+from study.course import Course, checkpoint_file
 from study.ledger import LEDGER
 from study.plan import Planned
-from tests.courses import CONDITIONAL, FACTORS, Accuracy, begin, by_level, drive, killed, mortal, small_study
-
-SMALLEST = {"trials": 10, "epochs": 2, "refine": 1, "seeds": 1}
-BONUS = by_level({"dropout": 0.1, "light": 0.2})
+from tests.courses import (
+    BONUS,
+    CONDITIONAL,
+    FACTORS,
+    SMALLEST,
+    begin,
+    by_level,
+    drive,
+    killed,
+    mortal,
+    phases_of,
+    small_study,
+)
 
 
 def told(course: Course) -> dict[str, tuple]:
@@ -29,10 +37,6 @@ def told(course: Course) -> dict[str, tuple]:
 
 def verdicts(out: Path) -> list[ledger.Verdict]:
     return ledger.read_verdicts(out)
-
-
-def phases_of(jobs: list[Job]) -> list[str]:
-    return [name for name, _ in groupby("test" if job.task == "test" else job.trial.split("-")[0] for job in jobs)]
 
 
 def test_phases_follow_each_other_and_every_trial_is_run_once(tmp_path: Path) -> None:
@@ -200,81 +204,6 @@ def test_torn_temporary_files_in_the_ledger_are_no_objects(tmp_path: Path) -> No
     assert told(again) == told(course)
     assert drive(again, BONUS) == []
     assert ledger.write_error(tmp_path, "search-0001", "x") == 1  # a torn one is not counted
-
-
-def test_the_opening_is_recorded_before_the_first_look_with_the_hash_of_every_model(tmp_path: Path) -> None:
-    course = begin(tmp_path, small_study())
-    while (job := course.next_job()) is not None and job.task == "train":
-        steps = drive_one(course, job, BONUS)
-        assert steps
-    assert job is not None
-    (opening,) = ledger.read_openings(tmp_path)
-    assert opening.keys() == {record.planned.trial for record in course.confirmed()}
-    assert all(len(digest) == 64 for digest in opening.values())
-    assert not list((tmp_path / "models").glob("*.predictions.parquet"))
-
-
-def drive_one(course: Course, job: Job, accuracy: Accuracy) -> bool:
-    from tests.courses import work
-
-    for row in work(course.out, job, accuracy):
-        if not course.reported(job.trial, row):
-            break
-    course.ended(job)
-    return True
-
-
-def test_an_opening_that_was_interrupted_is_the_same_opening(tmp_path: Path) -> None:
-    study = small_study(budget=SMALLEST)
-    whole = begin(tmp_path / "whole", study)
-    with mortal(10_000) as writes:
-        drive(whole, BONUS)
-    for lives in range(len(writes) - 4, len(writes)):  # the opening, then three looks
-        out = tmp_path / str(lives)
-        assert killed(begin(out, study), BONUS, lives)
-        drive(begin(out, study), BONUS)
-        assert ledger.read_openings(out) == ledger.read_openings(tmp_path / "whole")
-        assert len(ledger.read_openings(out)) == 1
-
-
-def test_seeds_added_before_the_opening_belong_to_it_and_later_ones_are_a_second(tmp_path: Path) -> None:
-    more = small_study(budget={"seeds": 3})
-    before = tmp_path / "before"
-    assert killed(begin(before, small_study()), BONUS, 200)
-    assert not ledger.read_openings(before)
-    drive(begin(before, more), BONUS)
-    assert [len(models) for models in ledger.read_openings(before)] == [9]
-    after = tmp_path / "after"
-    drive(begin(after, small_study()), BONUS)
-    jobs = drive(begin(after, more), BONUS)
-    assert [len(models) for models in ledger.read_openings(after)] == [6, 9]
-    assert phases_of(jobs) == ["confirm", "test"]
-    assert all(job.trial.endswith("-3") for job in jobs)
-
-
-def test_an_extension_that_changes_the_winner_confirms_it_and_keeps_the_rest_apart(tmp_path: Path) -> None:
-    study = small_study(budget={"trials": 12})
-    drive(begin(tmp_path, study), BONUS)
-    longer = small_study(budget={"trials": 16})
-    from study.plan import search_plan
-
-    ledger.write_plan(tmp_path, search_plan(longer, 16, 0)[12:])
-
-    def late_bloomer(planned: Planned, epoch: int) -> float | None:
-        late = planned.phase == "search" and planned.trial > "search-0012" and planned.factors["augmentation"] == "none"
-        return 0.99 if late else BONUS(planned, epoch)
-
-    course = begin(tmp_path, longer)
-    drive(course, late_bloomer)
-    assert {s for levels in course.stands_for.values() for s in levels} == {
-        "regularizer=none",
-        "regularizer=dropout",
-        "augmentation=none",
-        "augmentation=light",
-    }
-    assert set(course.stands_for) == {record.planned.trial for record in course.confirmed()}
-    assert len(course.of_phase("confirm")) > len(course.confirmed())  # those of the first winner stay, unused
-    assert len(ledger.read_openings(tmp_path)) == 2
 
 
 class Sampler:

@@ -22,13 +22,14 @@ def view(
 
 @pytest.mark.parametrize("policy", POLICIES)
 @settings(max_examples=10)
-@given(order=st.permutations(range(6)), count=st.integers(1, 6))
-def test_a_view_depends_on_its_key_alone(policy: str, order: list[int], count: int) -> None:
+@given(order=st.permutations(range(6)), count=st.integers(1, 6), threads=st.integers(1, 3))
+def test_a_view_depends_on_its_key_alone(policy: str, order: list[int], count: int, threads: int) -> None:
     items = np.array([3, 1, 4, 159, 26, 3])
     occurrence = np.array([0, 0, 0, 0, 0, 1])
     pictures = [pixels(int(item), 20 + int(item) % 7, 24) for item in items]
     some = order[:count]
-    batch = training_views([pictures[i] for i in some], items[some], occurrence[some], WHERE, policy, 16, CONTRACT)
+    chosen = [pictures[i] for i in some]
+    batch = training_views(chosen, items[some], occurrence[some], WHERE, policy, 16, CONTRACT, threads)
     for row, i in enumerate(some):
         np.testing.assert_array_equal(batch[row], view(pictures[i], policy, int(items[i]), int(occurrence[i])))
 

@@ -3,11 +3,18 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from study.resources import Resources
+from study.setup import Prepared
+
+# Makes the tiny study ready as flags want it, on a machine like this.
+Prepare = Callable[..., tuple[Prepared, Resources]]
+MACHINE = {"cpus": 8.0, "gpus": 0.0}
 COLOURS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}
 STUDY_FILE = '''"""A tiny study.
 

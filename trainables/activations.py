@@ -174,7 +174,7 @@ class Activations:
         config = self.config
         pixels = [self.pictures.pixels[int(item)] for item in draws.items]
         if not draws.epoch.any():
-            return torch.from_numpy(evaluation_views(pixels, config.size, self._contract))
+            return torch.from_numpy(evaluation_views(pixels, config.size, self._contract, config.threads))
         views = np.empty((len(draws), config.size, config.size, 3), dtype=np.uint8)
         for epoch in np.unique(draws.epoch):
             chosen = np.flatnonzero(draws.epoch == epoch)
@@ -186,6 +186,7 @@ class Activations:
                 config.augmentation,
                 config.size,
                 self._contract,
+                config.threads,
             )
         return torch.from_numpy(views)
 

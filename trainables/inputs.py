@@ -47,7 +47,7 @@ class Inputs:
         views = seen(self.config, items, occurrence, epoch)
         batches = self.activations.batches(views, self.config.batch_size, self.pictures.pool)
         if self.config.device == "cuda":
-            batches = ahead(batches, _AHEAD)
+            batches = ahead(map(_pinned, batches), _AHEAD)
         yield from map(self._features, batches)
 
     def evaluation_logits(self, items: Items) -> torch.Tensor:
@@ -75,3 +75,8 @@ class Inputs:
     def _features(self, rows: torch.Tensor) -> torch.Tensor:
         with autocast(self.config.device, self.config.precision):
             return self.net.backbone(self.activations.to_device(rows)).float()
+
+
+def _pinned(rows: torch.Tensor) -> torch.Tensor:
+    """From where a GPU fetches them while it computes."""
+    return rows if rows.is_cuda else rows.pin_memory()

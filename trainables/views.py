@@ -5,7 +5,8 @@ batch size, split, order and the number of workers change nothing about it, and 
 operation share its numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,26 +61,43 @@ def training_views(
     augmentation: str,
     size: int,
     contract: InputContract,
+    threads: int = 1,
 ) -> NDArray[np.uint8]:
     """The views of `pictures` (each h x w x 3), shape (n, size, size, 3); `items` and `occurrence` key them."""
     policy = POLICIES[augmentation]
     if policy is None:
-        return evaluation_views(pictures, size, contract)
+        return evaluation_views(pictures, size, contract, threads)
     draws = {name: where.draw(name, items, occurrence) for name in _OPERATIONS}
-    views = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
-    for i, picture in enumerate(pictures):
-        views[i] = _render(picture, {name: values[i] for name, values in draws.items()}, policy, size, contract)
-    return views
+
+    def view(i: int) -> NDArray[np.uint8]:
+        return _render(pictures[i], {name: values[i] for name, values in draws.items()}, policy, size, contract)
+
+    return _stacked(view, len(pictures), size, threads)
 
 
-def evaluation_views(pictures: Sequence[NDArray[np.uint8]], size: int, contract: InputContract) -> NDArray[np.uint8]:
+def evaluation_views(
+    pictures: Sequence[NDArray[np.uint8]], size: int, contract: InputContract, threads: int = 1
+) -> NDArray[np.uint8]:
     """The centre square of each picture that the weights' configuration asks for, in one resampling."""
-    views = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
-    for i, picture in enumerate(pictures):
-        height, width = picture.shape[:2]
+
+    def view(i: int) -> NDArray[np.uint8]:
+        height, width = pictures[i].shape[:2]
         side = contract.crop * min(height, width)
         left, top = (width - side) / 2, (height - side) / 2
-        views[i] = _cut(picture, (left, top, left + side, top + side), size, contract)
+        return _cut(pictures[i], (left, top, left + side, top + side), size, contract)
+
+    return _stacked(view, len(pictures), size, threads)
+
+
+def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, threads: int) -> NDArray[np.uint8]:
+    views = np.empty((count, size, size, 3), dtype=np.uint8)
+    if threads == 1:
+        for i in range(count):
+            views[i] = view(i)
+        return views
+    with ThreadPoolExecutor(threads) as pool:  # resampling holds no lock
+        for i, made in enumerate(pool.map(view, range(count))):
+            views[i] = made
     return views
 
 

@@ -1,0 +1,85 @@
+"""--resume: what may be left out, what may grow, what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study import ledger
+from study.arguments import parse
+from study.identity import as_before, begin, go_on
+from study.load import load
+from study.resources import Resources, plan_resources
+from study.setup import Prepared, check_out
+from tests.tiny import MACHINE, Prepare
+from trainables.errors import InputError
+
+
+def test_resume_goes_on_where_there_is_a_study_and_starts_where_there_is_none(ready: Prepare, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert check_out(out, parse(["tiny.py", "--resume"]).resume) is False
+    prepared, resources = ready("--cpus-per-trial", 2)
+    begin(prepared, resources, "python -m study.run", None)
+    assert check_out(out, resume=True) is True
+    with pytest.raises(InputError, match="--resume"):
+        check_out(out, resume=False)
+
+
+def test_a_study_killed_while_it_began_begins_anew(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready()
+    begin(prepared, resources, "python -m study.run", None)
+    (tmp_path / "out" / "study.json").unlink()
+    (tmp_path / "out" / ".study.json.9.part").write_text("{")
+    assert check_out(tmp_path / "out", resume=True) is False
+    begin(prepared, resources, "python -m study.run", None)
+    assert len(ledger.read_plan(tmp_path / "out")) == 16
+
+
+def resumed(ready: Prepare, tmp_path: Path, *flags: object) -> tuple[Prepared, dict[str, Any], Resources]:
+    study = (
+        str(tmp_path / "tiny.py") if (tmp_path / "tiny.py").exists() else str(ready()[0].place.data.parent / "tiny.py")
+    )
+    chosen = as_before(parse([study, "--resume", *map(str, flags)]), tmp_path / "out")
+    resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
+    return *go_on(load(study), chosen, resources, tmp_path / "out"), resources
+
+
+def test_flags_left_out_on_a_resume_are_as_they_were(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready("--cpus-per-trial", 2, "--seed", 5, "--hours", 5)
+    begin(prepared, resources, "python -m study.run", 5.0)
+    again, _, same = resumed(ready, tmp_path)
+    assert again.base == prepared.base
+    assert again.study == prepared.study
+    assert again.place.data == prepared.place.data
+    assert same == resources
+    assert resumed(ready, tmp_path, "--seed", 5, "--hours", 5)[0].base == prepared.base
+
+
+def test_trials_and_seeds_may_grow_and_the_study_says_so(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready()
+    begin(prepared, resources, "python -m study.run", None)
+    first = ledger.read_plan(tmp_path / "out")
+    again, identity, _ = resumed(ready, tmp_path, "--trials", 20, "--seeds", 4)
+    plan = ledger.read_plan(tmp_path / "out")
+    assert (len(plan), plan[:16]) == (20, first)
+    assert (again.study.budget.trials, again.study.budget.seeds) == (20, 4)
+    assert identity["deviations"] == [
+        "trials extended from 16 to 20 after the first plan",
+        "seeds extended from 3 to 4 after the first plan",
+    ]
+    on_disk = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert (on_disk["budget"], on_disk["deviations"]) == (identity["budget"], identity["deviations"])
+    # Killed after study.json and before the plan: the next resume makes up for it.
+    (tmp_path / "out" / "ledger" / "plan" / "001.json").unlink()
+    resumed(ready, tmp_path)
+    assert ledger.read_plan(tmp_path / "out") == plan
+
+
+def test_a_second_driver_of_one_study_is_refused(tmp_path: Path) -> None:
+    with ledger.sole_driver(tmp_path):
+        with pytest.raises(InputError, match="another process runs its study"), ledger.sole_driver(tmp_path):
+            pass
+        assert list(tmp_path.iterdir()) == []
+    with ledger.sole_driver(tmp_path):
+        pass
