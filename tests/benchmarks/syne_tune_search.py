@@ -38,7 +38,8 @@ def main(task: Task, path: str) -> None:
     tuner = Tuner(
         trial_backend=LocalBackend(entry_point=__file__),
         scheduler=scheduler,
-        stop_criterion=StoppingCriterion(max_num_trials_finished=task.trials),
+        stop_criterion=StoppingCriterion(max_num_trials_started=task.trials - 1),  # it stops above this
+        wait_trial_completion_when_stopping=True,
         n_workers=task.cores,
         sleep_time=_SLEEP_SECONDS,
         results_update_interval=1.0,
