@@ -2,7 +2,6 @@ import contextlib
 import functools
 import hashlib
 import http.server
-import io
 import tarfile
 import tempfile
 import threading
@@ -15,26 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainables.archives
-from trainables.archives import check_md5, extract, fetch
+from tests.trees import make_tar, make_zip
+from trainables.archives import check_hash, extract, fetch
 from trainables.errors import InputError
-
-
-def make_zip(file: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file
-
-
-def make_tar(file: Path, members: dict[str, bytes], **special: object) -> Path:
-    with tarfile.open(file, "w:gz" if file.suffix == ".gz" else "w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            for field, value in special.items():
-                setattr(info, field, value)
-            archive.addfile(info, io.BytesIO(content))
-    return file
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -147,30 +129,32 @@ MD5 = hashlib.md5(b"content").hexdigest()
 
 def test_a_file_is_fetched_once_and_only_whole(site: str, tmp_path: Path) -> None:
     target = tmp_path / "data/x.tar"
-    fetch(f"{site}/x.tar", target, MD5)
+    fetch(f"{site}/x.tar", target, "md5", MD5)
     assert target.read_bytes() == b"content"
-    fetch("http://127.0.0.1:9/x.tar", target, MD5)  # it is there: nobody is asked
+    fetch("http://127.0.0.1:9/x.tar", target, "md5", MD5)  # it is there: nobody is asked
     target.write_bytes(b"other")
     with pytest.raises(InputError, match=f"must have the MD5 {MD5}, but has "):
-        fetch(f"{site}/x.tar", target, MD5)
+        fetch(f"{site}/x.tar", target, "md5", MD5)
 
 
 def test_a_wrong_hash_leaves_nothing(site: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"must have the MD5 {'0' * 32}, but has {MD5}"):
-        fetch(f"{site}/x.tar", tmp_path / "x.tar", "0" * 32)
+        fetch(f"{site}/x.tar", tmp_path / "x.tar", "md5", "0" * 32)
     assert [file.name for file in tmp_path.iterdir()] == ["site"]
 
 
 def test_a_failed_download_names_the_address_and_the_place(site: str, tmp_path: Path) -> None:
     for url in (f"{site}/gone.tar", "http://127.0.0.1:9/x.tar"):
         with pytest.raises(InputError, match=f"^{url} cannot be fetched .*: save it as {tmp_path}/x.tar by hand.$"):
-            fetch(url, tmp_path / "x.tar", MD5)
+            fetch(url, tmp_path / "x.tar", "md5", MD5)
     with pytest.raises(InputError, match="begins with http:// or https://, but got 'file:///etc/passwd'"):
-        fetch("file:///etc/passwd", tmp_path / "x.tar", MD5)
+        fetch("file:///etc/passwd", tmp_path / "x.tar", "md5", MD5)
 
 
-def test_md5_of_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_the_hash_of_a_file(tmp_path: Path, algorithm: str) -> None:
     (tmp_path / "x").write_bytes(b"content")
-    check_md5(tmp_path / "x", MD5)
-    with pytest.raises(InputError, match="get it again"):
-        check_md5(tmp_path / "x", "f" * 32)
+    right = hashlib.new(algorithm, b"content").hexdigest()
+    check_hash(tmp_path / "x", algorithm, right)
+    with pytest.raises(InputError, match=f"x must have the {algorithm.upper()} ffff, but has {right}: get it again"):
+        check_hash(tmp_path / "x", algorithm, "ffff")

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.trees import class_folders, encoded, pixels, put
@@ -8,7 +10,8 @@ from trainables.manifest import Candidate, check, label_names, manifest_hash, sc
 
 COLUMNS = [
     *("item", "path", "label", "label_name", "bytes", "sha256", "width", "height", "mode"),
-    *("official_split", "keep", "drop_reason", "group"),
+    *("official_split", "keep", "drop_reason", "group", "duplicate_of"),
+    *("box_left", "box_top", "box_right", "box_bottom"),
 ]
 
 
@@ -30,6 +33,7 @@ def test_one_row_per_candidate_sorted_by_path(tmp_path: Path) -> None:
     assert manifest["official_split"].isna().all()
     assert manifest["keep"].all()
     assert heard == [(1, 3), (2, 3), (3, 3)]
+    assert manifest[COLUMNS[-4:]].isna().all(axis=None)
     check(manifest)
 
 
@@ -38,6 +42,8 @@ def test_a_source_may_fix_the_order_of_classes(tmp_path: Path) -> None:
     manifest = scan(tmp_path, listed(tmp_path), label_names=["b", "a"])
     assert list(manifest["label"]) == [1, 0]
     assert label_names(manifest) == ["b", "a"]
+    manifest = scan(tmp_path, listed(tmp_path), label_names=["b", "none of these", "a"])
+    assert list(manifest["label"]) == [1, 0], "a class without pictures has no number"
 
 
 def test_bad_files_stay_as_dropped_rows(tmp_path: Path) -> None:
@@ -105,6 +111,30 @@ def test_the_hash_notices_each_decision(tmp_path: Path) -> None:
         changed.loc[0, column] = value
         hashes.add(manifest_hash(changed))
     assert len(hashes) == 1 + len(changes)
+
+
+def test_boxes_count_only_where_they_are(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 2, "b": 1})
+    put(tmp_path / "a/bad.png", b"")
+    plain = listed(tmp_path)
+    boxed = [replace(one, box=(0, 1, 20, 90)) if one.path in ("a/1.png", "a/bad.png") else one for one in plain]
+    manifest = scan(tmp_path, boxed)
+    boxes = manifest[COLUMNS[-4:]].astype(object).to_numpy().tolist()
+    assert boxes == [[pd.NA] * 4, [0, 1, 20, 40], [pd.NA] * 4, [pd.NA] * 4], "clipped; none on what is dropped"
+    without = scan(tmp_path, plain)
+    assert manifest_hash(without) == manifest_hash(without.drop(columns=COLUMNS[-5:])), "as before there were any"
+    moved = scan(tmp_path, [(one.box and replace(one, box=(0, 2, 20, 90))) or one for one in boxed])
+    assert len({manifest_hash(one) for one in (without, manifest, moved)}) == 3
+    manifest.to_parquet(tmp_path / "manifest.parquet")
+    assert manifest_hash(pd.read_parquet(tmp_path / "manifest.parquet")) == manifest_hash(manifest)
+    assert manifest_hash(manifest.astype(dict.fromkeys(COLUMNS[-4:], float))) == manifest_hash(manifest)
+
+
+def test_the_hash_of_a_manifest_without_boxes_stays(tmp_path: Path) -> None:
+    put(tmp_path / "a/x.png", b"one")
+    put(tmp_path / "b/y.png", b"two")
+    before = "e8581a705e8ef2dd36397a1db3815f3aac688f591f8ca80cbe389a045447732c"
+    assert manifest_hash(scan(tmp_path, listed(tmp_path))) == before
 
 
 def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,3 @@
-import hashlib
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +5,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests import trees
 from tests.trees import class_folders, put
 from trainables.datasets import DATASETS, read_manifest
 from trainables.errors import InputError
-from trainables.manifest import Candidate
-from trainables.sources import digits, folder, stanford_dogs
-from trainables.splits import drop_leaks
+from trainables.sources import digits, folder
 
 
 def paths(data: Path, test: Path | None = None) -> dict[str, tuple[str, str | None]]:
@@ -131,6 +126,7 @@ def test_other_tables_in_a_folder_of_classes_are_left_alone(tmp_path: Path) -> N
             "2 of 3 pictures of .* do not exist, the first is 'gone.png'",
         ),
         ("path,label\n../a.png,x\n", "stay below its folder, but '../a.png' does not"),
+        ("path,label\nx/../a.png,x\n", "stay below its folder, but 'x/../a.png' does not"),
         ("path,label\n/etc/passwd,x\n", "stay below its folder, but '/etc/passwd' does not"),
         ("path,label\na.png,\n", "needs a path and a label, but got 'a.png', ''"),
         ("path,label,split\na.png,x,dev\n", "train, val, test or empty, but 'a.png' has 'dev'"),
@@ -183,85 +179,19 @@ def test_the_digits_refuse_other_folders_and_test_pictures(tmp_path: Path) -> No
         digits.candidates(tmp_path / "digits", tmp_path)
 
 
-# ---- Stanford Dogs
-
-
-def test_stanford_dogs_by_its_own_lists(tmp_path: Path) -> None:
-    manifest = read_manifest("stanford_dogs", trees.stanford_dogs(tmp_path))
-    assert len(manifest) == 18
-    assert manifest["keep"].all(), "one of them is a PNG called .jpg"
-    assert manifest["official_split"].value_counts().to_dict() == {"train": 12, "test": 6}
-    labels = manifest.drop_duplicates("label").set_index("label")["label_name"].to_dict()
-    assert labels == {0: "Chihuahua", 1: "Shih-Tzu", 2: "black-and-tan_coonhound"}
-    assert list(manifest.groupby("label").size()) == [6, 6, 6]
-    leaks = drop_leaks(manifest, official=True)
-    assert list(leaks.loc[~leaks["keep"], "path"]) == ["Images/n02085620-Chihuahua/n02085620_0.jpg"]
-
-
-def test_stanford_dogs_from_the_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree, data = trees.stanford_dogs(tmp_path / "tree"), tmp_path / "data"
-    data.mkdir()
-    for archive, members in (("images.tar", ["Images"]), ("lists.tar", ["train_list.mat", "test_list.mat"])):
-        with tarfile.open(data / archive, "w") as opened:
-            for member in members:
-                opened.add(tree / member, member)
-    with pytest.raises(InputError, match=r"images.tar must have the MD5 1bb1f2a596ae7057f99d7d75860002ef, but has"):
-        stanford_dogs.candidates(data, None)
-    real = {name: hashlib.md5((data / name).read_bytes()).hexdigest() for name in stanford_dogs.MD5}
-    monkeypatch.setattr(stanford_dogs, "MD5", real)
-    assert stanford_dogs.candidates(data, None) == stanford_dogs.candidates(tree, None)
-    (data / "images.tar").write_bytes(b"")  # unpacked already: not looked at again
-    assert stanford_dogs.candidates(data, None) == stanford_dogs.candidates(tree, None)
-
-
-def test_stanford_dogs_without_lists_has_no_official_split(tmp_path: Path) -> None:
-    trees.stanford_dogs(tmp_path)
-    for name in ("train", "test"):
-        (tmp_path / f"{name}_list.mat").unlink()
-    source = stanford_dogs.candidates(tmp_path, None)
-    assert len(source.candidates) == 18
-    assert {one.official_split for one in source.candidates} == {None}
-    assert Candidate("Images/n02086240-Shih-Tzu/n02086240_1.jpg", "Shih-Tzu") in source.candidates
-
-
-def test_stanford_dogs_lists_are_checked(tmp_path: Path) -> None:
-    def refused(message: str) -> None:
-        with pytest.raises(InputError, match=message):
-            stanford_dogs.candidates(tmp_path, None)
-
-    refused(r"must hold Images/ or images.tar of Stanford Dogs")
-    trees.stanford_dogs(tmp_path)
-    path = f"{trees.DOGS[1]}/n02086240_1.jpg"
-    trees.write_list(tmp_path / "train_list.mat", [(path, 3)])
-    refused(f"train_list.mat gives '{path}' the label 3, which is another folder")
-    trees.write_list(tmp_path / "train_list.mat", [(path, 0)])
-    refused("the label 0, which is another folder")
-    trees.write_list(tmp_path / "train_list.mat", [(path, 2), (path.replace("_1", "_9"), 2)])
-    refused("1 of 8 pictures of the lists are not in .*, the first is .*n02086240_9.jpg")
-    (tmp_path / "train_list.mat").write_bytes(b"no matrix")
-    refused(r"train_list.mat is not a list of Stanford Dogs")
-    (tmp_path / "train_list.mat").unlink()
-    refused("both train_list.mat and test_list.mat or none, but has one")
-    with pytest.raises(InputError, match="has a test set of its own"):
-        stanford_dogs.candidates(tmp_path, tmp_path)
-
-
-def test_download_takes_both_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, Path, str]] = []
-    monkeypatch.setattr(stanford_dogs, "fetch", lambda *arguments: asked.append(arguments))
-    stanford_dogs.download(tmp_path)
-    base = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
-    assert asked == [
-        (base + "images.tar", tmp_path / "images.tar", "1bb1f2a596ae7057f99d7d75860002ef"),
-        (base + "lists.tar", tmp_path / "lists.tar", "edbb9f16854ec66506b5f09b583e0656"),
-    ]
-
-
 # ---- the table of datasets
 
 
 def test_the_datasets_by_name(tmp_path: Path) -> None:
     assert {name: one.name for name, one in DATASETS.items()} == {name: name for name in DATASETS}
-    assert set(DATASETS) == {"digits", "folder", "stanford_dogs"}
-    with pytest.raises(InputError, match="No dataset is named 'dgos': use one of digits, folder, stanford_dogs"):
+    overlap = {name: one.pretraining_overlap for name, one in DATASETS.items()}
+    assert overlap == {
+        "digits": "none",
+        "folder": "unknown",
+        "stanford_dogs": "full",
+        "dog_breeds": "full",
+        "cats_vs_dogs": "unknown",
+        "stanford_cars": "none",
+    }
+    with pytest.raises(InputError, match="No dataset is named 'dgos': use one of digits, folder, stanford_dogs, dog_"):
         read_manifest("dgos", tmp_path)

@@ -8,9 +8,9 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Literal
 
 from filelock import FileLock
 
@@ -21,9 +21,11 @@ MAX_MEMBERS = 2_000_000
 
 # Photographs hardly shrink and plain bitmaps of drawings some 50-fold; zeros shrink 1,000-fold and more.
 MAX_RATIO = 100
-_SMALL = 2**20  # a few text files may shrink more: up to 1 MiB is always allowed
+SMALL = 2**20  # a few text files may shrink more: up to 1 MiB is always allowed
 
 _CHUNK = 2**20
+
+Algorithm = Literal["md5", "sha256"]  # whichever the publisher or a known loader names
 
 # Name in the archive, size as declared, content; None is a folder.
 _Member = tuple[str, int, IO[bytes] | None]
@@ -40,7 +42,7 @@ def extract(archive: Path, into: Path) -> None:
     """
     try:
         into.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock_file(archive)):
+        with FileLock(lock_file(archive)):
             part = into / f".{archive.name}.part"
             shutil.rmtree(part, ignore_errors=True)  # of a killed run
             try:
@@ -54,30 +56,38 @@ def extract(archive: Path, into: Path) -> None:
         raise InputError(f"{archive} cannot be unpacked into {into} ({reason}): get it again.") from error
 
 
-def _lock_file(archive: Path) -> Path:
+def extract_missing(data: Path, archive: str, brings: Sequence[str], md5: str | None = None) -> None:
+    """Unpack an archive that lies in the data folder, unless all that it brings is there already."""
+    if (data / archive).is_file() and not all((data / name).exists() for name in brings):
+        if md5:
+            check_hash(data / archive, "md5", md5)
+        extract(data / archive, data)
+
+
+def lock_file(path: Path) -> Path:
     """Outside of the data folder, where nothing may be left of an archive that is refused."""
-    name = hashlib.sha256(str(archive.absolute()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"study-{name}.lock"
 
 
-def check_md5(path: Path, expected: str) -> None:
+def check_hash(path: Path, algorithm: Algorithm, expected: str) -> None:
     """Refuse a file that is not the published one."""
     with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        found = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     if found != expected:
-        raise InputError(f"{path} must have the MD5 {expected}, but has {found}: get it again.")
+        raise InputError(f"{path} must have the {algorithm.upper()} {expected}, but has {found}: get it again.")
 
 
-def fetch(url: str, target: Path, md5: str) -> None:
+def fetch(url: str, target: Path, algorithm: Algorithm, expected: str) -> None:
     """Download to `target`, which exists only once the hash is right; a right one is not fetched again."""
     if target.exists():
-        return check_md5(target, md5)
+        return check_hash(target, algorithm, expected)
     part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _open_url(url) as response, open(part, "wb") as stream:
             shutil.copyfileobj(response, stream, _CHUNK)
-        check_md5(part, md5)
+        check_hash(part, algorithm, expected)
         os.replace(part, target)
     except OSError as error:
         reason = " ".join(str(error).split())
@@ -93,7 +103,7 @@ def _open_url(url: str) -> IO[bytes]:
 
 
 def _unpack(archive: Path, part: Path) -> None:
-    allowance = archive.stat().st_size * MAX_RATIO + _SMALL
+    allowance = archive.stat().st_size * MAX_RATIO + SMALL
     part.mkdir()
     members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
     for count, (name, size, content) in enumerate(members, 1):

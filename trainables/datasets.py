@@ -9,7 +9,8 @@ import pandas as pd
 
 from trainables.errors import InputError
 from trainables.manifest import Source, check, scan
-from trainables.sources import digits, folder, stanford_dogs
+from trainables.sources import cats_vs_dogs, digits, dog_breeds, folder, stanford_cars, stanford_dogs
+from trainables.sources.groups import add_groups
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Dataset:
     name: str
     title: str
     source: Callable[[Path, Path | None], Source]  # (data, the user's own test folder)
-    download: Callable[[Path], None] | None  # None: nothing to fetch, or its source wants a login
+    download: Callable[[Path], None] | None  # None: nothing to fetch; others say what to place by hand
     pretraining_overlap: Literal["full", "partial", "none", "unknown"]  # with ImageNet-1k
 
 
@@ -28,6 +29,10 @@ DATASETS = {
         Dataset("folder", "A folder of pictures", folder.candidates, None, "unknown"),
         # Built from ImageNet's own pictures; all 120 breeds are among its classes.
         Dataset("stanford_dogs", "Stanford Dogs", stanford_dogs.candidates, stanford_dogs.download, "full"),
+        Dataset("dog_breeds", "Kaggle's dog breeds", dog_breeds.candidates, dog_breeds.download, "full"),
+        # ImageNet has cats and dogs, but not from this site; nobody seems to have compared the pictures.
+        Dataset("cats_vs_dogs", "Cats vs Dogs", cats_vs_dogs.candidates, cats_vs_dogs.download, "unknown"),
+        Dataset("stanford_cars", "Stanford Cars", stanford_cars.candidates, stanford_cars.download, "none"),
     ]
 }
 
@@ -39,6 +44,6 @@ def read_manifest(
     if name not in DATASETS:
         raise InputError(f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.")
     source = DATASETS[name].source(data, test)
-    manifest = scan(data, source.candidates, progress, source.label_names)
+    manifest = scan(data, add_groups(data, source.candidates), progress, source.label_names)
     check(manifest)
     return manifest

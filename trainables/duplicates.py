@@ -40,23 +40,42 @@ def perceptual_hash(thumb: NDArray[np.uint8]) -> int:
 
 def find_groups(sha256: Sequence[str], hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> NDArray[np.int64]:
     """For each picture the position of the first picture of its group; all inputs run over the pictures."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     count = len(sha256)
     _, first, inverse = np.unique(np.asarray(sha256, dtype=str), return_index=True, return_inverse=True)
     pairs = [first[block] for block in _near_pairs(hashes[first], thumbnails[first])]
     links = np.concatenate([np.stack([np.arange(count), first[inverse]], axis=1), *pairs])
-    graph = coo_array((np.ones(len(links), dtype=bool), (links[:, 0], links[:, 1])), shape=(count, count))
-    _, component = connected_components(graph, directed=False)
-    _, start = np.unique(component, return_index=True)
-    return start[component].astype(np.int64)
+    return _components(links, count)
+
+
+def unite(groups: NDArray[np.int64], names: Sequence[str | None]) -> NDArray[np.int64]:
+    """The groups of `find_groups`, joined wherever two pictures carry the same name; None is no name."""
+    first: dict[str, int] = {}
+    named = [(position, first.setdefault(name, position)) for position, name in enumerate(names) if name is not None]
+    own = np.array(named, dtype=np.int64).reshape(-1, 2)
+    return _components(np.concatenate([np.stack([np.arange(len(groups)), groups], axis=1), own]), len(groups))
+
+
+def copies(manifest: pd.DataFrame) -> pd.Series:
+    """For each row the first item with the same picture; `group` also holds what the user groups."""
+    return manifest["duplicate_of" if "duplicate_of" in manifest else "group"]
 
 
 def conflicting_groups(manifest: pd.DataFrame) -> list[list[int]]:
     """Items of every group of duplicates that carries more than one label."""
-    groups = manifest[manifest["keep"]].sort_values("item").groupby("group")
+    kept = manifest[manifest["keep"]].sort_values("item")
+    groups = kept.groupby(copies(kept))
     return [list(members["item"]) for _, members in groups if members["label"].nunique() > 1]
+
+
+def _components(links: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """For each of `count` pictures the first that a chain of links (pairs of positions) leads to."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(links), dtype=bool), (links[:, 0], links[:, 1])), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    _, start = np.unique(component, return_index=True)
+    return start[component].astype(np.int64)
 
 
 def _near_pairs(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainables.duplicates import find_groups, perceptual_hash, thumbnail
+from trainables.boxes import Box, fit
+from trainables.duplicates import find_groups, perceptual_hash, thumbnail, unite
 from trainables.errors import InputError
 from trainables.images import DecodeError, decode
 
 # What makes two manifests the same data, on any machine. The rest follows from it.
 _VERSION_COLUMNS = ("path", "label_name", "sha256", "official_split", "keep", "group")
+_BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # count where a picture has a box
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Candidate:
     path: str  # relative to the data folder, or absolute for the user's own test pictures outside of it
     label_name: str
     official_split: str | None = None  # train, val, test
+    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of what the label names
+    group: str | None = None  # the user's own: pictures of one group stay in one fold
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Source:
     """What a dataset's layout says, before any picture is opened."""
 
     candidates: list[Candidate]
-    label_names: list[str] | None = None  # in label order, where the source fixes one; else sorted
+    label_names: list[str] | None = None  # in label order, where the source fixes one; else sorted by name
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class _Inspection:
     drop_reason: str = ""
     hash: int = 0
     thumbnail: NDArray[np.uint8] | None = None
+    box: Box | None = None
 
 
 def data_folder(data: Path) -> Path:
@@ -65,13 +70,15 @@ def scan(
     _check_text(candidates)
     candidates = sorted(candidates, key=lambda candidate: candidate.path)
     files = [data_folder(data) / candidate.path for candidate in candidates]
+    boxes = [candidate.box and Box(*candidate.box) for candidate in candidates]
     inspections: list[_Inspection] = []
     with ThreadPoolExecutor() as pool:  # reading, hashing and decoding release the interpreter's lock
-        for inspection in pool.map(_inspect, files):
+        for inspection in pool.map(_inspect, files, boxes):
             inspections.append(inspection)
             if progress:
                 progress(len(inspections), len(files))
-    names = list(label_names or sorted({candidate.label_name for candidate in candidates}))
+    present = {candidate.label_name for candidate in candidates}
+    names = [name for name in label_names if name in present] if label_names else sorted(present)
     return _table(candidates, inspections, names)
 
 
@@ -108,11 +115,13 @@ def manifest_hash(manifest: pd.DataFrame) -> str:
     A picture from outside the data folder counts with its file name: where the folder lies is no data.
     """
     table = manifest.sort_values("item")
+    boxes = table.reindex(columns=list(_BOX_COLUMNS))
     digest = hashlib.sha256()
-    for row in table[list(_VERSION_COLUMNS)].itertuples(index=False):
+    for row, box in zip(table[list(_VERSION_COLUMNS)].to_numpy(object), boxes.to_numpy(object), strict=True):
         path, *values = ("" if pd.isna(value) else str(value) for value in row)
         name = Path(path).name if Path(path).is_absolute() else path
-        digest.update("\x1f".join([name, *values]).encode() + b"\n")
+        edges = [str(int(edge)) for edge in box if not pd.isna(edge)]
+        digest.update("\x1f".join([name, *values, *edges]).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -125,7 +134,7 @@ def _check_text(candidates: Sequence[Candidate]) -> None:
             raise InputError(f"File names must be UTF-8, but got {candidate.path!r}: rename it.") from error
 
 
-def _inspect(file: Path) -> _Inspection:
+def _inspect(file: Path, box: Box | None) -> _Inspection:
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -135,12 +144,15 @@ def _inspect(file: Path) -> _Inspection:
         picture = decode(data)
     except DecodeError as error:
         return _Inspection(size, sha256, drop_reason=str(error))
-    thumb = thumbnail(picture.pixels)
-    return _Inspection(size, sha256, picture.width, picture.height, picture.mode, "", perceptual_hash(thumb), thumb)
+    width, height, thumb = picture.width, picture.height, thumbnail(picture.pixels)
+    box = fit(box, data, width, height)
+    return _Inspection(size, sha256, width, height, picture.mode, "", perceptual_hash(thumb), thumb, box)
 
 
 def _table(candidates: Sequence[Candidate], inspections: Sequence[_Inspection], names: list[str]) -> pd.DataFrame:
     label = {name: position for position, name in enumerate(names)}
+    duplicate_of = _duplicates(inspections)
+    own = [None if one.drop_reason else candidate.group for candidate, one in zip(candidates, inspections, strict=True)]
     rows = {
         "item": np.arange(len(candidates)),
         "path": [candidate.path for candidate in candidates],
@@ -154,13 +166,16 @@ def _table(candidates: Sequence[Candidate], inspections: Sequence[_Inspection], 
         "official_split": [candidate.official_split for candidate in candidates],
         "keep": np.array([not one.drop_reason for one in inspections], dtype=bool),
         "drop_reason": [one.drop_reason for one in inspections],
-        "group": _groups(inspections),
+        "group": unite(duplicate_of, own),
+        "duplicate_of": duplicate_of,
     }
+    for edge, column in zip(Box._fields, _BOX_COLUMNS, strict=True):
+        rows[column] = pd.array([one.box and getattr(one.box, edge) for one in inspections], dtype="Int64")
     return pd.DataFrame(rows)
 
 
-def _groups(inspections: Sequence[_Inspection]) -> NDArray[np.int64]:
-    """A group is numbered by its first item; a dropped item is alone."""
+def _duplicates(inspections: Sequence[_Inspection]) -> NDArray[np.int64]:
+    """For each item the first one with the same picture; a dropped item is alone."""
     groups = np.arange(len(inspections))
     kept = np.array([i for i, one in enumerate(inspections) if one.thumbnail is not None], dtype=np.int64)
     if len(kept) == 0:

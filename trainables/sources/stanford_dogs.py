@@ -7,28 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.archives import check_md5, extract, fetch
+from trainables.archives import extract_missing, fetch
+from trainables.boxes import Box
 from trainables.errors import InputError
 from trainables.manifest import Candidate, Source
-from trainables.sources.folder import files_below, visible_folders
+from trainables.sources.tree import files_below, visible_folders
+from trainables.sources.voc import largest_box
 
 URL = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
 MD5 = {
     "images.tar": "1bb1f2a596ae7057f99d7d75860002ef",
     "lists.tar": "edbb9f16854ec66506b5f09b583e0656",
+    "annotation.tar": "4298cc0031f6bc6e74612ac83b5988e2",
 }
-# What each archive brings into the data folder. The bounding boxes of annotation.tar are not used.
-_ENTRIES = {"images.tar": ("Images",), "lists.tar": ("train_list.mat", "test_list.mat")}
+# What each archive brings into the data folder.
+_BRINGS = {
+    "images.tar": ("Images",),
+    "lists.tar": ("train_list.mat", "test_list.mat"),
+    "annotation.tar": ("Annotation",),
+}
 
 
 def candidates(data: Path, test: Path | None) -> Source:
     """The pictures of the archives or of the tree unpacked from them; unpacks into `data`."""
     if test is not None:
         raise InputError(f"Stanford Dogs has a test set of its own, but got {test}: leave out --test.")
-    for archive, entries in _ENTRIES.items():
-        if (data / archive).exists() and not all((data / entry).exists() for entry in entries):
-            check_md5(data / archive, MD5[archive])
-            extract(data / archive, data)
+    for archive, brings in _BRINGS.items():
+        extract_missing(data, archive, brings, MD5[archive])
     images = data / "Images"
     if not images.is_dir():
         raise InputError(f"{data} must hold Images/ or images.tar of Stanford Dogs: add --download or put it there.")
@@ -42,20 +47,26 @@ def candidates(data: Path, test: Path | None) -> Source:
             f"{missing[0]!r}: unpack images.tar again."
         )
     return Source(
-        [Candidate(f"Images/{file}", _breed(name), split.get(file)) for file, name in found.items()],
+        [Candidate(f"Images/{file}", _breed(name), split.get(file), _box(data, file)) for file, name in found.items()],
         [_breed(name) for name in names],
     )
 
 
 def download(data: Path) -> None:
-    """Fetch the two archives, 795 MB; the address has no https, so the hashes matter."""
+    """Fetch the three archives, 816 MB; the address has no https, so the hashes matter."""
     for archive, md5 in MD5.items():
-        fetch(URL + archive, data / archive, md5)
+        fetch(URL + archive, data / archive, "md5", md5)
 
 
 def _breed(folder: str) -> str:
     """`n02086240-Shih-Tzu` is a Shih-Tzu: only the first hyphen divides."""
     return folder.split("-", 1)[-1]
+
+
+def _box(data: Path, file: str) -> Box | None:
+    """Annotations have the pictures' names without an ending; they may be left out."""
+    annotation = data / "Annotation" / Path(file).with_suffix("")
+    return largest_box(annotation) if annotation.is_file() else None
 
 
 def _official_split(data: Path, folders: list[str]) -> dict[str, str]:
