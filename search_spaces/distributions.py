@@ -5,13 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Factor levels under which something exists: {"regularizer": "dropout"}, all of them at once.
+# Factor levels under which something exists: {"regularizer": "dropout"}, all of them at once; of a tuple any one.
 Condition = Mapping[str, Any]
 
 
 def holds(condition: Condition, levels: Mapping[str, Any]) -> bool:
     """Whether a trial with these factor levels meets the condition."""
-    return all(factor in levels and levels[factor] == level for factor, level in condition.items())
+    return all(factor in levels and levels[factor] in accepted(level) for factor, level in condition.items())
+
+
+def accepted(level: Any) -> tuple[Any, ...]:
+    """The levels that a condition names for one factor."""
+    return level if isinstance(level, tuple) else (level,)
 
 
 @dataclass(frozen=True, kw_only=True)

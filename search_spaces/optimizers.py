@@ -25,8 +25,8 @@ def momentum_sgd(low: float = 1e-3, high: float = 0.5) -> Space:
     return {"learning_rate": Range(low=low, high=high, log=True)}
 
 
-def by_optimizer() -> Space:
-    """The ranges for a study whose factors include `optimizer`, each under its own level."""
+def by_optimizer(*names: str) -> Space:
+    """The ranges for a study whose factors include `optimizer`, each under its own level; of all, or those named."""
     ranges = {name: adaptive() for name in ("adam", "adamw", "rmsprop")} | {"sgd": momentum_sgd()}
     return {
         f"{name}_learning_rate": Range(
@@ -37,4 +37,5 @@ def by_optimizer() -> Space:
             sets="learning_rate",
         )
         for name, space in ranges.items()
+        if not names or name in names
     }

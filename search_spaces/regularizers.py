@@ -12,6 +12,12 @@ def strength() -> Space:
         "l2": Range(low=1e-6, high=1e-2, log=True, when={"regularizer": "l2"}),
         # lambda of lambda * sum(|w|).
         "l1": Range(low=1e-7, high=1e-3, log=True, when={"regularizer": "l1"}),
+        # lambda of lambda * sum((w - w0)^2), w0 the weights at the start; Li et al. 2018 search the same decades.
+        "l2_sp": Range(low=1e-4, high=1e-1, log=True, when={"regularizer": "l2_sp"}),
+        # The rate of the head's weights dropped in a step.
+        "drop_connect": Range(low=0.1, high=0.8, when={"regularizer": "drop_connect"}),
+        # The rate of the last residual branch; EfficientNet's own is 0.2.
+        "drop_path": Range(low=0.05, high=0.5, when={"regularizer": "drop_path"}),
     }
 
 

@@ -21,7 +21,7 @@ AWKWARD = {
 
 
 def state(**changes: object) -> State:
-    values = {"epoch": 3, "best_epoch": 2, "best_val_accuracy": 1 / 3, "net": dict(AWKWARD), "optimizer": {}}
+    values = {"epoch": 3, "best_epoch": 2, "best_score": 1 / 3, "net": dict(AWKWARD), "optimizer": {}}
     return State(**(values | {"best": {"a.b/c": torch.rand(3)}} | changes))
 
 
@@ -33,7 +33,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
     before = state()
     save(before, tmp_path / "new" / "state")
     after = load(tmp_path / "new" / "state")
-    assert (after.epoch, after.best_epoch, after.best_val_accuracy) == (3, 2, 1 / 3)
+    assert (after.epoch, after.best_epoch, after.best_score) == (3, 2, 1 / 3)
     for part in ("net", "optimizer", "best"):
         one, other = getattr(before, part), getattr(after, part)
         assert one.keys() == other.keys()
@@ -44,9 +44,9 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
 @given(st.floats(0, 1), st.integers(0, 2**31))
 def test_numbers_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, accuracy: float, epoch: int) -> None:
     file = tmp_path_factory.getbasetemp() / "numbers"
-    save(state(epoch=epoch, best_val_accuracy=accuracy), file)
+    save(state(epoch=epoch, best_score=accuracy), file)
     after = load(file)
-    assert (after.epoch, after.best_val_accuracy) == (epoch, accuracy)
+    assert (after.epoch, after.best_score) == (epoch, accuracy)
 
 
 def test_a_crash_while_writing_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_the_file_is_numbers_and_a_header_of_json(tmp_path: Path) -> None:
     data = file.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
-    numbers = {"epoch": 3, "best_epoch": 2, "best_val_accuracy": 1 / 3}
+    numbers = {"epoch": 3, "best_epoch": 2, "best_score": 1 / 3}
     assert json.loads(header.pop("__metadata__")["state"]) == numbers
     assert {name.partition("/")[0] for name in header} == {"net", "best"}
     assert len(data) == 8 + length + max(entry["data_offsets"][1] for entry in header.values())

@@ -41,7 +41,10 @@ def test_other_depths_are_refused_with_examples(unfreeze: str) -> None:
     ("changes", "message"),
     [
         ({"optimizer": "lion"}, "Unknown optimizer 'lion'; known: adam, adamw, sgd, rmsprop."),
-        ({"augmentation": "huge"}, "Unknown augmentation 'huge'; known: none, crop, light, medium, strong."),
+        (
+            {"augmentation": "huge"},
+            "Unknown augmentation 'huge'; known: none, crop, light, medium, strong, ",
+        ),
         ({"schedule": "linear"}, "Unknown schedule 'linear'; known: constant, step, cosine."),
         ({"precision": "float16"}, "Unknown precision 'float16'; known: float32, bfloat16."),
         ({"device": "gpu"}, "Unknown device 'gpu'; known: cpu, cuda."),
@@ -54,6 +57,13 @@ def test_other_depths_are_refused_with_examples(unfreeze: str) -> None:
         ({"regularizer": "l2"}, "A strength exists exactly under its regularizer"),
         ({"l2": 1e-3}, "A strength exists exactly under its regularizer"),
         ({"regularizer": "dropout", "dropout": 1.0}, "`dropout` must be a rate below 1"),
+        ({"mixing": "mixup"}, "`mixing_alpha` exists exactly when mixing"),
+        ({"label_smoothing": 1.0}, "`label_smoothing` must be at least 0 and below 1, but got 1.0."),
+        ({"frozen_epochs": 3}, "`frozen_epochs` must be below the 3 epochs, but got 3."),
+        ({"clip_norm": 0.0}, "`clip_norm > 0` must hold, but got 0.0."),
+        ({"patience": 0}, "`patience >= 1` must hold, but got 0."),
+        ({"loss": "hinge"}, "Unknown loss 'hinge'; known: cross_entropy, binary_cross_entropy."),
+        ({"metric": "accuracy"}, "Unknown metric 'accuracy'; known: val_accuracy, "),
         ({"regularizer": "l1", "l1": -1.0}, "`l1` must be a rate below 1 or a positive weight, but got -1.0."),
     ],
 )

@@ -31,7 +31,7 @@ from trainables.optimizers import build_optimizer
 from trainables.pixels import Pixels
 from trainables.place import Pictures
 from trainables.prefixes import Frozen
-from trainables.trial import train_epoch
+from trainables.training import Training, train_epoch
 
 # Stages and blocks by hand: stem first, then what timm's own definition of the net lists.
 NETS = {
@@ -194,7 +194,7 @@ def test_what_is_frozen_stays_and_what_trains_moves(name: str, depth: str) -> No
     unfreeze(net, body, depth)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     whole = {name: tensor.clone() for name, tensor in body.module.state_dict().items()}
-    train_epoch(Inputs(chosen, net, activations, data), build_optimizer(chosen, net), 1)
+    train_epoch(Training(Inputs(chosen, net, activations, data), build_optimizer(chosen, net)), 1)
     assert all(torch.equal(tensor, whole[name]) for name, tensor in body.module.state_dict().items())
     moved = {name for name, tensor in net.state_dict().items() if not torch.equal(before[name], tensor)}
     trains = {name for name, parameter in net.named_parameters() if parameter.requires_grad}

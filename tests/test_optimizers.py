@@ -15,9 +15,10 @@ from trainables.optimizers import (
     schedule,
     set_rate,
 )
-from trainables.small_cnn import GRID, WIDTHS
+from trainables.scratch_nets import DESCRIPTIONS
 
-FEATURES = WIDTHS[-1] * GRID**2
+WIDTHS = DESCRIPTIONS["small_cnn"].widths
+FEATURES = WIDTHS[-1] * DESCRIPTIONS["small_cnn"].grid ** 2
 
 
 def make_net(depth: str = "all", backbone: str = "small_cnn") -> Net:
@@ -76,6 +77,8 @@ def test_momentum_is_the_configs(optimizer: str) -> None:
         ({"schedule": "cosine"}, {0: 1.0, 10: 0.5 + math.sqrt(0.5) / 2, 20: 0.5, 30: 0.5 - math.sqrt(0.5) / 2}),
         ({"schedule": "step", "step_every": 2}, {0: 1.0, 19: 1.0, 20: 0.1, 39: 0.1}),
         ({"schedule": "step", "step_every": 1, "step_factor": 0.5}, {9: 1.0, 10: 0.5, 25: 0.25, 39: 0.125}),
+        ({"schedule": "constant", "warmup_epochs": 2}, {0: 0.05, 9: 0.5, 19: 1.0, 20: 1.0, 39: 1.0}),
+        ({"schedule": "cosine", "warmup_epochs": 1}, {4: 0.5, 9: 1.0, 10: 1.0, 25: 0.5}),
     ],
 )
 def test_schedules_by_hand(changes: dict[str, Any], factors: dict[int, float]) -> None:
@@ -104,6 +107,9 @@ def test_only_what_trains_is_optimised() -> None:
     assert sum(len(group["params"]) for group in chosen.param_groups) == 5  # convolution, norm (2), head (2)
 
 
+START = {"head.weight": torch.full((3, FEATURES), 3.0)}
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -111,13 +117,14 @@ def test_only_what_trains_is_optimised() -> None:
         ({"regularizer": "dropout", "dropout": 0.5}, 0.0),
         ({"regularizer": "l2", "l2": 0.01}, 0.01 * 4 * 3 * FEATURES),  # weights of -2 in a head of 3 classes
         ({"regularizer": "l1", "l1": 0.01}, 0.01 * 2 * 3 * FEATURES),
+        ({"regularizer": "l2_sp", "l2_sp": 0.01}, 0.01 * 25 * 3 * FEATURES),  # weights of -2, at the start 3
     ],
 )
 def test_the_penalty_of_a_head_by_hand(changes: dict[str, Any], expected: float) -> None:
     net = make_net("head")
     torch.nn.init.constant_(net.head.weight, -2.0)
     torch.nn.init.constant_(net.head.bias, 100.0)
-    assert penalty(config(**changes), net).item() == pytest.approx(expected, rel=1e-6)
+    assert penalty(config(**changes), net, START).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_penalty_covers_the_weights_that_train_and_no_norm() -> None:
@@ -125,13 +132,13 @@ def test_the_penalty_covers_the_weights_that_train_and_no_norm() -> None:
     for parameter in net.parameters():
         torch.nn.init.ones_(parameter)
     before, last = WIDTHS[-2:]  # a convolution of 3 x 3 and a head of 3 classes
-    assert penalty(config(regularizer="l2", l2=1.0), net).item() == last * before * 9 + 3 * FEATURES
+    assert penalty(config(regularizer="l2", l2=1.0), net, {}).item() == last * before * 9 + 3 * FEATURES
 
 
 def test_the_penaltys_gradient_is_two_lambda_w() -> None:
     net = make_net("head")
     torch.nn.init.constant_(net.head.weight, 3.0)
-    penalty(config(regularizer="l2", l2=0.5), net).backward()
+    penalty(config(regularizer="l2", l2=0.5), net, {}).backward()
     assert net.head.weight.grad is not None
     assert (net.head.weight.grad == 3.0).all()
     assert net.head.bias.grad is None

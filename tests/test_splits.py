@@ -205,3 +205,21 @@ def test_columns_show_the_leaks_as_dropped() -> None:
     assert not folded.loc[1, "keep"]
     assert folded.loc[1, "drop_reason"] == "duplicate of a test picture"
     assert pd.isna(folded.loc[1, "fold"])
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_in_a_k_fold_every_picture_validates_once_a_round(folds: int) -> None:
+    manifest = table({"a": [1] * 17, "b": [1] * 8})
+    rest: set[int] = set()
+    rounds = []
+    for repeat in range(1, 2 * folds + 1):
+        found = divide(manifest, ["70-15-15"], 0, repeat, folds=folds)
+        train, val = set(found.train["70-15-15"].tolist()), set(found.val.tolist())
+        assert not train & val
+        rest = rest or train | val
+        assert train | val == rest
+        rounds.append(val)
+    for one in (rounds[:folds], rounds[folds:]):
+        assert sorted(item for val in one for item in val) == sorted(rest)
+    assert rounds[0] != rounds[folds]
+    assert same(divide(manifest, ["70-15-15"], 0, folds=folds), divide(manifest, ["70-15-15"], 0))

@@ -13,10 +13,11 @@ from tests.pictures import config, make_place, measured
 from trainables import checkpoints
 from trainables.checkpoints import State
 from trainables.config import TrialConfig
-from trainables.inputs import Inputs, draws
+from trainables.inputs import Inputs
 from trainables.place import Pictures, Place, open_pictures
-from trainables.small_cnn import GRID, WIDTHS
-from trainables.trial import Diverged, drop, predict, prepare, run_trial, score
+from trainables.sampling import uniform_draws
+from trainables.scratch_nets import DESCRIPTIONS
+from trainables.trial import Diverged, predict, prepare, run_trial, score
 from trainables.weights import file_hash, find
 
 
@@ -38,12 +39,12 @@ def run(chosen: TrialConfig, place: Place) -> tuple[list[dict[str, Any]], list[S
 
 
 def assert_equal(one: State, other: State) -> None:
-    assert (one.epoch, one.best_epoch, one.best_val_accuracy) == (
+    assert (one.epoch, one.best_epoch, one.best_score) == (
         other.epoch,
         other.best_epoch,
-        other.best_val_accuracy,
+        other.best_score,
     )
-    for part in ("net", "optimizer", "best"):
+    for part in ("net", "optimizer", "best", "average"):
         a, b = getattr(one, part), getattr(other, part)
         assert a.keys() == b.keys()
         assert all(torch.equal(a[name], b[name]) for name in a), part
@@ -60,6 +61,15 @@ TRIALS: dict[str, dict[str, Any]] = {
     "two precisions": {"backbone": "test_efficientnet", "unfreeze": "last stage", "frozen_precision": "bfloat16"},
     "four views": {"unfreeze": "head", "augmentation": "strong", "views": 2},
     "resnet": {"backbone": "test_resnet", "unfreeze": "last stage", "size": 32, "augmentation": "light"},
+    "smoothed": {"unfreeze": "head", "label_smoothing": 0.1, "clip_norm": 0.1, "warmup_epochs": 1},
+    "mixup": {"mixing": "mixup", "mixing_alpha": 0.4, "augmentation": "randaugment"},
+    "cutmix": {"mixing": "cutmix", "mixing_alpha": 1.0, "unfreeze": "head", "augmentation": "trivialaugment"},
+    "stochastic depth": {"backbone": "test_efficientnet", "size": 32, "regularizer": "drop_path", "drop_path": 0.5},
+    "drop connect": {"unfreeze": "head", "regularizer": "drop_connect", "drop_connect": 0.5},
+    "l2_sp": {"regularizer": "l2_sp", "l2_sp": 0.1, "optimizer": "sgd"},
+    "averaged": {"ema_decay": 0.9, "augmentation": "erasing"},
+    "two phases": {"unfreeze": "last stage", "frozen_epochs": 1, "frozen_learning_rate": 0.01, "ema_decay": 0.5},
+    "class balanced": {"sampling": "class_balanced", "unfreeze": "head", "metric": "val_log_loss"},
     "plain layout": {"channels_last": False, "seed": 2},
 }
 
@@ -114,7 +124,7 @@ def test_training_learns_and_rows_mean_what_they_say(place: Place) -> None:
     assert rows[-1]["train_accuracy"] > 0.8
     assert rows[-1]["val_accuracy"] > 0.6
     best = max(rows, key=lambda row: row["val_accuracy"])  # the first of equals
-    assert (states[-1].best_epoch, states[-1].best_val_accuracy) == (best["epoch"], best["val_accuracy"])
+    assert (states[-1].best_epoch, states[-1].best_score) == (best["epoch"], best["val_accuracy"])
     assert [row["learning_rate"] for row in rows] == pytest.approx(
         [0.005 * (1 + math.cos(math.pi * epoch / 8)) for epoch in range(8)]
     )
@@ -158,28 +168,6 @@ def test_score_counts_by_hand() -> None:
     assert cross_entropy == pytest.approx((math.log(2) + right + (2 + right) + right) / 4, rel=1e-12)
 
 
-def test_draws_go_through_all_items_before_any_again() -> None:
-    items = np.array([2, 3, 5, 7, 11])
-    drawn, occurrence = draws(1, items, 12)
-    assert sorted(drawn[:5].tolist()) == sorted(drawn[5:10].tolist()) == items.tolist()
-    assert occurrence.tolist() == [0] * 5 + [1] * 5 + [2] * 2
-    np.testing.assert_array_equal(draws(1, items[::-1], 7)[0], drawn[:7])
-    assert drawn[:5].tolist() != drawn[5:10].tolist()
-
-
-def test_a_dropout_mask_belongs_to_the_picture() -> None:
-    chosen = config(regularizer="dropout", dropout=0.25)
-    items, occurrence = np.array([4, 8, 15, 4]), np.array([0, 0, 0, 1])
-    whole = drop(chosen, torch.ones(4, 2000), items, occurrence, epoch=1)
-    for order in ([2, 0, 3, 1], [1], [3, 3]):
-        part = drop(chosen, torch.ones(len(order), 2000), items[order], occurrence[order], epoch=1)
-        assert torch.equal(part, whole[order])
-    assert set(whole.unique().tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
-    assert len({row.numpy().tobytes() for row in whole}) == 4
-    assert abs((whole == 0).float().mean().item() - 0.25) < 0.02
-    assert not torch.equal(drop(chosen, torch.ones(4, 2000), items, occurrence, epoch=2), whole)
-
-
 def inputs(chosen: TrialConfig, place: Place) -> tuple[Inputs, Pictures]:
     pictures = open_pictures(chosen, place)
     one = prepare(chosen, place, pictures)
@@ -192,10 +180,10 @@ def inputs(chosen: TrialConfig, place: Place) -> tuple[Inputs, Pictures]:
 def test_features_do_not_depend_on_the_rest_of_their_block(precision: str, depth: str, place: Place) -> None:
     chosen = config(precision=precision, frozen_precision=precision, unfreeze=depth, block_size=4)
     one, pictures = inputs(chosen, place)
-    one.net.head = torch.nn.Identity()
+    one.net.logits = lambda features: features
     items = pictures.train
     whole = one.evaluation_logits(items)
-    assert (whole.dtype, whole.shape) == (torch.float32, (27, WIDTHS[-1] * GRID**2))
+    assert (whole.dtype, whole.shape) == (torch.float32, (27, 64 * DESCRIPTIONS["small_cnn"].grid ** 2))
     for some in ([0], [3, 4, 5, 6, 7], list(range(26, -1, -1)), [2, 2, 2]):
         assert torch.equal(one.evaluation_logits(items[some]), whole[some])
 
@@ -210,7 +198,7 @@ def test_frozen_features_follow_the_head(place: Place) -> None:
 def test_frozen_and_training_backbones_see_the_same_views(place: Place) -> None:
     frozen, pictures = inputs(config(unfreeze="head", augmentation="strong"), place)
     trained, _ = inputs(config(unfreeze="all", augmentation="strong"), place)
-    items, occurrence = draws(1, pictures.train, 24)
+    items, occurrence = uniform_draws(1, pictures.train, 24)
     for one in (frozen, trained):
         one.net.eval()
     a, b = (list(one.training_features(items, occurrence, 1)) for one in (frozen, trained))

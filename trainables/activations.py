@@ -63,7 +63,8 @@ class Activations:
         self, config: TrialConfig, frozen: Frozen, pictures: Pictures, store: Store | None, stored: frozenset[str]
     ) -> None:
         self.config, self.frozen, self.pictures = config, frozen, pictures
-        self.cut = frozen.cut(config.unfreeze)
+        # What is mixed is mixed as views: nothing behind them is shared.
+        self.cut = frozen.cut(config.unfreeze) if config.mixing == "none" else INPUT
         cuts = {frozen.cut(depth) for depth in stored} if store is not None else set()
         self._stored = sorted(
             (cut for cut in cuts if frozen.position(cut) <= frozen.position(self.cut)), key=frozen.position

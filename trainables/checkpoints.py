@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,18 +14,20 @@ from safetensors.torch import load_file, save_file
 class State:
     """What an epoch leaves behind; all that `run_trial` needs to go on as if it had never stopped.
 
-    `net` and `best` hold only what trains (now and at the best epoch); the rest is rebuilt from the config.
+    `net`, `average` and `best` hold only what trains (now, its moving average where there is one, and what is
+    evaluated at the best epoch); the rest is rebuilt from the config.
     """
 
     epoch: int
     best_epoch: int
-    best_val_accuracy: float
+    best_score: float
     net: dict[str, torch.Tensor]
     optimizer: dict[str, torch.Tensor]
     best: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-_PARTS = ("net", "optimizer", "best")
+_PARTS = ("net", "optimizer", "best", "average")
 
 
 def save(state: State, path: Path) -> None:
@@ -34,7 +36,7 @@ def save(state: State, path: Path) -> None:
     numbers = {
         "epoch": state.epoch,
         "best_epoch": state.best_epoch,
-        "best_val_accuracy": state.best_val_accuracy,
+        "best_score": state.best_score,
     }
     save_tensors(tensors, path, {"state": json.dumps(numbers)})
 

@@ -1,13 +1,16 @@
 """What a trial's net takes in, epoch by epoch and fold by fold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 import torch
 
 from trainables.activations import Activations, Draws, Items, autocast, evaluation_draws
 from trainables.config import TrialConfig
-from trainables.keyed import key, order
+from trainables.drop_path import KeyedDropPath
+from trainables.keyed import key, uniform
+from trainables.mixing import Mixture, blend
 from trainables.models import Net
 from trainables.place import Pictures
 from trainables.policies import POLICIES
@@ -16,13 +19,6 @@ from trainables.prefixes import POOLED
 
 # Batches that are made while a GPU is at work: one to hide the making, one more for when it varies.
 _AHEAD = 2
-
-
-def draws(stream: int, items: Items, count: int) -> tuple[Items, Items]:
-    """`count` items in keyed passes over all of them, and which pass (occurrence in the epoch) each belongs to."""
-    passes = -(-count // len(items))
-    drawn = np.concatenate([order(key("pass", stream, i), items) for i in range(passes)])
-    return drawn[:count], np.repeat(np.arange(passes), len(items))[:count]
 
 
 def seen(config: TrialConfig, items: Items, occurrence: Items, epoch: int) -> Draws:
@@ -38,23 +34,59 @@ def seen(config: TrialConfig, items: Items, occurrence: Items, epoch: int) -> Dr
 class Inputs:
     """Features for the head: activations at the cut, through what of the backbone trains."""
 
-    def __init__(self, config: TrialConfig, net: Net, activations: Activations, pictures: Pictures) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        net: Net,
+        activations: Activations,
+        pictures: Pictures,
+        drop_paths: Sequence[KeyedDropPath] = (),
+    ) -> None:
         self.config, self.net, self.activations, self.pictures = config, net, activations, pictures
+        self._drop_paths = drop_paths
         self._kept: dict[bytes, torch.Tensor] = {}
 
-    def training_features(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
+    def training_features(
+        self, items: Items, occurrence: Items, epoch: int, mixed: Mixture | None = None
+    ) -> Iterator[torch.Tensor]:
         """The features of each batch of an epoch's draws, ready for the gradient where the backbone trains."""
+        size = self.config.batch_size
+        batches = self._rows(items, occurrence, epoch)
+        others = repeat(None) if mixed is None else self._rows(mixed.partners, np.zeros_like(items), epoch)
+        try:
+            for step, (rows, partners) in enumerate(zip(batches, others, strict=False)):
+                some = slice(step * size, (step + 1) * size)
+                x = self.activations.to_device(rows)
+                if mixed is not None and partners is not None:
+                    x = blend(x, self.activations.to_device(partners), mixed[some])
+                self._skip_branches(items[some], occurrence[some], epoch)
+                yield self._features(x)
+        finally:
+            for each in self._drop_paths:
+                each.scale = None
+
+    def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
         views = seen(self.config, items, occurrence, epoch)
-        batches = self.activations.batches(views, self.config.batch_size, self.pictures.pool)
-        if self.config.device == "cuda":
-            batches = ahead(map(_pinned, batches), _AHEAD)
-        yield from map(self._features, batches)
+        rows = self.activations.batches(views, self.config.batch_size, self.pictures.pool)
+        return ahead(map(_pinned, rows), _AHEAD) if self.config.device == "cuda" else rows
+
+    def _skip_branches(self, items: Items, occurrence: Items, epoch: int) -> None:
+        for number, each in enumerate(self._drop_paths):
+            stream = key("drop path", self.config.study_seed, self.config.seed, epoch, number)
+            kept = uniform(stream, items, occurrence) >= each.rate
+            each.scale = torch.from_numpy(kept.astype(np.float32)).to(self.config.device) / (1 - each.rate)
+
+    def evaluation_features(self, items: Items) -> torch.Tensor:
+        """What comes into the head, (n, features) on the CPU, in evaluation mode and evaluation views."""
+        self.net.eval()
+        with torch.no_grad():
+            return self._evaluation_features(items).cpu()
 
     def evaluation_logits(self, items: Items) -> torch.Tensor:
         """The logits (n, classes) of `items` in evaluation mode and evaluation views, on the CPU."""
         self.net.eval()
         with torch.no_grad():
-            return self.net.head(self._evaluation_features(items)).cpu()
+            return self.net.logits(self._evaluation_features(items)).cpu()
 
     def _evaluation_features(self, items: Items) -> torch.Tensor:
         name = items.tobytes()
@@ -67,14 +99,14 @@ class Inputs:
         features = []
         for rows in self.activations.batches(evaluation_draws(items), size, universe):
             block = rows[torch.arange(size) % len(rows)]
-            features.append(self._features(block)[: len(rows)])
+            features.append(self._features(self.activations.to_device(block))[: len(rows)])
         if self.activations.cut == POOLED:  # what training does not change is kept
             self._kept[name] = torch.cat(features)
         return torch.cat(features)
 
-    def _features(self, rows: torch.Tensor) -> torch.Tensor:
+    def _features(self, x: torch.Tensor) -> torch.Tensor:
         with autocast(self.config.device, self.config.precision):
-            return self.net.backbone(self.activations.to_device(rows)).float()
+            return self.net.backbone(x).float()
 
 
 def _pinned(rows: torch.Tensor) -> torch.Tensor:

@@ -2,15 +2,20 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
+from timm.layers.drop import DropPath
 from timm.models import get_pretrained_cfg, group_parameters
 from torch import nn
+from torch.nn import functional as F
 
+from trainables.drop_path import PLACEHOLDER
 from trainables.errors import InputError
 from trainables.views import InputContract
 from trainables.weights import read
@@ -34,36 +39,45 @@ class Body:
 class Net(nn.Module):
     """What of a backbone trains, or all of it, and a linear head."""
 
-    def __init__(self, body: Body, classes: int) -> None:
+    def __init__(self, body: Body, outputs: int) -> None:
         super().__init__()
         self.backbone = body.module
         self.blocks = body.blocks
-        self.head = nn.Linear(body.features, classes)
+        self.head = nn.Linear(body.features, outputs)
         # Zeros make every first prediction uniform, so that the first loss is ln K exactly.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.backbone(x))
+        return self.logits(self.backbone(x))
+
+    def logits(self, features: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (n, classes); a single output z counts as the logits (0, z). `kept` scales the head's weights."""
+        weight = self.head.weight if kept is None else self.head.weight * kept
+        outputs = F.linear(features, weight, self.head.bias)
+        return outputs if outputs.shape[1] > 1 else F.pad(outputs, (1, 0))
 
 
-def build(backbone: str, weights: Path | None, seed: int) -> Body:
-    """A backbone on the CPU in evaluation mode; `seed` draws what the weights do not bring, `weights` None: all."""
+def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = False) -> Body:
+    """A backbone on the CPU in evaluation mode; `seed` draws what the weights do not bring, `weights` None: all.
+
+    With `drop_paths` its residual branches can be skipped, see drop_path.py.
+    """
+    options = {"drop_path_rate": PLACEHOLDER} if drop_paths else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed & (2**63 - 1))
-        module = timm.create_model(backbone)
-        if weights is not None:
-            state = read(weights, list(module.state_dict()))
-            module = _with_weights(backbone, state, weights)
+        module = timm.create_model(backbone, **options) if weights is None else original(backbone, weights, options)
         stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
         module.reset_classifier(0)
         return Body(module.eval(), stages, blocks, _pooled_features(module))
 
 
-def _with_weights(backbone: str, state: dict[str, torch.Tensor], path: Path) -> nn.Module:
+def original(backbone: str, path: Path, options: Mapping[str, float] = MappingProxyType({})) -> nn.Module:
+    """The net as it was pretrained, with the classifier that its weights carry."""
+    state = read(path, list(timm.create_model(backbone).state_dict()))
     try:
-        body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
+        body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
     except (RuntimeError, KeyError) as error:
         raise InputError(
             f"The weights of {backbone} must fit the net with timm's own classifier, but {path} does not: "
@@ -103,6 +117,24 @@ def check_depth(backbone: str, depth: str) -> None:
     """Refuse to unfreeze more of a backbone than it has; no weights are needed to tell."""
     if depth not in ("head", "all"):
         trainable_names(outline(backbone), depth)
+
+
+def check_drop_path(backbone: str) -> None:
+    """Refuse stochastic depth for a backbone without residual branches that can be skipped."""
+    try:
+        with torch.device("meta"):
+            module = timm.create_model(backbone, drop_path_rate=PLACEHOLDER)
+        able = any(isinstance(each, DropPath) for each in module.modules())
+    except TypeError:
+        able = False
+    if not able:
+        raise InputError(f"{backbone} has no residual branches to skip: leave out drop_path, or take another backbone.")
+
+
+def parameter_counts(net: nn.Module) -> tuple[int, int]:
+    """All parameters of a net, and those that train."""
+    parameters = list(net.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
 
 def check_size(backbone: str, size: int) -> None:

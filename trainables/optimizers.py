@@ -1,11 +1,12 @@
 """Optimisers, learning-rate schedules and penalties, as the config names them."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
-from trainables.config import TrialConfig
+from trainables.config import PENALTIES, TrialConfig
 from trainables.models import Net, depth_from_head
 
 
@@ -38,9 +39,13 @@ def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
 
 def schedule(config: TrialConfig, step: int) -> float:
     """The factor on every rate at a step counted from 0 over the whole trial."""
+    warmup = config.warmup_epochs * config.steps_per_epoch
+    if step < warmup:
+        return (step + 1) / warmup
+    step -= warmup
     match config.schedule:
         case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * step / (config.epochs * config.steps_per_epoch)))
+            return 0.5 * (1 + math.cos(math.pi * step / (config.epochs * config.steps_per_epoch - warmup)))
         case "step":
             return config.step_factor ** (step // (config.step_every * config.steps_per_epoch))
     return 1.0
@@ -51,18 +56,21 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["base"] * factor
 
 
-def penalty(config: TrialConfig, net: Net) -> torch.Tensor:
+def penalty(config: TrialConfig, net: Net, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """lambda * sum(w^2) or lambda * sum(|w|) over the weights that train, biases and norms left out.
 
-    Keras' definitions (no half), so that a published lambda means the same here.
+    Keras' definitions (no half), so that a published lambda means the same here. `l2_sp` takes the distance to the
+    weights at `start` (Li et al. 2018) in the place of w; a head starts at zero.
     """
     total = torch.zeros((), device=net.head.weight.device)
-    if config.l2 is None and config.l1 is None:
+    if all(getattr(config, name) is None for name in PENALTIES):
         return total
-    for parameter in net.parameters():
+    for name, parameter in net.named_parameters():
         if parameter.requires_grad and parameter.ndim > 1:
             if config.l2 is not None:
                 total = total + config.l2 * parameter.square().sum()
+            if config.l2_sp is not None:
+                total = total + config.l2_sp * (parameter - start[name]).square().sum()
             if config.l1 is not None:
                 total = total + config.l1 * parameter.abs().sum()
     return total

@@ -48,14 +48,19 @@ class Pixels:
 
 
 def open_pixels(
-    manifest: pd.DataFrame, data: Path, short_side: int, cache: Path, cache_gib: float | None = None
+    manifest: pd.DataFrame,
+    data: Path,
+    short_side: int,
+    cache: Path,
+    cache_gib: float | None = None,
+    region: str = "picture",
 ) -> Pixels:
-    """The kept pictures, their shorter side reduced to `short_side` where it is longer.
+    """The kept pictures, or the annotated boxes of those that have one, reduced to `short_side` if that is shorter.
 
     The first caller on a node decodes, the others wait for it. `cache_gib` bounds all pixel files in `cache`;
     the ones unused for longest make room.
     """
-    kept = manifest[manifest["keep"]].sort_values("item")
+    kept = _regions(manifest[manifest["keep"]].sort_values("item"), region)
     places, size = _layout(kept, short_side)
     key = _content_key(kept, short_side)
     file = cache / f"{key}.pixels"
@@ -72,9 +77,18 @@ def open_pixels(
         return Pixels(key, _map(file, size), places)
 
 
+def reduced(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """A picture as it is kept: its shorter side reduced to `short_side` where it is longer."""
+    height, width = pixels.shape[:2]
+    size = _reduced_size(width, height, short_side)
+    if size == (width, height):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
 def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None) -> None:
     """Refuse a cache that could never take these pictures, before anything is decoded for it."""
-    _check_limit(_layout(manifest[manifest["keep"]], short_side)[1], cache_gib)
+    _check_limit(_layout(_regions(manifest[manifest["keep"]], "picture"), short_side)[1], cache_gib)
 
 
 def _check_limit(size: int, cache_gib: float | None) -> None:
@@ -87,22 +101,39 @@ def _check_limit(size: int, cache_gib: float | None) -> None:
 
 def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, int, int]], int]:
     places, offset = {}, 0
-    for item, width, height in zip(kept["item"], kept["width"], kept["height"], strict=True):
-        width, height = _reduced(width, height, short_side)
+    for item, (left, top, right, bottom) in zip(kept["item"], _corners(kept), strict=True):
+        width, height = _reduced_size(right - left, bottom - top, short_side)
         places[int(item)] = (offset, height, width)
         offset += height * width * 3
     return places, offset
 
 
-def _reduced(width: int, height: int, short_side: int) -> tuple[int, int]:
+def _regions(kept: pd.DataFrame, region: str) -> pd.DataFrame:
+    """With the edges of what is taken of each picture: `left`, `top`, `right`, `bottom`."""
+    whole = {"left": 0, "top": 0, "right": kept["width"], "bottom": kept["height"]}
+    if region == "picture" or "box_left" not in kept:
+        return kept.assign(**whole)
+    edges = {name: kept[f"box_{name}"].fillna(pd.Series(whole[name], index=kept.index)) for name in whole}
+    return kept.assign(**{name: edge.astype(int) for name, edge in edges.items()})
+
+
+def _corners(kept: pd.DataFrame) -> Iterator[tuple[int, int, int, int]]:
+    return zip(kept["left"], kept["top"], kept["right"], kept["bottom"], strict=True)
+
+
+def _reduced_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     scale = min(1.0, short_side / min(width, height))
     return round(width * scale), round(height * scale)
 
 
 def _content_key(kept: pd.DataFrame, short_side: int) -> str:
     digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {short_side}".encode())
-    for item, sha256 in zip(kept["item"], kept["sha256"], strict=True):
+    for item, sha256, edges, width, height in zip(
+        kept["item"], kept["sha256"], _corners(kept), kept["width"], kept["height"], strict=True
+    ):
         digest.update(f" {item} {sha256}".encode())
+        if edges != (0, 0, width, height):
+            digest.update(f" {edges}".encode())
     return digest.hexdigest()[:32]
 
 
@@ -132,17 +163,14 @@ def _temporary(file: Path) -> Iterator[int]:
 def _build(
     part: int, kept: pd.DataFrame, places: dict[int, tuple[int, int, int]], folder: Path, short_side: int
 ) -> None:
-    def write(item: int, path: str, sha256: str) -> None:
-        pixels = _read(folder / path, sha256)
-        height, width = pixels.shape[:2]
-        size = _reduced(width, height, short_side)
-        if size != (width, height):
-            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    def write(item: int, path: str, sha256: str, edges: tuple[int, int, int, int]) -> None:
+        left, top, right, bottom = edges
+        pixels = reduced(_read(folder / path, sha256)[top:bottom, left:right], short_side)
         if os.pwrite(part, pixels.tobytes(), places[item][0]) < pixels.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(write, kept["item"], kept["path"], kept["sha256"]):
+        for _ in pool.map(write, kept["item"], kept["path"], kept["sha256"], _corners(kept)):
             pass
 
 

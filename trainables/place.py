@@ -45,15 +45,32 @@ class Pictures:
 
 
 def open_pictures(config: TrialConfig, place: Place) -> Pictures:
-    manifest = _read_manifest(place.manifest)
-    folds = _divide(place.manifest, config.split_levels, config.study_seed, config.seed, config.official_split)
+    folds = _divide(
+        place.manifest, config.split_levels, config.study_seed, config.seed, config.official_split, config.folds
+    )
+    return _pictures(
+        config, _read_manifest(place.manifest), folds, _open_pixels(place, config.stored_side, config.region)
+    )
+
+
+def open_pictures_of(manifest: pd.DataFrame, config: TrialConfig, place: Place) -> Pictures:
+    """The same before the manifest is written: of one in memory."""
+    levels = config.split_levels.split(",")
+    folds = divide(manifest, levels, config.study_seed, config.seed, config.official_split, config.folds)
+    pixels = open_pixels(manifest, place.data, config.stored_side, place.cache, place.cache_gib, config.region)
+    return _pictures(config, manifest, folds, pixels)
+
+
+def _pictures(config: TrialConfig, manifest: pd.DataFrame, folds: Folds, pixels: Pixels) -> Pictures:
     train = folds.train[config.split]
+    if config.trains_on == "train+val":
+        train = np.union1d(train, folds.val)
     shuffled = order(key("training sample", config.study_seed, config.seed), train)
     return Pictures(
-        pixels=_open_pixels(place, config.stored_side),
+        pixels=pixels,
         labels=manifest.set_index("item")["label"].reindex(range(manifest["item"].max() + 1)).to_numpy(np.int64),
         classes=manifest["label"].max() + 1,
-        pool=np.unique(np.concatenate(list(folds.train.values()))),
+        pool=np.unique(np.concatenate([train, *folds.train.values()])),
         train=train,
         val=folds.val,
         test=folds.test,
@@ -67,10 +84,11 @@ def _read_manifest(path: Path) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=64)
-def _divide(manifest: Path, levels: str, study_seed: int, repeat: int, official: bool) -> Folds:
-    return divide(_read_manifest(manifest), levels.split(","), study_seed, repeat, official)
+def _divide(manifest: Path, levels: str, study_seed: int, repeat: int, official: bool, k_fold: int | None) -> Folds:
+    return divide(_read_manifest(manifest), levels.split(","), study_seed, repeat, official, k_fold)
 
 
 @lru_cache(maxsize=4)
-def _open_pixels(place: Place, stored_side: int) -> Pixels:
-    return open_pixels(_read_manifest(place.manifest), place.data, stored_side, place.cache, place.cache_gib)
+def _open_pixels(place: Place, stored_side: int, region: str) -> Pixels:
+    manifest = _read_manifest(place.manifest)
+    return open_pixels(manifest, place.data, stored_side, place.cache, place.cache_gib, region)

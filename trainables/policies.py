@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+OPERATIONS_AT_MOST = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -14,6 +16,8 @@ class Policy:
     shift: float = 0.0  # translation up to, as a share of the side
     colour: float = 0.0  # brightness, contrast and saturation by a factor in 1 -+ this
     erase: float = 0.0  # probability that a rectangle of 2 to 20 % is painted over
+    operations: int = 0  # of those in operations.py, drawn one after the other, at most OPERATIONS_AT_MOST
+    magnitude: float | None = None  # theirs, either way; None: drawn from all
 
 
 # None is the evaluation view itself. The cut of "light" to "strong" widens from half to torchvision's classic
@@ -24,4 +28,10 @@ POLICIES: dict[str, Policy | None] = {
     "light": Policy(area=(0.5, 1.0)),
     "medium": Policy(area=(0.4, 1.0), degrees=15, shift=0.1, colour=0.2),
     "strong": Policy(area=(0.08, 1.0), degrees=30, shift=0.1, colour=0.4, erase=0.25),
+    "geometric": Policy(area=(0.64, 1.0), ratio=(1.0, 1.0), degrees=20, shift=0.1),  # zoom by up to a fifth
+    "rotation": Policy(area=(0.64, 1.0), ratio=(1.0, 1.0), degrees=15),
+    "colour": Policy(area=(0.64, 1.0), ratio=(1.0, 1.0), colour=0.2),
+    "erasing": Policy(area=(0.5, 1.0), erase=0.5),  # Zhong et al. 2017
+    "randaugment": Policy(area=(0.5, 1.0), operations=2, magnitude=0.3),  # Cubuk et al. 2020: 2 at 9 of 30
+    "trivialaugment": Policy(area=(0.5, 1.0), operations=1),  # Mueller and Hutter 2021
 }

@@ -29,7 +29,7 @@ class Frozen:
 
     def __init__(self, body: Body, size: int) -> None:
         self.body, self.size = body, size
-        self.children = _children_as_they_run(body.module, self._example())
+        self.children = children_as_they_run(body.module, self._example())
         self._cuts: dict[str, str] = {}
         self._segments: dict[tuple[str, str], Segment] = {}
 
@@ -114,7 +114,8 @@ def _until_stopped(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     raise AssertionError("the cut was not reached")
 
 
-def _children_as_they_run(module: nn.Module, x: torch.Tensor) -> list[str]:
+def children_as_they_run(module: nn.Module, x: torch.Tensor) -> list[str]:
+    """The names of a net's children in the order in which `x` passes them."""
     called: list[str] = []
     hooks = [
         child.register_forward_hook(lambda *_, name=name: called.append(name)) for name, child in _opened(module, "")

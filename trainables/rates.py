@@ -82,7 +82,7 @@ def measure(config: TrialConfig) -> Rates:
     def step() -> None:
         with autocast(config.device, config.precision):
             features = net.backbone(x[:_TRAINED]).float()
-        F.cross_entropy(net.head(features), labels).backward()
+        F.cross_entropy(net.logits(features), labels).backward()
 
     picture = np.random.default_rng(0).integers(0, 256, (config.stored_side, config.stored_side, 3), np.uint8)
     items = np.arange(_FROZEN)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trainables.duplicates import copies
 from trainables.errors import InputError
 from trainables.keyed import key, order
 
@@ -42,7 +43,7 @@ def parse_ratio(level: str) -> tuple[float, float, float]:
 
 
 def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """Where the official split counts, training pictures that duplicate a held-out one lose `keep`."""
+    """Where the official split counts, training pictures in one group with a held-out one lose `keep`."""
     manifest = manifest.copy()
     for fold, inner in (("test", ("test",)), ("val", ("test", "val"))):
         split = manifest["official_split"]
@@ -50,15 +51,25 @@ def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
         leaks = manifest["keep"] & manifest["group"].isin(held_out) & ~split.isin(inner)
         if official and leaks.any():
             manifest.loc[leaks, "keep"] = False
-            manifest.loc[leaks, "drop_reason"] = f"duplicate of a {_FOLD_NAMES[fold]} picture"
+            same = copies(manifest).isin(copies(manifest)[held_out.index])
+            manifest.loc[leaks & same, "drop_reason"] = f"duplicate of a {_FOLD_NAMES[fold]} picture"
+            manifest.loc[leaks & ~same, "drop_reason"] = f"in one group with a {_FOLD_NAMES[fold]} picture"
     return manifest
 
 
-def divide(manifest: pd.DataFrame, levels: Sequence[str], seed: int, repeat: int = 0, official: bool = True) -> Folds:
+def divide(
+    manifest: pd.DataFrame,
+    levels: Sequence[str],
+    seed: int,
+    repeat: int = 0,
+    official: bool = True,
+    folds: int | None = None,
+) -> Folds:
     """The folds of one repeat; repeat 0 is the search's.
 
     `official` takes the dataset's own test and validation where it has them; a validation given that way is
-    used as it is in repeat 0 and sets the size per class in the others.
+    used as it is in repeat 0 and sets the size per class in the others. With `folds` the repeats are those of a
+    repeated k-fold: in repeats 1 to k every picture that is not for testing validates once, in k + 1 to 2 k again.
     """
     ratios = {level: parse_ratio(level) for level in levels}
     kept = drop_leaks(manifest, official).query("keep").sort_values("item")
@@ -78,7 +89,9 @@ def divide(manifest: pd.DataFrame, levels: Sequence[str], seed: int, repeat: int
         class_test = _test_groups(members, given, min(ratio[2] for ratio in ratios.values()), seed)
         rest = members[~members["group"].isin(class_test)]
         validations = {
-            level: _validation_groups(rest, ratio[1] / (ratio[0] + ratio[1]), key("partition", seed, repeat), repeat)
+            level: _fold_of(rest, seed, repeat, folds)
+            if folds is not None and repeat > 0
+            else _validation_groups(rest, ratio[1] / (ratio[0] + ratio[1]), key("partition", seed, repeat), repeat)
             for level, ratio in ratios.items()
         }
         test.extend(class_test)
@@ -142,6 +155,15 @@ def _validation_groups(rest: pd.DataFrame, share: float, stream: int, repeat: in
     target = given["size"].sum() if len(given) else rest["size"].sum() * share
     backwards = order(stream, rest["group"])[::-1]
     return backwards[: _nearest(rest, backwards, target, len(rest) - 1)]
+
+
+def _fold_of(rest: pd.DataFrame, seed: int, repeat: int, folds: int) -> NDArray[np.int64]:
+    """One of `folds` nearly equal parts of a class; a class of fewer groups than folds validates in some only."""
+    round_, number = divmod(repeat - 1, folds)
+    ordered = order(key("k-fold", seed, round_), rest["group"])
+    if len(ordered) < folds:  # every fold needs a picture of the class to train on, and one to validate on
+        return ordered[number % len(ordered)][None]
+    return np.array_split(ordered, folds)[number]
 
 
 def _nearest(groups: pd.DataFrame, ordered: NDArray[np.int64], target: float, most: int) -> int:

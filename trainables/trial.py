@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,26 +13,28 @@ from typing import TypedDict
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from trainables.activations import Activations
+from trainables.averaging import Average
 from trainables.checkpoints import State
 from trainables.config import TrialConfig
-from trainables.inputs import Inputs, draws
-from trainables.keyed import key, uniform
-from trainables.models import Net, build, load_trained, train_mode, trained_state, unfreeze
-from trainables.optimizers import (
-    build_optimizer,
-    load_optimizer_tensors,
-    optimizer_tensors,
-    penalty,
-    schedule,
-    set_rate,
-)
+from trainables.drop_path import key_drop_paths
+from trainables.inputs import Inputs
+from trainables.keyed import key
+from trainables.losses import score
+from trainables.metrics import measure, signed
+from trainables.models import Net, build, load_trained, trained_state, unfreeze
+from trainables.neighbours import Search, vote
+from trainables.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from trainables.place import Pictures, Place, open_pictures
 from trainables.prefixes import INPUT, Frozen
 from trainables.store import open_store
+from trainables.training import Training, train_epoch
+from trainables.training_phases import Phase, phases_of
 from trainables.weights import file_hash, find
+
+# What tips the scales between equally frequent neighbours; less would be lost in half precision.
+_LEAD = 0.01
 
 
 class Row(TypedDict):
@@ -46,6 +49,7 @@ class Row(TypedDict):
     learning_rate: float
     seconds: float
     images_per_second: float
+    val_metric: float  # what the best epoch is chosen by
 
 
 class Diverged(ArithmeticError):
@@ -56,43 +60,69 @@ def run_trial(config: TrialConfig, place: Place, start: State | None = None) -> 
     """Train from the beginning or from `start`, the state of an earlier epoch of the same config."""
     set_arithmetic(config)
     pictures = open_pictures(config, place)
+    state = start or State(0, 0, -math.inf, {}, {}, {})
+    for phase in phases_of(config):
+        if state.epoch >= phase.last:
+            continue
+        training = begin(phase, place, pictures, state)
+        while state.epoch < phase.last and not _is_out_of_patience(config, phase, state):
+            row, state = run_epoch(training, state)
+            yield row, state
+
+
+def begin(phase: Phase, place: Place, pictures: Pictures, state: State) -> Training:
+    """The net, the optimiser and the average as `state` left them, or as a phase begins with what was learned."""
+    config = phase.config
     inputs = prepare(config, place, pictures)
-    net = inputs.net
-    optimizer = build_optimizer(config, net)
-    epoch, best_epoch, best_accuracy, best = 0, 0, -math.inf, {}
-    if start is not None:
-        load_trained(net, start.net)
-        load_optimizer_tensors(optimizer, start.optimizer)
-        epoch, best_epoch, best_accuracy = start.epoch, start.best_epoch, start.best_val_accuracy
-        best = start.best
-    while epoch < config.epochs:
-        epoch += 1
-        began = time.perf_counter()
-        rate = config.learning_rate * schedule(config, (epoch - 1) * config.steps_per_epoch)
-        train_epoch(inputs, optimizer, epoch)
-        trained = time.perf_counter() - began
+    anchor = trained_state(inputs.net) if config.l2_sp is not None else {}
+    optimizer = build_optimizer(config, inputs.net)
+    load_trained(inputs.net, state.net)
+    average, goes_on = None, state.epoch > phase.first
+    if goes_on:
+        load_optimizer_tensors(optimizer, state.optimizer)
+    if config.ema_decay is not None:
+        steps = (state.epoch - phase.first) * config.steps_per_epoch
+        average = Average(inputs.net, config.ema_decay, state.average if goes_on else {}, steps)
+    return Training(inputs, optimizer, phase.first, average, anchor)
+
+
+def run_epoch(training: Training, state: State) -> tuple[Row, State]:
+    inputs, pictures, net = training.inputs, training.inputs.pictures, training.inputs.net
+    config, epoch = inputs.config, state.epoch + 1
+    began = time.perf_counter()
+    train_epoch(training, epoch)
+    trained = time.perf_counter() - began
+    with training.average.in_place() if training.average is not None else nullcontext():
+        labels = pictures.labels[pictures.val]
+        val_logits = inputs.evaluation_logits(pictures.val)
+        val = score(val_logits, labels)
         train = score(inputs.evaluation_logits(pictures.sample), pictures.labels[pictures.sample])
-        val = score(inputs.evaluation_logits(pictures.val), pictures.labels[pictures.val])
         if not math.isfinite(train[1]) or not math.isfinite(val[1]):
             raise Diverged(f"The loss is not finite after epoch {epoch} at learning rate {config.learning_rate:.3g}.")
-        if val[0] > best_accuracy:
-            best_epoch, best_accuracy = epoch, val[0]
-            best = trained_state(net)
-        row = Row(
-            epoch=epoch,
-            train_accuracy=train[0],
-            train_cross_entropy=train[1],
-            penalty=float(penalty(config, net).detach()),
-            val_accuracy=val[0],
-            val_cross_entropy=val[1],
-            learning_rate=rate,
-            seconds=time.perf_counter() - began,
-            images_per_second=config.steps_per_epoch * config.batch_size / trained,
-        )
-        yield (
-            row,
-            State(epoch, best_epoch, best_accuracy, trained_state(net), optimizer_tensors(optimizer), best),
-        )
+        metric = measure(config.metric, val_logits.numpy(), labels)
+        best_epoch, best_score, best = state.best_epoch, state.best_score, state.best
+        if config.trains_on == "train+val" or signed(config.metric, metric) > best_score:
+            best_epoch, best_score, best = epoch, signed(config.metric, metric), trained_state(net)
+    row = Row(
+        epoch=epoch,
+        train_accuracy=train[0],
+        train_cross_entropy=train[1],
+        penalty=float(training.penalty().detach()),
+        val_accuracy=val[0],
+        val_cross_entropy=val[1],
+        learning_rate=config.learning_rate * training.factor(epoch),
+        seconds=time.perf_counter() - began,
+        images_per_second=config.steps_per_epoch * config.batch_size / trained,
+        val_metric=metric,
+    )
+    average = {} if training.average is None else training.average.copy()
+    optimizer = optimizer_tensors(training.optimizer)
+    return row, State(epoch, best_epoch, best_score, trained_state(net), optimizer, best, average)
+
+
+def _is_out_of_patience(config: TrialConfig, phase: Phase, state: State) -> bool:
+    """A phase always begins; then the best epoch, or the phase's first, must not lie too long ago."""
+    return config.patience is not None and state.epoch - max(state.best_epoch, phase.first) >= config.patience
 
 
 def predict(
@@ -103,7 +133,23 @@ def predict(
     pictures = open_pictures(config, place)
     inputs = prepare(config, place, pictures)
     load_trained(inputs.net, trained)
+    if config.neighbours is not None:
+        return _votes(config, inputs, items)
     return inputs.evaluation_logits(items).numpy()
+
+
+def _votes(config: TrialConfig, inputs: Inputs, items: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Logits whose softmax is the share of votes, smoothed by one vote for all classes together."""
+    assert config.neighbours is not None
+    pictures, train = inputs.pictures, inputs.pictures.train
+    gallery, queries = (inputs.evaluation_features(each).numpy() for each in (train, items))
+    nearest = Search(gallery, config.distance).nearest(queries, min(config.neighbours, len(train)))
+    labels = pictures.labels[train][nearest]
+    counts = np.stack([(labels == label).sum(axis=1) for label in range(pictures.classes)], axis=1)
+    # Of equally frequent classes that of the nearest counts, as far as it is rounded to half precision.
+    counts = counts + 1 / pictures.classes
+    counts[np.arange(len(items)), vote(labels)] *= 1 + _LEAD
+    return np.log(counts).astype(np.float32)
 
 
 def prepare(config: TrialConfig, place: Place, pictures: Pictures) -> Inputs:
@@ -112,18 +158,20 @@ def prepare(config: TrialConfig, place: Place, pictures: Pictures) -> Inputs:
     stored = frozenset(depth for backbone, depth in place.stored if backbone == config.backbone)
     store = open_store(place.cache, place.cache_gib) if stored else None
     activations = Activations(config, frozen, pictures, store, stored)
-    net = _net(frozen, activations.cut, pictures.classes)
+    net = _net(config, frozen, activations.cut, pictures.classes)
     unfreeze(net, frozen.body, config.unfreeze)
-    return Inputs(config, net.to(config.device), activations, pictures)
+    drop_paths = [] if config.drop_path is None else key_drop_paths(net.backbone, config.drop_path)
+    return Inputs(config, net.to(config.device), activations, pictures, drop_paths)
 
 
 def whole_net(config: TrialConfig, place: Place, classes: int) -> Net:
     """The net from the pictures on, as it is before training."""
-    return _net(_frozen(config, place), INPUT, classes)
+    return _net(config, _frozen(config, place), INPUT, classes)
 
 
-def _net(frozen: Frozen, cut: str, classes: int) -> Net:
-    return Net(replace(frozen.body, module=frozen.rest(cut)), classes)
+def _net(config: TrialConfig, frozen: Frozen, cut: str, classes: int) -> Net:
+    outputs = 1 if config.loss == "binary_cross_entropy" else classes
+    return Net(replace(frozen.body, module=frozen.rest(cut)), outputs)
 
 
 def _frozen(config: TrialConfig, place: Place) -> Frozen:
@@ -136,58 +184,19 @@ def _frozen(config: TrialConfig, place: Place) -> Frozen:
                 f"The weights of {config.backbone} must be those of the study ({config.weights_hash[:12]}), "
                 f"but {path} has {seen[:12]}."
             )
-    return _frozen_backbone(config.backbone, path, seed, config.size, config.device, config.channels_last)
+    drop_paths = config.drop_path is not None
+    return _frozen_backbone(config.backbone, path, seed, config.size, config.device, config.channels_last, drop_paths)
 
 
 # One on the device while its trials run, one to go back to.
 @lru_cache(maxsize=2)
 def _frozen_backbone(
-    backbone: str, weights: Path | None, seed: int, size: int, device: str, channels_last: bool
+    backbone: str, weights: Path | None, seed: int, size: int, device: str, channels_last: bool, drop_paths: bool
 ) -> Frozen:
-    body = build(backbone, weights, seed)
+    body = build(backbone, weights, seed, drop_paths)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     module = body.module.to(device=device, memory_format=layout).requires_grad_(False)
     return Frozen(replace(body, module=module), size)
-
-
-def train_epoch(inputs: Inputs, optimizer: torch.optim.Optimizer, epoch: int) -> None:
-    """`steps_per_epoch` optimiser steps over keyed passes through the training fold."""
-    config, net, pictures = inputs.config, inputs.net, inputs.pictures
-    train_mode(net)
-    order = key("order", config.study_seed, config.seed, epoch)
-    items, occurrence = draws(order, pictures.train, config.steps_per_epoch * config.batch_size)
-    labels = torch.from_numpy(pictures.labels[items]).to(config.device)
-    for step, features in enumerate(inputs.training_features(items, occurrence, epoch)):
-        batch = slice(step * config.batch_size, (step + 1) * config.batch_size)
-        if config.dropout:
-            features = drop(config, features, items[batch], occurrence[batch], epoch)
-        loss = F.cross_entropy(net.head(features), labels[batch])
-        set_rate(optimizer, schedule(config, (epoch - 1) * config.steps_per_epoch + step))
-        optimizer.zero_grad(set_to_none=True)
-        (loss + penalty(config, net)).backward()
-        optimizer.step()
-
-
-def drop(
-    config: TrialConfig,
-    features: torch.Tensor,
-    items: NDArray[np.int64],
-    occurrence: NDArray[np.int64],
-    epoch: int,
-) -> torch.Tensor:
-    """Dropout whose mask is keyed by picture and unit, so that it too is the same in every batch order."""
-    assert config.dropout is not None
-    stream = key("dropout", config.study_seed, config.seed, epoch)
-    u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])
-    mask = torch.from_numpy((u >= config.dropout).astype(np.float32)).to(features.device)
-    return features * mask / (1 - config.dropout)
-
-
-def score(logits: torch.Tensor, labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Accuracy as a summed count over n, and the mean cross-entropy."""
-    target = torch.from_numpy(labels)
-    correct = int((logits.argmax(dim=1) == target).sum())
-    return correct / len(labels), float(F.cross_entropy(logits.double(), target))
 
 
 def set_arithmetic(config: TrialConfig) -> None:

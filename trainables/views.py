@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainables.keyed import key, uniform
-from trainables.policies import POLICIES, Policy
+from trainables.operations import operate
+from trainables.policies import OPERATIONS_AT_MOST, POLICIES, Policy
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -82,11 +83,16 @@ def evaluation_views(
 
     def view(i: int) -> NDArray[np.uint8]:
         height, width = pictures[i].shape[:2]
-        side = contract.crop * min(height, width)
-        left, top = (width - side) / 2, (height - side) / 2
-        return _cut(pictures[i], (left, top, left + side, top + side), size, contract)
+        return _cut(pictures[i], centre_square(height, width, contract.crop), size, contract)
 
     return _stacked(view, len(pictures), size, threads)
+
+
+def centre_square(height: int, width: int, crop: float) -> tuple[float, float, float, float]:
+    """What the evaluation view shows of a picture: left, top, right, bottom in its pixels."""
+    side = crop * min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, threads: int) -> NDArray[np.uint8]:
@@ -105,6 +111,7 @@ def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, th
 _OPERATIONS = (
     "area", "ratio", "left", "top", "flip", "angle", "shift x", "shift y", "brightness", "contrast", "saturation",
     "erase", "erase area", "erase left", "erase top",
+    *(f"{what} {i}" for i in range(OPERATIONS_AT_MOST) for what in ("operation", "magnitude")),
 )
 # fmt: on
 
@@ -117,6 +124,8 @@ def _render(
         view = view[:, ::-1]
     if policy.degrees or policy.shift:
         view = _move(view, u, policy, contract)
+    for i in range(policy.operations):
+        view = _operate(view, u[f"operation {i}"], u[f"magnitude {i}"], policy, contract)
     if policy.colour:
         view = _recolour(view, u, policy.colour)
     if u["erase"] < policy.erase:
@@ -163,6 +172,14 @@ def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract
         fillcolor=_mean_colour(contract),
     )
     return np.asarray(image)
+
+
+def _operate(
+    view: NDArray[np.uint8], which: float, u: float, policy: Policy, contract: InputContract
+) -> NDArray[np.uint8]:
+    magnitude = 2 * u - 1 if policy.magnitude is None else np.copysign(policy.magnitude, u - 0.5)
+    image = Image.fromarray(np.ascontiguousarray(view))
+    return np.asarray(operate(image, which, float(magnitude), _mean_colour(contract)))
 
 
 def _recolour(view: NDArray[np.uint8], u: dict[str, float], strength: float) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from timm.models import get_pretrained_cfg, is_model, list_pretrained, load_state_dict
 
-from trainables import small_cnn  # noqa: F401  (timm learns its name)
+from trainables import scratch_nets  # noqa: F401  (timm learns their names)
 from trainables.errors import InputError
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")

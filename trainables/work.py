@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from trainables.models import outline
+from trainables.models import outline, trainable_names
 from trainables.prefixes import INPUT, Frozen
 
 
@@ -31,6 +31,15 @@ def work_of(backbone: str, depth: str, size: int) -> Work:
         activation = frozen.segment(INPUT, cut)(x)
     behind = _multiply_adds(frozen.rest(cut), activation)
     return Work(_multiply_adds(frozen.body.module, x) - behind, behind, activation.numel())
+
+
+@cache
+def parameters_of(backbone: str, depth: str, size: int) -> tuple[int, int]:
+    """The parameters of a backbone, without a head, and those of them that train."""
+    frozen = _outlined(backbone, size)
+    trainable = trainable_names(frozen.body, depth)
+    counts = {name: parameter.numel() for name, parameter in frozen.body.module.named_parameters()}
+    return sum(counts.values()), sum(counts[name] for name in trainable)
 
 
 @cache

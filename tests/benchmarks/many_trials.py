@@ -25,7 +25,7 @@ def stub(config: dict[str, Any]) -> None:
     out, trial = Path(config["out"]), config["trial"]
     for epoch in range(1, _EPOCHS + 1):
         accuracy = float(uniform(key("stub", trial), [epoch])[0])
-        row = dict.fromkeys(("train_accuracy", "val_accuracy"), accuracy) | {"epoch": epoch}
+        row = dict.fromkeys(("train_accuracy", "val_accuracy", "val_metric"), accuracy) | {"epoch": epoch}
         row |= dict.fromkeys(("train_cross_entropy", "val_cross_entropy"), 1.0) | {"penalty": 0.0}
         row |= {"learning_rate": 0.1, "seconds": 0.01, "images_per_second": 1.0}
         ledger.write_report(out, trial, 1, row)

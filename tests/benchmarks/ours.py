@@ -1,19 +1,27 @@
 """This project, as far as its search: what the peers do, too. Refining, confirming and testing are left out."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.task import Task, answer, read_task
 
 
 def main(task: Task, options: list[str]) -> None:
+    from study.cluster import starting
+    from study.resources import plan_resources
+
+    with starting(warm=True) as wait_for_ray:
+        search(task, options, plan_resources(1, 0, None, task.cores, 0), wait_for_ray)
+
+
+def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callable[[], None]) -> None:
     from search_spaces import optimizers
     from search_spaces.distributions import Range
     from study import course as courses
     from study.arguments import parse
-    from study.cluster import starting
     from study.identity import begin
     from study.load import Loaded
-    from study.resources import plan_resources
     from study.setup import prepare
     from study.spec import Budget, Study
 
@@ -47,15 +55,13 @@ def main(task: Task, options: list[str]) -> None:
     cache = str(out.parent / "cache")
     flags = ["race", "--data", task.data, "--out", task.out, "--cache", cache, "--seed", str(task.seed)]
     chosen = parse([*flags, "--no-sharing"] if "no-sharing" in options else flags)
-    resources = plan_resources(1, 0, None, task.cores, 0)
-    with starting(warm=True) as wait_for_ray:
-        prepared = prepare(Loaded("race", Path("race.py"), study), chosen, resources, out)
-        begin(prepared, resources, "race", None)
-        wait_for_ray()
-        from study.tuning import run_on_ray
+    prepared = prepare(Loaded("race", Path("race.py"), study), chosen, resources, out)
+    begin(prepared, resources, "race", None)
+    wait_for_ray()
+    from study.tuning import run_on_ray
 
-        course = courses.Course(out, prepared.study, prepared.base, None, lambda *_: None, phases=("search", "done"))
-        run_on_ray(course, prepared.place, resources)
+    course = courses.Course(out, prepared.study, prepared.base, None, lambda *_: None, phases=("search", "done"))
+    run_on_ray(course, prepared.place, resources)
     best = max(record.best["val_accuracy"] for record in course.records.values() if record.best)
     answer(best, sum(len(record.rows) for record in course.records.values()))
 

@@ -24,7 +24,8 @@ from trainables.inputs import Inputs, seen
 from trainables.optimizers import build_optimizer
 from trainables.place import Place, open_pictures
 from trainables.splits import add_folds
-from trainables.trial import prepare, train_epoch
+from trainables.training import Training, train_epoch
+from trainables.trial import prepare
 
 SPLIT = "70-15-15"
 
@@ -71,12 +72,12 @@ def measure(config: TrialConfig, place: Place) -> dict[str, float]:
     still = prepare(config, shared, open_pictures(config, shared))
     rate = {}
     for name, inputs in (("stored", stored), ("computed", computed)):
-        optimizer = build_optimizer(config, inputs.net)
-        train_epoch(inputs, optimizer, 1)  # fills the store, too
-        rate[name] = pictures_per_second(inputs, optimizer, epoch=1)
-    optimizer = build_optimizer(config, still.net)
-    train_epoch(with_one_batch(still), optimizer, 1)
-    rate["never changing"] = pictures_per_second(still, optimizer, epoch=1)
+        training = Training(inputs, build_optimizer(config, inputs.net))
+        train_epoch(training, 1)  # fills the store, too
+        rate[name] = pictures_per_second(training, epoch=1)
+    training = Training(with_one_batch(still), build_optimizer(config, still.net))
+    train_epoch(training, 1)
+    rate["never changing"] = pictures_per_second(training, epoch=1)
     return rate | {"stored / never changing": rate["stored"] / rate["never changing"]}
 
 
@@ -91,12 +92,12 @@ def with_one_batch(inputs: Inputs) -> Inputs:
     return inputs
 
 
-def pictures_per_second(inputs: Inputs, optimizer: torch.optim.Optimizer, epoch: int) -> float:
-    began = time.perf_counter()
-    train_epoch(inputs, optimizer, epoch)
-    if inputs.config.device == "cuda":
+def pictures_per_second(training: Training, epoch: int) -> float:
+    config, began = training.inputs.config, time.perf_counter()
+    train_epoch(training, epoch)
+    if config.device == "cuda":
         torch.cuda.synchronize()
-    return inputs.config.steps_per_epoch * inputs.config.batch_size / (time.perf_counter() - began)
+    return config.steps_per_epoch * config.batch_size / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

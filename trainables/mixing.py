@@ -1,0 +1,64 @@
+"""Mixup and CutMix: a view blended with that of another picture, keyed like everything else.
+
+Mixup (Zhang et al. 2018) takes a weighted mean of two views, CutMix (Yun et al. 2019) pastes a rectangle of one into
+the other. The partner is any picture of the training fold, the share is drawn for each picture.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.config import TrialConfig
+from trainables.keyed import key, uniform
+
+Items = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """For each draw of an epoch: its partner, the share in [0, 1] that stays its own, and what CutMix pastes over."""
+
+    kind: str
+    partners: Items
+    own: NDArray[np.float32]
+    boxes: NDArray[np.int64]  # (n, 4): left, top, right, bottom in pixels of the view
+
+    def __getitem__(self, some: slice) -> "Mixture":
+        return Mixture(self.kind, self.partners[some], self.own[some], self.boxes[some])
+
+
+def mixture(config: TrialConfig, items: Items, occurrence: Items, epoch: int, pool: Items) -> Mixture | None:
+    """What an epoch blends its draws with; None where nothing is mixed. `pool` is the training fold."""
+    if config.mixing == "none":
+        return None
+    from scipy.special import betaincinv  # half a second, which few trials need
+
+    def draw(name: str) -> NDArray[np.float64]:
+        return uniform(key("mixing", config.study_seed, config.seed, name, epoch), items, occurrence)
+
+    partners = pool[(draw("partner") * len(pool)).astype(np.int64)]
+    own = betaincinv(config.mixing_alpha, config.mixing_alpha, draw("share"))
+    boxes = _rectangles(1 - own, draw("x"), draw("y"), config.size)
+    if config.mixing == "cutmix":  # the rectangle ends at the border: its true area counts
+        own = 1 - (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / config.size**2
+    return Mixture(config.mixing, partners, own.astype(np.float32), boxes)
+
+
+def blend(views: torch.Tensor, others: torch.Tensor, mixed: Mixture) -> torch.Tensor:
+    """Two batches (n, c, h, w) as one."""
+    if mixed.kind == "mixup":
+        share = torch.from_numpy(mixed.own).to(views.device).view(-1, 1, 1, 1)
+        return views * share + others * (1 - share)
+    blended = views.clone()
+    for i, (left, top, right, bottom) in enumerate(mixed.boxes.tolist()):
+        blended[i, :, top:bottom, left:right] = others[i, :, top:bottom, left:right]
+    return blended
+
+
+def _rectangles(area: NDArray, x: NDArray, y: NDArray, size: int) -> NDArray[np.int64]:
+    """Squares with these shares of the picture's area about these centres, as far as they lie inside."""
+    half = np.sqrt(area) / 2
+    corners = np.stack([x - half, y - half, x + half, y + half], axis=1)
+    return np.rint(np.clip(corners, 0, 1) * size).astype(np.int64)

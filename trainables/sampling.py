@@ -1,0 +1,32 @@
+"""Which pictures an epoch draws, in which order: keyed passes, so that no global random state takes part."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.keyed import key, order
+
+Items = NDArray[np.int64]
+
+
+def uniform_draws(stream: int, items: Items, count: int) -> tuple[Items, Items]:
+    """`count` items in keyed passes over all of them, and which pass (occurrence in the epoch) each belongs to."""
+    passes = -(-count // len(items))
+    drawn = np.concatenate([order(key("pass", stream, i), items) for i in range(passes)])
+    return drawn[:count], np.repeat(np.arange(passes), len(items))[:count]
+
+
+def class_balanced_draws(stream: int, items: Items, labels: Items, count: int) -> tuple[Items, Items]:
+    """`count` items, every class equally often to plus or minus one; `labels` are those of `items`.
+
+    A class with few pictures shows them several times, in another view each time: each is another occurrence.
+    """
+    classes = order(key("classes", stream), np.unique(labels))
+    drawn, occurrence = [], []
+    for place, label in enumerate(classes.tolist()):
+        share = count // len(classes) + (place < count % len(classes))
+        if share:
+            own, passes = uniform_draws(key("class", stream, label), items[labels == label], share)
+            drawn.append(own)
+            occurrence.append(passes)
+    mixed = order(key("mixed classes", stream), np.arange(count))
+    return np.concatenate(drawn)[mixed], np.concatenate(occurrence)[mixed]
