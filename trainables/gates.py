@@ -1,0 +1,158 @@
+"""The gates before a sweep: each judges one thing that would spoil all trials of a backbone, and says its numbers.
+
+A gate fails only where the evidence is clear: limits on counts are binomial quantiles, and what too few pictures cannot
+tell passes. (The faults are those of studies that were published: see Keras' and timm's issues on input scales.)
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import bdtr
+
+IMAGENET = 1000  # classes of the original head
+TOP = 5  # of its predictions, among which the right class must be
+FEWEST_ZERO_SHOT = 20  # pictures
+# A count that chance exceeds this rarely is no chance. The probe's is lenient: hard data are no fault.
+_BEYOND_CHANCE = 0.999
+_PROBE_BEYOND_CHANCE = 0.95
+# The probe is judged where one that goes this share of the way from chance to all right would almost surely be told
+# from chance, on classes with more than so many pictures.
+_WORKING_SHARE, _ALMOST_NEVER = 0.2, 0.01
+_FEWEST_OTHERS = 4
+_LOSS_TOLERANCE = 1e-4
+_INPUT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`said` is one sentence without its stop: what was seen, and where the gate failed, first the rule."""
+
+    name: str
+    passed: bool
+    said: str
+
+
+def input_contract(weights: Mapping[str, Any], views: NDArray[np.uint8], normalised: torch.Tensor) -> Gate:
+    """G1: `normalised` (n, 3, s, s) is what the net is given of `views` (n, s, s, 3), as its `weights` ask for it."""
+    name = "input contract"
+    missing = [part for part in ("mean", "std", "interpolation", "input_size") if not weights.get(part)]
+    if missing:
+        return Gate(name, False, f"the weights' configuration must name their {' and '.join(missing)}, but does not")
+    mean, std = np.asarray(weights["mean"], dtype=np.float64), np.asarray(weights["std"], dtype=np.float64)
+    if not ((mean >= 0) & (mean <= 1) & (std > 0)).all():
+        return Gate(name, False, f"the weights' mean must be of pixels from 0 to 1, but is {_numbers(mean)}")
+    if int(views.max()) - int(views.min()) <= 1:
+        return Gate(name, False, f"pictures must differ, but all pixels of {len(views)} views are {views.max()} of 255")
+    x = normalised.float().cpu().permute(0, 2, 3, 1).numpy()
+    low, high = ((0 - mean) / std).min(), ((1 - mean) / std).max()
+    reach = f"from {x.min():.2f} to {x.max():.2f}"
+    slack = _INPUT_TOLERANCE * (high - low)
+    if x.min() < low - slack or x.max() > high + slack:
+        return Gate(name, False, f"normalised views must lie within {low:.2f} and {high:.2f}, but go {reach}")
+    away = float(np.abs(x - (views / 255 - mean) / std).max())
+    if not away <= slack:
+        rule = f"views must be normalised by the weights' own mean {_numbers(mean)} and std {_numbers(std)}"
+        return Gate(name, False, f"{rule}, but are off by {away:.2g}")
+    size, own = views.shape[1], weights["input_size"][-1]
+    return Gate(name, True, f"views of {size} px (weights: {own} px) go {reach}, within {low:.2f} and {high:.2f}")
+
+
+def zero_shot(logits: torch.Tensor, wanted: Sequence[frozenset[int]]) -> Gate:
+    """G2: the original head's `logits` (n, 1000) name each picture's class far more often than chance would."""
+    name, n = "zero-shot identity", len(wanted)
+    first = logits.topk(TOP, dim=1).indices.tolist()
+    hits = sum(not wanted[i].isdisjoint(first[i]) for i in range(n))
+    chance = TOP * sum(map(len, wanted)) / n / IMAGENET
+    seen = f"the original head has the right class among its first {TOP} for {hits} of {n} pictures"
+    if hits <= _most_by_chance(_BEYOND_CHANCE, n, chance):
+        rule = "pretrained weights must know pictures of ImageNet's classes"
+        return Gate(name, False, f"{rule}, but {seen} (chance {chance:.1%}): the weights or their input are wrong")
+    return Gate(name, True, f"{seen} (chance {chance:.1%})")
+
+
+def linear_probe(predicted: NDArray[np.int64], labels: NDArray[np.int64], pretrained: bool) -> Gate:
+    """G3: what a held-out linear probe on frozen features predicts is better than guessing the largest class."""
+    name = "linear probe"
+    accuracy, chance = float((predicted == labels).mean()), majority_share(labels)
+    seen = f"{accuracy:.1%} of {len(labels)} held-out pictures right, chance {chance:.1%}"
+    if not pretrained:
+        return Gate(name, True, f"{seen}; not asked of a net that starts from random numbers")
+    judged = np.bincount(labels)[labels] > _FEWEST_OTHERS
+    n, hits = int(judged.sum()), int((predicted == labels)[judged].sum())
+    guessing = majority_share(labels[judged]) if n else 1.0
+    bound = _most_by_chance(_PROBE_BEYOND_CHANCE, n, guessing)
+    if hits > bound:
+        return Gate(name, True, seen)
+    if bdtr(bound, n, guessing + _WORKING_SHARE * (1 - guessing)) > _ALMOST_NEVER:
+        return Gate(name, True, f"{seen}; too few pictures to judge")
+    rule = "a linear probe on pretrained features must beat guessing the largest class"
+    return Gate(name, False, f"{rule}, but gets {seen}: pictures and labels may not belong together")
+
+
+def infinite_features(pretrained: bool) -> Gate:
+    """G3: a probe cannot be fitted to these; random weights of a deep net may be so, pretrained ones are wrong."""
+    rule = "the features of pretrained weights must be finite numbers, but are not"
+    return Gate("linear probe", not pretrained, rule if pretrained else "not applicable: features are not finite")
+
+
+def permuted_labels(accuracies: Sequence[float], labels: NDArray[np.int64]) -> Gate:
+    """G6: the same probe on shuffled `labels` has only chance `accuracies`; more would mean that it sees what it must
+    predict."""
+    chance, mean, n = majority_share(labels), float(np.mean(accuracies)), len(labels)
+    most = _most_by_chance(_BEYOND_CHANCE, n, chance) / n
+    seen = f"{mean:.1%} right with shuffled labels, the largest class has {chance:.1%} of {n} pictures"
+    if mean > most:
+        rule = f"shuffled labels must be predicted by chance, at most {most:.1%} right"
+        return Gate("label permutation", False, f"{rule}, but the probe gets {mean:.1%}: labels leak into the features")
+    return Gate("label permutation", True, seen)
+
+
+def first_loss(cross_entropy: float, classes: int) -> Gate:
+    """G4: an untrained head, which is zero, finds all classes equally likely."""
+    expected = math.log(classes)
+    if abs(cross_entropy - expected) <= _LOSS_TOLERANCE:
+        return Gate("first loss", True, f"{cross_entropy:.4f} is ln {classes}")
+    rule = f"the loss before training must be ln {classes} = {expected:.4f}"
+    return Gate("first loss", False, f"{rule}, but is {cross_entropy:.4f}: the head does not start at zero")
+
+
+def overfit(right: Mapping[float, int], pictures: int, steps: int) -> Gate:
+    """G4: a few pictures are learned by heart at one learning rate; `right` has how many at each that was tried."""
+    rate, best = max(right.items(), key=lambda each: each[1])
+    if best == pictures:
+        return Gate("overfit", True, f"{pictures} pictures were learned by heart at learning rate {rate:g}")
+    tried = ", ".join(f"{count} at {rate:g}" for rate, count in right.items())
+    rule = f"{pictures} pictures must be learned by heart within {steps} steps"
+    return Gate("overfit", False, f"{rule}, but by learning rate only so many were: {tried}; training does not work")
+
+
+def frozen(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], depth: str) -> Gate:
+    """G5: parameters and buffers that are frozen when `depth` trains are the same after an optimiser step."""
+    moved = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
+    if moved:
+        rule = f"what is frozen when {depth!r} trains must not change"
+        return Gate("frozen", False, f"{rule}, but {len(moved)} of {len(before)} tensors did, the first {moved[0]}")
+    return Gate("frozen", True, f"{len(before)} tensors are unchanged after a step of {depth!r}")
+
+
+def not_applicable(name: str, why: str) -> Gate:
+    return Gate(name, True, f"not applicable: {why}")
+
+
+def majority_share(labels: NDArray[np.int64]) -> float:
+    """What guessing the largest class gets right."""
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def _most_by_chance(level: float, n: int, chance: float) -> int:
+    """The quantile of a binomial count."""
+    return int(np.searchsorted(bdtr(np.arange(n + 1), n, chance), level))
+
+
+def _numbers(values: NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in values)})"

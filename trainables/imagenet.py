@@ -1,0 +1,39 @@
+"""Which ImageNet classes the classes of a data set are, told by their names."""
+
+import re
+from collections.abc import Collection, Mapping
+from functools import cache
+
+from timm.data.imagenet_info import ImageNetInfo
+
+SYNSET = re.compile(r"n\d{8}")  # WordNet's number of a class
+
+
+def imagenet_classes(names: Mapping[int, Collection[str]]) -> dict[int, frozenset[int]]:
+    """For each label the ImageNet-1k classes that bear one of its names: a synset (n02085620) or a word for it.
+
+    A word may name several classes: Cardigan the dog, cardigan the garment. Empty unless half of the labels, and two,
+    are found: one "kite" among toys is no bird.
+    """
+    found = {label: frozenset().union(*map(_classes_of, texts)) for label, texts in names.items()}
+    known = {label: classes for label, classes in found.items() if classes}
+    return known if len(known) >= max(2, len(names) / 2) else {}
+
+
+def _classes_of(name: str) -> frozenset[int]:
+    return _by_name().get(_plain(name), frozenset())
+
+
+@cache
+def _by_name() -> dict[str, frozenset[int]]:
+    info = ImageNetInfo("imagenet-1k")
+    found: dict[str, set[int]] = {}
+    for index, synset in enumerate(info.label_names()):
+        for name in (synset, *info.label_name_to_description(synset).split(", ")):
+            found.setdefault(_plain(name), set()).add(index)
+    return {name: frozenset(classes) for name, classes in found.items()}
+
+
+def _plain(name: str) -> str:
+    """German_short-haired_pointer and German short-haired pointer are one name."""
+    return " ".join(re.findall(r"[a-z0-9]+", name.lower()))
