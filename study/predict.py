@@ -1,0 +1,203 @@
+"""`python -m study.predict OUT PICTURE...`: what a study's winner says of new pictures.
+
+Confidences are scaled by the temperature that fits the winner's validation fold. Exit status: 0 done, 2 bad input (one
+line), also where no picture can be read.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.arguments import Parser, fail
+from study.results import BEST_FOLDER, write_table, write_text
+from study.submission import Sample, check_complete, read_sample, submission
+from trainables.errors import InputError
+from trainables.sources.tree import files_below
+
+if TYPE_CHECKING:
+    from study.best import Best
+
+TOP = 3
+EXPLAINED = "explained"  # the folder in OUT for heat maps, where none is named
+_AT_ONCE = 32
+_LONGEST_SIDE = 640  # of a picture with its heat map
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A picture that could be read, as the study would keep it, with its probability of every class."""
+
+    file: Path
+    picture: NDArray[np.uint8]
+    probabilities: NDArray[np.float64]
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        return run(parse(arguments))
+    except InputError as problem:
+        return fail(problem)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The parsed flags, checked without torch.
+
+    Raises:
+        InputError: a flag is unknown, lacks its value, or its value makes no sense.
+    """
+    parser = Parser(prog="python -m study.predict", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="the --out of a finished study")
+    add("pictures", type=Path, nargs="+", metavar="PICTURE", help="pictures, or folders of them at any depth")
+    add("--top", type=int, metavar="N", default=TOP, help=f"how many classes to name (default: {TOP})")
+    add("--csv", type=Path, metavar="FILE", help="also write a table: file, rank, label, confidence")
+    add(
+        "--explain",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="DIR",
+        help=f"also draw what speaks for the first class (Grad-CAM; default: OUT/{EXPLAINED})",
+    )
+    add("--submission", type=Path, metavar="FILE", help="also write a Kaggle submission; its ids are the file names")
+    add("--sample", type=Path, metavar="FILE", help="the competition's sample_submission.csv, for --submission")
+    chosen = parser.parse_args(arguments)
+    if chosen.top < 1:
+        raise InputError(f"--top must be at least 1, but got {chosen.top}.")
+    if (chosen.submission is None) != (chosen.sample is None):
+        raise InputError("--submission FILE and --sample FILE go together: the sample says which rows and columns.")
+    for flag, file in (("--csv", chosen.csv), ("--submission", chosen.submission)):
+        if file is not None and (file.suffix != ".csv" or not file.absolute().parent.is_dir() or file.is_dir()):
+            raise InputError(f"{flag} must be a .csv file in a folder that exists, but got {str(file)!r}.")
+    if chosen.explain is not None:
+        chosen.explain = chosen.out / EXPLAINED if chosen.explain is True else chosen.explain
+        if chosen.explain.exists() and not chosen.explain.is_dir():
+            raise InputError(f"--explain DIR must be a folder, but {str(chosen.explain)!r} is a file: name it last.")
+    if not (chosen.out / BEST_FOLDER).is_dir():
+        raise InputError(f"OUT must be a finished study, but {str(chosen.out)!r} has no {BEST_FOLDER}/.")
+    return chosen
+
+
+def run(chosen: argparse.Namespace) -> int:
+    files = list_files(chosen.pictures)
+    from study.best import load_best
+
+    best = load_best(chosen.out)
+    sample = read_sample(chosen.sample, best.names) if chosen.sample else None
+    if sample is not None:
+        check_complete(sample, files)
+    rows: list[tuple[str, int, str, float]] = []
+    by_id: dict[str, NDArray[np.float64]] = {}
+    drawn: Counter[str] = Counter()
+    for some in predictions(best, files):
+        for each in some:
+            ranked = np.argsort(-each.probabilities, kind="stable")[: chosen.top]
+            named = [(best.names[label], float(each.probabilities[label])) for label in ranked]
+            rows += [(str(each.file), rank, *pair) for rank, pair in enumerate(named, start=1)]
+            by_id[each.file.stem] = each.probabilities
+            said = ", ".join(f"{printable(name)} {100 * confidence:.1f} %" for name, confidence in named)
+            print(f"{printable(str(each.file))}: {said}", flush=True)
+        if chosen.explain is not None:
+            draw(best, some, chosen.explain, drawn)
+    if not rows:
+        raise InputError(f"None of the {len(files)} files is a picture that can be read: name others.")
+    try:
+        if chosen.csv is not None:
+            write_table(pd.DataFrame(rows, columns=["file", "rank", "label", "confidence"]), chosen.csv)
+        if sample is not None:
+            _write_submission(sample, by_id, chosen.submission)
+    except OSError as problem:
+        raise InputError(f"{problem.filename!r} cannot be written ({problem.strerror}): name another file.") from None
+    return 0
+
+
+def list_files(named: Sequence[Path]) -> list[Path]:
+    """The files named and those in the folders named, each once.
+
+    Raises:
+        InputError: one is not there, or there is none.
+    """
+    files: list[Path] = []
+    for path in named:
+        if path.is_dir():
+            files += [path / name for name in files_below(path, path)]
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"A picture must be a file or a folder of files, but {str(path)!r} is neither.")
+    if not files:
+        raise InputError(f"At least one picture is needed, but {str(named[0])!r} is empty: name another folder.")
+    return list(dict.fromkeys(files))
+
+
+def predictions(best: "Best", files: Sequence[Path]) -> Iterator[list[Prediction]]:
+    """In the order of the files; one line on standard error for each that cannot be read."""
+    from study.best import logits, prepared, probabilities, views
+
+    with ThreadPoolExecutor() as pool:  # decoding holds no lock
+        for first in range(0, len(files), _AT_ONCE):
+            some = files[first : first + _AT_ONCE]
+            read: list[tuple[Path, NDArray[np.uint8]]] = []
+            for file, picture in zip(some, pool.map(_read, some), strict=True):
+                if isinstance(picture, str):
+                    print(f"{printable(str(file))}: {picture}", file=sys.stderr)
+                else:
+                    read.append((file, prepared(best, picture)))
+            if read:
+                found = probabilities(best, logits(best, views(best, [picture for _, picture in read])))
+                yield [Prediction(*each, values) for each, values in zip(read, found, strict=True)]
+
+
+def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: Counter[str]) -> None:
+    """A picture NAME.png for each, with the heat of its first class; a name's second file is NAME-2.png."""
+    from PIL import Image
+
+    from study.explain import explain, overlay
+
+    heats = explain(best, [each.picture for each in some], [int(each.probabilities.argmax()) for each in some])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each, heat in zip(some, heats, strict=True):
+            shown = Image.fromarray(each.picture)
+            shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+            drawn[each.file.stem] += 1
+            number = "" if drawn[each.file.stem] == 1 else f"-{drawn[each.file.stem]}"
+            overlay(np.asarray(shown), heat, best.contract.crop).save(folder / f"{each.file.stem}{number}.png")
+    except OSError as problem:
+        raise InputError(f"--explain {str(folder)!r} cannot be written ({problem.strerror}): name another.") from None
+
+
+def printable(text: str) -> str:
+    """Names may hold anything, also what a terminal would obey; that is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _write_submission(sample: Sample, by_id: dict[str, NDArray[np.float64]], file: Path) -> None:
+    write_text(submission(sample, by_id), file)
+    if extra := len(set(by_id) - set(sample.ids)):
+        print(f"Not in the sample, so not in {printable(str(file))}: {extra} pictures.", file=sys.stderr)
+
+
+def _read(file: Path) -> NDArray[np.uint8] | str:
+    """The picture, or why not."""
+    from trainables.images import DecodeError, decode
+
+    try:
+        return decode(file.read_bytes()).pixels
+    except OSError as problem:
+        return f"unreadable: {(problem.strerror or 'input or output error').lower()}"
+    except DecodeError as problem:
+        return str(problem)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,166 @@
+"""`python -m study.retrieval OUT`: the winner's features as a space in which pictures of one class lie together.
+
+Writes two tables into OUT/tables, from the pooled features of evaluation views, on the folds of the winner's trial:
+
+knn.csv        kNN classification, where gallery and queries are of the same classes: neighbours come from the training
+               fold, metric and k are chosen on the common validation, and only the choice is shown the test fold.
+retrieval.csv  each test picture searches the others of its class among the test pictures. Of a backbone that did not
+               train in the study (unfreeze "head") this is "zero-shot": neither pictures nor labels of the study
+               formed the features, whatever the pretraining saw; it is given for all classes and for the second half
+               in label order, the half that is kept unseen elsewhere. Of any other backbone it is "closed set": the
+               classes are those it was trained to tell apart, and the number is not to be compared with the first.
+
+--frozen adds the same for the backbone with its pretrained weights as they came. The test fold must have been opened
+by the study itself: its models and the metric and k are fixed by then. Exit status: 0 done, 2 bad input.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from study.arguments import CACHE, Parser, fail
+from study.ledger import read_openings
+from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, write_table
+from trainables.errors import InputError
+from trainables.neighbours import RECALLS, Labelled, knn_classification, retrieval, second_half
+
+if TYPE_CHECKING:
+    from study.best import Best
+    from trainables.config import TrialConfig
+    from trainables.place import Pictures, Place
+
+KNN_COLUMNS = [
+    *("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n"),
+    *("fit_seconds", "predict_seconds", "chosen"),
+]
+RETRIEVAL_COLUMNS = [
+    *("backbone", "trained_on", "protocol", "classes", "pictures"),
+    *(f"recall_at_{k}" for k in RECALLS),
+    *("map_at_r", "r_precision", "seconds"),
+]
+_AT_ONCE = 64
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        knn, retrieved = run(parse(arguments))
+    except InputError as problem:
+        return fail(problem)
+    for row in knn[knn["fold"] == "test"].itertuples():
+        print(f"{row.backbone}, {row.trained_on}: kNN {row.accuracy:.4f} (k = {row.k}, {row.metric}, n = {row.n})")
+    for row in retrieved.itertuples():
+        print(
+            f"{row.backbone}, {row.trained_on}: {row.protocol} retrieval among {row.classes} classes, "
+            f"recall at 1 {row.recall_at_1:.4f}, MAP@R {row.map_at_r:.4f} (n = {row.pictures})"
+        )
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="python -m study.retrieval", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="the --out of a finished study")
+    add("--frozen", action="store_true", help="the backbone with its pretrained weights as they came, too")
+    add("--data", type=Path, metavar="DIR", help="the pictures, where they are not where the study found them")
+    add("--weights", type=Path, metavar="DIR", help="a folder of pretrained weights, for --frozen")
+    add("--cache", type=Path, metavar="DIR", default=CACHE, help=f"for decoded pictures (default: {CACHE})")
+    return parser.parse_args(arguments)
+
+
+def run(chosen: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables, as they are written."""
+    out, place = chosen.out, _place(chosen)
+    if not read_openings(out):
+        raise InputError(f"The study in {str(out)!r} has not opened its test fold yet: run it to its end first.")
+    from study.best import load_best, read_trial
+    from trainables.config import from_dict
+    from trainables.place import open_pictures
+
+    best, config = load_best(out), from_dict(read_trial(out)["config"])
+    if chosen.frozen and config.weights != "pretrained":
+        raise InputError(f"--frozen is for pretrained backbones, but the winner's {config.backbone} began from none.")
+    backbones = {trained_on(config): best}
+    if chosen.frozen and config.unfreeze != "head":
+        backbones["pretraining"] = pretrained(best, config, place)
+    pictures = open_pictures(config, place)
+    knn: list[dict[str, Any]] = []
+    retrieved: list[dict[str, Any]] = []
+    for trained, each in backbones.items():
+        folds = [embed(each, pictures, items) for items in (pictures.train, pictures.val, pictures.test)]
+        about = {"backbone": config.backbone, "trained_on": trained}
+        knn += [about | {"features": folds[0].features.shape[1]} | row for row in knn_classification(*folds)]
+        unseen = each is not best or config.unfreeze == "head"
+        retrieved += [about | row for row in _retrieval_rows(folds[2], pictures.classes, unseen)]
+    tables = pd.DataFrame(knn, columns=KNN_COLUMNS), pd.DataFrame(retrieved, columns=RETRIEVAL_COLUMNS)
+    (out / TABLES_FOLDER).mkdir(exist_ok=True)
+    for table, name in zip(tables, (KNN_FILE, RETRIEVAL_FILE), strict=True):
+        write_table(table, out / TABLES_FOLDER / name)
+    return tables
+
+
+def trained_on(config: "TrialConfig") -> str:
+    """What formed the features of a trial's backbone."""
+    began = "pretraining" if config.weights == "pretrained" else "nothing"
+    if config.unfreeze == "head":
+        return began
+    return "training fold" if began == "nothing" else f"{began}, training fold ({config.unfreeze})"
+
+
+def pretrained(best: "Best", config: "TrialConfig", place: "Place") -> "Best":
+    """The winner's backbone as its pretrained weights are."""
+    from dataclasses import replace
+
+    from trainables.models import build
+    from trainables.weights import find
+
+    net = build(config.backbone, find(config.backbone, place.weights), seed=0).module
+    return replace(best, net=net.requires_grad_(False).to(best.device))
+
+
+def embed(best: "Best", pictures: "Pictures", items: np.ndarray) -> Labelled:
+    """The pooled features of these items: what the classifier would be given."""
+    from study.best import logits, views
+
+    best.net.reset_classifier(0)
+    parts = [
+        logits(best, views(best, [pictures.pixels[int(item)] for item in items[first : first + _AT_ONCE]]))
+        for first in range(0, len(items), _AT_ONCE)
+    ]
+    return Labelled(np.concatenate(parts), pictures.labels[items])
+
+
+def _retrieval_rows(test: Labelled, classes: int, unseen: bool) -> Iterator[dict[str, Any]]:
+    groups = [("zero-shot", test), ("zero-shot", second_half(test, classes))] if unseen else [("closed set", test)]
+    for protocol, some in groups:
+        began = time.perf_counter()
+        scores = retrieval(some)
+        about = {"protocol": protocol, "classes": len(np.unique(some.labels)), "pictures": len(some.labels)}
+        yield about | scores | {"seconds": time.perf_counter() - began}
+
+
+def _place(chosen: argparse.Namespace) -> "Place":
+    """Where the study's pictures and weights are, and whether they are still there."""
+    from study.setup import check_folders, check_pictures
+    from trainables.place import Place
+
+    try:
+        known = json.loads((chosen.out / STUDY_FILE).read_text(encoding="utf-8"))["place"]
+        manifest = pd.read_parquet(chosen.out / MANIFEST_FILE)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"OUT must be a finished study, but {str(chosen.out)!r} is none that can be read.") from None
+    weights = chosen.weights or (Path(known["weights"]) if known["weights"] else None)
+    data = (chosen.data or Path(known["data"])).absolute()
+    check_folders(weights if chosen.frozen else None, chosen.cache)
+    check_pictures(manifest, data)
+    return Place((chosen.out / MANIFEST_FILE).absolute(), data, chosen.cache.absolute(), weights=weights)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

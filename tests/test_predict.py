@@ -1,0 +1,279 @@
+"""The winner in use: the predictions, the pictures and the files that `python -m study.predict` makes."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from study.best import Best, load_best, logits, prepared, probabilities, views
+from study.examples import BOX_COLUMNS
+from study.export import as_classes, export_best, timm_state
+from study.predict import main, printable
+from study.results import EXAMPLES_COLUMNS, EXAMPLES_MORE_COLUMNS, KNN_FILE, RETRIEVAL_FILE
+from study.submission import read_sample, submission
+from tests.finished import TRIAL, Finished, finish
+from trainables.checkpoints import load_tensors
+from trainables.errors import InputError
+from trainables.images import decode
+from trainables.models import Net, build
+from trainables.place import open_pictures
+from trainables.trial import predict
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finish(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def best(finished: Finished) -> Best:
+    return load_best(finished.out)
+
+
+def test_the_files_give_the_logits_of_the_studys_own_test(finished: Finished, best: Best) -> None:
+    kept = finished.manifest.set_index("item")
+    items = open_pictures(finished.config, finished.place).test
+    trained = load_tensors(finished.out / "models" / f"{TRIAL}.safetensors")
+    expected = predict(finished.config, finished.place, trained, items)
+    files = [finished.pictures / kept.loc[item, "path"] for item in items]
+    pictures = [prepared(best, decode(file.read_bytes()).pixels) for file in files]
+    assert max(min(picture.shape[:2]) for picture in pictures) == finished.config.stored_side  # they were larger
+    found = logits(best, views(best, pictures))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    recorded = pd.read_parquet(finished.out / "predictions.parquet").query("fold == 'test'").set_index("item")
+    np.testing.assert_array_equal(found.argmax(axis=1), recorded.loc[items, "predicted"])
+
+
+def test_confidences_are_scaled_by_what_fits_the_validation_fold(finished: Finished, best: Best) -> None:
+    fitted = json.loads((finished.out / "best" / "temperature.json").read_text())
+    assert fitted["pictures"] == 9
+    assert fitted["cross_entropy_scaled"] <= fitted["cross_entropy"]
+    assert best.temperature == fitted["temperature"]
+    scores = np.array([[0.0, best.temperature * np.log(3.0)]])
+    np.testing.assert_allclose(probabilities(best, scores), [[0.25, 0.75]])
+
+
+def test_every_picture_gets_its_classes(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new"
+    shutil.copytree(finished.pictures / "red", folder / "deep")
+    shutil.copy(finished.pictures / "blue" / "00.png", folder / "one.png")
+    assert main([str(finished.out), str(folder), "--top", "2", "--csv", str(tmp_path / "said.csv")]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert len(shown.out.splitlines()) == 16
+    assert re.search(r"one\.png: (blue|green|red) \d+\.\d %, (blue|green|red) \d+\.\d %", shown.out)
+    said = pd.read_csv(tmp_path / "said.csv")
+    assert list(said.columns) == ["file", "rank", "label", "confidence"]
+    assert said["rank"].tolist() == [1, 2] * 16
+    assert said["file"].nunique() == 16
+    first, second = (said[said["rank"] == rank]["confidence"].to_numpy() for rank in (1, 2))
+    assert (first >= second).all()
+    assert (first + second <= 1).all()
+
+
+def test_files_that_are_no_pictures_are_named_one_a_line(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(finished.pictures / "red" / "00.png", tmp_path / "good.png")
+    (tmp_path / "Thumbs.db").write_bytes(b"\0\1")
+    (tmp_path / "\x1b[2Jbad.png").write_bytes(b"")
+    assert main([str(finished.out), str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 1
+    assert len(shown.err.splitlines()) == 2
+    assert "\\x1b[2Jbad.png: empty file" in shown.err
+    assert "\x1b" not in shown.err
+    (tmp_path / "good.png").unlink()
+    assert main([str(finished.out), str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("None of the 2 files")
+
+
+def test_names_are_safe_on_a_terminal() -> None:
+    assert printable("a\x1b]0;b\u202ec\udc80\n") == "a\\x1b]0;b\\u202ec\\udc80\\n"
+    assert printable("Bär 犬") == "Bär 犬"
+
+
+def test_what_speaks_for_the_first_class_is_drawn(finished: Finished, tmp_path: Path) -> None:
+    Image.new("RGB", (90, 60), "red").save(tmp_path / "a.png")
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (60, 90), "blue").save(tmp_path / "deep" / "a.png")
+    assert main([str(finished.out), str(tmp_path), "--explain", str(tmp_path / "drawn")]) == 0
+    sides = {file.name: Image.open(file).size for file in (tmp_path / "drawn").iterdir()}
+    stored = finished.config.stored_side
+    assert sides == {"a.png": (stored * 3 // 2, stored), "a-2.png": (stored, stored * 3 // 2)}
+    assert main([str(finished.out), str(tmp_path / "a.png"), "--explain"]) == 0
+    assert (finished.out / "explained" / "a.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "arguments"),
+    [
+        ("required: PICTURE", ["OUT"]),
+        ("neither", ["OUT", "gone.jpg"]),
+        ("is empty", ["OUT", "EMPTY"]),
+        ("at least 1", ["OUT", "PICTURES", "--top", "0"]),
+        ("must be a .csv", ["OUT", "PICTURES", "--csv", "table.txt"]),
+        ("must be a .csv", ["OUT", "PICTURES", "--csv", "gone/table.csv"]),
+        ("go together", ["OUT", "PICTURES", "--submission", "s.csv"]),
+        ("sample_submission.csv, but got", ["OUT", "PICTURES", "--submission", "s.csv", "--sample", "gone.csv"]),
+        ("has no best/", ["PICTURES", "PICTURES"]),
+        ("see python -m study.predict --help", ["OUT", "PICTURES", "--tops", "3"]),
+        ("must be a folder", ["OUT", "PICTURES", "--explain", "PICTURE"]),
+    ],
+)
+def test_bad_input_is_one_line(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], pattern: str, arguments: list[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"OUT": finished.out, "PICTURES": finished.pictures, "EMPTY": tmp_path / "empty"}
+    places["PICTURE"] = finished.pictures / "red" / "00.png"
+    assert main([str(places.get(each, each)) for each in arguments]) == 2
+    shown = capsys.readouterr()
+    assert re.search(pattern, shown.err), shown.err
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("broken", ["model.safetensors", "labels.json", "preprocessing.json", "config.json"])
+def test_a_winner_that_is_not_whole_is_refused(finished: Finished, tmp_path: Path, broken: str) -> None:
+    shutil.copytree(finished.out / "best", tmp_path / "best")
+    (tmp_path / "best" / broken).write_text("{")
+    with pytest.raises(InputError, match="--resume"):
+        load_best(tmp_path)
+
+
+def write_sample(folder: Path, header: str, *ids: str) -> Path:
+    file = folder / "sample_submission.csv"
+    file.write_text("\n".join([header, *(each + ",0.5" * header.count(",") for each in ids)]) + "\n")
+    return file
+
+
+def test_a_submission_has_the_samples_rows_and_columns(finished: Finished, best: Best, tmp_path: Path) -> None:
+    pictures = tmp_path / "test"
+    pictures.mkdir()
+    for number, name in enumerate(("red", "blue", "green"), start=1):
+        shutil.copy(finished.pictures / name / "03.png", pictures / f"{number}.png")
+    sample = write_sample(tmp_path, "id,Red,blue,green", "2", "1")  # the labels' case may differ
+    made = tmp_path / "submission.csv"
+    assert main([str(finished.out), str(pictures), "--submission", str(made), "--sample", str(sample)]) == 0
+    table = pd.read_csv(made, dtype={"id": str})
+    assert list(table.columns) == ["id", "Red", "blue", "green"]
+    assert table["id"].tolist() == ["2", "1"]
+    np.testing.assert_allclose(table[["Red", "blue", "green"]].sum(axis=1), 1, rtol=1e-6)
+    picture = prepared(best, decode((pictures / "2.png").read_bytes()).pixels)
+    expected = probabilities(best, logits(best, views(best, [picture])))[0]
+    np.testing.assert_allclose(table.loc[0, ["blue", "green", "Red"]].astype(float), expected, rtol=1e-5)
+
+
+def test_a_submission_without_all_its_pictures_is_refused(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, made = tmp_path / "test", tmp_path / "submission.csv"
+    pictures.mkdir()
+    shutil.copy(finished.pictures / "red" / "03.png", pictures / "1.png")
+    sample = write_sample(tmp_path, "id,blue,green,red", "1", "2", "3")
+    arguments = [str(finished.out), str(pictures), "--submission", str(made), "--sample", str(sample)]
+    assert main(arguments) == 2
+    assert "'2' is not among the pictures, and 1 more" in capsys.readouterr().err
+    for number in (2, 3):
+        (pictures / f"{number}.png").write_bytes(b"no picture")
+    assert main(arguments) == 2
+    assert "'2' cannot be read, and 1 more" in capsys.readouterr().err.splitlines()[-1]
+    shutil.copy(pictures / "1.png", pictures / "1.jpg")
+    assert main(arguments) == 2
+    assert "must be one picture, but '1' is" in capsys.readouterr().err
+    assert not made.exists()
+
+
+def test_of_two_classes_one_column_is_the_second(tmp_path: Path) -> None:
+    sample = read_sample(write_sample(tmp_path, "id,label", "7", "5"), ["cat", "dog"])
+    text = submission(sample, {"5": np.array([0.25, 0.75]), "7": np.array([1 - 1e-7, 1e-7])})
+    assert text == "id,label\n7,1e-07\n5,0.75\n"
+
+
+@pytest.mark.parametrize("header", ["id,label", "id,cat,dog,emu", "id,cat,dog", "id,cat,cat,fox", "id"])
+def test_a_sample_of_other_classes_is_refused(tmp_path: Path, header: str) -> None:
+    with pytest.raises(InputError, match="--sample must have"):
+        read_sample(write_sample(tmp_path, header, "1"), ["cat", "dog", "fox"])
+
+
+def test_prediction_needs_no_ray(finished: Finished) -> None:
+    arguments = [str(finished.out), str(finished.pictures / "red" / "00.png")]
+    code = (
+        f"import sys\nfrom study.predict import main\nassert main({arguments!r}) == 0\nassert 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_examples_come_with_what_the_winner_looked_at(finished: Finished) -> None:
+    table = pd.read_csv(finished.out / "examples" / "examples.csv")
+    assert list(table.columns) == [*EXAMPLES_COLUMNS, *EXAMPLES_MORE_COLUMNS]
+    assert set(table["kind"]) <= {"drawn", "error", "confused"}
+    for row in table.itertuples():
+        sides = {Image.open(finished.out / "examples" / name).size for name in (row.file, row.heatmap)}
+        assert len(sides) == 1
+    assert table["energy_in_box"].isna().all()  # these pictures have no boxes
+
+
+def test_heat_is_measured_in_the_box_of_the_object(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pictures of 24 x 20; the view is their centre square, columns 2 to 22: the box holds its left half.
+    import study.setup
+
+    def with_boxes(*arguments: object) -> pd.DataFrame:
+        return read_manifest(*arguments).assign(**dict(zip(BOX_COLUMNS, (0, 0, 12, 20), strict=True)))
+
+    read_manifest = study.setup.read_manifest
+    monkeypatch.setattr(study.setup, "read_manifest", with_boxes)
+    table = pd.read_csv(finish(tmp_path_factory.mktemp("boxes")).out / "examples" / "examples.csv")
+    np.testing.assert_allclose(table["box_share"], 0.5)
+    energy = table["energy_in_box"].dropna()
+    assert len(energy) > 0
+    assert energy.between(0, 1).all()
+    assert energy.nunique() > 1
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "small_cnn", "deit_tiny_distilled_patch16_224", "levit_128s"])
+@pytest.mark.parametrize("outputs", [1, 5])
+def test_what_is_exported_is_timms_own_net_with_the_same_logits(backbone: str, outputs: int, tmp_path: Path) -> None:
+    net = Net(build(backbone, None, 0), outputs)
+    random = torch.Generator().manual_seed(0)
+    for parameter in net.head.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=random)
+    classifier = net.backbone.default_cfg["classifier"]
+    whole = timm.create_model(backbone, num_classes=max(outputs, 2)).eval()
+    whole.load_state_dict(timm_state(net, backbone, max(outputs, 2), classifier))
+    side = net.backbone.default_cfg["input_size"][-1]
+    x = torch.rand(2, 3, side, side, generator=random)
+    with torch.no_grad():
+        expected = net(x)
+        torch.testing.assert_close(whole(x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_what_was_made_of_an_earlier_winner_goes_when_another_is_exported(tmp_path: Path) -> None:
+    study = finish(tmp_path)
+    (study.out / "tables").mkdir()
+    made = [study.out / "best" / "model.onnx", study.out / "tables" / KNN_FILE, study.out / "tables" / RETRIEVAL_FILE]
+    for file in made:
+        file.write_text("")
+    export_best(study.course, study.record, study.place, study.manifest)
+    assert all(file.exists() for file in made)  # it is the same winner
+    (study.out / "best" / "trial.json").write_text('{"trial": "confirm-0002", "config": {}}')
+    export_best(study.course, study.record, study.place, study.manifest)
+    assert not any(file.exists() for file in made)
+
+
+def test_one_output_is_the_log_odds_of_the_second_class() -> None:
+    head = torch.nn.Linear(3, 1)
+    weight, bias = as_classes(head)
+    assert torch.equal(weight, torch.stack([torch.zeros(3), head.weight[0]]))
+    assert torch.equal(bias, torch.stack([torch.tensor(0.0), head.bias[0]]))
