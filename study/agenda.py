@@ -17,7 +17,7 @@ Setting = dict[str, Any]
 def winner(records: Iterable[Record]) -> Record | None:
     """The completed trial with the best validation accuracy; of equals the first in the plan."""
     completed = [record for record in records if record.status == "completed"]
-    return min(completed, key=lambda record: (-_value(record), record.planned.trial), default=None)
+    return min(completed, key=lambda record: (-record.score, record.planned.trial), default=None)
 
 
 def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned]:
@@ -58,6 +58,28 @@ def confirm_trials(study: Study, search: list[Record], refined: list[Record]) ->
         for repeat in range(1, study.budget.seeds + 1)
         for name, (planned, stands_for) in chosen.items()
     ]
+
+
+def confirmed_winner(confirmed: list[Record]) -> Record | None:
+    """Of the setting with the best mean over its seeds, on validation, the best seed."""
+    by_arm: dict[str, list[Record]] = {}
+    for record in confirmed:
+        by_arm.setdefault(record.planned.arm, []).append(record)
+    if not by_arm:
+        return None
+    arm = max(sorted(by_arm), key=lambda name: sum(record.score for record in by_arm[name]) / len(by_arm[name]))
+    return max(by_arm[arm], key=lambda record: (record.score, -record.planned.seed))
+
+
+def retrain_trials(confirmed: list[Record]) -> list[Planned]:
+    """The winner once more, on training and validation together, for as many epochs as its seeds took on average."""
+    winning = confirmed_winner(confirmed)
+    if winning is None:
+        return []
+    of_arm = [record.best["epoch"] for record in confirmed if record.planned.arm == winning.planned.arm and record.best]
+    planned, epochs = winning.planned, max(1, round(sum(of_arm) / len(of_arm)))
+    name = f"retrain-{planned.arm}-{planned.seed}"
+    return [Planned(name, "retrain", planned.factors, planned.nuisances, seed=planned.seed, epochs=epochs)]
 
 
 def level_settings(study: Study, search: list[Record]) -> dict[str, Setting]:
@@ -112,7 +134,7 @@ def _best_of_levels(
 def _best_arms(search: list[Record]) -> list[Record]:
     ranked = sorted(
         (record for record in search if record.status == "completed"),
-        key=lambda record: (-_value(record), record.planned.trial),
+        key=lambda record: (-record.score, record.planned.trial),
     )
     distinct: Mapping[str, Record] = {record.planned.arm: record for record in reversed(ranked)}
     return [record for record in ranked if distinct[record.planned.arm] is record][:CONFIRMED_BEST]
@@ -120,8 +142,3 @@ def _best_arms(search: list[Record]) -> list[Record]:
 
 def _best_with(search: list[Record], has: Any) -> Record | None:
     return winner(record for record in search if has(record.planned.factors))
-
-
-def _value(record: Record) -> float:
-    best = record.best
-    return best["val_accuracy"] if best else float("-inf")

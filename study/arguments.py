@@ -11,14 +11,14 @@ from typing import NoReturn
 from trainables.errors import InputError
 
 DEFAULT_SEED = 0
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "study"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "study"
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """One line on standard error instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[0].upper()}{message[1:]}; see python -m study.run --help.")
+        raise InputError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -27,7 +27,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     Raises:
         InputError: a flag is unknown, lacks its value, or its value makes no sense.
     """
-    parser = _Parser(prog="python -m study.run", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m study.run", description=__doc__, allow_abbrev=False)
     parser.add_argument("study", nargs="?", metavar="NAME|FILE.py", help="a study's name or its file")
     add = parser.add_argument
     add("--list", action="store_true", help="the studies, one line each")
@@ -51,17 +51,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--cache",
         type=Path,
         metavar="DIR",
-        default=_CACHE,
-        help=f"for decoded pictures and what is frozen (default: {_CACHE})",
+        default=CACHE,
+        help=f"for decoded pictures and what is frozen (default: {CACHE})",
     )
     add("--cache-gib", type=_positive, metavar="F", help="how much of both it may keep")
     add("--no-sharing", action="store_true", help="compute what is frozen anew in every trial: same results, slower")
+    add("--published", action="store_true", help="run what the study's source has published instead of a search")
+    add("--skip-preflight", action="store_true", help="leave out the gates before the sweep; study.json says so")
     add("--dry-run", action="store_true", help="print the plan, its resolution and its cost; run nothing")
     chosen = parser.parse_args(arguments)
     if not (chosen.study or chosen.list or chosen.new):
         raise InputError("Name a study or a study file; python -m study.run --list shows what there is.")
     if chosen.hours is not None and (chosen.trials or chosen.epochs or chosen.seeds):
         raise InputError("--hours fits the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
+    if chosen.published and (chosen.hours or chosen.trials):
+        raise InputError("--published runs every published configuration as it is: leave --trials and --hours out.")
     return chosen
 
 

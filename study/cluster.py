@@ -3,13 +3,13 @@
 import os
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from study.resources import local_cpus
+from study.resources import Resources, local_cpus
 from trainables.errors import InputError
 
 # Trials read pictures from a memory-mapped file and report a few numbers, so the object store stays small.
@@ -114,6 +114,22 @@ def cluster_size() -> tuple[float, float]:
 
     total = ray.cluster_resources()
     return total.get("CPU", 0.0), total.get("GPU", 0.0)
+
+
+def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: Resources) -> Iterator[Any]:
+    """What `function` gives for each of `calls`, in their order; as many run at once as trials may.
+
+    Each runs in a worker with the resources of a trial. What one raises is raised here.
+    """
+    import ray
+
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(function)
+    for first in range(0, len(calls), resources.concurrent):
+        for waiting in [remote.remote(*call) for call in calls[first : first + resources.concurrent]]:
+            try:
+                yield ray.get(waiting)
+            except ray.exceptions.RayTaskError as problem:
+                raise problem.cause from None
 
 
 def _prepare_environment(address: str | None) -> None:

@@ -1,5 +1,6 @@
 """What a study is expected to cost, for --dry-run and --hours: counted work at this machine's rates."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from study.plan import AUDITED_PER_LEVEL, search_plan
 from study.rungs import KEPT_PER_LEVEL, rung_epochs
 from study.scale import Scale
 from study.settings import BATCH_SIZE, effective
-from study.sharing import computing_seconds, depth_of, reading_seconds, view_epochs, views_of, worth_storing
+from study.sharing import computing_seconds, depth_of, parts_of, reading_seconds, view_epochs, views_of, worth_storing
 from study.spec import Study
 from trainables.errors import InputError
 from trainables.work import work_of
@@ -30,13 +31,20 @@ class PhaseCost:
     seconds: float  # of one worker
 
 
-Setting = dict[str, Any]
+Setting = Mapping[str, Any]
 
 
 def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
     """The expected cost of each phase."""
     plan = search_plan(study, study.budget.trials, seed)
     stored = worth_storing(study, scale, seed)
+    if study.goal == "published":
+        runs = [(effective(study, planned.factors), planned.seed) for planned in plan]
+        most = study.budget.epochs
+        lengths = [(values, min(values.get("epochs", most), most), seed) for values, seed in runs]
+        seconds, epochs = _seconds(lengths, scale, stored), sum(length for _, length, _ in lengths)
+        looks = seconds / max(1, epochs) * len(plan) / 2
+        return [PhaseCost("published", len(plan), epochs, seconds), PhaseCost("test", len(plan), 0, looks)]
     audited = sum(planned.audit for planned in plan)
     stopped = _asha_epochs(study, len(plan) - audited) / max(1, len(plan) - audited)
     epochs = [study.budget.epochs if planned.audit else stopped for planned in plan]
@@ -72,14 +80,15 @@ def fit(study: Study, scale: Scale, hours: float, seed: int) -> Study:
     fewest = AUDITED_PER_LEVEL * levels
     budget = study.budget
     shorter = [round(budget.epochs * share) for share in (1, 0.75, 0.5, 0.35, 0.25, 0.15)]
-    for seeds in sorted({budget.seeds, min(budget.seeds, 3), 1}, reverse=True):
+    fewer = {budget.folds} if budget.folds else {min(budget.seeds, 3), 1}
+    for seeds in sorted({budget.seeds} | fewer, reverse=True):
         for epochs in sorted({max(1, epochs) for epochs in shorter}, reverse=True):
             for share in (4, 2, 1.5, 1, 0.75, 0.5, 0.35, 0.25, 0):
                 trials = max(fewest, round(budget.trials * share))
                 fitted = replace(study, budget=replace(budget, trials=trials, epochs=epochs, seeds=seeds))
                 if wall_seconds(estimate(fitted, scale, seed), scale.workers) <= hours * 3600:
                     return fitted
-    smallest = replace(study, budget=replace(budget, trials=fewest, epochs=max(1, min(shorter)), seeds=1))
+    smallest = replace(study, budget=replace(budget, trials=fewest, epochs=max(1, min(shorter)), seeds=min(fewer)))
     needed = wall_seconds(estimate(smallest, scale, seed), scale.workers) / 3600
     raise InputError(f"--hours {hours:g} is too little: the smallest form of this study needs about {needed:.2g}.")
 
@@ -91,14 +100,16 @@ def _compared(study: Study, winner: Setting) -> list[Setting]:
     return [effective(study, setting) for setting in (whole, *changed)]
 
 
-def _seconds(runs: list[tuple[Setting, float, int]], scale: Scale, stored: frozenset[tuple[str, str]]) -> float:
+def _seconds(runs: Sequence[tuple[Setting, float, int]], scale: Scale, stored: frozenset[tuple[str, str]]) -> float:
     """Of one worker, for trials given as (setting, epochs, repeat): what is frozen and stored is paid for once."""
     total = 0.0
     shared: dict[Any, list[tuple[float, float]]] = {}
-    for values, epochs, repeat in runs:
+    parts = [(part, count, repeat) for values, epochs, repeat in runs for part, count in parts_of(values, epochs)]
+    total += _TRIAL_SECONDS * len(runs)
+    for values, epochs, repeat in parts:
         backbone, depth = values["backbone"], depth_of(values)
         seen = epochs * (scale.train + 2 * scale.val)
-        total += _TRIAL_SECONDS + epochs * _training_seconds(values, scale)
+        total += epochs * _training_seconds(values, scale)
         computing = computing_seconds(values, scale)
         if (backbone, depth) not in stored:
             total += seen * computing

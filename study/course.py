@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from study import ledger
-from study.agenda import confirm_trials, refine_trials, winner
+from study.agenda import confirm_trials, refine_trials, retrain_trials, winner
 from study.ledger import Record, Verdict
 from study.plan import Planned
 from study.rungs import Rung, rung_epochs
 from study.settings import Base, resolve
 from study.spec import Study
 
-PHASES = ("search", "refine", "confirm", "test", "done")
+PHASES = ("search", "refine", "confirm", "retrain", "test", "done")
+PHASES_OF_PUBLISHED = ("published", "test", "done")
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class Course:
         base: Base,
         sampler: Sampler | None,
         notify: Listener,
-        phases: tuple[str, ...] = PHASES,
+        phases: tuple[str, ...] | None = None,
     ) -> None:
-        self.phases = phases
+        self.phases = phases or (PHASES_OF_PUBLISHED if study.goal == "published" else PHASES)
         self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
         self.records = ledger.read_records(out)
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
@@ -119,12 +120,14 @@ class Course:
         return [record for record in self.records.values() if record.planned.phase == phase]
 
     def confirmed(self) -> list[Record]:
-        """The completed trials that stand for the levels as of now."""
-        return [
-            record
-            for record in self.of_phase("confirm")
-            if record.status == "completed" and record.planned.trial in self.stands_for
-        ]
+        """The completed trials that stand for the levels as of now, or for what was published."""
+        standing = [each for each in self.of_phase("confirm") if each.planned.trial in self.stands_for]
+        return [each for each in standing + self.of_phase("published") if each.status == "completed"]
+
+    def shown(self) -> list[Record]:
+        """The models that see the test fold: the confirmed ones, and the one that is shipped."""
+        retrained = [record for record in self.of_phase("retrain") if record.status == "completed"]
+        return self.confirmed() + retrained
 
     def _enqueue(self, jobs: list[Job]) -> None:
         self._queue.extend(job for job in jobs if job not in self._begun and job not in self._queue)
@@ -154,6 +157,10 @@ class Course:
 
     def _planned(self) -> list[Planned]:
         search = self.of_phase("search")
+        if self.phase == "published":
+            return ledger.read_plan(self.out)
+        if self.phase == "retrain":
+            return retrain_trials(self.confirmed()) if self.study.retrain else []
         if self.phase == "search":
             return ledger.read_plan(self.out) if self.sampler is None else [record.planned for record in search]
         if self.phase != "refine" or winner(search) is None or self.sampler is not None:
@@ -162,10 +169,10 @@ class Course:
 
     def _test_jobs(self) -> list[Job]:
         """Show the test fold to the confirmed models that have not seen it, all frozen before the first look."""
-        confirmed = self.confirmed()
-        if all(predictions_file(self.out, record.planned.trial).exists() for record in confirmed):
+        shown = self.shown()
+        if all(predictions_file(self.out, record.planned.trial).exists() for record in shown):
             return []
-        models = {record.planned.trial: _file_hash(model_file(self.out, record.planned.trial)) for record in confirmed}
+        models = {record.planned.trial: _file_hash(model_file(self.out, record.planned.trial)) for record in shown}
         if models not in ledger.read_openings(self.out):
             ledger.write_opening(self.out, models)
         return [Job("test", trial) for trial in models if not predictions_file(self.out, trial).exists()]
@@ -191,7 +198,7 @@ class Course:
         """A verdict once taken is replayed, never taken again."""
         trial, epoch = record.planned.trial, row["epoch"]
         if (trial, epoch) not in self.verdicts:
-            rung, value = self.rungs[epoch], row["val_accuracy"]
+            rung, value = self.rungs[epoch], record.score_of(row)
             verdict = Verdict(trial, epoch, value, rung.goes_on(record.planned, value))
             ledger.write_verdict(self.out, len(self.verdicts), verdict)
             self.verdicts[trial, epoch] = verdict
@@ -215,8 +222,7 @@ def predictions_file(out: Path, trial: str) -> Path:
 
 
 def _value(record: Record) -> float | None:
-    best = record.best
-    return None if best is None or record.status == "failed" else best["val_accuracy"]
+    return None if record.best is None or record.status == "failed" else record.score
 
 
 def _file_hash(path: Path) -> str:

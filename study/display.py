@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.ledger import Record
+from study.results import PHASES
 
 _BAR = 20  # characters
 
@@ -61,7 +62,7 @@ class Display:
     def render(self) -> Table:
         table = Table.grid(padding=(0, 2))
         table.add_row(Text(self.title, style="bold"), Text(self._time()))
-        for phase in ("search", "refine", "confirm"):
+        for phase in PHASES:
             if any(name == phase for name, _ in self.counts):
                 table.add_row(phase, Text(self._phase(phase)))
         if self.tested:

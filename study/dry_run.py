@@ -12,7 +12,7 @@ from study.scale import Scale
 from study.setup import Prepared
 from study.sharing import Candidate, candidates
 from study.spec import Study
-from trainables.duplicates import conflicting_groups
+from trainables.duplicates import conflicting_groups, copies
 
 # Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
 # reference values for planning, to be replaced by the study's own once it ran.
@@ -40,10 +40,14 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         )
     lines += [f"fixed     {name}: {value}" for name, value in study.fixed.items()]
     lines += ["", *fold_lines(prepared.manifest, study), ""]
-    lines.append(f"{settings} different settings of the factors in {len(plan)} search trials, "
-                 f"{sum(planned.audit for planned in plan)} of them audited (never stopped)")  # fmt: skip
+    if study.goal == "published":
+        lines.append(f"{len(study.published)} published configurations with {study.budget.seeds} seeds each")
+    else:
+        lines.append(f"{settings} different settings of the factors in {len(plan)} search trials, "
+                     f"{sum(planned.audit for planned in plan)} of them audited (never stopped)")  # fmt: skip
+    lines += published_lines(study)
     lines += [
-        f"{cost.phase:8} {cost.trials:5} {'trials' if cost.phase != 'test' else 'models'}, "
+        f"{cost.phase:9} {cost.trials:5} {'trials' if cost.phase != 'test' else 'models'}, "
         f"{cost.epochs:6} epochs, about {clock(cost.seconds / resources.concurrent)}"
         for cost in costs
     ]
@@ -60,6 +64,15 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the pictures)"
     )
     return "\n".join(lines)
+
+
+def published_lines(study: Study) -> list[str]:
+    """What the study's source has published, with its numbers; --published runs it."""
+    return [
+        f"published {each.name}: {each.metric} {each.value:.4g} on {each.fold}"
+        + (f" ({', '.join(f'{name} {value}' for name, value in each.config.items())})" if each.config else "")
+        for each in study.published
+    ]
 
 
 def sharing_lines(found: list[Candidate]) -> list[str]:
@@ -105,7 +118,7 @@ def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
         lines.append(f"training pictures by split: {', '.join(sizes)}; the official split is ignored")
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
     lines += [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
-    twins = int(kept.duplicated("group").sum())
+    twins = int(copies(kept).duplicated().sum())
     if twins:
         lines.append(f"{twins} pictures repeat another or nearly so: kept in the same fold as the first")
     conflicts = conflicting_groups(manifest)

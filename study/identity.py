@@ -20,25 +20,34 @@ from study.settings import Base
 from study.setup import Prepared, check_folders, check_pictures, from_scratch, weight_hashes, with_budget
 from study.sharing import worth_storing
 from study.spec import Study
+from trainables.datasets import DATASETS
 from trainables.errors import InputError
 from trainables.place import Place
 
+SKIPPED = "skipped"  # in place of what the gates found
 
-def begin(prepared: Prepared, resources: Resources, command: str, hours: float | None) -> dict[str, Any]:
-    """Write the manifest, the plan and study.json; from here on the study exists. Gives study.json's content."""
+
+def begin(
+    prepared: Prepared, resources: Resources, command: str, hours: float | None, preflight: Any = SKIPPED
+) -> dict[str, Any]:
+    """Write the manifest, the plan and study.json; from here on the study exists. Gives study.json's content.
+
+    `preflight` is what the gates found.
+    """
     study, out = prepared.study, prepared.out
     if (out / STUDY_FILE).exists():
         raise InputError(f"--out {out} already holds a study, begun a moment ago: choose another.")
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / ledger.LEDGER, ignore_errors=True)  # of a study that was killed while it began
     write_table(prepared.manifest, out / MANIFEST_FILE)
-    plan = search_plan(study, study.budget.trials, prepared.base.study_seed) if study.goal == "factors" else []
+    plan = search_plan(study, study.budget.trials, prepared.base.study_seed) if study.goal != "best" else []
     ledger.write_plan(out, plan)
     identity = {
         "name": prepared.name,
         **definition(study),
         "budget": asdict(study.budget),
-        "metric": "accuracy",
+        "metric": prepared.base.metric,
+        "pretraining_overlap": DATASETS[study.dataset].pretraining_overlap,
         "seed": prepared.base.study_seed,
         "command": command,
         "versions": provenance.versions(),
@@ -51,6 +60,7 @@ def begin(prepared: Prepared, resources: Resources, command: str, hours: float |
         "wall_seconds": 0.0,
         "compute_seconds": 0.0,
         "deviations": [],
+        "preflight": preflight,
         "hours": hours,
         "base": asdict(prepared.base),
         "place": {"data": str(prepared.place.data), "test": _absolute(prepared.test)}
@@ -95,6 +105,8 @@ def go_on(
     known = read_identity(out)
     base = Base(**known["base"])
     study = from_scratch(loaded.study) if base.weights == "none" else loaded.study
+    if known["goal"] == "published":
+        study = study.as_published(known["budget"]["epochs"])
     study = with_budget(replace(study, budget=replace(study.budget, **known["budget"])), chosen)
     _check_same(known, study, chosen, resources, base)
     place = Place(
@@ -129,6 +141,7 @@ def definition(study: Study) -> dict[str, Any]:
         "question": study.question,
         "goal": study.goal,
         "margin": study.margin,
+        "retrain": study.retrain,
         "official_split": study.uses_official_split(),
         "factors": {name: list(factor.levels) for name, factor in study.factors.items()},
         "conditional": {
@@ -141,6 +154,9 @@ def definition(study: Study) -> dict[str, Any]:
             for name, each in study.nuisances.items()
         },
         "fixed": dict(study.fixed),
+        "published": [
+            asdict(each) | {"config": dict(each.config), "differs": list(each.differs)} for each in study.published
+        ],
     }
 
 
@@ -165,6 +181,7 @@ def _check_same(
         ("--hours", chosen.hours, known["hours"]),
         ("--test", _absolute(chosen.test), known["place"]["test"]),
         ("--weights", start, base.weights),
+        ("--published", chosen.published or None, known["goal"] == "published"),
         ("--cpus-per-trial", chosen.cpus_per_trial, base.threads),
     ]
     for flag, given, recorded in flags:
@@ -195,7 +212,7 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
             known["budget"][name] = given
     # First, so that a resume after a crash in between makes up for the plan.
     write_json(known, out / STUDY_FILE)
-    if study.goal == "factors":
+    if study.goal != "best":
         plan, planned = search_plan(study, study.budget.trials, base.study_seed), ledger.read_plan(out)
         if len(plan) > len(planned):
             ledger.write_plan(out, plan[len(planned) :])

@@ -22,6 +22,7 @@ from typing import Any
 
 from study.plan import Planned
 from trainables.errors import InputError
+from trainables.metrics import signed
 
 LEDGER = "ledger"
 Row = dict[str, Any]
@@ -39,8 +40,16 @@ class Record:
 
     @property
     def best(self) -> Row | None:
-        """The first of the rows with the highest validation accuracy."""
-        return max(self.rows.values(), key=lambda row: (row["val_accuracy"], -row["epoch"]), default=None)
+        """The first of the rows with the best metric on the validation."""
+        return max(self.rows.values(), key=lambda row: (self.score_of(row), -row["epoch"]), default=None)
+
+    @property
+    def score(self) -> float:
+        """The metric of the best row, turned so that more is better."""
+        return float("-inf") if self.best is None else self.score_of(self.best)
+
+    def score_of(self, row: Row) -> float:
+        return signed(self.config["metric"], row["val_metric"])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The tables a study leaves, built from what its course knows."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import pandas as pd
 from study import results
 from study.course import Course, predictions_file
 from study.ledger import Record
-from trainables.config import FIELDS, STRENGTHS
+from trainables.config import FIELDS, TrialConfig
+from trainables.work import parameters_of
+
+# Empty in every trial of most studies.
+_OPTIONAL_NUMBERS = [each.name for each in fields(TrialConfig) if each.type in (float | None, int | None)]
+_WRITTEN_BESIDE = (results.METRIC_COLUMN, "published", "parameters", "trained_parameters")
 
 
 def write_tables(course: Course) -> None:
@@ -17,11 +23,11 @@ def write_tables(course: Course) -> None:
     begun = [record for record in course.records.values() if record.rows or record.status]
     trials = pd.DataFrame([_trial_row(record, course) for record in begun], columns=_trial_columns(course))
     # Empty in every trial, a number's column would have no type.
-    numbers = ["best_epoch", "val_accuracy", *STRENGTHS, *course.study.nuisances]
+    numbers = ["best_epoch", "val_accuracy", results.METRIC_COLUMN, *_OPTIONAL_NUMBERS, *course.study.nuisances]
     trials = trials.astype(dict.fromkeys(numbers, "float64"))
     epochs = pd.DataFrame(
         [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
-        columns=list(results.EPOCHS_COLUMNS),
+        columns=[*results.EPOCHS_COLUMNS, results.METRIC_COLUMN],
     )
     results.write_table(trials, course.out / results.TRIALS_FILE)
     results.write_table(epochs, course.out / results.EPOCHS_FILE)
@@ -29,7 +35,7 @@ def write_tables(course: Course) -> None:
 
 def write_predictions(course: Course) -> None:
     """predictions.parquet from the parts of the confirmed trials."""
-    parts = [predictions_file(course.out, record.planned.trial) for record in course.confirmed()]
+    parts = [predictions_file(course.out, record.planned.trial) for record in course.shown()]
     frames = [pd.read_parquet(part) for part in parts if part.exists()]
     if frames:
         results.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
@@ -42,7 +48,8 @@ def compute_seconds(course: Course) -> float:
 def _trial_columns(course: Course) -> list[str]:
     study = course.study
     own = [name for name in study.nuisances if name not in FIELDS]
-    return [*results.TRIALS_COLUMNS, *own, *(name for name in FIELDS if name not in results.TRIALS_COLUMNS)]
+    known = [*results.TRIALS_COLUMNS, *_WRITTEN_BESIDE]
+    return [*known, *own, *(name for name in FIELDS if name not in known)]
 
 
 def _trial_row(record: Record, course: Course) -> dict[str, Any]:
@@ -52,6 +59,7 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
         if factor not in planned.factors:
             config[factor] = None  # a conditional one that does not exist here
     own = {name: value for name, value in planned.nuisances.items() if name not in FIELDS}
+    parameters, trained = parameters_of(config["backbone"], record.config["unfreeze"], config["size"])
     stands_for = course.stands_for.get(planned.trial, ()) if planned.phase == "confirm" else ()
     return (
         config
@@ -69,6 +77,10 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
             "error": record.error or None,
             "best_epoch": best["epoch"] if best else None,
             "val_accuracy": best["val_accuracy"] if best else None,
+            results.METRIC_COLUMN: best["val_metric"] if best else None,
+            "published": planned.published or None,
+            "parameters": parameters,
+            "trained_parameters": trained,
         }
     )
 

@@ -10,7 +10,7 @@ from study.costs import estimate, wall_seconds
 from study.course import Course, predictions_file
 from study.display import Display
 from study.examples import write_examples
-from study.export import confirmed_winner, export_best
+from study.export import export_best, shipped
 from study.identity import save
 from study.ledger import Record
 from study.outputs import compute_seconds, write_predictions, write_tables
@@ -57,10 +57,10 @@ def run_phases(
         write_tables(course)
         save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
     write_predictions(course)
-    unseen = [record for record in course.confirmed() if not predictions_file(out, record.planned.trial).exists()]
+    unseen = [record for record in course.shown() if not predictions_file(out, record.planned.trial).exists()]
     if unseen:
         print(f"{len(unseen)} models could not be shown the test fold; try again with --resume.", file=sys.stderr)
-    winner = confirmed_winner(course)
+    winner = shipped(course)
     if winner is not None:
         export_best(course, winner, prepared.place, prepared.manifest)
     if winner is not None and winner not in unseen:

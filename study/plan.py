@@ -26,12 +26,14 @@ class Planned:
     """One trial as it was decided on: its setting, before the rest of the config is filled in."""
 
     trial: str
-    phase: str  # search, refine or confirm
+    phase: str  # search, refine, confirm, retrain or published
     factors: dict[str, Any]
     nuisances: dict[str, float]
     audit: bool = False
     seed: int = 0  # the repeat
     stands_for: tuple[str, ...] = field(default=())
+    published: str = ""  # the name of the published configuration
+    epochs: int | None = None  # instead of the study's
 
     @property
     def arm(self) -> str:
@@ -53,6 +55,8 @@ def search_plan(study: Study, trials: int, seed: int) -> list[Planned]:
     Levels are balanced to plus or minus one at every length. Nuisances follow one quasi-random sequence whose
     points last for as many trials as the largest factor has levels, so every level meets every point.
     """
+    if study.goal == "published":
+        return _published_plan(study)
     run = max(len(factor.levels) for factor in study.factors.values()) if study.factors else 1
     points = nuisance_points(study, -(-trials // run), key("search nuisances", seed))
     settings = _balanced(study, trials, run, seed)
@@ -66,6 +70,15 @@ def search_plan(study: Study, trials: int, seed: int) -> list[Planned]:
             audit=i < audited,
         )
         for i, factors in enumerate(settings)
+    ]
+
+
+def _published_plan(study: Study) -> list[Planned]:
+    """Every published configuration with every seed; a seed renews order, views and folds, as in a confirmation."""
+    return [
+        Planned(f"published-{number:02d}-{seed}", "published", dict(each.config), {}, seed=seed, published=each.name)
+        for seed in range(1, study.budget.seeds + 1)
+        for number, each in enumerate(study.published, start=1)
     ]
 
 

@@ -27,6 +27,10 @@ TABLES_FOLDER = "tables"
 FIGURES_FOLDER = "figures"
 EXAMPLES_FOLDER = "examples"
 EXAMPLES_FILE = "examples.csv"
+BEST_FOLDER = "best"
+# Written into tables/ by programs of their own; a new report leaves them there.
+KNN_FILE = "knn.csv"
+RETRIEVAL_FILE = "retrieval.csv"
 
 Kind = Literal["text", "number", "flag", "any"]
 Columns = Mapping[str, Kind]  # name -> kind, in the order they are written
@@ -73,6 +77,8 @@ EPOCHS_COLUMNS: Columns = {
     "seconds": "number",
     "images_per_second": "number",
 }
+# Written beside these, and not asked of other programs: the number that the best epoch was chosen by.
+METRIC_COLUMN = "val_metric"
 LOGITS = "logits"  # float16, one list an item; as large as everything else together, so read on request
 PREDICTIONS_COLUMNS: Columns = {
     "trial": "text",
@@ -100,8 +106,14 @@ ANSWERS_COLUMNS: Columns = {
     "companions": "text",
 }
 EXAMPLES_COLUMNS: Columns = {"file": "text", "label": "any", "predicted": "any", "confidence": "number"}
+EXAMPLES_MORE_COLUMNS: Columns = {  # that a folder may also lack
+    "kind": "text",  # drawn (by key), error (a confident one) or confused (of the most confused classes)
+    "heatmap": "text",  # a file beside `file`: what speaks for the predicted class
+    "energy_in_box": "number",  # share of the heat inside the object's box, where the manifest has one
+    "box_share": "number",  # share of the view's area inside it: the heat of a map that knows nothing
+}
 
-PHASES = ("search", "refine", "confirm", "published")
+PHASES = ("search", "refine", "confirm", "retrain", "published")
 STATUSES = ("completed", "stopped", "failed")
 
 _DTYPES: dict[Kind, str] = {"text": "str", "number": "float64", "flag": "bool", "any": "object"}
@@ -232,7 +244,8 @@ def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: t
 
 
 def _read_predictions(path: Path, skip: tuple[str, ...]) -> pd.DataFrame:
-    predictions = _read_table(path, PREDICTIONS_COLUMNS, optional=True, skip=skip)
+    required = {name: kind for name, kind in PREDICTIONS_COLUMNS.items() if name != LOGITS}
+    predictions = _read_table(path, required, optional=True, skip=skip)
     twice = predictions[predictions.duplicated(["trial", "item", "fold"])]
     if len(twice):
         trial, item = twice.iloc[0][["trial", "item"]]

@@ -15,6 +15,7 @@ from typing import Any
 
 from study.arguments import command, fail, parse
 from study.load import Loaded, copy, load, names
+from study.places import check_out
 from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
 from trainables.errors import InputError
 
@@ -53,15 +54,15 @@ def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
 
 
 def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
-    from study.identity import as_before
-    from study.setup import check_out, prepare
-
-    out = chosen.out or Path("runs") / loaded.name
+    out = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
     known = not chosen.dry_run and check_out(out, chosen.resume)
     if known:
+        from study.identity import as_before
+
         chosen = as_before(chosen, out)
     if chosen.address is not None:
         from study.cluster import cluster_size, joined
+        from study.setup import prepare
 
         with joined(cluster_address(chosen.address)):
             resources = _resources(chosen, *cluster_size())
@@ -69,10 +70,13 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
                 return _dry_run(prepare(loaded, chosen, resources, out), resources)
             return _run_on(loaded, chosen, resources, out, known, lambda: None, line)
     if chosen.dry_run:
+        from study.setup import prepare
+
         resources = _resources(chosen, local_cpus(), local_gpus())
         return _dry_run(prepare(loaded, chosen, resources, out), resources)
     from study.cluster import starting
 
+    # Before anything else is imported: its workers import the same meanwhile.
     with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
         resources = _resources(chosen, local_cpus(), local_gpus())
         return _run_on(loaded, chosen, resources, out, known, wait_for_ray, line)
@@ -91,6 +95,7 @@ def _run_on(
     from study.identity import begin, go_on
     from study.ledger import sole_driver
     from study.phases import run_phases
+    from study.preflight import preflight
     from study.setup import prepare
 
     if known:
@@ -99,9 +104,10 @@ def _run_on(
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray), out)
     prepared = prepare(loaded, chosen, resources, out)
     print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
+    gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):
-        identity = begin(prepared, resources, line, chosen.hours)
+        identity = begin(prepared, resources, line, chosen.hours, gates)
         return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray), out)
 
 

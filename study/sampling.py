@@ -14,7 +14,7 @@ from study import ledger
 from study.plan import Planned
 from study.spec import Study
 
-_METRIC = "val_accuracy"
+_METRIC = "score"  # the study's metric, turned so that more is better
 _NAME = "study"
 
 
@@ -47,7 +47,7 @@ class OptunaSampler:
         self.open = {record.planned.trial: record.planned for record in records if record.status is None}
         for record in records:
             if record.status is not None:
-                value = record.best["val_accuracy"] if record.best and record.status != "failed" else None
+                value = record.score if record.best and record.status != "failed" else None
                 self.past.add_trial(_frozen(study, record.planned, value))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`

@@ -25,6 +25,7 @@ class Base:
     has_bfloat16: bool
     weights: str  # "pretrained", or "none" where --weights none starts everything from random numbers
     weights_hashes: dict[str, str]
+    metric: str = "val_accuracy"
 
 
 def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
@@ -35,6 +36,11 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
     for name in STRENGTHS:
         if values.get("regularizer", "none") != name:
             values.pop(name, None)
+    if values.get("mixing", "none") == "none":
+        values.pop("mixing_alpha", None)
+    epochs = planned.epochs or min(values.pop("epochs", study.budget.epochs), study.budget.epochs)
+    values["frozen_epochs"] = min(values.get("frozen_epochs", 0), epochs - 1)
+    values["warmup_epochs"] = min(values.get("warmup_epochs", 0), epochs - 1)
     backbone = values["backbone"]
     values["weights"] = weights_of(values, base.weights)
     return TrialConfig(
@@ -43,8 +49,11 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
         official_split=study.uses_official_split(),
         study_seed=base.study_seed,
         seed=planned.seed,
+        trains_on="train+val" if planned.phase == "retrain" else "train",
+        folds=study.budget.folds,
         weights_hash=base.weights_hashes[backbone] if values["weights"] == "pretrained" else "",
-        epochs=study.budget.epochs,
+        epochs=epochs,
+        metric=base.metric,
         steps_per_epoch=-(-base.largest_train // values.setdefault("batch_size", BATCH_SIZE)),
         stored_side=base.stored_side,
         device=base.device,
@@ -58,6 +67,8 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
 def effective(study: Study, factors: dict[str, Any]) -> dict[str, Any]:
     """The fixed hyperparameters and the factors, with what conditional factors take where they do not exist."""
     values = {"split": study.split_levels()[0]} | dict(study.fixed)
+    if study.goal == "published":
+        return values | factors
     chosen: dict[str, Any] = {}
     for name, factor in study.factors.items():
         if holds(factor.when, chosen):

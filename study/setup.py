@@ -13,11 +13,9 @@ import pandas as pd
 
 from study.arguments import DEFAULT_SEED
 from study.costs import estimate, fit, wall_seconds
-from study.ledger import LEDGER
 from study.load import Loaded
 from study.plan import search_plan
 from study.resources import Resources, local_gpus
-from study.results import MANIFEST_FILE
 from study.scale import Scale, measured, scale_of
 from study.settings import Base, resolve, weights_of
 from study.sharing import worth_storing
@@ -32,6 +30,8 @@ from trainables.splits import add_folds, divide
 
 # Of a study that the table says to take longer, in seconds, the machine's own rates are worth seconds to measure.
 _WORTH_MEASURING = 600
+# Above this ratio of the largest class to the smallest, accuracy says little of the small ones.
+_UNEQUAL = 3
 
 
 @dataclass(frozen=True)
@@ -48,31 +48,6 @@ class Prepared:
     scale: Scale
 
 
-def check_out(out: Path, resume: bool) -> bool:
-    """Whether `out` holds a study to go on with.
-
-    Raises:
-        InputError: it is in use, and not to be resumed, or it can not be written.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out must be a folder, but {out} is a file.")
-    if (out / "study.json").exists():
-        if not resume:
-            raise InputError(f"--out {out} already holds a study: go on with it by --resume, or choose another.")
-        return True
-    if out.exists() and not (resume and _is_half_begun(out)) and any(out.iterdir()):
-        raise InputError(f"--out {out} is in use: it holds other files. Choose an empty or a new folder.")
-    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not os.access(above, os.W_OK):
-        raise InputError(f"--out {out} cannot be written: choose a folder of your own.")
-    return False
-
-
-def _is_half_begun(out: Path) -> bool:
-    """Whether all that lies there is what a study writes before its study.json: it was killed in between."""
-    return {path.name for path in out.iterdir() if not path.name.endswith(".part")} <= {MANIFEST_FILE, LEDGER}
-
-
 def with_budget(study: Study, chosen: argparse.Namespace) -> Study:
     """The study with the flags' trials, epochs and seeds in place of its own."""
     given = {name: getattr(chosen, name) for name in ("trials", "epochs", "seeds")}
@@ -87,6 +62,8 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         InputError: whatever is wrong with either, before anything is written.
     """
     study = with_budget(loaded.study, chosen)
+    if chosen.published:
+        study = study.as_published(chosen.epochs)
     seed = DEFAULT_SEED if chosen.seed is None else chosen.seed
     data = chosen.data or Path("data") / loaded.name
     start = "none" if chosen.weights == "none" else "pretrained"
@@ -115,6 +92,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         has_bfloat16=computes_bfloat16(device),
         weights=start,
         weights_hashes=hashes,
+        metric=study.metric or _metric_for(manifest),
     )
     check_fits(manifest, base.stored_side, chosen.cache_gib)
     place = Place(
@@ -124,7 +102,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         cache_gib=chosen.cache_gib,
         weights=folder.absolute() if folder else None,
     )
-    _check_settings(study, base)
+    _check_settings(study, base, int(manifest["label"].max()) + 1)
     scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
     long = wall_seconds(estimate(study, scale, seed), scale.workers) > _WORTH_MEASURING or chosen.hours is not None
     if (long or chosen.dry_run) and (device == "cpu" or local_gpus()):
@@ -133,6 +111,12 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         study = fit(study, scale, chosen.hours, seed)
     place = replace(place, stored=worth_storing(study, scale, seed))
     return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale)
+
+
+def _metric_for(manifest: pd.DataFrame) -> str:
+    """Of a study that names none: accuracy, but of unequal classes the mean of theirs."""
+    pictures = manifest[manifest["keep"]].groupby("label").size()
+    return "val_balanced_accuracy" if pictures.max() > _UNEQUAL * pictures.min() else "val_accuracy"
 
 
 def check_folders(weights: Path | None, cache: Path) -> None:
@@ -175,6 +159,8 @@ def _distinct_nets(study: Study) -> list[dict[str, Any]]:
 
 def _values(study: Study, name: str, default: Any) -> list[Any]:
     """Everything that a hyperparameter can be in this study."""
+    if study.goal == "published":
+        return list(dict.fromkeys(each.config.get(name, study.fixed.get(name, default)) for each in study.published))
     if name not in study.factors:
         return [study.fixed.get(name, default)]
     factor = study.factors[name]
@@ -197,17 +183,23 @@ def _stored_side(study: Study) -> int:
     return max(math.ceil(size / share) for size in _values(study, "size", None) for share in shares)
 
 
-def _check_settings(study: Study, base: Base) -> None:
+def _check_settings(study: Study, base: Base, classes: int) -> None:
     """Every setting of the plan must make a valid config that its backbone can follow."""
-    from trainables.models import check_depth, check_size
+    from trainables.models import check_depth, check_drop_path, check_size
 
-    nets = set()
+    nets, dropping = set(), set()
     for planned in search_plan(study, min(study.budget.trials, 1000), base.study_seed):
         config = resolve(study, planned, base)
         nets.add((config.backbone, config.unfreeze, config.size))
+        if config.drop_path is not None:
+            dropping.add(config.backbone)
+        if config.loss == "binary_cross_entropy" and classes != 2:
+            raise InputError(f"The loss binary_cross_entropy takes two classes, but there are {classes}: leave it out.")
     for backbone, depth, size in sorted(nets):
         check_size(backbone, size)
         check_depth(backbone, depth)
+    for backbone in sorted(dropping):
+        check_drop_path(backbone)
 
 
 def _progress(title: str) -> Callable[[int, int], None]:

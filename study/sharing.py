@@ -36,7 +36,8 @@ class Candidate:
 
 def candidates(study: Study, scale: Scale, seed: int) -> list[Candidate]:
     """What could be stored, and `kept`: what saves time, the most per byte first, as far as the store has room."""
-    plan = [effective(study, planned.factors) for planned in search_plan(study, study.budget.trials, seed)]
+    settings = [effective(study, planned.factors) for planned in search_plan(study, study.budget.trials, seed)]
+    plan = [part for values in settings for part, _ in parts_of(values, study.budget.epochs)]
     groups = Counter((values["backbone"], depth_of(values), views_of(values)) for values in plan)
     found: dict[tuple[str, str], Candidate] = {}
     for (backbone, depth, views), trials in groups.items():
@@ -82,7 +83,7 @@ def row_bytes(values: Mapping[str, Any], scale: Scale) -> float:
 
 def views_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
     """Equal for settings whose trials see the same views."""
-    return values.get("augmentation", "none"), values.get("views"), values["size"]
+    return values.get("augmentation", "none"), values.get("views"), values["size"], values.get("region", "picture")
 
 
 def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
@@ -93,5 +94,12 @@ def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
 
 
 def depth_of(values: Mapping[str, Any]) -> str:
-    """The unfreeze depth of a setting, also of one that leaves it at its default."""
-    return values.get("unfreeze", "head")
+    """Behind which nothing is shared: the unfreeze depth, or all where views are mixed before the net sees them."""
+    return values.get("unfreeze", "head") if values.get("mixing", "none") == "none" else "all"
+
+
+def parts_of(values: Mapping[str, Any], epochs: float) -> list[tuple[Mapping[str, Any], float]]:
+    """The phases of a trial, each with its epochs: the head alone at first, where the setting says so."""
+    frozen = min(values.get("frozen_epochs", 0), epochs)
+    parts = [(dict(values) | {"unfreeze": "head"}, frozen), (values, epochs - frozen)]
+    return [(part, count) for part, count in parts if count]

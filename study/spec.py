@@ -1,34 +1,53 @@
 """What a study is: a question, as factors, nuisances and what is fixed. A wrong study fails when imported."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from search_spaces.distributions import Conditional, Range
-from trainables.config import FIELDS, OPTIMIZERS, REGULARIZERS, SCHEDULES, UNFREEZE, TrialConfig
+from search_spaces.distributions import Conditional, Range, accepted
+from trainables.config import (
+    DISTANCES,
+    FIELDS,
+    LOSSES,
+    MIXINGS,
+    OPTIMIZERS,
+    REGIONS,
+    REGULARIZERS,
+    SAMPLINGS,
+    SCHEDULES,
+    UNFREEZE,
+    TrialConfig,
+)
 from trainables.datasets import DATASETS
 from trainables.errors import InputError
+from trainables.metrics import METRICS
 from trainables.policies import POLICIES
 from trainables.splits import parse_ratio
 
 # Of a trial's config, what no study may ask about or fix.
 # fmt: off
 _MACHINERY = (
-    "manifest", "split_levels", "official_split", "study_seed", "seed", "weights_hash", "stored_side", "epochs",
-    "steps_per_epoch", "device", "threads", "precision", "frozen_precision",
-    "channels_last",
+    "manifest", "split_levels", "official_split", "study_seed", "seed", "folds", "trains_on", "weights_hash",
+    "stored_side", "epochs", "steps_per_epoch", "device", "threads", "precision", "frozen_precision", "channels_last",
+    "metric",
 )
 # fmt: on
 STUDIED = tuple(name for name in FIELDS if name not in _MACHINERY)
 _TYPES = {each.name: each.type for each in fields(TrialConfig)}
 _WHOLE = (int, int | None)
-_GOALS = ("factors", "best")
+_FROM_ZERO = ("warmup_epochs", "frozen_epochs")
+_GOALS = ("factors", "best", "published")
 _KNOWN = {
     "regularizer": REGULARIZERS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "augmentation": tuple(POLICIES),
     "weights": ("pretrained", "none"),
+    "sampling": SAMPLINGS,
+    "mixing": MIXINGS,
+    "loss": LOSSES,
+    "distance": DISTANCES,
+    "region": REGIONS,
 }
 # Folds of a study that says nothing about them.
 DEFAULT_SPLIT = "70-15-15"
@@ -42,15 +61,37 @@ class Budget:
     epochs: int  # at most, per trial
     refine: int = 8  # nuisance points for each level around the winner's setting
     seeds: int = 5  # repeats of each level's best setting in the confirmation
+    folds: int | None = None  # so many repeats share a partition: each picture validates once; None: one each
     grace: int = 1  # epochs before ASHA's first verdict
     reduction: int = 3  # ASHA keeps one in this many at a rung
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            least = 2 if each.name == "reduction" else 1
+            if each.name == "folds" and value is None:
+                continue
+            least = 2 if each.name in ("reduction", "folds") else 1
             if not isinstance(value, int) or value < least:
                 raise InputError(f"--{each.name} must be a whole number of at least {least}, but got {value}.")
+        if self.folds and self.seeds % self.folds:
+            raise InputError(f"--seeds must be a multiple of the {self.folds} folds, but got {self.seeds}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A configuration that somebody published, with the number they gave for it.
+
+    `config` holds what differs from the study's `fixed`; `epochs` may be among it. `value` is a share of 1 for
+    accuracies, `n` the pictures it was measured on, where that can be told. `differs` says what our run does otherwise.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    metric: str
+    fold: str  # "validation", "test" or "unknown"
+    value: float
+    n: int | None = None
+    differs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +104,18 @@ class Study:
     nuisances: Mapping[str, Range]
     fixed: Mapping[str, Any]
     budget: Budget
-    goal: Literal["factors", "best"] = "factors"
+    goal: Literal["factors", "best", "published"] = "factors"
     margin: float = 0.01  # levels closer than this are equivalent, in accuracy
     official_split: bool = True  # take the dataset's own test fold where it has one
-    metric: str = field(default="val_accuracy", init=False)
+    metric: str | None = None  # chooses epochs and settings; None: accuracy, or balanced accuracy of unequal classes
+    retrain: bool = False  # ship the winner trained again on training and validation together
+    published: Sequence[Published] = ()  # what --published runs
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise InputError(f"Unknown dataset {self.dataset!r}; known: {', '.join(DATASETS)}.")
+        if self.metric is not None and self.metric not in METRICS:
+            raise InputError(f"Unknown metric {self.metric!r}; known: {', '.join(METRICS)}.")
         if self.goal not in _GOALS:
             raise InputError(f"Unknown goal {self.goal!r}; known: {', '.join(_GOALS)}.")
         object.__setattr__(self, "factors", {name: _factor(name, f) for name, f in self.factors.items()})
@@ -87,7 +132,9 @@ class Study:
                 raise InputError(f"A hyperparameter is a factor, a nuisance or fixed, but {name!r} is two of them.")
         if self.goal == "factors" and not self.factors:
             raise InputError('A study must compare the levels of at least one factor, or have goal="best".')
-        if "size" not in self.fixed and "size" not in self.factors:
+        for each in self.published:
+            _check_published(each, self.fixed)
+        if "size" not in self.fixed and "size" not in self.factors and self.goal != "published":
             raise InputError("A study must say the pictures' `size` in pixels, in `fixed` or as a factor.")
 
     def levels(self, factor: str) -> list[Any]:
@@ -97,11 +144,22 @@ class Study:
         """All train-val-test ratios of the study; one where the split is no factor."""
         if "split" in self.factors:
             return self.levels("split")
+        if self.goal == "published":
+            given = [each.config.get("split", self.fixed.get("split", DEFAULT_SPLIT)) for each in self.published]
+            return list(dict.fromkeys(given))
         return [self.fixed.get("split", DEFAULT_SPLIT)]
 
     def uses_official_split(self) -> bool:
         """A study that asks about the ratio cannot keep the dataset's own folds."""
-        return self.official_split and "split" not in self.factors
+        return self.official_split and "split" not in self.factors and len(self.split_levels()) == 1
+
+    def as_published(self, epochs: int | None) -> "Study":
+        """The study that runs the published configurations, for at most so many epochs, and nothing else."""
+        if not self.published:
+            raise InputError("--published runs what a study's source has published, but this study names nothing.")
+        longest = max(each.config.get("epochs", self.budget.epochs) for each in self.published)
+        budget = replace(self.budget, trials=len(self.published) * self.budget.seeds, epochs=epochs or longest)
+        return replace(self, goal="published", factors={}, nuisances={}, budget=budget)
 
 
 def _factor(name: str, factor: Sequence[Any] | Conditional) -> Conditional:
@@ -140,7 +198,7 @@ def _check_level(name: str, level: Any) -> None:
     if level is None and _TYPES[name] in (float | None, int | None):
         return  # the strength of another regularizer, fresh views
     if _TYPES[name] in _WHOLE:
-        fits = type(level) is int and level >= 1
+        fits = type(level) is int and level >= (0 if name in _FROM_ZERO else 1)
     else:
         fits = type(level) in (int, float) if _is_number(name) else isinstance(level, str)
     if not fits:
@@ -154,15 +212,26 @@ def _check_level(name: str, level: Any) -> None:
         raise InputError(f"Unknown unfreeze depth {level!r}: use 'head', 'last stage', 'last 20 layers' or 'all'.")
 
 
+def _check_published(published: Published, fixed: Mapping[str, Any]) -> None:
+    for name, value in published.config.items():
+        if name != "epochs":
+            _check_field("hyperparameter of a published configuration", name)
+            _check_level(name, value)
+    for name in ("backbone", "size"):
+        if name not in published.config and name not in fixed:
+            raise InputError(f"The published configuration {published.name!r} must say its `{name}`.")
+
+
 def _is_number(name: str) -> bool:
     return _TYPES[name] in (*_WHOLE, float, float | None)
 
 
 def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, Conditional]) -> None:
     earlier = list(factors)[: list(factors).index(name)] if name in factors else list(factors)
-    for factor, level in when.items():
-        if factor not in earlier or level not in factors[factor].levels:
-            raise InputError(
-                f"{name!r} exists only under {factor}={level}, but the study has no such level of a factor "
-                "named before it."
-            )
+    for factor, named in when.items():
+        for level in accepted(named):
+            if factor not in earlier or level not in factors[factor].levels:
+                raise InputError(
+                    f"{name!r} exists only under {factor}={level}, but the study has no such level of a factor "
+                    "named before it."
+                )

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from study.course import Course, Job
 from study.resources import Resources
-from study.results import EPOCHS_COLUMNS
+from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
 from study.worker import work
 from trainables.place import Place
 
@@ -106,7 +106,7 @@ class CourseScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "val_accuracy" not in result:  # a test job's end
             return TrialScheduler.CONTINUE
-        row = {name: result[name] for name in EPOCHS_COLUMNS if name in result and name != "trial"}
+        row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}
         go_on = self.course.reported(trial.config["trial"], row)
         return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
 

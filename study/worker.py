@@ -68,19 +68,21 @@ def train(out: Path, trial: str, place: Place) -> None:
         checkpoints.save(state, checkpoint)
         best = state.best
         tune.report(dict(row))
-    if planned.phase == "confirm":
+    if planned.phase in ("confirm", "retrain", "published"):
         checkpoints.save_tensors(best, model_file(out, trial))
     ledger.write_end(out, trial, "completed")
     checkpoint.unlink(missing_ok=True)
 
 
 def see_test_fold(out: Path, trial: str, place: Place) -> None:
-    """Predictions of one confirmed model on the test fold and on its own common validation."""
+    """Predictions of one model on the test fold and, unless it was trained on it, on its own common validation."""
     _, values = ledger.read_setting(out, trial)
     config = from_dict(values)
     trained = checkpoints.load_tensors(model_file(out, trial))
     pictures = open_pictures(config, place)
     folds = {"test": pictures.test, "val": pictures.val}
+    if config.trains_on == "train+val":
+        del folds["val"]
     parts = [_predictions(config, place, trial, trained, fold, items) for fold, items in folds.items()]
     write_table(pd.concat(parts, ignore_index=True), predictions_file(out, trial))
 

@@ -15,7 +15,7 @@ from study.setup import Prepared, prepare
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
 
 # Files that run whole studies: first, so that the two processes end together.
-SLOW = ("test_study_run.py", "test_readme.py", "test_benchmarks.py")
+SLOW = ("test_study_run.py", "test_readme.py", "test_studies.py", "test_benchmarks.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,6 +41,8 @@ class Killed(BaseException):
     """The process is gone; nothing after it runs."""
 
 
+# Of a record that nobody resolved.
+CONFIG = {"metric": "val_accuracy"}
 SMALLEST = {"trials": 10, "epochs": 2, "refine": 1, "seeds": 1}
 
 
@@ -118,7 +120,7 @@ def work(out: Path, job: Job, accuracy: Accuracy) -> Iterator[ledger.Row]:
         ledger.write_report(out, job.trial, attempts + 1, made)
         write(checkpoint, str(epoch))
         yield made
-    if planned.phase == "confirm":
+    if planned.phase in ("confirm", "retrain", "published"):
         write(model_file(out, job.trial), job.trial)
     ledger.write_end(out, job.trial, "completed")
     checkpoint.unlink(missing_ok=True)
@@ -132,6 +134,7 @@ def row(epoch: int, accuracy: float) -> ledger.Row:
         "penalty": 0.0,
         "val_accuracy": accuracy,
         "val_cross_entropy": 1.0,
+        "val_metric": accuracy,
         "learning_rate": 0.01,
         "seconds": 0.5,
         "images_per_second": 60.0,

@@ -5,7 +5,7 @@ from typing import Any
 from study.agenda import CONFIRMED_BEST, confirm_trials, level_settings, refine_trials, winner
 from study.ledger import Record
 from study.plan import Planned
-from tests.courses import CONDITIONAL, row, small_study
+from tests.courses import CONDITIONAL, CONFIG, row, small_study
 
 LITE = "tf_efficientnet_lite0"
 
@@ -14,8 +14,8 @@ def record(trial: str, accuracy: float | None, nuisances: dict[str, float] | Non
     """A trial that completed with this accuracy; without one it failed."""
     planned = Planned(trial, trial.split("-")[0], factors, nuisances or {"learning_rate": 0.01})
     if accuracy is None:
-        return Record(planned, {}, {}, "failed", "out of memory")
-    return Record(planned, {}, {1: row(1, accuracy)}, "completed")
+        return Record(planned, CONFIG, {}, "failed", "out of memory")
+    return Record(planned, CONFIG, {1: row(1, accuracy)}, "completed")
 
 
 def test_the_winner_is_the_best_that_completed_and_of_equals_the_first() -> None:
@@ -28,7 +28,7 @@ def test_the_winner_is_the_best_that_completed_and_of_equals_the_first() -> None
 
 
 def test_best_row_is_the_first_of_equals() -> None:
-    one = Record(Planned("t", "search", {}, {}), {}, {1: row(1, 0.5), 2: row(2, 0.6), 3: row(3, 0.6)})
+    one = Record(Planned("t", "search", {}, {}), CONFIG, {1: row(1, 0.5), 2: row(2, 0.6), 3: row(3, 0.6)})
     assert one.best == row(2, 0.6)
 
 

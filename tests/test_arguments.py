@@ -12,9 +12,10 @@ from study import arguments, setup
 from study.arguments import command, parse
 from study.dry_run import describe
 from study.load import load, names
+from study.places import check_out
+from study.preflight import preflight
 from study.resources import Resources, plan_resources
 from study.run import main
-from study.setup import check_out
 from tests.tiny import STUDY_FILE, Prepare, make_pictures, write_study
 from trainables.datasets import DATASETS
 from trainables.errors import InputError
@@ -26,11 +27,11 @@ def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
 
 
 def test_every_flag_of_the_parser_is_tested() -> None:
-    files = ("test_arguments.py", "test_resume_flags.py", "test_address.py")
+    files = ("test_arguments.py", "test_resume_flags.py", "test_address.py", "test_published.py")
     text = "".join(Path(__file__).with_name(file).read_text() for file in files)
     constants = map(str, arguments.parse.__code__.co_consts)
     parser_flags = {word for word in constants if re.fullmatch(r"--[a-z-]+", word)}
-    assert len(parser_flags) == 21
+    assert len(parser_flags) == 23
     assert [flag for flag in parser_flags if f'"{flag}"' not in text] == []
 
 
@@ -174,6 +175,16 @@ def test_no_sharing_stores_nothing(ready: Prepare) -> None:
     assert prepared.place.stored == frozenset()
     assert "\ncomputed: views of small_cnn, for 4 trials" in describe(prepared, resources)
     assert ready("--trials", "8", "--cache-gib", "0.00005")[0].place.stored == frozenset()  # no room
+
+
+def test_skip_preflight_leaves_out_the_gates(ready: Prepare) -> None:
+    def no_ray() -> None:
+        raise AssertionError("a gate was to run")
+
+    chosen = parse(["tiny.py", "--skip-preflight"])
+    assert preflight(*ready("--skip-preflight"), no_ray, chosen.skip_preflight) == "skipped"
+    with pytest.raises(AssertionError, match="a gate was to run"):
+        preflight(*ready(), no_ray, parse(["tiny.py"]).skip_preflight)
 
 
 def test_cache_and_its_bound(ready: Prepare, tmp_path: Path) -> None:

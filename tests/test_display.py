@@ -8,13 +8,13 @@ from rich.console import Console
 from study.display import Display, clock, setting
 from study.ledger import Record
 from study.plan import Planned
-from tests.courses import row
+from tests.courses import CONFIG, row
 
 
 def record(trial: str = "search-0001", status: str | None = None, error: str = "", **rows: float) -> Record:
     """Rows as e1=0.5, e2=0.6."""
     planned = Planned(trial, trial.split("-")[0], {"regularizer": "none", "augmentation": "light"}, {"rate": 0.0123})
-    return Record(planned, {}, {int(e[1:]): row(int(e[1:]), value) for e, value in rows.items()}, status, error)
+    return Record(planned, CONFIG, {int(e[1:]): row(int(e[1:]), value) for e, value in rows.items()}, status, error)
 
 
 def display(terminal: bool = False, expected: float = 100.0) -> tuple[Display, io.StringIO]:

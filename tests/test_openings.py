@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from study import ledger
+from study.agenda import confirmed_winner
 from study.course import Course, Job
+from study.export import shipped
 from study.plan import Planned
 from tests.courses import BONUS, SMALLEST, Accuracy, begin, drive, killed, mortal, phases_of, small_study, work
 
@@ -79,3 +81,18 @@ def test_an_extension_that_changes_the_winner_confirms_it_and_keeps_the_rest_apa
     assert set(course.stands_for) == {record.planned.trial for record in course.confirmed()}
     assert len(course.of_phase("confirm")) > len(course.confirmed())  # those of the first winner stay, unused
     assert len(ledger.read_openings(tmp_path)) == 2
+
+
+def test_a_retrained_winner_sees_the_test_fold_with_the_rest(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study(retrain=True))
+    jobs = drive(course, BONUS)
+    assert phases_of(jobs) == ["search", "refine", "confirm", "retrain", "test"]
+    (retrained,) = course.of_phase("retrain")
+    best = confirmed_winner(course.confirmed())
+    assert best is not None
+    assert (retrained.planned.arm, retrained.planned.seed) == (best.planned.arm, best.planned.seed)
+    assert (retrained.config["trains_on"], retrained.config["epochs"]) == ("train+val", 4)  # accuracy grows to the end
+    (opening,) = ledger.read_openings(tmp_path)
+    assert retrained.planned.trial in opening
+    assert shipped(course) is retrained
+    assert drive(begin(tmp_path, small_study(retrain=True)), BONUS) == []

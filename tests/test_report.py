@@ -63,8 +63,9 @@ def test_it_leaves_what_the_contract_names(out):
         assert (out / file).stat().st_size > 0
     made = {path.stem for path in (out / results.TABLES_FOLDER).glob("*.csv")}
     assert {"winner", "compare-backbone", "generalization", "trials", "dropped", "duplicates"} <= made
+    assert {"metrics", "loss", "confusions", "classes", "ensembles"} <= made
     drawn = {path.stem for path in (out / results.FIGURES_FOLDER).glob("*.svg")}
-    assert {"levels-backbone", "search", "cost", "confusion", "learning-00-the-winner"} <= drawn
+    assert {"levels-backbone", "search", "cost", "confusion", "learning-00-the-winner", "reliability"} <= drawn
 
 
 def test_it_says_the_winner_the_baselines_and_the_answers(text):
@@ -83,7 +84,10 @@ def test_sections_come_in_the_promised_order(text):
         "regularizer",
         "augmentation",
         "How well it generalizes",
+        "Why the loss is as high as it is",
         "What the winner confuses",
+        "Other metrics",
+        "Ensembles",
         "Trials and cost",
         "How this was done",
     ]

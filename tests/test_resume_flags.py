@@ -10,8 +10,9 @@ from study import ledger
 from study.arguments import parse
 from study.identity import as_before, begin, go_on
 from study.load import load
+from study.places import check_out
 from study.resources import Resources, plan_resources
-from study.setup import Prepared, check_out
+from study.setup import Prepared
 from tests.tiny import MACHINE, Prepare
 from trainables.errors import InputError
 

@@ -19,7 +19,7 @@ from study.course import Course
 from study.ledger import Record
 from study.plan import Planned
 from study.tensorboard import BEST, FOLDER, EventFiles
-from tests.courses import BASE, CONDITIONAL, begin, by_level, drive, killed, small_study
+from tests.courses import BASE, CONDITIONAL, CONFIG, begin, by_level, drive, killed, small_study
 
 STUDY = small_study(CONDITIONAL, {"trials": 6, "epochs": 2, "refine": 1, "seeds": 1})
 TAGS = [
@@ -135,7 +135,7 @@ def test_a_resumed_trial_has_every_row_once(tmp_path: Path) -> None:
 
 def test_markup_in_a_level_is_text(tmp_path: Path) -> None:
     events = EventFiles(tmp_path, STUDY)
-    record = Record(Planned("search-0001", "search", {"backbone": "<b>[x]"}, {}), {}, {}, "failed", "e")
+    record = Record(Planned("search-0001", "search", {"backbone": "<b>[x]"}, {}), CONFIG, {}, "failed", "e")
     events.hear("end", record)
     events.close()
     course = Course(tmp_path, STUDY, BASE, None, lambda event, record: None)

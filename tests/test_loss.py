@@ -1,0 +1,133 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import calibration
+from analysis.loss import loss_section, loss_table
+from analysis.metrics import log_loss, log_softmax
+from analysis.outputs import outputs
+from analysis.settings import settings, winner
+from study import results
+from tests.fabricated import Plan, fabricate
+
+# Nine in ten is claimed, three in four are right: dividing the logits by two claims three in four.
+CLAIMED, TRUE = 0.9, 0.75
+LABELS = np.array([0, 0, 0, 1])
+LOG_P = np.log(np.array([[CLAIMED, 1 - CLAIMED]] * 4))
+RAW = -(TRUE * math.log(CLAIMED) + (1 - TRUE) * math.log(1 - CLAIMED))
+SCALED = -(TRUE * math.log(TRUE) + (1 - TRUE) * math.log(1 - TRUE))
+
+
+def test_the_temperature_by_hand():
+    t = calibration.temperature(LABELS, LOG_P)
+    assert t == pytest.approx(2, rel=1e-3)  # log(0.9 / 0.1) / T = log(0.75 / 0.25)
+    assert log_loss(LABELS, calibration.tempered(LOG_P, t)) == pytest.approx(SCALED)
+
+
+def test_a_planted_temperature_is_found():
+    rng = np.random.default_rng(5)
+    logits = 2 * rng.normal(size=(20_000, 5))
+    p = np.exp(log_softmax(logits))
+    labels = (rng.uniform(size=(20_000, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)
+    assert calibration.temperature(labels, log_softmax(3 * logits)) == pytest.approx(3, rel=0.05)
+
+
+def test_where_every_answer_is_right_there_is_no_temperature():
+    assert math.isnan(calibration.temperature(np.zeros(4, dtype=int), LOG_P))
+
+
+def test_calibration_error_and_brier_by_hand():
+    confidence, right = np.exp(LOG_P.max(axis=1)), LABELS == 0
+    everything = calibration.equal_width(confidence)
+    assert calibration.calibration_error(confidence, right, everything) == pytest.approx(CLAIMED - TRUE)
+    assert calibration.brier(LABELS, LOG_P) == pytest.approx(TRUE * 0.02 + (1 - TRUE) * 1.62)
+    two = np.array([0, 0, 1, 1])  # (1.8 - 2) / 4 and (1.8 - 1) / 4
+    assert calibration.calibration_error(confidence, right, two) == pytest.approx(0.05 + 0.2)
+
+
+def test_bins():
+    assert calibration.equal_width(np.array([0.0, 1 / 15, 0.07, 0.5, 1.0])).tolist() == [0, 0, 1, 7, 14]
+    rng = np.random.default_rng(1)
+    index = calibration.equal_mass(confidence := rng.uniform(size=45))
+    assert np.bincount(index).tolist() == [3] * 15
+    assert confidence[index == 0].max() < confidence[index == 14].min()
+
+
+def test_reliability_holds_bins_with_pictures_alone():
+    bins = calibration.reliability(np.array([0.95, 0.95, 0.5]), np.array([True, False, True]))
+    assert bins[["pictures", "confidence", "right"]].to_numpy().tolist() == [[1, 0.5, 1], [2, 0.95, 0.5]]
+
+
+def study(tmp_path, right, **more):
+    """A study of two classes whose models claim 0.9 throughout; `right(item)` says where they are right."""
+    plan = Plan({"f": ["x", "y"]}, {"f": "y"}, classes=("ant", "bee"), items=40, seeds=3, trials=4, **more)
+    fabricate(tmp_path, plan)
+    path = tmp_path / results.PREDICTIONS_FILE
+    frame = pd.read_parquet(path)
+    predicted = np.where(right(frame["item"].to_numpy()), frame["label"], 1 - frame["label"])
+    logits = [np.float16(math.log(9) * np.eye(2)[one]) for one in predicted]
+    results.write_table(frame.assign(predicted=predicted, logits=logits), path)
+    return results.read(tmp_path, logits=True)
+
+
+def test_what_the_loss_is_made_of_by_hand(tmp_path):
+    read = study(tmp_path, lambda item: item % 4 != 0)
+    found = settings(read)
+    table = loss_table(read, found, outputs(read))
+    assert len(table) == 2
+    row = table.iloc[0]
+    assert row["setting"].endswith("(the winner)")
+    assert row["accuracy"] == TRUE
+    assert row["cross_entropy"] == pytest.approx(RAW, abs=1e-3)
+    assert row["temperature"] == pytest.approx(2, abs=0.01)
+    assert row["cross_entropy_scaled"] == pytest.approx(SCALED, abs=1e-3)
+    assert row["overconfidence"] == pytest.approx(RAW - SCALED, abs=1e-3)
+    assert row["share_of_errors"] == pytest.approx((1 - TRUE) * math.log(10) / RAW, abs=1e-3)
+    assert row["penalty"] == pytest.approx(0.01)
+    assert row["ece_width"] == pytest.approx(CLAIMED - TRUE, abs=1e-3)
+    assert row["ece_width_scaled"] == pytest.approx(0, abs=2e-3)
+    said, *more = loss_section(read, found, outputs(read), "").paragraphs
+    assert len(more) == 1  # both settings lose the same
+    assert "cross-entropy on test is 0.655 (guessing evenly among 2 classes: 0.693)" in said
+    assert "the 25.0\u00a0% of pictures that it names wrongly make up 87.9\u00a0% of it" in said
+    assert "Of it 0.092 (14.1\u00a0%) is overconfidence, which T = 2.00 takes away; 0.562 is doubt that remains" in said
+    assert "would show 0.665" in said
+
+
+def test_a_validation_without_errors_fits_no_temperature(tmp_path):
+    read = study(tmp_path, lambda item: (item % 4 != 0) | (item >= 40))  # validation follows the 40 test pictures
+    found = settings(read)
+    row = loss_table(read, found, outputs(read)).iloc[0]
+    assert (row["unscaled"], row["temperature"], row["overconfidence"]) == (3, 1, 0)
+    assert "No temperature could be fitted" in loss_section(read, found, outputs(read), "").paragraphs[0]
+
+
+def test_models_surer_than_they_should_be_are_found(tmp_path):
+    plan = Plan(items=400, seeds=3, trials=6, base=0.7)
+    even, sure = (
+        results.read(fabricate(tmp_path / str(s), Plan(**vars(plan) | {"sharpness": s})), logits=True)
+        for s in (1.0, 3.0)
+    )
+    rows = [loss_table(read, settings(read), outputs(read)).iloc[0] for read in (even, sure)]
+    assert rows[1]["temperature"] == pytest.approx(3 * rows[0]["temperature"], rel=0.02)
+    assert rows[1]["cross_entropy_scaled"] == pytest.approx(rows[0]["cross_entropy_scaled"], rel=0.01)
+    assert rows[1]["accuracy"] == rows[0]["accuracy"]
+
+
+def test_the_setting_that_loses_most_is_named_beside_the_winner(tmp_path):
+    """Logits four times as large: the same answers, a temperature four times as high."""
+    read = study(tmp_path, lambda item: item % 4 != 0)
+    found = settings(read)
+    sure = read.trials[(read.trials["phase"] == "confirm") & (read.trials["f"] != winner(found).levels["f"])]["trial"]
+    mine = read.predictions["trial"].isin(sure)
+    scaled = read.predictions["logits"].where(~mine, read.predictions["logits"].map(lambda logits: 4 * logits))
+    read = replace(read, predictions=read.predictions.assign(logits=scaled))
+    said = loss_section(read, found, outputs(read), "").paragraphs[1]
+    other = next(level for level in ("x", "y") if level != winner(found).levels["f"])
+    assert said.startswith(
+        f"Of the confirmed settings the highest cross-entropy is that of f = {other}: 2.197, at 75.0"
+    )
+    assert "is overconfidence, which T = 8.00 takes away; 0.562 is doubt that remains." in said

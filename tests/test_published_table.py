@@ -1,0 +1,124 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import report, stats
+from analysis.outputs import outputs
+from analysis.published import published, published_section
+from study import results
+from tests.fabricated import Plan, fabricate
+
+ROWS = [
+    {
+        "name": "ResNet-18, frozen",
+        "config": {"backbone": "resnet18", "unfreeze": "head"},
+        "metric": "accuracy",
+        "fold": "validation",
+        "value": 0.6478,
+        "n": 2044,
+        "source": "a project",
+        "differs": ["chosen on the fold it reports", "another split"],
+    },
+    {"name": "ResNet-34", "metric": "accuracy", "fold": "validation", "value": 0.6699, "n": None},
+    {"name": "ensemble", "metric": "log-loss", "fold": "leaderboard", "value": 0.305, "differs": []},
+    {"name": "not tried", "metric": "accuracy", "fold": "test", "value": 0.9907, "n": 3750},
+]
+RUN = {"ResNet-18, frozen": (0.8, 1), "ResNet-34": (0.9, 3), "ensemble": (0.9, 3)}
+PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=60, seeds=3, trials=4, published=RUN, extra={"published": ROWS})
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return fabricate(tmp_path_factory.mktemp("published"), PLAN)
+
+
+@pytest.fixture(scope="module")
+def frame(out):
+    read = results.read(out, logits=True)
+    return published(read, outputs(read)).set_index("name")
+
+
+def correct(out, name):
+    trials = pd.read_parquet(out / results.TRIALS_FILE)
+    seen = pd.read_parquet(out / results.PREDICTIONS_FILE)
+    seen = seen[seen["trial"].isin(trials[trials["published"] == name]["trial"]) & (seen["fold"] == "test")]
+    right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
+    return right.pivot(index="trial", columns="item", values="right").to_numpy()
+
+
+def test_one_seed_has_wilsons_interval(out, frame):
+    row, right = frame.loc["ResNet-18, frozen"], correct(out, "ResNet-18, frozen")
+    assert right.shape == (1, 60)
+    assert row[["low", "high"]].tolist() == pytest.approx(stats.wilson(right.sum(), 60))
+    assert row["difference"] == pytest.approx(right.mean() - 0.6478)
+    assert row[["published_low", "published_high"]].tolist() == pytest.approx(stats.wilson(0.6478 * 2044, 2044))
+    assert row["differs"] == "chosen on the fold it reports; another split"
+
+
+def test_several_seeds_are_a_mean_with_its_interval(out, frame):
+    row, right = frame.loc["ResNet-34"], correct(out, "ResNet-34")
+    assert (row["seeds"], row["test_n"]) == (3, 60)
+    assert row["measured"] == pytest.approx(right.mean())
+    assert row[["low", "high"]].tolist() == pytest.approx(stats.accuracy_interval(right, np.arange(60)))
+    assert np.isnan(row["published_low"])
+
+
+def test_a_loss_is_measured_as_one(out, frame):
+    trials = pd.read_parquet(out / results.TRIALS_FILE)
+    seen = pd.read_parquet(out / results.PREDICTIONS_FILE)
+    seen = seen[seen["trial"].isin(trials[trials["published"] == "ensemble"]["trial"]) & (seen["fold"] == "test")]
+    row = frame.loc["ensemble"]
+    assert row["measured"] == pytest.approx(seen["cross_entropy"].mean(), abs=1e-3)
+    assert row["low"] < row["measured"] < row["high"]
+
+
+def test_what_was_not_run_says_so(frame):
+    assert frame.loc["not tried", "state"] == "not run"
+    assert np.isnan(frame.loc["not tried", "measured"])
+
+
+def test_published_trials_are_no_candidates_for_the_winner(out):
+    report.build(out)
+    text = (out / results.REPORT_MARKDOWN).read_text()
+    assert "3 of 4 published numbers were measured again" in text
+    assert (
+        "| not tried | accuracy | 99.1\u00a0% (98.7 to 99.3) | test, n\u00a0=\u00a03\u202f750 | – | not run |" in text
+    )
+    assert "The best setting found is f y." in text
+    assert (out / results.TABLES_FOLDER / "published.csv").exists()
+
+
+def test_a_search_shows_what_there_is_to_compare_with(tmp_path):
+    fabricate(tmp_path, Plan(**vars(PLAN) | {"published": {}}))
+    path = tmp_path / results.TRIALS_FILE
+    results.write_table(pd.read_parquet(path).assign(published=None), path)
+    read = results.read(tmp_path, logits=True)
+    section = published_section(read, outputs(read), "")
+    assert section.paragraphs[0].startswith("None of the 4 published numbers ")
+    assert set(section.tables[0].frame["state"]) == {"not run"}
+
+
+def test_an_older_study_has_no_section(tmp_path):
+    plan = Plan(**vars(PLAN) | {"published": {}})
+    read = results.read(fabricate(tmp_path, plan), logits=True)
+    assert published_section(read, outputs(read), "") is None
+
+
+def test_published_trials_alone_make_a_report(tmp_path):
+    fabricate(tmp_path, PLAN)
+    path = tmp_path / results.TRIALS_FILE
+    results.write_table(pd.read_parquet(path).query("phase == 'published'"), path)
+    report.build(tmp_path)
+    text = (tmp_path / results.REPORT_MARKDOWN).read_text()
+    assert "Only published configurations were run here" in text
+    assert "\n## Published and measured\n" in text
+    assert "\n## f\n" not in text
+    assert (tmp_path / "figures" / "learning-00-resnet-18-frozen.svg").exists()
+
+
+def test_a_row_without_a_value_is_refused_in_one_line(tmp_path, capsys):
+    plan = Plan(**vars(PLAN) | {"extra": {"published": [{"name": "x"}]}})
+    assert report.main([str(fabricate(tmp_path, plan))]) == 2
+    said = capsys.readouterr().err
+    assert "must be an object with at least a name and a value" in said
+    assert said.count("\n") == 1

@@ -1,0 +1,86 @@
+"""Every published configuration of every study, on a small tree in its dataset's own layout, to the report."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.io import savemat
+
+from study.load import load
+from study.results import read
+from tests.tiny import run
+from tests.trees import CARS, DOGS, car_row, encoded, pixels, put, write_cars, write_list
+
+TRAIN, TEST = 6, 3  # pictures of each class
+
+
+def picture(seed: int) -> bytes:
+    return encoded(pixels(seed, 60, 72), "JPEG")
+
+
+def dogs(root: Path) -> None:
+    for fold, numbers in (("train", range(TRAIN)), ("test", range(TRAIN, TRAIN + TEST))):
+        rows = []
+        for label, folder in enumerate(DOGS, 1):
+            for number in numbers:
+                path = f"{folder}/{folder.split('-')[0]}_{number}.jpg"
+                put(root / "Images" / path, picture(100 * label + number))
+                rows.append((path, label))
+        write_list(root / f"{fold}_list.mat", rows)
+
+
+def dog_breeds(root: Path) -> None:
+    rows = ["id,breed"]
+    for label, breed in enumerate(("beagle", "dingo", "pug")):
+        for number in range(TRAIN + TEST):
+            name = f"{100 * label + number:032x}"
+            put(root / "train" / f"{name}.jpg", picture(1000 * label + number))
+            rows.append(f"{name},{breed}")
+    put(root / "labels.csv", ("\n".join(rows) + "\n").encode())
+
+
+def cats_vs_dogs(root: Path) -> None:
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(2 * (TRAIN + TEST)):
+            put(root / "train" / f"{name}.{number}.jpg", picture(100 * label + number))
+
+
+def cars(root: Path) -> None:
+    for fold, each in (("train", TRAIN), ("test", TEST)):
+        rows = []
+        for number in range(each * len(CARS)):
+            put(root / f"cars_{fold}" / f"{number + 1:05}.jpg", picture(number + 500 * (fold == "test")))
+            rows.append(car_row((10, 10, 60, 50)) | {"class": number % len(CARS) + 1, "fname": f"{number + 1:05}.jpg"})
+        write_cars(root / ("cars_test_annos_withlabels.mat" if fold == "test" else "devkit/cars_train_annos.mat"), rows)
+    savemat(root / "devkit/cars_meta.mat", {"class_names": np.array([CARS], dtype=object)})
+
+
+TREES = {"dogs": dogs, "dog_breeds": dog_breeds, "cats_vs_dogs": cats_vs_dogs, "cars": cars}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", TREES)
+def test_what_was_published_runs_on_the_datasets_own_layout(name: str, tmp_path: Path) -> None:
+    TREES[name](tmp_path / "data")
+    flags = ["--published", "--weights", "none", "--epochs", 1, "--seeds", 1, "--skip-preflight"]
+    run(name, "--data", tmp_path / "data", "--out", tmp_path / "out", "--cache", tmp_path / "cache", *flags)
+    published = load(name).study.published
+    found = read(tmp_path / "out")
+    assert found.trials["phase"].unique().tolist() == ["published"]
+    assert found.trials["status"].tolist() == ["completed"] * len(published), found.trials["error"].tolist()
+    assert found.trials["published"].tolist() == [each.name for each in published]
+    assert set(found.predictions.query("fold == 'test'")["trial"]) == set(found.trials["trial"])
+    shown = pd.read_csv(tmp_path / "out" / "tables" / "published.csv")
+    assert shown["name"].tolist() == [each.name for each in published]
+    assert published[0].name in (tmp_path / "out" / "report.md").read_text()
+    assert (tmp_path / "out" / "best" / "model.safetensors").exists()
+
+
+def test_the_nine_experiments_are_named_beforehand(tmp_path: Path) -> None:
+    cars(tmp_path / "data")
+    flags = ["--data", tmp_path / "data", "--weights", "none", "--cache", tmp_path / "cache", "--dry-run"]
+    shown = run("cars", *flags).stdout
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("published ")] == [
+        "1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "3.1", "3.2", "3.3",
+    ]  # fmt: skip
