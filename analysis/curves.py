@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.objective import merit, objective
+from analysis.published import published_trials
 from analysis.settings import Setting, name, winner_first
 from analysis.tables import LEARNING
 from study.results import Results, level_text
@@ -19,16 +21,22 @@ class Curve:
 
 
 def curves(results: Results, found: list[Setting]) -> list[Curve]:
-    """A curve for each confirmed setting, the winner first; before that, each level's best search trial."""
+    """A curve for each confirmed setting, the winner first; before that, each level's best search trial.
+
+    Without a search, each published configuration that was run.
+    """
     if found:
         return [Curve(name(one, found), one.trials["trial"].tolist()) for one in winner_first(found)]
-    search = results.trials[results.trials["phase"] == "search"].dropna(subset=["val_accuracy"])
+    chosen_by, ranked = objective(results).column, merit(results)
+    search = results.trials[results.trials["phase"] == "search"].dropna(subset=[chosen_by])
+    if search.empty:
+        return [Curve(one, trials["trial"].tolist()) for one, trials in published_trials(results).items()]
     titles: dict[str, list[str]] = {}
     for factor, levels in results.factors.items():
         for level in levels:
             mine = search[search[factor].map(level_text) == level]
             if len(mine):
-                top = mine.loc[mine["val_accuracy"].idxmax(), "trial"]
+                top = mine.loc[ranked[mine.index].idxmax(), "trial"]
                 titles.setdefault(top, []).append(f"{factor} = {level}")
     return [Curve("best with " + ", ".join(parts), [trial]) for trial, parts in titles.items()]
 

@@ -184,3 +184,20 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str]) -> Axes:
 
 def _small(classes: int) -> float:
     return 9.0 if classes <= MOST_COUNTED else 6.5
+
+
+def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
+    """Share right against mean confidence of each bin, a dot's area growing with its pictures."""
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
+    for bins, colour, line in ((scaled, ORANGE, "--"), (raw, BLUE, "-")):
+        ax.plot(bins["confidence"], bins["right"], line, color=colour, linewidth=1.2)
+        area = 10 + 110 * bins["pictures"] / max(bins["pictures"].sum(), 1)
+        ax.scatter(bins["confidence"], bins["right"], s=area, color=colour, alpha=0.85, linewidths=0, zorder=2)
+    ax.set_xlim(0, 1.03)
+    ax.set_ylim(0, 1.03)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=5))
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.tick_params(axis="x", pad=7)  # or its 0 % touches the other one
+    ax.set_xlabel("confidence")
+    return ax

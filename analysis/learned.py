@@ -3,14 +3,16 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from analysis import figures, tables
 from analysis.curves import Curve, band, best_epoch, curves, limits
 from analysis.page import Picture, Section, Table, table
 from analysis.pictures import class_names
+from analysis.scored import means_sentence
 from analysis.settings import Setting, winner
-from analysis.text import NOTHING, count, number, percent, plain, slug
-from analysis.thumbnails import thumbnails
+from analysis.text import NOTHING, count, millions, number, percent, plain, slug
+from analysis.thumbnails import galleries
 from study.results import Results
 
 
@@ -54,11 +56,13 @@ def _generalization(results: Results, found: list[Setting]) -> list[Table]:
         "train cross-entropy": lambda row: f"{row.train_cross_entropy:.3f}",
         "val cross-entropy": lambda row: f"{row.val_cross_entropy:.3f}",
     }
+    if set(tables.PARAMETERS) <= set(frame.columns):
+        shown["parameters (trained)"] = lambda row: f"{millions(row.parameters)} ({millions(row.trained_parameters)})"
     caption = "Confirmed settings, by what sets them apart, at their best epoch; mean over seeds"
     return [table("generalization", caption, frame, shown)] if len(frame) else []
 
 
-def mistakes_section(results: Results, found: list[Setting]) -> Section | None:
+def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
     best = winner(found)
     if best is None or not best.tested:
         return None
@@ -76,11 +80,31 @@ def mistakes_section(results: Results, found: list[Setting]) -> Section | None:
         "times": lambda row: number(row.times),
         "share of the class": lambda row: percent(row.share),
     }
-    caption = f"Most frequent confusions on test, all {count(len(best.trials), 'seed')} together"
+    together = f"all {count(len(best.trials), 'seed')} together"
+    confused = tables.confused(matrix, names)
+    shown_pictures, energies = galleries(results.out)
     return Section(
         "What the winner confuses",
-        ["Each row of the picture is a true class, each column what the winner called it."],
+        ["Each row of the picture is a true class, each column what the winner called it.", *energies],
         pictures=[Picture("confusion", title, alt, text, wide=large)],
-        thumbnails=thumbnails(results.out),
-        tables=[table("confusions", caption, tables.confused(matrix, names), shown)],
+        galleries=shown_pictures,
+        tables=[
+            table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
+            _classes(tables.classes(matrix, names, len(best.trials)), together, overlap),
+        ],
     )
+
+
+MOST_CONFUSIONS, MOST_CLASSES = 10, 15
+
+
+def _classes(frame: pd.DataFrame, together: str, overlap: str) -> Table:
+    shown = {
+        "class": lambda row: row.label,
+        "precision": lambda row: percent(row.precision),
+        "recall": lambda row: percent(row.recall),
+        "F1": lambda row: percent(row.f1),
+        "test pictures": lambda row: number(row.support),
+    }
+    caption = f"The classes on test, the worst F1 first, {together}. {means_sentence(frame)}{overlap}"
+    return table("classes", caption, frame, shown, most=MOST_CLASSES)

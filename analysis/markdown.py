@@ -22,7 +22,7 @@ def escaped(text: str) -> str:
 
 
 def _section(section: Section) -> list[str]:
-    blocks = [f"## {escaped(section.title)}", *map(escaped, section.paragraphs)]
+    blocks = [f"## {escaped(section.title)}", *map(escaped, filter(None, section.paragraphs))]
     if section.points:
         blocks.append("\n".join(f"- {escaped(point)}" for point in section.points))
     blocks += [f"![{escaped(one.alt)}]({FIGURES_FOLDER}/{one.stem}.svg)" for one in section.pictures]

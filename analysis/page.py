@@ -42,12 +42,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An example picture as a data URI."""
+    """An example picture as a data URI, perhaps with a heat map of where the model looked."""
 
     source: str
     label: str
     predicted: str
     confidence: str
+    heatmap: str = ""
+    energy: str = ""  # share of the heat map inside the object's box
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures chosen in one way; `title` says which."""
+
+    title: str
+    thumbnails: list[Thumbnail]
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Section:
     paragraphs: list[str] = field(default_factory=list)
     points: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    thumbnails: list[Thumbnail] = field(default_factory=list)
+    galleries: list[Gallery] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
 
 
@@ -68,9 +78,15 @@ class Page:
     sections: list[Section]
 
 
-def table(stem: str, caption: str, frame: pd.DataFrame, shown: dict[str, Callable[[Any], object]]) -> Table:
+def table(
+    stem: str,
+    caption: str,
+    frame: pd.DataFrame,
+    shown: dict[str, Callable[[Any], object]],
+    most: int = MOST_ROWS,
+) -> Table:
     """`shown` gives each column's heading and how its cell is said, from a row of `frame`."""
-    rows = [[plain(cell(row)) for cell in shown.values()] for row in frame.head(MOST_ROWS).itertuples()]
-    if len(frame) > MOST_ROWS:
-        caption += f" (the first {MOST_ROWS} of {len(frame)}; all are in {TABLES_FOLDER}/{stem}.csv)"
+    rows = [[plain(cell(row)) for cell in shown.values()] for row in frame.head(most).itertuples()]
+    if len(frame) > most:
+        caption += f" (the first {most} of {len(frame)}; all are in {TABLES_FOLDER}/{stem}.csv)"
     return Table(stem, caption, list(shown), rows, frame)

@@ -34,7 +34,8 @@ def dropped(results: Results) -> pd.DataFrame:
 def duplicates(results: Results) -> pd.DataFrame:
     """One row for each group of duplicates: how many kept files, under how many labels, in how many folds."""
     kept = _kept(results)
-    grouped = kept.groupby("group")
+    copies = "duplicate_of" if "duplicate_of" in kept else "group"  # a group also holds what the user put together
+    grouped = kept.groupby(kept[copies].rename("group"))
     table = grouped.agg(
         files=("item", "size"),
         labels=("label", "nunique"),

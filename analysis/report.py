@@ -14,8 +14,10 @@ from analysis.settings import settings
 from study.results import (
     ANSWERS_FILE,
     FIGURES_FOLDER,
+    KNN_FILE,
     REPORT_HTML,
     REPORT_MARKDOWN,
+    RETRIEVAL_FILE,
     TABLES_FOLDER,
     ResultsError,
     read,
@@ -27,15 +29,16 @@ from study.results import (
 def build(out: Path) -> Path:
     """Write everything that can be said about the study in `out`; returns the path of report.html.
 
-    tables/ and figures/ are the report's own: what an earlier one left there goes.
+    tables/ and figures/ are the report's own: what an earlier one left there goes, other programs' tables stay.
     """
-    results = read(out)
+    results = read(out, logits=True)
     answered = answers(results)
     built = page(results, settings(results), answered)
     for folder in (TABLES_FOLDER, FIGURES_FOLDER):
         (out / folder).mkdir(exist_ok=True)
         for stale in (out / folder).glob("*.csv" if folder == TABLES_FOLDER else "*.svg"):
-            stale.unlink()
+            if stale.name not in (KNN_FILE, RETRIEVAL_FILE):
+                stale.unlink()
     write_table(answered, out / ANSWERS_FILE)
     for section in built.sections:
         for table in section.tables:

@@ -7,22 +7,35 @@ import pandas as pd
 
 from analysis import figures, tables
 from analysis.answers import margin
+from analysis.combined import ensembles_section
 from analysis.curves import dots
 from analysis.learned import learning_section, mistakes_section
+from analysis.loss import loss_section
+from analysis.neighbours import neighbour_sections
+from analysis.outputs import outputs
 from analysis.page import Page, Picture, Section, Table, table
 from analysis.plan import plan_section
-from analysis.sentences import answer_sentence, state_sentences, winner_sentences
+from analysis.published import published_section
+from analysis.scored import metrics_section
+from analysis.sentences import answer_sentence, overlap_note, state_sentences, winner_sentences
 from analysis.settings import Setting, winner
-from analysis.text import count, duration, number, percent, percent_interval, plain, slug
+from analysis.text import count, duration, millions, number, percent, percent_interval, plain, slug
 from study.results import Results, level_text
 
 
 def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page:
+    predicted, note = outputs(results), overlap_note(results)
+    overlap = f" {note}" if note else ""  # at the end of the caption of every table with scores on test
     sections = [
-        _winner(results, found),
-        *_factors(results, found, answered),
+        _winner(results, found, overlap),
+        *_factors(results, found, answered, overlap),
+        published_section(results, predicted, overlap),
         learning_section(results, found),
-        mistakes_section(results, found),
+        loss_section(results, found, predicted, overlap),
+        mistakes_section(results, found, overlap),
+        metrics_section(found, predicted, overlap),
+        ensembles_section(results, found, predicted, overlap),
+        *neighbour_sections(results, overlap),
         _trials(results),
         plan_section(results),
     ]
@@ -34,14 +47,14 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
     )
 
 
-def _winner(results: Results, found: list[Setting]) -> Section:
+def _winner(results: Results, found: list[Setting], overlap: str) -> Section:
     best = winner(found)
     state = state_sentences(results, found)
     if best is None:
         return Section("The winner", state)
     shown = table(
         "winner",
-        "Accuracy on the test pictures",
+        f"Accuracy on the test pictures.{overlap}" if overlap else "Accuracy on the test pictures",
         tables.winner_table(results, found),
         {
             "": lambda row: row.model,
@@ -51,10 +64,13 @@ def _winner(results: Results, found: list[Setting]) -> Section:
     return Section("The winner", winner_sentences(results, best) + state, tables=[shown] if best.tested else [])
 
 
-def _factors(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[Section]:
+def _factors(results: Results, found: list[Setting], answered: pd.DataFrame, overlap: str) -> list[Section]:
+    if set(results.trials["phase"]) == {"published"}:
+        return []
     stems = unique_stems(list(results.factors))
     return [
-        _factor(results, found, factor, stem, answered[answered["factor"] == factor]) for factor, stem in stems.items()
+        _factor(results, found, factor, stem, answered[answered["factor"] == factor], overlap)
+        for factor, stem in stems.items()
     ]
 
 
@@ -67,7 +83,9 @@ def unique_stems(names: list[str]) -> dict[str, str]:
     return stems
 
 
-def _factor(results: Results, found: list[Setting], factor: str, stem: str, answered: pd.DataFrame) -> Section:
+def _factor(
+    results: Results, found: list[Setting], factor: str, stem: str, answered: pd.DataFrame, overlap: str
+) -> Section:
     compared = tables.comparison(results, found, factor)
     said, drawn = dots(compared)
     companions = answered["companions"].dropna().unique()
@@ -83,7 +101,7 @@ def _factor(results: Results, found: list[Setting], factor: str, stem: str, answ
         company,
         points=[answer_sentence(row, allowed, compared_pairs) for row in answered.to_dict("records")],
         pictures=pictures,
-        tables=[_comparison(results, factor, stem, compared)],
+        tables=[_comparison(results, factor, stem, compared, overlap)],
     )
 
 
@@ -91,7 +109,7 @@ def _values(drawn: pd.DataFrame) -> str:
     return ", ".join(f"{row.level} {percent(row.value)}" for row in drawn.itertuples())
 
 
-def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame) -> Table:
+def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame, overlap: str) -> Table:
     rung, budget = tables.common_rung(results, factor), results.study.get("budget")
     most = budget.get("epochs") if isinstance(budget, Mapping) else None
     after = f"after {rung} of {most} epochs" if most else f"after {rung} epochs"
@@ -105,10 +123,13 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
         "test": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
         "time a trial": lambda row: duration(row.trial_seconds),
     }
+    for column in tables.PARAMETERS:
+        if column in compared and compared[column].nunique() > 1:  # a factor that changes what is trained
+            shown[column.replace("_", " ")] = lambda row, column=column: millions(getattr(row, column))
     caption = (
         f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
         "stopped trials with what they had reached. In brackets: 95 % intervals. Time a trial: the median of those "
-        "that were completed."
+        f"that were completed.{overlap}"
     )
     return table(f"compare-{stem}", caption, compared, shown)
 
@@ -137,7 +158,8 @@ def _trials(results: Results) -> Section | None:
         "time": lambda row: duration(row.seconds),
     }
     all_tables = [table("trials", "Trials by phase", tables.overview(results), shown)]
-    all_tables.append(_pareto(results))
+    if len(search):
+        all_tables.append(_pareto(results))
     failures = tables.failures(results)
     if len(failures):
         said = {"error": lambda row: row.error, "trials": lambda row: number(row.trials)}

@@ -5,14 +5,32 @@ from collections.abc import Mapping
 import pandas as pd
 
 from analysis.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED
+from analysis.objective import objective
 from analysis.pictures import baselines
 from analysis.settings import Setting
 from analysis.stats import MIN_SEEDS, SEEDS_FOR_A_CLAIM
 from analysis.tables import scores
-from analysis.text import count, number, percent, points
+from analysis.text import count, decimals, number, percent, points
 from study.results import Results
 
 LIKELY = "95\u00a0% interval"  # not to be broken over two lines
+
+
+# How far the pictures that the backbones were pretrained on are those of the study, as study.json says it.
+_OVERLAPS = {
+    "full": "the backbone's pretraining has seen these very pictures: full overlap",
+    "partial": "the backbone's pretraining has seen some of these pictures: partial overlap",
+    "unknown": "whether the backbone's pretraining has seen these pictures is unknown",
+}
+
+
+def overlap_note(results: Results) -> str:
+    """What stands beside every score on test, as a sentence; empty where there is no overlap."""
+    overlap = results.study.get("pretraining_overlap")
+    if overlap in (None, "none"):
+        return ""
+    note = _OVERLAPS.get(str(overlap), _OVERLAPS["unknown"])
+    return f"{note[0].upper()}{note[1:]}."
 
 
 def setting_text(levels: Mapping[str, str]) -> str:
@@ -25,7 +43,8 @@ def winner_sentences(results: Results, best: Setting) -> list[str]:
     chosen = f"The best setting found is {setting_text(best.levels)}."
     seeds = count(len(best.trials), "seed")
     if not best.tested:
-        return [f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."]
+        said = f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."
+        return [said] if objective(results).is_accuracy else [said, *_chosen_by(results, best)]
     chance, frequent = baselines(results)
     of_what = "new seeds and new pictures" if len(best.trials) >= MIN_SEEDS else "new pictures, not for new seeds"
     return [
@@ -33,7 +52,27 @@ def winner_sentences(results: Results, best: Setting) -> list[str]:
         f"pictures right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
         f"{of_what}; mean of {seeds}).",
         f"Guessing would reach {percent(chance)}, always naming the most frequent class {percent(frequent)}.",
-        "It was chosen on validation; the test pictures had no say in it.",
+        *_chosen_by(results, best),
+        *_caution(results),
+    ]
+
+
+def _caution(results: Results) -> list[str]:
+    note = overlap_note(results)
+    if not note:
+        return []
+    return [f"Caution: {note[0].lower()}{note[1:]} What was seen before is recalled, which says less about transfer."]
+
+
+def _chosen_by(results: Results, best: Setting) -> list[str]:
+    chosen_by = objective(results)
+    if chosen_by.is_accuracy:
+        return ["It was chosen on validation; the test pictures had no say in it."]
+    value = best.trials[chosen_by.column].mean()
+    said = decimals(value) if chosen_by.metric in ("val_log_loss", "val_auroc") else percent(value)
+    return [
+        f"It was chosen by its {chosen_by.said} on validation, {said}, mean over seeds; the test pictures had no say "
+        "in it. The comparisons of levels below are of accuracy."
     ]
 
 
@@ -100,6 +139,8 @@ def state_sentences(results: Results, found: list[Setting]) -> list[str]:
         return ["No trial has ended yet."]
     if failed == len(trials):
         return [f"All {count(failed, 'trial')} failed, so there is nothing to compare; the reasons are below."]
+    if set(trials["phase"]) == {"published"}:
+        return ["Only published configurations were run here, without a search: there is no winner and no answer."]
     if not found:
         return [
             "Nothing is confirmed yet, so there is no winner and no answer. "

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.objective import merit
 from study.results import Results, level_text, stands_for
 
 TEST = "test"
@@ -20,6 +21,7 @@ class Setting:
     stands_for: frozenset[tuple[str, str]]  # the (factor, level) pairs it was chosen for
     trials: pd.DataFrame  # its completed trials, by seed
     correct: pd.DataFrame  # rows as `trials`, one column a test item: 1, 0, or missing where not predicted
+    merit: pd.Series  # rows as `trials`: the study's metric on validation, more is better
 
     @property
     def seeds(self) -> list[int]:
@@ -41,7 +43,9 @@ def settings(results: Results) -> list[Setting]:
 
 
 def _setting(results: Results, arm: str, rows: pd.DataFrame, right: pd.DataFrame) -> Setting:
-    rows = rows.sort_values("seed").reset_index(drop=True)
+    rows = rows.sort_values("seed")
+    ranked = merit(results)[rows.index].reset_index(drop=True)
+    rows = rows.reset_index(drop=True)
     mine = right[right["trial"].isin(rows["trial"])]
     return Setting(
         arm=arm,
@@ -49,12 +53,18 @@ def _setting(results: Results, arm: str, rows: pd.DataFrame, right: pd.DataFrame
         stands_for=frozenset(pair for cell in rows["stands_for"] for pair in stands_for(cell)),
         trials=rows,
         correct=mine.pivot(index="trial", columns="item", values="right").reindex(rows["trial"]),
+        merit=ranked,
     )
 
 
 def winner(found: list[Setting]) -> Setting | None:
-    """The setting with the highest mean validation accuracy; the test fold has no say in it."""
-    return max(found, key=lambda setting: setting.trials["val_accuracy"].mean(), default=None)
+    """The setting that is best on validation, mean over seeds, by the study's metric; the test fold has no say."""
+    return max(found, key=lambda setting: setting.merit.mean(), default=None)
+
+
+def best_trial(setting: Setting) -> str:
+    """The seed that is best on validation; of equals the first."""
+    return setting.trials["trial"].iloc[int(setting.merit.to_numpy().argmax())]
 
 
 def winner_first(found: list[Setting]) -> list[Setting]:

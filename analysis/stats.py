@@ -156,6 +156,22 @@ def accuracy_interval(correct: ArrayLike, groups: ArrayLike) -> Interval:
     return wilson(float(correct.mean()) * clusters, clusters)
 
 
+def bootstrap_interval(differences: ArrayLike, groups: ArrayLike, resamples: int = 10_000) -> Interval:
+    """95 % percentile interval of the mean of paired `differences` (items,), for new pictures and these very models.
+
+    Whole groups are drawn, with replacement. Groups of equal sum and size are drawn as one kind, by a
+    multinomial: the same distribution, without an array of resamples times groups.
+    """
+    differences = np.asarray(differences, dtype=float)
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+    sums, sizes = np.bincount(codes, weights=differences), np.bincount(codes)
+    kinds, counts = np.unique(np.stack([sums.round(9), sizes], axis=1), axis=0, return_counts=True)
+    drawn = np.random.default_rng(0).multinomial(len(sums), counts / len(sums), size=resamples)
+    means = (drawn @ kinds[:, 0]) / (drawn @ kinds[:, 1])
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def mean_interval(values: ArrayLike) -> Interval:
     """95 % t interval of the mean of `values` (seeds,); not a number from fewer than three."""
     values = np.asarray(values, dtype=float)

@@ -3,11 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from analysis.metrics import rates
 from analysis.pictures import baselines, class_names
 from analysis.settings import TEST, Setting, groups, name, winner, winner_first
 from analysis.stats import accuracy_interval, mean_interval
+from analysis.text import NOTHING
 from study.results import Results, level_text
 
+PARAMETERS = ("parameters", "trained_parameters")  # columns that trials.parquet may have
 LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_entropy")
 
 
@@ -56,12 +59,20 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 "refine_best": refined[refined["level"] == level]["val_accuracy"].max(),
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
+                **_parameters(next((s.trials for s in found if (factor, level) in s.stands_for), None)),
                 "trial_seconds": _trial_seconds(trials[trials["level"] == level]),
                 "epochs": search[mine]["epochs_run"].sum(),
                 "seconds": search[mine]["seconds"].sum(),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _parameters(trials: pd.DataFrame | None) -> dict[str, float]:
+    """How large the models of a setting are, where that was recorded."""
+    if trials is None:
+        return {}
+    return {column: float(trials[column].iloc[0]) for column in PARAMETERS if column in trials}
 
 
 def _trial_seconds(trials: pd.DataFrame) -> float:
@@ -105,7 +116,10 @@ def _in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.Data
 
 
 def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """The winner on test beside chance and the most frequent class; empty before confirmation."""
+    """The winner on test beside chance and the most frequent class; empty before confirmation.
+
+    Where it was trained once more on training and validation together, that one model has a row of its own.
+    """
     best = winner(found)
     if best is None:
         return pd.DataFrame(columns=["model", "accuracy", "low", "high"])
@@ -113,10 +127,24 @@ def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
     chance, frequent = baselines(results)
     rows = [
         ("the winner", score["test_accuracy"], score["test_low"], score["test_high"]),
+        *_retrained(results),
         ("most frequent class", frequent, np.nan, np.nan),
         ("chance", chance, np.nan, np.nan),
     ]
     return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
+
+
+def _retrained(results: Results) -> list[tuple[str, float, float, float]]:
+    again = results.trials[(results.trials["phase"] == "retrain") & (results.trials["status"] == "completed")]
+    seen = results.predictions[results.predictions["fold"] == TEST]
+    rows = []
+    for trial in again["trial"]:
+        mine = seen[seen["trial"] == trial]
+        if len(mine):
+            right = (mine["label"] == mine["predicted"]).to_numpy(float)
+            interval = accuracy_interval(right[None], groups(results, pd.Index(mine["item"])))
+            rows.append(("retrained on training and validation", float(right.mean()), *interval))
+    return rows
 
 
 def pareto(results: Results) -> pd.DataFrame:
@@ -151,8 +179,10 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         means = {column: at_best[column].mean() for column in LEARNING}
         gap = means["train_accuracy"] - means["val_accuracy"]
         best_epoch = setting.trials["best_epoch"].mean()
-        rows.append({"setting": name(setting, found), "best_epoch": best_epoch, **means, "gap": gap})
-    return pd.DataFrame(rows, columns=["setting", "best_epoch", *LEARNING, "gap"])
+        row = {"setting": name(setting, found), "best_epoch": best_epoch, **means, "gap": gap}
+        rows.append(row | _parameters(setting.trials))
+    extra = [column for column in PARAMETERS if column in results.trials]
+    return pd.DataFrame(rows, columns=["setting", "best_epoch", *LEARNING, "gap", *extra])
 
 
 def confusion(results: Results, setting: Setting) -> pd.DataFrame:
@@ -164,8 +194,28 @@ def confusion(results: Results, setting: Setting) -> pd.DataFrame:
     return matrix.reindex(index=names.index, columns=names.index, fill_value=0)
 
 
-def confused(matrix: pd.DataFrame, names: pd.Series, most: int = 10) -> pd.DataFrame:
-    """The classes most often mistaken for another, with the share of the true class that this concerns."""
+def classes(matrix: pd.DataFrame, names: pd.Series, seeds: int) -> pd.DataFrame:
+    """The classification report of a confusion of `seeds` models: every class of `names`, the worst F1 first.
+
+    Support is pictures, so a class without any has no recall and no F1; it comes last.
+    """
+    every = names.index.union(matrix.index)
+    whole = matrix.reindex(index=every, columns=every, fill_value=0)
+    each = rates(whole.to_numpy())
+    table = pd.DataFrame(
+        {
+            "label": names.reindex(every).fillna(NOTHING).to_numpy(),
+            "precision": each.precision,
+            "recall": each.recall,
+            "f1": each.f1,
+            "support": each.support // seeds,
+        }
+    )
+    return table.sort_values("f1", kind="stable", na_position="last").reset_index(drop=True)
+
+
+def confused(matrix: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
+    """Which classes are mistaken for which, the most frequent first, with the share of the true class it concerns."""
     counts = matrix.to_numpy(copy=True)
     totals = counts.sum(axis=1)
     np.fill_diagonal(counts, 0)
@@ -178,4 +228,4 @@ def confused(matrix: pd.DataFrame, names: pd.Series, most: int = 10) -> pd.DataF
             "share": counts[true, predicted] / totals[true],
         }
     )
-    return table.sort_values(["times", "share"], ascending=False, kind="stable").head(most)
+    return table.sort_values(["times", "share"], ascending=False, kind="stable")

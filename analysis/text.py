@@ -48,6 +48,18 @@ def points(value: Any) -> str:
     return f"{abs(100 * value):.1f}" if value >= 0 else f"−{abs(100 * value):.1f}"
 
 
+def decimals(value: Any) -> str:
+    """A cross-entropy, a temperature, an area: three decimals, with a true minus."""
+    return NOTHING if _missing(value) else f"{value:.3f}".replace("-", "−")
+
+
+def millions(value: Any) -> str:
+    """How many parameters a model has: 4.0 M, 12.3 k."""
+    if _missing(value) or value < 1000:
+        return number(value)
+    return f"{value / 1e6:.1f} M" if value >= 1e6 else f"{value / 1e3:.1f} k"
+
+
 def duration(seconds: Any) -> str:
     if _missing(seconds):
         return NOTHING

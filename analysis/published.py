@@ -1,0 +1,180 @@
+"""Published numbers beside the same configurations measured here, with what differs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.metrics import METRICS, metrics
+from analysis.outputs import Outputs
+from analysis.page import Section, Table, table
+from analysis.settings import TEST, groups
+from analysis.stats import accuracy_interval, mean_interval, wilson
+from analysis.text import NOTHING, count, decimals, number, percent, percent_interval, points, value_text
+from study.results import STUDY_FILE, Results, ResultsError, level_text
+
+COLUMN = "published"  # of trials.parquet: the name of the published row a trial repeats
+NOT_RUN = "not run"
+MEASURED = "measured"
+
+# What people write, in the words of `METRICS`.
+_ALIASES = {
+    "top1": "accuracy",
+    "top_1": "accuracy",
+    "top_5": "top5",
+    "logloss": "log_loss",
+    "cross_entropy": "log_loss",
+}
+_ALIASES |= {"f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision", "auc": "auroc"}
+
+
+def published_trials(results: Results) -> dict[str, pd.DataFrame]:
+    """The trials of each published configuration that was run, by seed."""
+    trials = results.trials
+    if COLUMN not in trials:
+        return {}
+    mine = trials[(trials["phase"] == "published") & (trials[COLUMN].map(level_text) != "")]
+    mine = mine.sort_values("seed", kind="stable")
+    return {str(one): rows for one, rows in mine.groupby(COLUMN, sort=False)}
+
+
+def published(results: Results, found: Outputs) -> pd.DataFrame:
+    """One row for each published number, in the order the study lists them; what was not run has no measure.
+
+    Accuracies have the interval of `accuracy_interval`, other metrics one over seeds from three on. The interval
+    of the published number is Wilson's, where it is an accuracy and its n is known.
+    """
+    run = published_trials(results)
+    rows = [_row(results, found, one, run.get(str(one["name"]))) for one in listed(results)]
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"n": "Int64", "seeds": "Int64", "test_n": "Int64"})
+
+
+_COLUMNS = ("name", "metric", "fold", "n", "published", "published_low", "published_high", "state", "seeds", "test_n")
+_COLUMNS += ("measured", "low", "high", "difference", "differs", "source", "config")
+
+
+def listed(results: Results) -> list[Mapping[str, Any]]:
+    rows = results.study.get("published") or []
+    for one in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(one, Mapping) or "name" not in one or not isinstance(one.get("value"), int | float):
+            raise ResultsError(
+                f"{results.out / STUDY_FILE}: each row of `published` must be an object with at least a name and a "
+                f"value that is a number, but got {one!r}. Mend it."
+            )
+    return list(rows)
+
+
+def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.DataFrame | None) -> dict[str, Any]:
+    metric, value, n = metric_name(one.get("metric", "accuracy")), float(one["value"]), one.get("n")
+    low, high = (np.nan, np.nan)
+    if metric == "accuracy" and n:
+        low, high = wilson(value * n, n)
+    row = {
+        "name": one["name"],
+        "metric": one.get("metric", "accuracy"),
+        "fold": one.get("fold", ""),
+        "n": n,
+        "published": value,
+        "published_low": low,
+        "published_high": high,
+        "differs": "; ".join(map(value_text, one.get("differs") or [])),
+        "source": value_text(one.get("source") or ""),
+        "config": value_text(one.get("config") or {}),
+        "state": NOT_RUN,
+    }
+    if trials is None:
+        return row
+    done = trials[trials["status"] == "completed"]["trial"].tolist()
+    if not done:
+        return row | {"state": "failed" if (trials["status"] == "failed").all() else "not finished"}
+    measured = _accuracy(results, done) if metric == "accuracy" else _other(results, found, done, metric)
+    return row | measured | {"difference": measured.get("measured", np.nan) - value, "seeds": len(done)}
+
+
+def metric_name(text: Any) -> str:
+    """The name in `METRICS` of a metric as somebody wrote it; unknown ones stay as they are."""
+    name = str(text).lower().replace("-", "_").replace(" ", "_").removeprefix("val_").removeprefix("test_")
+    return _ALIASES.get(name, name)
+
+
+def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
+    seen = results.predictions[results.predictions["trial"].isin(trials) & (results.predictions["fold"] == TEST)]
+    right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
+    correct = right.pivot(index="trial", columns="item", values="right")
+    if correct.empty or len(correct) < len(trials) or correct.isna().to_numpy().any():
+        return {"state": "not shown the test pictures"}
+    low, high = accuracy_interval(correct.to_numpy(), groups(results, correct.columns))
+    mean = float(correct.to_numpy().mean())
+    return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": correct.shape[1]}
+
+
+def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> dict[str, Any]:
+    if metric not in METRICS:
+        return {"state": f"{metric} is not measured here"}
+    seen = [output for trial in trials if (output := found.of(trial, TEST)) is not None]
+    if len(seen) < len(trials):
+        return {"state": "not shown the test pictures"}
+    values = [metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
+    low, high = mean_interval(values)
+    mean = float(np.mean(values))
+    return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": len(seen[0].items)}
+
+
+def published_section(results: Results, found: Outputs, overlap: str) -> Section | None:
+    """Missing in a study without a list of published numbers, or without any place for trials of them."""
+    if not listed(results) or COLUMN not in results.trials:
+        return None
+    frame = published(results, found)
+    measured = frame[frame["state"] == MEASURED]
+    inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
+    said = [
+        f"{len(measured)} of {count(len(frame), 'published number')} were measured again, on the test pictures of "
+        "this study, which no choice had seen."
+    ]
+    if measured.empty:
+        said = [
+            f"None of the {count(len(frame), 'published number')} that this study is to be seen beside was measured "
+            "here: a study run with --published does that."
+        ]
+    else:
+        said.append(
+            f"{inside or 'None'} of them {'lies' if inside == 1 else 'lie'} inside the 95\u00a0% interval of the "
+            "measured one. A difference may come from any of what is listed as differing."
+        )
+    return Section("Published and measured", said, tables=[_table(frame, overlap)])
+
+
+def _table(frame: pd.DataFrame, overlap: str) -> Table:
+    shown = {
+        "configuration": lambda row: row.name,
+        "metric": lambda row: str(row.metric).replace("_", " "),
+        "published": lambda row: _interval(row.metric, row.published, row.published_low, row.published_high),
+        "on": lambda row: (row.fold or NOTHING) + (f", n\u00a0=\u00a0{number(row.n)}" if pd.notna(row.n) else ""),
+        "measured on test": lambda row: _interval(row.metric, row.measured, row.low, row.high),
+        "seeds": lambda row: number(row.seeds) if row.state == MEASURED else row.state,
+        "difference": lambda row: _difference(row.metric, row.difference),
+        "what differs": lambda row: row.differs or NOTHING,
+    }
+    caption = (
+        "Published beside measured; in brackets 95 % intervals. Measured: the mean over seeds, of one or two seeds "
+        "the interval is for these very models on new pictures. Difference: measured minus published, accuracies in "
+        f"points.{overlap}"
+    )
+    return table("published", caption, frame, shown)
+
+
+def _is_share(metric: Any) -> bool:
+    return metric_name(metric) not in ("log_loss", "auroc")
+
+
+def _interval(metric: Any, mean: Any, low: Any, high: Any) -> str:
+    if _is_share(metric):
+        return percent_interval(mean, low, high) if pd.notna(low) else percent(mean)
+    return f"{decimals(mean)} ({decimals(low)} to {decimals(high)})" if pd.notna(low) else decimals(mean)
+
+
+def _difference(metric: Any, difference: Any) -> str:
+    if pd.isna(difference):
+        return NOTHING
+    return points(difference) if _is_share(metric) else decimals(difference)
