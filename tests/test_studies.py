@@ -1,5 +1,9 @@
-"""Every published configuration of every study, on a small tree in its dataset's own layout, to the report."""
+"""Every published configuration of every study, on a small tree in its dataset's own layout, to the report.
 
+Pictures and batches are made smaller than published, so that nets made for GPUs take seconds here.
+"""
+
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
-from study.load import load
+from study.load import DEFINITIONS, load
 from study.results import read
 from tests.tiny import run
 from tests.trees import CARS, DOGS, car_row, encoded, pixels, put, write_cars, write_list
@@ -59,12 +63,21 @@ def cars(root: Path) -> None:
 TREES = {"dogs": dogs, "dog_breeds": dog_breeds, "cats_vs_dogs": cats_vs_dogs, "cars": cars}
 
 
+def smaller(name: str, folder: Path) -> Path:
+    text = (DEFINITIONS / f"{name}.py").read_text()
+    text = re.sub(r'"size": (?:128|224)', '"size": 64', text)
+    file = folder / f"{name}.py"
+    file.write_text(re.sub(r'"batch_size": \d+', '"batch_size": 8', text))
+    return file
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", TREES)
 def test_what_was_published_runs_on_the_datasets_own_layout(name: str, tmp_path: Path) -> None:
     TREES[name](tmp_path / "data")
     flags = ["--published", "--weights", "none", "--epochs", 1, "--seeds", 1, "--skip-preflight"]
-    run(name, "--data", tmp_path / "data", "--out", tmp_path / "out", "--cache", tmp_path / "cache", *flags)
+    study = smaller(name, tmp_path)
+    run(study, "--data", tmp_path / "data", "--out", tmp_path / "out", "--cache", tmp_path / "cache", *flags)
     published = load(name).study.published
     found = read(tmp_path / "out")
     assert found.trials["phase"].unique().tolist() == ["published"]
@@ -80,7 +93,7 @@ def test_what_was_published_runs_on_the_datasets_own_layout(name: str, tmp_path:
 def test_the_nine_experiments_are_named_beforehand(tmp_path: Path) -> None:
     cars(tmp_path / "data")
     flags = ["--data", tmp_path / "data", "--weights", "none", "--cache", tmp_path / "cache", "--dry-run"]
-    shown = run("cars", *flags).stdout
+    shown = run(smaller("cars", tmp_path), *flags).stdout
     assert [line.split()[1] for line in shown.splitlines() if line.startswith("published ")] == [
         "1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "3.1", "3.2", "3.3",
     ]  # fmt: skip
