@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 
 from tests.pictures import COLOURS, config, make_place, noisy
 from tests.trees import class_folders, encoded, put
-from trainables import examination, gates, trial
+from trainables import examination, gates, training, trial
 from trainables.config import TrialConfig
 from trainables.datasets import read_manifest
 from trainables.examination import Findings, examine, sample_of
@@ -350,7 +350,7 @@ def test_a_probe_that_sees_what_it_must_predict(
 
 
 def test_training_that_moves_nothing(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "schedule", lambda config, step: 0.0)
+    monkeypatch.setattr(training, "schedule", lambda config, step: 0.0)
     found = failed(examine(config(), ["all"], *few))
     assert set(found) == {"overfit"}
     assert "3 at 0.001" in found["overfit"]  # of eight pictures of three classes the first class's
@@ -360,7 +360,7 @@ def test_a_frozen_batch_norm_in_training_mode(few: tuple[Place, pd.DataFrame], m
     chosen = config(backbone="test_resnet", size=32)
     depths = ["last 3 layers"]  # what is behind the cut has norms that do not train
     assert failed(examine(chosen, depths, *few)) == {}
-    monkeypatch.setattr(trial, "train_mode", lambda net: net.train())
+    monkeypatch.setattr(training, "train_mode", lambda net: net.train())
     found = failed(examine(chosen, depths, *few))
     assert set(found) == {"frozen"}
     assert "running_mean" in found["frozen"]
