@@ -16,6 +16,8 @@ METRICS = (
     "macro_precision",
     "macro_recall",
     "macro_f1",
+    "weighted_precision",
+    "weighted_f1",
     "auroc",
     "log_loss",
     "top5",
@@ -41,7 +43,8 @@ def log_softmax(logits: ArrayLike) -> NDArray[np.float64]:
 def metrics(labels: ArrayLike, predicted: ArrayLike, log_probabilities: ArrayLike) -> dict[str, float]:
     """Every number of `METRICS`; those that do not exist for these classes are missing.
 
-    Balanced accuracy is the macro recall. `predicted` is asked for beside the log-probabilities because stored
+    Balanced accuracy is the macro recall. Weighted means count a class as often as it has pictures, which makes the
+    recall plain accuracy (what scikit-learn calls average="weighted"). `predicted` is asked for beside the log-probabilities because stored
     logits are rounded, and rounding makes ties.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
@@ -56,6 +59,8 @@ def metrics(labels: ArrayLike, predicted: ArrayLike, log_probabilities: ArrayLik
         "macro_precision": float(each.precision[there].mean()),
         "macro_recall": recall,
         "macro_f1": float(each.f1[there].mean()),
+        "weighted_precision": float(np.average(each.precision, weights=each.support)),
+        "weighted_f1": float(np.average(each.f1[there], weights=each.support[there])),
         "auroc": auroc(labels, log_probabilities),
         "log_loss": log_loss(labels, log_probabilities),
         "top5": top(labels, log_probabilities, 5) if classes > 5 else np.nan,

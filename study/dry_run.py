@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from search_spaces.distributions import Condition, accepted
 from study.costs import estimate, wall_seconds
 from study.display import clock
 from study.plan import search_plan
@@ -11,7 +12,7 @@ from study.resources import Resources
 from study.scale import Scale
 from study.setup import Prepared
 from study.sharing import Candidate, candidates
-from study.spec import Study
+from study.spec import Published, Study
 from trainables.duplicates import conflicting_groups, copies
 
 # Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
@@ -21,31 +22,44 @@ _SEED_SPREAD = 0.005
 _NORMAL_95, _NORMAL_80 = 1.960, 0.842
 
 
+def asked(study: Study) -> str:
+    """The question, every hyperparameter and what was published: all that the study's file says without its data."""
+    lines = [study.question, ""]
+    for name, factor in study.factors.items():
+        lines.append(f"factor    {name}: {', '.join(map(str, factor.levels))}{_under(factor.when)}")
+    for name, each in study.nuisances.items():
+        scaled = " on a log scale" if each.log else ""
+        lines.append(f"nuisance  {name}: {each.low:g} to {each.high:g}{scaled}{_under(each.when)}")
+    lines += [f"fixed     {name}: {value}" for name, value in study.fixed.items()]
+    return "\n".join(lines + [line for each in study.published for line in ("", *_published(each))])
+
+
+def _under(condition: Condition) -> str:
+    """Tuples of levels are named as alternatives."""
+    named = [f"{factor}={' or '.join(map(str, accepted(level)))}" for factor, level in condition.items()]
+    return f"  (only under {', '.join(named)})" if named else ""
+
+
+def _published(published: Published) -> list[str]:
+    """A configuration with its numbers; --published runs it."""
+    named = {published.metric: published.value, **published.also}
+    numbers = ", ".join(f"{metric.replace('_', ' ')} {value:.4g}" for metric, value in named.items())
+    config = ", ".join(f"{name} {value}" for name, value in published.config.items())
+    return [f"published {published.name}: {numbers} on {published.fold}"] + ([f"          {config}"] if config else [])
+
+
 def describe(prepared: Prepared, resources: Resources) -> str:
     """Arms, trials, epochs, folds, the effect that can be resolved, and the estimated cost of each phase."""
     study, scale = prepared.study, prepared.scale
     costs = estimate(study, scale, prepared.base.study_seed)
     plan = search_plan(study, study.budget.trials, prepared.base.study_seed)
     settings = len({tuple(map(str, planned.factors.items())) for planned in plan})
-    lines = [study.question, ""]
-    for name, factor in study.factors.items():
-        where = ", ".join(f"{other}={level}" for other, level in factor.when.items())
-        levels = ", ".join(map(str, factor.levels))
-        lines.append(f"factor    {name}: {levels}" + (f"  (only under {where})" if where else ""))
-    for name, each in study.nuisances.items():
-        where = ", ".join(f"{other}={level}" for other, level in each.when.items())
-        scaled = " on a log scale" if each.log else ""
-        lines.append(
-            f"nuisance  {name}: {each.low:g} to {each.high:g}{scaled}" + (f"  (only under {where})" if where else "")
-        )
-    lines += [f"fixed     {name}: {value}" for name, value in study.fixed.items()]
-    lines += ["", *fold_lines(prepared.manifest, study), ""]
+    lines = ["", *fold_lines(prepared.manifest, study), ""]
     if study.goal == "published":
         lines.append(f"{len(study.published)} published configurations with {study.budget.seeds} seeds each")
     else:
         lines.append(f"{settings} different settings of the factors in {len(plan)} search trials, "
                      f"{sum(planned.audit for planned in plan)} of them audited (never stopped)")  # fmt: skip
-    lines += published_lines(study)
     lines += [
         f"{cost.phase:9} {cost.trials:5} {'trials' if cost.phase != 'test' else 'models'}, "
         f"{cost.epochs:6} epochs, about {clock(cost.seconds / resources.concurrent)}"
@@ -64,15 +78,6 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the pictures)"
     )
     return "\n".join(lines)
-
-
-def published_lines(study: Study) -> list[str]:
-    """What the study's source has published, with its numbers; --published runs it."""
-    return [
-        f"published {each.name}: {each.metric} {each.value:.4g} on {each.fold}"
-        + (f" ({', '.join(f'{name} {value}' for name, value in each.config.items())})" if each.config else "")
-        for each in study.published
-    ]
 
 
 def sharing_lines(found: list[Candidate]) -> list[str]:

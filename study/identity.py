@@ -19,7 +19,7 @@ from study.scale import keep_rates, scale_of
 from study.settings import Base
 from study.setup import Prepared, check_folders, check_pictures, from_scratch, weight_hashes, with_budget
 from study.sharing import worth_storing
-from study.spec import Study
+from study.spec import Published, Study
 from trainables.datasets import DATASETS
 from trainables.errors import InputError
 from trainables.place import Place
@@ -154,10 +154,15 @@ def definition(study: Study) -> dict[str, Any]:
             for name, each in study.nuisances.items()
         },
         "fixed": dict(study.fixed),
-        "published": [
-            asdict(each) | {"config": dict(each.config), "differs": list(each.differs)} for each in study.published
-        ],
+        "published": [row for each in study.published for row in _published_rows(each)],
     }
+
+
+def _published_rows(published: Published) -> list[dict[str, Any]]:
+    """A row for each number that was published of one configuration."""
+    row = asdict(published) | {"config": dict(published.config), "differs": list(published.differs)}
+    also = row.pop("also")
+    return [row, *(row | {"metric": metric, "value": value} for metric, value in also.items())]
 
 
 def plan_hash(plan: list[Planned]) -> str:

@@ -62,18 +62,14 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
         chosen = as_before(chosen, out)
     if chosen.address is not None:
         from study.cluster import cluster_size, joined
-        from study.setup import prepare
 
         with joined(cluster_address(chosen.address)):
             resources = _resources(chosen, *cluster_size())
             if chosen.dry_run:
-                return _dry_run(prepare(loaded, chosen, resources, out), resources)
+                return _dry_run(loaded, chosen, resources, out)
             return _run_on(loaded, chosen, resources, out, known, lambda: None, line)
     if chosen.dry_run:
-        from study.setup import prepare
-
-        resources = _resources(chosen, local_cpus(), local_gpus())
-        return _dry_run(prepare(loaded, chosen, resources, out), resources)
+        return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
     from study.cluster import starting
 
     # Before anything else is imported: its workers import the same meanwhile.
@@ -152,10 +148,13 @@ def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
     return not on_gpu and chosen.cpus_per_trial in (None, 1) and chosen.concurrent in (None, local_cpus())
 
 
-def _dry_run(prepared: Any, resources: Resources) -> int:
-    from study.dry_run import describe
+def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> int:
+    """What is asked is said also where the pictures or weights are not there yet."""
+    from study.dry_run import asked, describe
+    from study.setup import prepare
 
-    print(describe(prepared, resources))
+    print(asked(loaded.study.as_published(chosen.epochs) if chosen.published else loaded.study), flush=True)
+    print(describe(prepare(loaded, chosen, resources, out), resources))
     return 0
 
 

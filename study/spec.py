@@ -1,7 +1,7 @@
 """What a study is: a question, as factors, nuisances and what is fixed. A wrong study fails when imported."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from search_spaces.distributions import Conditional, Range, accepted
@@ -82,7 +82,8 @@ class Published:
     """A configuration that somebody published, with the number they gave for it.
 
     `config` holds what differs from the study's `fixed`; `epochs` may be among it. `value` is a share of 1 for
-    accuracies, `n` the pictures it was measured on, where that can be told. `differs` says what our run does otherwise.
+    accuracies, `n` the pictures it was measured on, where that can be told. `differs` says what our run does otherwise;
+    `also` are other metrics of the same model on the same pictures, in the words of analysis.metrics.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Published:
     fold: str  # "validation", "test" or "unknown"
     value: float
     n: int | None = None
+    also: Mapping[str, float] = field(default_factory=dict)
     differs: Sequence[str] = ()
 
 

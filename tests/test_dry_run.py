@@ -62,6 +62,18 @@ def test_conditional_factors_splits_and_what_was_dropped(capsys: pytest.CaptureF
     assert "dropped: 1 file, empty file" in shown
 
 
+def test_what_is_asked_is_said_before_the_pictures_are_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["cars", "--data", str(tmp_path / "none"), "--weights", "none", "--dry-run"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out.count("\npublished ") == 9
+    line = "published 1.3 ResNet-50, fine-tuned, augmented, dropout: accuracy 0.7378, weighted f1 0.7363"
+    assert f"{line}, weighted precision 0.7818, log loss 0.9012 on test" in shown.out
+    assert "unfreeze: head, last stage, all  (only under backbone=resnet50 or densenet121)" in shown.out
+    assert len(shown.err.splitlines()) == 1
+
+
 def test_goal_best_has_no_refinement(capsys: pytest.CaptureFixture[str], tmp_path: Path, pictures: Path) -> None:
     best = write_study(tmp_path, STUDY_FILE.replace("    budget=", '    goal="best",\n    budget='))
     shown = printed(capsys, best, pictures)

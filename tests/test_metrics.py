@@ -22,6 +22,9 @@ def test_means_over_classes_by_hand_with_a_class_without_pictures():
     assert scored["balanced_accuracy"] == scored["macro_recall"] == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
     assert scored["macro_precision"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
     assert scored["macro_f1"] == pytest.approx((1 / 2 + 2 / 3 + 2 / 3) / 3)
+    # Named twice, thrice and once; the pictures are 2, 3 and 2 of 7.
+    assert scored["weighted_precision"] == pytest.approx((2 / 2 + 3 * 2 / 3 + 2 * 1) / 7)
+    assert scored["weighted_f1"] == pytest.approx((2 / 2 + 3 * 2 / 3 + 2 * 2 / 3) / 7)
     assert scored["auroc"] == 0.5  # all alike: every pair is a tie
     assert scored["log_loss"] == pytest.approx(np.log(4))
     assert np.isnan(scored["top5"])
@@ -40,6 +43,8 @@ def test_everything_agrees_with_scikit_learn():
             "macro_precision": sklearn_metrics.precision_score(labels, predicted, average="macro"),
             "macro_recall": sklearn_metrics.recall_score(labels, predicted, average="macro"),
             "macro_f1": sklearn_metrics.f1_score(labels, predicted, average="macro"),
+            "weighted_precision": sklearn_metrics.precision_score(labels, predicted, average="weighted"),
+            "weighted_f1": sklearn_metrics.f1_score(labels, predicted, average="weighted"),
             "auroc": sklearn_metrics.roc_auc_score(labels, p, multi_class="ovr"),
             "log_loss": sklearn_metrics.log_loss(labels, p),
             "top5": sklearn_metrics.top_k_accuracy_score(labels, p, k=5),

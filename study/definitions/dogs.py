@@ -68,7 +68,8 @@ STUDY = Study(
             metric="accuracy",
             fold="validation",
             value=0.60,
-            differs=_OURS,
+            also={"log_loss": 2.5},
+            differs=(*_OURS, "the source's loss is above 2.5 and likely counts the penalty, which ours leaves out"),
         ),
     ],
 )
