@@ -44,8 +44,8 @@ def metrics(labels: ArrayLike, predicted: ArrayLike, log_probabilities: ArrayLik
     """Every number of `METRICS`; those that do not exist for these classes are missing.
 
     Balanced accuracy is the macro recall. Weighted means count a class as often as it has pictures, which makes the
-    recall plain accuracy (what scikit-learn calls average="weighted"). `predicted` is asked for beside the log-probabilities because stored
-    logits are rounded, and rounding makes ties.
+    recall plain accuracy (what scikit-learn calls average="weighted"). `predicted` is asked for beside the
+    log-probabilities because stored logits are rounded, and rounding makes ties.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     log_probabilities = np.asarray(log_probabilities, dtype=np.float64)
