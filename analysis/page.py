@@ -71,11 +71,23 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Sections that belong together; its title stands in the table of contents."""
+
+    title: str
+    sections: list[Section]
+
+
+@dataclass(frozen=True)
 class Page:
     title: str
     dataset: str
     question: str
-    sections: list[Section]
+    parts: list[Part]
+
+    @property
+    def sections(self) -> list[Section]:
+        return [section for part in self.parts for section in part.sections]
 
 
 def table(

@@ -79,13 +79,13 @@ def test_it_says_the_winner_the_baselines_and_the_answers(text):
 
 def test_sections_come_in_the_promised_order(text):
     assert re.findall("<h2>(.*?)</h2>", text) == [
-        "The winner",
         "backbone",
         "regularizer",
         "augmentation",
         "How well it generalizes",
-        "Why the loss is as high as it is",
+        "The winner",
         "What the winner confuses",
+        "Why the loss is as high as it is",
         "Other metrics",
         "Ensembles",
         "Trials and cost",
