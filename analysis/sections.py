@@ -14,6 +14,7 @@ from analysis.outputs import outputs
 from analysis.page import Page, Part, Section
 from analysis.plan import plan_section
 from analysis.published import published_section
+from analysis.sanity import sanity_section
 from analysis.scored import metrics_section
 from analysis.sentences import overlap_note
 from analysis.settings import Setting
@@ -46,6 +47,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         ],
         "Method and caveats": [
             trials_section(results),
+            sanity_section(results, found),
             plan_section(results),
         ],
     }
