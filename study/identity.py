@@ -14,7 +14,7 @@ from study import ledger, provenance
 from study.load import Loaded
 from study.plan import Planned, search_plan
 from study.resources import Resources
-from study.results import MANIFEST_FILE, STUDY_FILE, write_json, write_table
+from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE, write_json, write_table
 from study.scale import keep_rates, scale_of
 from study.settings import Base
 from study.setup import Prepared, check_folders, check_pictures, from_scratch, weight_hashes, with_budget
@@ -40,6 +40,8 @@ def begin(
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / ledger.LEDGER, ignore_errors=True)  # of a study that was killed while it began
     write_table(prepared.manifest, out / MANIFEST_FILE)
+    if prepared.unseen is not None and len(prepared.unseen):
+        write_table(prepared.unseen, out / UNSEEN_FILE)
     plan = search_plan(study, study.budget.trials, prepared.base.study_seed) if study.goal != "best" else []
     ledger.write_plan(out, plan)
     identity = {
@@ -154,6 +156,7 @@ def definition(study: Study) -> dict[str, Any]:
             for name, each in study.nuisances.items()
         },
         "fixed": dict(study.fixed),
+        "unseen": study.unseen,
         "published": [row for each in study.published for row in _published_rows(each)],
     }
 

@@ -15,6 +15,7 @@ from study.identity import save
 from study.ledger import Record
 from study.outputs import compute_seconds, write_predictions, write_tables
 from study.resources import Resources
+from study.retrieval import write_retrieval
 from study.setup import Prepared
 from study.tensorboard import EventFiles
 
@@ -65,6 +66,8 @@ def run_phases(
         export_best(course, winner, prepared.place, prepared.manifest)
     if winner is not None and winner not in unseen:
         write_examples(course, winner, prepared.place, prepared.manifest)
+        if study.unseen:
+            write_retrieval(out, prepared.place)
     return winner is not None
 
 

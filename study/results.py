@@ -17,6 +17,7 @@ from pandas.api import types
 
 STUDY_FILE = "study.json"
 MANIFEST_FILE = "manifest.parquet"
+UNSEEN_FILE = "unseen.parquet"  # as the manifest: pictures of classes that were set aside for retrieval
 TRIALS_FILE = "trials.parquet"
 EPOCHS_FILE = "epochs.parquet"
 PREDICTIONS_FILE = "predictions.parquet"

@@ -27,6 +27,7 @@ from trainables.manifest import data_folder, manifest_hash
 from trainables.pixels import check_fits
 from trainables.place import Place
 from trainables.splits import add_folds, divide
+from trainables.unseen import set_aside
 
 # Of a study that the table says to take longer, in seconds, the machine's own rates are worth seconds to measure.
 _WORTH_MEASURING = 600
@@ -46,6 +47,7 @@ class Prepared:
     test: Path | None
     out: Path
     scale: Scale
+    unseen: pd.DataFrame | None = None  # manifest of the classes set aside; of a study that goes on it is written
 
 
 def with_budget(study: Study, chosen: argparse.Namespace) -> Study:
@@ -78,6 +80,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
             raise InputError(f"--download cannot fetch {dataset.title}: place it into {data} by hand.")
         dataset.download(data)
     manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title))
+    manifest, unseen = set_aside(manifest, study.unseen)
     levels, official = study.split_levels(), study.uses_official_split()
     manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)
     folds = divide(manifest, levels, seed, official=official)
@@ -110,7 +113,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
     if chosen.hours is not None:
         study = fit(study, scale, chosen.hours, seed)
     place = replace(place, stored=worth_storing(study, scale, seed))
-    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale)
+    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale, unseen)
 
 
 def _metric_for(manifest: pd.DataFrame) -> str:

@@ -111,6 +111,7 @@ class Study:
     official_split: bool = True  # take the dataset's own test fold where it has one
     metric: str | None = None  # chooses epochs and settings; None: accuracy, or balanced accuracy of unequal classes
     retrain: bool = False  # ship the winner trained again on training and validation together
+    unseen: float = 0.0  # share of the classes, the last ones, set aside for zero-shot retrieval with the winner
     published: Sequence[Published] = ()  # what --published runs
 
     def __post_init__(self) -> None:
@@ -118,6 +119,8 @@ class Study:
             raise InputError(f"Unknown dataset {self.dataset!r}; known: {', '.join(DATASETS)}.")
         if self.metric is not None and self.metric not in METRICS:
             raise InputError(f"Unknown metric {self.metric!r}; known: {', '.join(METRICS)}.")
+        if not 0 <= self.unseen < 1:
+            raise InputError(f"`unseen` must be a share of the classes, at least 0 and below 1, but got {self.unseen}.")
         if self.goal not in _GOALS:
             raise InputError(f"Unknown goal {self.goal!r}; known: {', '.join(_GOALS)}.")
         object.__setattr__(self, "factors", {name: _factor(name, f) for name, f in self.factors.items()})

@@ -66,9 +66,10 @@ def _pictures(config: TrialConfig, manifest: pd.DataFrame, folds: Folds, pixels:
     if config.trains_on == "train+val":
         train = np.union1d(train, folds.val)
     shuffled = order(key("training sample", config.study_seed, config.seed), train)
+    labels = manifest.set_index("item")["label"]
     return Pictures(
         pixels=pixels,
-        labels=manifest.set_index("item")["label"].reindex(range(manifest["item"].max() + 1)).to_numpy(np.int64),
+        labels=labels.reindex(range(manifest["item"].max() + 1), fill_value=-1).to_numpy(np.int64),
         classes=manifest["label"].max() + 1,
         pool=np.unique(np.concatenate([train, *folds.train.values()])),
         train=train,
