@@ -9,6 +9,8 @@ retrieval.csv  each test picture searches the others of its class among the test
                formed the features, whatever the pretraining saw; it is given for all classes and for the second half
                in label order, the half that is kept unseen elsewhere. Of any other backbone it is "closed set": the
                classes are those it was trained to tell apart, and the number is not to be compared with the first.
+              Where the study set classes aside (`unseen`), their pictures are searched too: "zero-shot" for every
+              backbone. Such a study writes both tables by itself.
 
 --frozen adds the same for the backbone with its pretrained weights as they came. The test fold must have been opened
 by the study itself: its models and the metric and k are fixed by then. Exit status: 0 done, 2 bad input.
@@ -18,7 +20,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,15 @@ import pandas as pd
 
 from study.arguments import CACHE, Parser, fail
 from study.ledger import read_openings
-from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, write_table
+from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, UNSEEN_FILE, write_table
 from trainables.errors import InputError
 from trainables.neighbours import RECALLS, Labelled, knn_classification, retrieval, second_half
 
 if TYPE_CHECKING:
     from study.best import Best
     from trainables.config import TrialConfig
-    from trainables.place import Pictures, Place
+    from trainables.pixels import Pixels
+    from trainables.place import Place
 
 KNN_COLUMNS = [
     *("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n"),
@@ -76,28 +78,40 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def run(chosen: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables, as they are written."""
-    out, place = chosen.out, _place(chosen)
-    if not read_openings(out):
-        raise InputError(f"The study in {str(out)!r} has not opened its test fold yet: run it to its end first.")
+    place = _place(chosen)
+    if not read_openings(chosen.out):
+        raise InputError(f"The study in {str(chosen.out)!r} has not opened its test fold yet: run it to its end first.")
+    return write_retrieval(chosen.out, place, chosen.frozen)
+
+
+def write_retrieval(out: Path, place: "Place", frozen: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables of the winner, with `frozen` also of its backbone as the pretrained weights came."""
     from study.best import load_best, read_trial
     from trainables.config import from_dict
     from trainables.place import open_pictures
 
     best, config = load_best(out), from_dict(read_trial(out)["config"])
-    if chosen.frozen and config.weights != "pretrained":
+    if frozen and config.weights != "pretrained":
         raise InputError(f"--frozen is for pretrained backbones, but the winner's {config.backbone} began from none.")
     backbones = {trained_on(config): best}
-    if chosen.frozen and config.unfreeze != "head":
+    if frozen and config.unfreeze != "head":
         backbones["pretraining"] = pretrained(best, config, place)
     pictures = open_pictures(config, place)
+    aside = _set_aside(out, config, place)
     knn: list[dict[str, Any]] = []
     retrieved: list[dict[str, Any]] = []
     for trained, each in backbones.items():
-        folds = [embed(each, pictures, items) for items in (pictures.train, pictures.val, pictures.test)]
+        folds = [
+            embed(each, pictures.pixels, items, pictures.labels[items])
+            for items in (pictures.train, pictures.val, pictures.test)
+        ]
         about = {"backbone": config.backbone, "trained_on": trained}
         knn += [about | {"features": folds[0].features.shape[1]} | row for row in knn_classification(*folds)]
-        unseen = each is not best or config.unfreeze == "head"
-        retrieved += [about | row for row in _retrieval_rows(folds[2], pictures.classes, unseen)]
+        untrained = each is not best or config.unfreeze == "head"
+        searched = _searched(folds[2], pictures.classes, untrained)
+        if aside is not None:
+            searched.append(("zero-shot", embed(each, *aside)))
+        retrieved += [about | _retrieval_row(protocol, some) for protocol, some in searched]
     tables = pd.DataFrame(knn, columns=KNN_COLUMNS), pd.DataFrame(retrieved, columns=RETRIEVAL_COLUMNS)
     (out / TABLES_FOLDER).mkdir(exist_ok=True)
     for table, name in zip(tables, (KNN_FILE, RETRIEVAL_FILE), strict=True):
@@ -124,25 +138,41 @@ def pretrained(best: "Best", config: "TrialConfig", place: "Place") -> "Best":
     return replace(best, net=net.requires_grad_(False).to(best.device))
 
 
-def embed(best: "Best", pictures: "Pictures", items: np.ndarray) -> Labelled:
+def embed(best: "Best", pixels: "Pixels", items: np.ndarray, labels: np.ndarray) -> Labelled:
     """The pooled features of these items: what the classifier would be given."""
     from study.best import logits, views
 
     best.net.reset_classifier(0)
     parts = [
-        logits(best, views(best, [pictures.pixels[int(item)] for item in items[first : first + _AT_ONCE]]))
+        logits(best, views(best, [pixels[int(item)] for item in items[first : first + _AT_ONCE]]))
         for first in range(0, len(items), _AT_ONCE)
     ]
-    return Labelled(np.concatenate(parts), pictures.labels[items])
+    return Labelled(np.concatenate(parts), labels)
 
 
-def _retrieval_rows(test: Labelled, classes: int, unseen: bool) -> Iterator[dict[str, Any]]:
-    groups = [("zero-shot", test), ("zero-shot", second_half(test, classes))] if unseen else [("closed set", test)]
-    for protocol, some in groups:
-        began = time.perf_counter()
-        scores = retrieval(some)
-        about = {"protocol": protocol, "classes": len(np.unique(some.labels)), "pictures": len(some.labels)}
-        yield about | scores | {"seconds": time.perf_counter() - began}
+def _set_aside(out: Path, config: "TrialConfig", place: "Place") -> tuple["Pixels", np.ndarray, np.ndarray] | None:
+    """Pictures, items and labels of the classes that the study set aside; None where it did not."""
+    if not (out / UNSEEN_FILE).exists():
+        return None
+    from trainables.pixels import open_pixels
+
+    unseen = pd.read_parquet(out / UNSEEN_FILE)
+    pixels = open_pixels(unseen, place.data, config.stored_side, place.cache, place.cache_gib, config.region)
+    return pixels, unseen["item"].to_numpy(np.int64), unseen["label"].to_numpy(np.int64)
+
+
+def _searched(test: Labelled, classes: int, untrained: bool) -> list[tuple[str, Labelled]]:
+    """What is searched under which protocol among the test pictures."""
+    if untrained:
+        return [("zero-shot", test), ("zero-shot", second_half(test, classes))]
+    return [("closed set", test)]
+
+
+def _retrieval_row(protocol: str, some: Labelled) -> dict[str, Any]:
+    began = time.perf_counter()
+    scores = retrieval(some)
+    about = {"protocol": protocol, "classes": len(np.unique(some.labels)), "pictures": len(some.labels)}
+    return about | scores | {"seconds": time.perf_counter() - began}
 
 
 def _place(chosen: argparse.Namespace) -> "Place":

@@ -19,7 +19,7 @@ from study.results import PREDICTIONS_FILE, write_table
 from study.settings import resolve
 from study.setup import prepare
 from study.worker import see_test_fold
-from tests.tiny import STUDY_FILE, make_pictures, write_study
+from tests.tiny import COLOURS, STUDY_FILE, make_pictures, write_study
 from trainables.checkpoints import save_tensors
 from trainables.config import TrialConfig
 from trainables.place import Place
@@ -46,9 +46,15 @@ class Finished:
     record: Record
 
 
-def finish(folder: Path, study: str = STUDY_FILE, weights: tuple[str, ...] = ("--weights", "none")) -> Finished:
+def finish(
+    folder: Path,
+    study: str = STUDY_FILE,
+    weights: tuple[str, ...] = ("--weights", "none"),
+    colours: dict[str, tuple[int, int, int]] = COLOURS,
+) -> Finished:
     """Its pictures are in `folder`/pictures, what it left is in `folder`/out."""
-    out, pictures, cache = folder / "out", make_pictures(folder / "pictures"), folder / "cache"
+    out, cache = folder / "out", folder / "cache"
+    pictures = make_pictures(folder / "pictures", colours=colours)
     flags = ["--data", str(pictures), "--cache", str(cache), "--epochs", "3", *weights]
     resources = Resources(cpus=1, gpus=0, concurrent=1)
     chosen = parse([str(write_study(folder, study)), *flags])

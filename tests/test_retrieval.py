@@ -9,11 +9,12 @@ import pytest
 
 from analysis import report
 from study.best import load_best, prepared, views
-from study.results import KNN_FILE, RETRIEVAL_FILE, TABLES_FOLDER
+from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, TABLES_FOLDER, UNSEEN_FILE
 from study.retrieval import KNN_COLUMNS, RETRIEVAL_COLUMNS, embed, main, trained_on
 from tests.fabricated import fabricate
 from tests.finished import HEAD_ONLY, LAST_STAGE, Finished, finish
 from tests.pictures import config
+from tests.tiny import COLOURS, STUDY_FILE
 from trainables.place import open_pictures
 
 
@@ -70,10 +71,24 @@ def test_what_formed_the_features_is_said() -> None:
     assert trained_on(config()) == "training fold"
 
 
+def test_classes_set_aside_are_searched_by_a_net_that_never_saw_them(tmp_path: Path) -> None:
+    text = STUDY_FILE.replace("    budget=", "    unseen=0.4,\n    budget=")
+    study = finish(tmp_path, text, colours=COLOURS | {"violet": (140, 90, 150), "yellow": (150, 140, 90)})
+    assert load_best(study.out).names == ["blue", "green", "red"]
+    seen, unseen = (pd.read_parquet(study.out / name) for name in (MANIFEST_FILE, UNSEEN_FILE))
+    assert set(seen["label_name"]) == {"blue", "green", "red"}
+    assert unseen["label_name"].value_counts().to_dict() == {"violet": 15, "yellow": 15}
+    knn, retrieved = tables(study)
+    assert set(knn["n"]) == {9}
+    assert retrieved["protocol"].tolist() == ["closed set", "zero-shot"]
+    assert retrieved.loc[1, ["classes", "pictures"]].tolist() == [2, 30]
+    assert retrieved.loc[1, "trained_on"] == "training fold"
+
+
 def test_features_are_what_the_classifier_is_given(finished: Finished) -> None:
     pictures = open_pictures(finished.config, finished.place)
     whole, cut = load_best(finished.out), load_best(finished.out)
-    found = embed(cut, pictures, pictures.test)
+    found = embed(cut, pictures.pixels, pictures.test, pictures.labels[pictures.test])
     np.testing.assert_array_equal(found.labels, pictures.labels[pictures.test])
     inputs = views(whole, [prepared(whole, pictures.pixels[int(item)]) for item in pictures.test])
     classifier = whole.net.get_classifier()

@@ -35,10 +35,10 @@ STUDY = Study(
 '''
 
 
-def make_pictures(folder: Path, each: int = 15) -> Path:
+def make_pictures(folder: Path, each: int = 15, colours: dict[str, tuple[int, int, int]] = COLOURS) -> Path:
     """Class folders of noisy colours, different enough not to be duplicates."""
     random = np.random.default_rng(7)
-    for name, colour in COLOURS.items():
+    for name, colour in colours.items():
         (folder / name).mkdir(parents=True)
         for i in range(each):
             light = random.normal(0, 35, 3)  # so that some pictures look like another class
