@@ -59,7 +59,8 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
         if factor not in planned.factors:
             config[factor] = None  # a conditional one that does not exist here
     own = {name: value for name, value in planned.nuisances.items() if name not in FIELDS}
-    parameters, trained = parameters_of(config["backbone"], record.config["unfreeze"], config["size"])
+    outputs = 1 if config["loss"] == "binary_cross_entropy" else course.base.classes
+    parameters, trained = parameters_of(config["backbone"], record.config["unfreeze"], config["size"], outputs)
     stands_for = course.stands_for.get(planned.trial, ()) if planned.phase == "confirm" else ()
     return (
         config

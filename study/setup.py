@@ -89,6 +89,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         manifest=manifest_hash(manifest),
         study_seed=seed,
         largest_train=max(len(train) for train in folds.train.values()),
+        classes=int(manifest["label"].max()) + 1,
         stored_side=_stored_side(study),
         device=device,
         threads=resources.cpus,
@@ -105,7 +106,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         cache_gib=chosen.cache_gib,
         weights=folder.absolute() if folder else None,
     )
-    _check_settings(study, base, int(manifest["label"].max()) + 1)
+    _check_settings(study, base)
     scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
     long = wall_seconds(estimate(study, scale, seed), scale.workers) > _WORTH_MEASURING or chosen.hours is not None
     if (long or chosen.dry_run) and (device == "cpu" or local_gpus()):
@@ -186,7 +187,7 @@ def _stored_side(study: Study) -> int:
     return max(math.ceil(size / share) for size in _values(study, "size", None) for share in shares)
 
 
-def _check_settings(study: Study, base: Base, classes: int) -> None:
+def _check_settings(study: Study, base: Base) -> None:
     """Every setting of the plan must make a valid config that its backbone can follow."""
     from trainables.models import check_depth, check_drop_path, check_size
 
@@ -196,8 +197,10 @@ def _check_settings(study: Study, base: Base, classes: int) -> None:
         nets.add((config.backbone, config.unfreeze, config.size))
         if config.drop_path is not None:
             dropping.add(config.backbone)
-        if config.loss == "binary_cross_entropy" and classes != 2:
-            raise InputError(f"The loss binary_cross_entropy takes two classes, but there are {classes}: leave it out.")
+        if config.loss == "binary_cross_entropy" and base.classes != 2:
+            raise InputError(
+                f"The loss binary_cross_entropy takes two classes, but there are {base.classes}: leave it out."
+            )
     for backbone, depth, size in sorted(nets):
         check_size(backbone, size)
         check_depth(backbone, depth)

@@ -20,6 +20,7 @@ BASE = Base(
     manifest="m",
     study_seed=0,
     largest_train=30,
+    classes=3,
     stored_side=20,
     device="cpu",
     threads=1,

@@ -122,3 +122,11 @@ def test_energy_in_a_box_by_hand() -> None:
     assert energy_in_box(heat, (-5, 0.5, 1, 9)) == pytest.approx((0.5 + 3) / 10)
     assert energy_in_box(heat, (5, 5, 9, 9)) == 0
     assert box_share((2, 2), (0.5, 0, 2, 1)) == pytest.approx(1.5 / 4)
+
+
+def test_what_all_classes_share_speaks_for_none() -> None:
+    net, x = made(NETS["small_cnn"][0], 3), noise(32)
+    before = heat_maps(net, x, [1, 2, 3, 4])
+    with torch.no_grad():  # the same number more in every logit of a picture: the softmax sees no difference
+        net.get_classifier().weight -= torch.linspace(0, 5, net.num_features)
+    np.testing.assert_allclose(heat_maps(net, x, [1, 2, 3, 4]), before, atol=1e-3)

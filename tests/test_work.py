@@ -6,7 +6,7 @@ import pytest
 
 from tests.pictures import config
 from trainables import rates
-from trainables.work import Work, work_of
+from trainables.work import Work, parameters_of, work_of
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,12 @@ def test_a_cut_by_hand() -> None:
     last = 9 * 32 * 64 * 8**2 / 1e9
     found = work_of("small_cnn", "last block", 32)
     assert found == Work(pytest.approx(whole - last), pytest.approx(last), 32 * 8 * 8)
+
+
+def test_parameters_by_hand() -> None:
+    # ResNet-18 as torchvision counts it, 11,689,512 with a head of 1,000 classes on 512 features.
+    assert parameters_of("resnet18", "head", 224, 1000) == (11_689_512, 513_000)
+    assert parameters_of("resnet18", "all", 224, 1) == (11_176_512 + 513, 11_176_512 + 513)
 
 
 def test_what_a_net_needs_besides_the_activation_is_not_cut() -> None:

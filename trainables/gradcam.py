@@ -22,22 +22,27 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 def heat_maps(net: nn.Module, inputs: torch.Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
     """For each input of (n, 3, h, w) how much its parts speak for its class, shape (n, h, w).
 
-    The smallest value of a map is taken to 0 and the largest to 1; where nothing speaks for the class all is 0.
+    Asked is what lifts the class's logit above the mean of all, which is what the softmax sees: a logit alone may be
+    below 0 for every class, and then nothing would speak for any. The smallest value of a map is taken to 0 and the
+    largest to 1; where nothing speaks for the class all is 0.
 
     Raises:
         InputError: the net has no layer that keeps a map.
     """
     # It brings OpenCV and matplotlib: seconds that only explanations need.
     from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     layer = net.get_submodule(target_layer(net, inputs[:1]))
     cam = GradCAM(net, [layer], reshape_transform=partial(_as_map, net))
     try:
         # The inputs' gradient is not needed, but without it a net that is frozen has none anywhere.
-        return cam(inputs.detach().requires_grad_(), [ClassifierOutputTarget(each) for each in classes])
+        return cam(inputs.detach().requires_grad_(), [partial(_margin, label=each) for each in classes])
     finally:
         cam.activations_and_grads.release()
+
+
+def _margin(logits: torch.Tensor, label: int) -> torch.Tensor:
+    return logits[label] - logits.mean()
 
 
 def target_layer(net: nn.Module, x: torch.Tensor) -> str:

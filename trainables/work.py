@@ -34,12 +34,15 @@ def work_of(backbone: str, depth: str, size: int) -> Work:
 
 
 @cache
-def parameters_of(backbone: str, depth: str, size: int) -> tuple[int, int]:
-    """The parameters of a backbone, without a head, and those of them that train."""
+def parameters_of(backbone: str, depth: str, size: int, outputs: int) -> tuple[int, int]:
+    """The parameters of a backbone with a head of so many outputs, and those of them that train."""
     frozen = _outlined(backbone, size)
     trainable = trainable_names(frozen.body, depth)
     counts = {name: parameter.numel() for name, parameter in frozen.body.module.named_parameters()}
-    return sum(counts.values()), sum(counts[name] for name in trainable)
+    with torch.no_grad():
+        features = frozen.body.module(torch.empty(1, 3, size, size, device="meta")).shape[1]
+    head = (features + 1) * outputs
+    return sum(counts.values()) + head, sum(counts[name] for name in trainable) + head
 
 
 @cache

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
         fixed={"backbone": "small_cnn", "unfreeze": "all", "size": 16},
         budget=Budget(trials=trials, epochs=_EPOCHS),
     )
-    base = Base("", 0, 1000, 16, "cpu", 1, False, "none", {})
+    base = Base("", 0, 1000, 10, 16, "cpu", 1, False, "none", {})
     resources = plan_resources(1, 0, None, 2, 0)
     process, began, ended = psutil.Process(), 0.0, 0
     print("trials  seconds a trial  driver's memory in MiB")
