@@ -131,7 +131,7 @@ def _row(plan: Plan, phase: str, number: int, levels: dict, truth: float, **more
 
 
 def _rate(phase: str, number: int) -> float:
-    """Tuned for every level: spread over the range in the search, at two points in refining, the better one confirmed."""
+    """Tuned for every level: spread over the range in the search, then two points, of which the lower is confirmed."""
     return {"search": 10 ** (-4 + 3 * (0.618 * number % 1)), "refine": (1e-3, 1e-2)[number % 2]}.get(phase, 1e-3)
 
 
