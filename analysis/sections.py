@@ -7,7 +7,9 @@ import pandas as pd
 
 from analysis import figures, tables
 from analysis.answers import margin
+from analysis.best_of_level import best_of_level_section
 from analysis.combined import ensembles_section
+from analysis.control import control_section
 from analysis.curves import dots
 from analysis.learned import learning_section, mistakes_section
 from analysis.loss import loss_section
@@ -37,6 +39,8 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         ensembles_section(results, found, predicted, overlap),
         *neighbour_sections(results, overlap),
         _trials(results),
+        best_of_level_section(results),
+        control_section(results, found),
         plan_section(results),
     ]
     return Page(
