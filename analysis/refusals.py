@@ -169,7 +169,8 @@ def _declared(results: Results) -> list[_Nuisance]:
 
 
 def _nuisance(results: Results, name: str, one: Mapping[str, Any]) -> _Nuisance | None:
-    low, high, log, when = one.get("low"), one.get("high"), bool(one.get("log")), one.get("when") or {}
+    low, high = one.get("low", math.nan), one.get("high", math.nan)
+    log, when = bool(one.get("log")), one.get("when") or {}
     column = next((known for known in (name, one.get("sets")) if known in results.trials), None)
     if column is None or not pd.api.types.is_numeric_dtype(results.trials[column]):
         return None
