@@ -171,7 +171,7 @@ def _declared(results: Results) -> list[_Nuisance]:
 def _nuisance(results: Results, name: str, one: Mapping[str, Any]) -> _Nuisance | None:
     low, high = one.get("low", math.nan), one.get("high", math.nan)
     log, when = bool(one.get("log")), one.get("when") or {}
-    column = next((known for known in (name, one.get("sets")) if known in results.trials), None)
+    column = next((known for known in (name, str(one.get("sets"))) if known in results.trials), None)
     if column is None or not pd.api.types.is_numeric_dtype(results.trials[column]):
         return None
     if not (_is_number(low) and _is_number(high) and low < high and (low > 0 or not log) and isinstance(when, Mapping)):

@@ -137,6 +137,7 @@ def test_a_nuisance_that_sets_another_column(tmp_path):
         {"learning_rate": RATE | {"low": 0}},
         {"learning_rate": RATE | {"when": "always"}},
         {"elsewhere": RATE},
+        {"elsewhere": RATE | {"sets": ["learning_rate"]}},
         {"trial": RATE},
     ],
 )
