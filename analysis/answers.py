@@ -9,9 +9,9 @@ from itertools import combinations
 
 import pandas as pd
 
+from analysis.refusals import level_texts, refusal
 from analysis.settings import Setting, groups, settings
 from analysis.stats import (
-    MIN_SEEDS,
     SEEDS_FOR_A_CLAIM,
     Estimate,
     compare,
@@ -40,8 +40,8 @@ class _Comparison:
 
 def answers(results: Results) -> pd.DataFrame:
     """One row for each pair of levels of each factor, in the order the study lists them."""
-    found = settings(results)
-    rows = [row for factor, levels in results.factors.items() for row in _answer(results, found, factor, levels)]
+    found, texts = settings(results), level_texts(results)
+    rows = [row for factor, levels in results.factors.items() for row in _answer(results, found, texts, factor, levels)]
     counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64"}
     return pd.DataFrame(rows, columns=list(ANSWERS_COLUMNS)).astype(counts)
 
@@ -52,8 +52,8 @@ def margin(results: Results) -> float:
     return float(declared) if isinstance(declared, int | float) else MARGIN
 
 
-def _answer(results: Results, found: list[Setting], factor: str, levels: list[str]) -> list[dict]:
-    outcomes = {(a, b): _compare(results, found, factor, a, b) for a, b in combinations(levels, 2)}
+def _answer(results: Results, found: list[Setting], texts: pd.DataFrame, factor: str, levels: list[str]) -> list[dict]:
+    outcomes = {(a, b): _compare(results, found, texts, factor, a, b) for a, b in combinations(levels, 2)}
     compared = {pair: outcome for pair, outcome in outcomes.items() if isinstance(outcome, _Comparison)}
     adjusted = holm([outcome.estimate.p_value for outcome in compared.values()])
     p_holm = dict(zip(compared, adjusted.tolist(), strict=True))
@@ -99,7 +99,9 @@ def verdict(estimate: Estimate, p_holm: float, allowed: float) -> str:
     return EQUIVALENT if -allowed < low and high < allowed else NO_EVIDENCE
 
 
-def _compare(results: Results, found: list[Setting], factor: str, a: str, b: str) -> _Comparison | str:
+def _compare(
+    results: Results, found: list[Setting], texts: pd.DataFrame, factor: str, a: str, b: str
+) -> _Comparison | str:
     """The comparison of two levels, or the reason why there is none."""
     if results.study.get("goal") == "best":
         return "the search looked for the best setting, not for a fair comparison"
@@ -108,7 +110,7 @@ def _compare(results: Results, found: list[Setting], factor: str, a: str, b: str
         if len(candidates) != 1:
             return f"{'no confirmed trial' if not candidates else 'several settings confirmed'} for {level}"
     one, other = chosen[a][0], chosen[b][0]
-    if reason := _unfair(one, other, factor):
+    if reason := refusal(results, texts, one, other, factor):
         return reason
     right_a, right_b = one.correct.to_numpy(), other.correct[one.correct.columns].to_numpy()
     return _Comparison(
@@ -122,26 +124,3 @@ def _companions(a: Setting, b: Setting) -> dict[str, str]:
     """The levels that two settings share; of a conditional factor, the level where it exists."""
     levels = {factor: level or b.levels[factor] for factor, level in a.levels.items()}
     return {factor: level for factor, level in levels.items() if level}
-
-
-def _unfair(a: Setting, b: Setting, factor: str) -> str:
-    """Why two settings cannot be compared as two levels of a factor; empty where they can."""
-    if a.arm == b.arm:
-        return "one and the same setting stands for both levels"
-    # A conditional factor that exists under only one of the two levels is part of that level.
-    differing = [f for f, level in a.levels.items() if f != factor and len({level, b.levels[f]} - {""}) > 1]
-    if differing:
-        return f"the levels were confirmed in different company ({', '.join(differing)})"
-    if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):
-        return f"unequal seeds ({_counted(a.seeds)} against {_counted(b.seeds)})"
-    if len(a.seeds) < MIN_SEEDS:
-        return f"fewer than {MIN_SEEDS} seeds ({len(a.seeds)})"
-    if not (a.correct.shape[1] or b.correct.shape[1]):
-        return "the test fold has not been opened"
-    if not (a.tested and b.tested and set(a.correct.columns) == set(b.correct.columns)):
-        return "not all models predicted the same test pictures"
-    return "" if a.correct.shape[1] >= 2 else "fewer than 2 test pictures"
-
-
-def _counted(seeds: list[int]) -> str:
-    return " ".join(map(str, seeds))

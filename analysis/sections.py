@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis.best_of_level import best_of_level_section
 from analysis.combined import ensembles_section
+from analysis.control import control_section
 from analysis.cost import trials_section
 from analysis.learned import learning_section, mistakes_section
 from analysis.levels import factor_sections
@@ -30,6 +32,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
     parts: Mapping[str, list[Section | None]] = {
         "Comparisons": [
             *factor_sections(results, found, answered, overlap),
+            best_of_level_section(results),
             published_section(results, predicted, overlap),
         ],
         "Curves": [
@@ -47,6 +50,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         ],
         "Method and caveats": [
             trials_section(results),
+            control_section(results, found),
             sanity_section(results, found),
             plan_section(results),
         ],

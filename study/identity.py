@@ -153,6 +153,8 @@ def definition(study: Study) -> dict[str, Any]:
         },
         "nuisances": {
             name: {"low": each.low, "high": each.high, "log": each.log, "when": dict(each.when)}
+            | ({"sets": each.sets} if each.sets else {})
+            | ({"natural": list(each.natural)} if each.natural else {})
             for name, each in study.nuisances.items()
         },
         "fixed": dict(study.fixed),

@@ -89,6 +89,8 @@ def test_sections_come_in_the_promised_order(text):
         "Other metrics",
         "Ensembles",
         "Trials and cost",
+        "Best of each level, in different company",
+        "A control that must find nothing",
         "How this was done",
     ]
 

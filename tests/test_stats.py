@@ -39,6 +39,15 @@ def test_compare_is_obuchowski_rockette_with_hillis_df():
     assert estimate.df == pytest.approx(denominator**2 / (ms_tr**2 / 4))
 
 
+def test_seeds_that_agree_by_luck_make_no_point_of_an_interval():
+    """Three models, each right on another of three pictures: equal means, and yet they differ."""
+    estimate = stats.crossed_mean(np.eye(3), np.arange(3))
+    assert estimate.seed_variance == pytest.approx(0)
+    # the rows' squares sum to 2/3, their products to -1/3; each through N (N - 1) = 6; negative covariance is none
+    assert estimate.item_variance == 0
+    assert estimate.standard_error == pytest.approx(math.sqrt((2 / 3) / 6 / 3))
+
+
 def test_duplicates_count_once():
     rng = np.random.default_rng(2)
     values = rng.integers(0, 2, size=(4, 50))
@@ -105,6 +114,13 @@ def test_seeds_needed_is_the_textbook_number():
     estimate = stats.Estimate(mean=1.0, seed_variance=1 / 5, item_variance=0.0, seeds=5, items=100)
     assert stats.seeds_needed(estimate) == 10
     assert stats.seeds_needed(estimate, alpha=0.01) > 10
+
+
+def test_seeds_needed_does_not_trust_seeds_that_agree_by_luck():
+    close = stats.Estimate(mean=1.0, seed_variance=1e-9, item_variance=0.0, seeds=5, items=100, least_seed_variance=1.0)
+    needed = stats.seeds_needed(close)
+    # (1.96 + 0.84)^2 = 7.8 times the variance of one seed, which is five: in the normal limit of its degrees of freedom
+    assert needed == math.ceil((scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(0.8)) ** 2 * 5)
 
 
 def test_seeds_cannot_replace_pictures():

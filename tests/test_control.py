@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.answers import answers
+from analysis.best_of_level import best_of_level
+from analysis.control import control_section, control_sentence, negative_control
+from analysis.settings import settings
+from study import results
+from tests.fabricated import Plan, fabricate
+from tests.test_answers import LARGE, SMALL
+
+
+def studied(tmp_path, plan: Plan, **edits) -> results.Results:
+    out = fabricate(tmp_path / "study", plan)
+    for stem, edit in edits.items():
+        path = out / f"{stem}.parquet"
+        results.write_table(edit(pd.read_parquet(path)), path)
+    return results.read(out)
+
+
+def small(**more) -> Plan:
+    return Plan(factors=SMALL, winner=LARGE, items=200, trials=4, accuracy={("backbone", "small"): 0.6}, **more)
+
+
+def lucky(*seeds: int):
+    """The winner's models of these seeds are right on every picture."""
+
+    def edit(t: pd.DataFrame) -> pd.DataFrame:
+        trials = [f"confirm-{5 + seed:03d}" for seed in seeds]  # the settings' trials follow each other, six each
+        return t.assign(predicted=t["predicted"].mask(t["trial"].isin(trials), t["label"]))
+
+    return edit
+
+
+def test_the_winner_does_not_differ_from_itself(tmp_path):
+    study = studied(tmp_path, small(seeds=6))
+    control = negative_control(study, settings(study))
+    assert control is not None
+    assert (control["seeds_a"], control["seeds_b"]) == ([1, 2, 3], [4, 5, 6])
+    assert (control["verdict"], control["passed"]) == ("no evidence", True)
+    assert control["low"] < 0 < control["high"]
+    assert "no difference was found" in control_sentence(study, settings(study))
+
+
+def test_an_odd_seed_is_left_out(tmp_path):
+    study = studied(tmp_path, small(seeds=7))
+    control = negative_control(study, settings(study))
+    assert control is not None
+    assert (control["seeds_a"], control["seeds_b"]) == ([1, 2, 3], [4, 5, 6])
+
+
+def test_a_difference_where_none_can_be_is_named(tmp_path):
+    study = studied(tmp_path, small(seeds=6), predictions=lucky(1, 2, 3))
+    control = negative_control(study, settings(study))
+    assert control is not None
+    assert (control["verdict"], control["passed"]) == ("a", False)
+    section = control_section(study, settings(study))
+    assert section is not None
+    assert "a difference was found where there is none" in section.paragraphs[0]
+
+
+def test_five_seeds_have_no_control_and_say_so(tmp_path):
+    study = studied(tmp_path, small())
+    assert negative_control(study, settings(study)) is None
+    assert "takes 6 seeds, 3 against 3, and it has 5" in control_sentence(study, settings(study))
+
+
+def test_nothing_is_said_before_the_test_fold_is_opened(tmp_path):
+    study = studied(tmp_path, small(seeds=6), predictions=lambda t: t.head(0))
+    assert negative_control(study, settings(study)) is None
+    assert control_section(study, settings(study)) is None
+
+
+def mark_last_seeds(first: int):
+    """The winner's later seeds are a second confirmation of it; the other setting has none."""
+
+    def edit(t: pd.DataFrame) -> pd.DataFrame:
+        confirm, late = t["phase"] == "confirm", t["seed"] >= first
+        t = t.assign(control=np.where(confirm & late, True, None))
+        return t[~(confirm & late & (t["backbone"] == "small"))]
+
+    return edit
+
+
+def test_a_second_confirmation_is_the_control_and_no_part_of_the_answers(tmp_path):
+    study = studied(tmp_path, small(seeds=10), trials=mark_last_seeds(6))
+    control = negative_control(study, settings(study))
+    assert control is not None
+    assert (control["seeds_a"], control["seeds_b"]) == ([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
+    assert control["passed"]
+    answered = answers(study)
+    assert answered["verdict"].tolist() == ["b"]
+    assert answered["seeds"].tolist() == [5]
+
+
+@pytest.mark.parametrize("first", [3, 9])
+def test_too_short_a_second_confirmation_is_no_control(tmp_path, first):
+    study = studied(tmp_path, small(seeds=10), trials=mark_last_seeds(first))
+    assert negative_control(study, settings(study)) is None
+
+
+def test_best_of_each_level_names_the_trial_and_its_company(tmp_path):
+    def edit(t: pd.DataFrame) -> pd.DataFrame:
+        return t.assign(val_accuracy=t["val_accuracy"].mask(t["trial"] == "search-003", 0.999))
+
+    study = studied(tmp_path, Plan(items=60), trials=edit)
+    best = best_of_level(study).set_index(["factor", "level"])
+    assert best.loc[("backbone", "large"), "trial"] == "search-003"
+    assert best.loc[("backbone", "large"), "companions"] == "regularizer=none, augmentation=light"
+    assert best.loc[("backbone", "large"), "val_accuracy"] == 0.999
+    assert best.loc[("backbone", "small"), "trial"] != "search-003"
+    tried = study.trials[study.trials["phase"].isin(["search", "refine"])]
+    assert best.loc[("backbone", "large"), "tries"] == (tried["backbone"] == "large").sum()
+
+
+def test_a_level_without_a_usable_trial_has_no_best(tmp_path):
+    def edit(t: pd.DataFrame) -> pd.DataFrame:
+        lost = t["phase"].isin(["search", "refine"]) & (t["backbone"] == "small")
+        return t.assign(status=t["status"].mask(lost, "failed"))
+
+    best = best_of_level(studied(tmp_path, Plan(items=60), trials=edit)).set_index(["factor", "level"])
+    assert pd.isna(best.loc[("backbone", "small"), "trial"])
+    assert best.loc[("backbone", "small"), "tries"] > 0
+    assert best.loc[("backbone", "large"), "phase"] in ("search", "refine")
