@@ -11,7 +11,8 @@ from analysis.curves import dots
 from analysis.page import Picture, Section, Table, table
 from analysis.sentences import answer_sentence
 from analysis.settings import Setting
-from analysis.text import duration, millions, percent, percent_interval, slug
+from analysis.sizes import shown_sizes
+from analysis.text import duration, percent, percent_interval, slug
 from study.results import Results
 
 
@@ -74,9 +75,7 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
         "test": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
         "time a trial": lambda row: duration(row.trial_seconds),
     }
-    for column in tables.PARAMETERS:
-        if column in compared and compared[column].nunique() > 1:  # a factor that changes what is trained
-            shown[column.replace("_", " ")] = lambda row, column=column: millions(getattr(row, column))
+    shown |= shown_sizes(compared)
     caption = (
         f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
         "stopped trials with what they had reached. In brackets: 95 % intervals. Time a trial: the median of those "

@@ -21,6 +21,7 @@ class Table:
     header: list[str]
     rows: list[list[str]]
     frame: pd.DataFrame
+    stacked: bool = False  # on a phone each row becomes a block of its own
 
     @property
     def numeric(self) -> list[bool]:
@@ -50,6 +51,8 @@ class Thumbnail:
     confidence: str
     heatmap: str = ""
     energy: str = ""  # share of the heat map inside the object's box
+    file: str = ""  # its name in examples/, for pages that link it
+    heatmap_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    below: list[str] = field(default_factory=list)  # sentences under the tables
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Page:
     dataset: str
     question: str
     parts: list[Part]
+    notes: list[str] = field(default_factory=list)  # what stands above everything else
 
     @property
     def sections(self) -> list[Section]:
@@ -96,9 +101,11 @@ def table(
     frame: pd.DataFrame,
     shown: dict[str, Callable[[Any], object]],
     most: int = MOST_ROWS,
+    *,
+    stacked: bool = False,
 ) -> Table:
     """`shown` gives each column's heading and how its cell is said, from a row of `frame`."""
     rows = [[plain(cell(row)) for cell in shown.values()] for row in frame.head(most).itertuples()]
     if len(frame) > most:
         caption += f" (the first {most} of {len(frame)}; all are in {TABLES_FOLDER}/{stem}.csv)"
-    return Table(stem, caption, list(shown), rows, frame)
+    return Table(stem, caption, list(shown), rows, frame, stacked)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis.advice import recommendations_section
 from analysis.combined import ensembles_section
 from analysis.cost import trials_section
 from analysis.learned import learning_section, mistakes_section
@@ -13,12 +14,13 @@ from analysis.neighbours import neighbour_sections
 from analysis.outputs import outputs
 from analysis.page import Page, Part, Section
 from analysis.plan import plan_section
+from analysis.progress import progress_notes
 from analysis.published import published_section
 from analysis.scored import metrics_section
 from analysis.sentences import overlap_note
 from analysis.settings import Setting
 from analysis.text import plain
-from analysis.winning import winner_section
+from analysis.winning import examples_section, winner_section
 from study.results import Results
 
 
@@ -27,6 +29,9 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
     predicted, note = outputs(results), overlap_note(results)
     overlap = f" {note}" if note else ""  # at the end of the caption of every table with scores on test
     parts: Mapping[str, list[Section | None]] = {
+        "What to do": [
+            recommendations_section(results, found, answered),
+        ],
         "Comparisons": [
             *factor_sections(results, found, answered, overlap),
             published_section(results, predicted, overlap),
@@ -36,6 +41,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         ],
         "The winner": [
             winner_section(results, found, overlap),
+            examples_section(results, found),
             mistakes_section(results, found, overlap),
             loss_section(results, found, predicted, overlap),
         ],
@@ -54,5 +60,6 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         title=plain(results.study["name"]),
         dataset=plain(results.study.get("dataset", "")),
         question=plain(results.study["question"]),
+        notes=progress_notes(results, found),
         parts=[Part(title, sections) for title, sections in shown.items() if sections],
     )
