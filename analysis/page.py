@@ -1,15 +1,25 @@
 """The report as plain data: titles, sentences, tables, pictures; HTML and Markdown print the same."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from analysis.text import plain
+from analysis.text import NOTHING, plain
 from study.results import TABLES_FOLDER
 
 MOST_ROWS = 50  # shown in the report
+
+
+# A number with a unit, and perhaps more in brackets: 12 s, 4.0 M (12.8 k), 91.3 % (89.9 to 92.7).
+_NUMBER = re.compile(r"−?\d[\d\u202f,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
+
+
+def _is_numeric(column: Sequence[str]) -> bool:
+    numbers = [cell for cell in column if cell != NOTHING]
+    return bool(numbers) and all(_NUMBER.fullmatch(cell) for cell in numbers)
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Table:
     def numeric(self) -> list[bool]:
         """For each column whether it holds numbers, which are set flush right; the first names the row."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
-        return [i > 0 and all(cell[:1] in "0123456789−–" for cell in column) for i, column in enumerate(columns)]
+        return [i > 0 and _is_numeric(column) for i, column in enumerate(columns)]
 
 
 @dataclass(frozen=True)

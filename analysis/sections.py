@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from analysis.advice import recommendations_section
+from analysis.caveats import caveats_section
 from analysis.combined import ensembles_section
 from analysis.cost import trials_section
 from analysis.learned import learning_section, mistakes_section
@@ -51,8 +52,9 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
             *neighbour_sections(results, overlap),
         ],
         "Method and caveats": [
-            trials_section(results),
+            caveats_section(results, found),
             plan_section(results),
+            trials_section(results),
         ],
     }
     shown = {title: [one for one in sections if one is not None] for title, sections in parts.items()}
