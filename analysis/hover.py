@@ -1,5 +1,6 @@
 """Values that show when the pointer rests on a mark of a figure: SVG's own <title>, which needs no script."""
 
+import base64
 import html
 import json
 import re
@@ -17,7 +18,8 @@ _USE = re.compile(r"<use ([^>]*)/>")
 
 def hover(artist: Artist, texts: Iterable[str]) -> None:
     """Give each marker of an artist its text, in the order they are drawn; see `titled`."""
-    artist.set_gid(_MARK + json.dumps([plain(text) for text in texts]))
+    told = json.dumps([plain(text) for text in texts])
+    artist.set_gid(_MARK + base64.urlsafe_b64encode(told.encode()).decode())  # nothing in it needs quoting
 
 
 def titled(svg: str) -> str:
@@ -36,7 +38,9 @@ def _titled(svg: str) -> Iterator[str]:
             break
         yield svg[end : found.start()]
         end = _closing(svg, found.end())
-        yield _with_titles(f'<g id="hover-{number}">{svg[found.end() : end]}', json.loads(html.unescape(found[1])))
+        yield _with_titles(
+            f'<g id="hover-{number}">{svg[found.end() : end]}', json.loads(base64.urlsafe_b64decode(found[1]))
+        )
     yield svg[end:]
 
 
