@@ -109,11 +109,11 @@ def _overview(studies: Sequence[Study]) -> Section:
         "dataset": lambda row: row.dataset,
         "winner": lambda row: row.winner or NOTHING,
         "seen in pretraining": lambda row: NOTHING if pd.isna(row.pretraining_overlap) else row.pretraining_overlap,
-        "question": lambda row: row.question,
     }
     caption = "Each study's winner on that study's own test pictures, mean over seeds"
     return Section(
         "What each found",
+        points=[f"{row.study}: {row.question}" for row in frame.itertuples()],
         tables=[table("studies", caption, frame, shown, stacked=True)],
         below=comparable(studies),
         pictures=_dots(frame),
