@@ -9,6 +9,7 @@ from analysis.recommendations import (
     CHEAPER,
     NOTHING_YET,
     UNDECIDED,
+    pairs_of,
     recommendations,
     rivals,
 )
@@ -63,7 +64,7 @@ def _name(level: object) -> str:
 
 def _gains(row, answered: pd.DataFrame) -> str:
     """The gain over every other level that was compared, the closest rival first."""
-    pairs = answered[answered["factor"] == row.factor].to_dict("records")
+    pairs = pairs_of(answered, row.factor)
     compared = [one for one in rivals(pairs, row.recommended) if pd.notna(one["difference"])]
     compared.sort(key=lambda one: one["difference"])
     said = [
@@ -86,7 +87,7 @@ def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
         return f"{row.factor}: no answer yet, for nothing is confirmed."
     if row.decision == ABSENT:
         return f"{row.factor}: the winner has no such choice, and where there is one no level beats another."
-    pairs = answered[answered["factor"] == row.factor].to_dict("records")
+    pairs = pairs_of(answered, row.factor)
     undecided = row.decision == UNDECIDED
     verb, doubt = ("keep", ", undecided") if undecided else ("take", "")
     said = [f"{row.factor}: {verb} {_name(row.recommended)}{doubt}.", _not_the_winners(row), _cheaper(row, allowed)]

@@ -19,6 +19,8 @@ NOTHING_YET = "nothing yet"  # no winner to start from
 
 _TURNED = {BETTER_A: BETTER_B, BETTER_B: BETTER_A}
 
+_TURNABLE = ("difference", "low", "high", "probability_a_better")
+
 # Seconds that differ by less than a tenth do not tell two levels apart: trials share the machine.
 CHEAPER = 0.9
 
@@ -37,7 +39,7 @@ def recommendations(results: Results, found: list[Setting], answered: pd.DataFra
     best = winner(found)
     rows = []
     for factor in results.factors:
-        pairs = answered[answered["factor"] == factor].to_dict("records")
+        pairs = pairs_of(answered, factor)
         rows.append({"factor": factor} | _recommend(tables.comparison(results, found, factor), pairs, best, factor))
     counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64", "open": "Int64"}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(counts)
@@ -66,6 +68,12 @@ def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None
         "trained_parameters": costs["trained_parameters"].get(level) if "trained_parameters" in costs else None,
         **_gain(pairs, level),
     }
+
+
+def pairs_of(answered: pd.DataFrame, factor: str) -> list[dict]:
+    """The rows of answers.csv about one factor; what a refused pair lacks is NaN, never None."""
+    rows = answered[answered["factor"] == factor]
+    return rows.astype(dict.fromkeys(_TURNABLE, float)).to_dict("records")
 
 
 def rivals(pairs: list[dict], level: str) -> Iterator[dict]:

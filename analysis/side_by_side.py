@@ -15,7 +15,7 @@ from analysis.answers import REFUSED, answers
 from analysis.page import Page, Part, Picture, Section, Table, table
 from analysis.pictures import baselines
 from analysis.progress import progress_notes
-from analysis.recommendations import recommendations, rivals
+from analysis.recommendations import pairs_of, recommendations, rivals
 from analysis.sentences import setting_text
 from analysis.settings import TEST, settings, winner
 from analysis.tables import scores
@@ -172,23 +172,23 @@ def _shared_factors(studies: Sequence[Study]) -> list[Section]:
 
 def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
     """The answers about one factor: a row for each pair of levels, a column for each study that asked."""
-    asked = {one.label: one.answered[one.answered["factor"] == factor] for one in studies if factor in one.factors}
+    asked = {one.label: pairs_of(one.answered, factor) for one in studies if factor in one.factors}
     pairs: dict[frozenset[str], tuple[str, str]] = {}
     for answered in asked.values():
-        for a, b in zip(answered["level_a"], answered["level_b"], strict=True):
-            pairs.setdefault(frozenset((a, b)), (a, b))
-    found = {label: [_pair(answered, a, b) for a, b in pairs.values()] for label, answered in asked.items()}
+        for pair in answered:
+            levels = pair["level_a"], pair["level_b"]
+            pairs.setdefault(frozenset(levels), levels)
     rows = [
-        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_said(found[label][i])) for label in asked)]
-        for i, (a, b) in enumerate(pairs.values())
+        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_said(_pair(asked[label], a, b))) for label in asked)]
+        for a, b in pairs.values()
     ]
-    frame = pd.concat([answered.assign(study=label) for label, answered in asked.items()], ignore_index=True)
+    frame = pd.DataFrame([{"study": label} | pair for label, answered in asked.items() for pair in answered])
     caption = "Difference in points of accuracy on each study's own test pictures, 95 % interval, and the verdict"
     return Section(factor, tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
 
 
-def _pair(answered: pd.DataFrame, a: str, b: str) -> Mapping[str, Any] | None:
-    return next((one for one in rivals(answered.to_dict("records"), a) if one["level_b"] == b), None)
+def _pair(answered: list[dict], a: str, b: str) -> Mapping[str, Any] | None:
+    return next((one for one in rivals(answered, a) if one["level_b"] == b), None)
 
 
 def _said(pair: Mapping[str, Any] | None) -> str:
