@@ -85,9 +85,9 @@ def rivals(pairs: list[dict], level: str) -> Iterator[dict]:
             yield pair | {
                 "level_a": pair["level_b"],
                 "level_b": pair["level_a"],
-                "difference": -pair["difference"],
-                "low": -pair["high"],
-                "high": -pair["low"],
+                "difference": 0.0 - pair["difference"],  # no negative zero
+                "low": 0.0 - pair["high"],
+                "high": 0.0 - pair["low"],
                 "probability_a_better": 1 - pair["probability_a_better"],
                 "verdict": _TURNED.get(pair["verdict"], pair["verdict"]),
             }

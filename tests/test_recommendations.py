@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis import report
+from analysis.advice import recommendations_section
 from analysis.answers import answers
 from analysis.recommendations import recommendations, rivals
 from analysis.settings import settings
@@ -145,20 +146,18 @@ def test_the_first_table_is_what_to_choose(planted):
 
 
 def test_a_cheaper_equal_makes_a_whole_that_was_not_run(tmp_path):
-    """Two factors without any effect, on so many pictures that both are equivalent, one level of each far cheaper."""
     factors = {"f": ["cheap", "dear"], "g": ["cheap", "dear"]}
-    plan = Plan(factors, {"f": "dear", "g": "dear"}, items=20_000, spread=0.0005, trials=4, epochs=1)
-    fabricate(tmp_path, plan)
-    trials = pd.read_parquet(tmp_path / results.TRIALS_FILE)
-    both = (trials[["f", "g"]] == "cheap").sum(axis=1)
-    best = np.where(both == 0, 0.99, 0.9)
-    results.write_table(trials.assign(seconds=30.0 - 10.0 * both, val_accuracy=best), tmp_path / results.TRIALS_FILE)
-    report.build(tmp_path)
-    advised = pd.read_csv(tmp_path / "tables" / "recommendations.csv")
-    assert advised["recommended"].tolist() == ["cheap", "cheap"]
-    text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    assert "f: take cheap. cheap does as well as dear within the margin of 1 point, and is cheaper (" in text
-    assert "All of this together (f cheap, g cheap) was not run as a whole." in text
+    worse = {("f", "cheap"): 0.5, ("g", "cheap"): 0.5}
+    read = results.read(fabricate(tmp_path, Plan(factors, {"f": "dear", "g": "dear"}, worse, items=30, trials=4)))
+    read.trials["seconds"] = 30.0 - 12.0 * (read.trials[["f", "g"]] == "cheap").sum(axis=1)
+    equal = [pair("cheap", "dear", "equivalent") | {"factor": factor} for factor in factors]
+    section = recommendations_section(read, settings(read), pd.DataFrame(equal))
+    assert section is not None
+    assert section.tables[0].frame["recommended"].tolist() == ["cheap", "cheap"]
+    assert (
+        "f: take cheap. cheap does as well as dear within the margin of 1 point, and is cheaper (" in section.below[1]
+    )
+    assert section.below[-1].startswith("All of this together (f cheap, g cheap) was not run as a whole.")
 
 
 def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
