@@ -15,8 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.hover import hover, titled
-from analysis.text import duration, percent, percent_interval, shortened
+from analysis.text import duration, shortened
 
 # A blue and an orange that differ for every kind of colour vision and on white as on near-black.
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
@@ -62,7 +61,7 @@ def svg(height: float, *draws: Callable[[Axes], Axes]) -> str:
             draw(ax)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return titled(text.getvalue())
+    return text.getvalue()
 
 
 def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
@@ -70,8 +69,8 @@ def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
     rows = np.arange(len(dots))[::-1]
     for row, dot in zip(rows, dots.itertuples(), strict=True):
         ax.plot([dot.low, dot.high], [row, row], color=BLUE, linewidth=2.2, solid_capstyle="round")
-        (mark,) = ax.plot(dot.value, row, "o", markersize=7, color=BLUE, markerfacecolor=BLUE if dot.winner else PAPER)
-        hover(mark, [f"{dot.level}: {percent_interval(dot.value, dot.low, dot.high)}"])
+        face = BLUE if dot.winner else PAPER
+        ax.plot(dot.value, row, "o", markersize=7, color=BLUE, markerfacecolor=face, gid=f"dot-{row}")
     ax.set_yticks(rows, [shortened(level) for level in dots["level"]])
     ax.set_ylim(-0.6, len(dots) - 0.4)
     ax.margins(x=0.08)
@@ -145,10 +144,8 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
     """Best validation accuracy against seconds, one dot a search trial, and the Pareto front."""
     ax.step(front["seconds"], front["val_accuracy"], where="post", color=ORANGE, linewidth=1.2)
     for stopped, colour in ((True, GREY), (False, BLUE)):
-        rows = trials[(trials["status"] == "stopped") == stopped].dropna(subset=["seconds", "val_accuracy"])
-        (marks,) = ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4)
-        if len(trials) <= MOST_VECTORS:
-            hover(marks, [f"{r.trial}: {percent(r.val_accuracy)} in {duration(r.seconds)}" for r in rows.itertuples()])
+        rows = trials[(trials["status"] == "stopped") == stopped]
+        ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: duration(value))

@@ -8,6 +8,7 @@ import pandas as pd
 from analysis import figures, tables
 from analysis.answers import margin
 from analysis.curves import dots
+from analysis.hover import dot_titles, titled
 from analysis.page import Picture, Section, Table, table
 from analysis.sentences import answer_sentence
 from analysis.settings import Setting
@@ -47,6 +48,7 @@ def _factor(
     pictures = []
     if drawn["value"].notna().any():
         text = figures.svg(0.75 + 0.3 * len(drawn), partial(figures.draw_dots, dots=drawn, xlabel=said))
+        text = titled(text, dot_titles(drawn))
         pictures = [Picture(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
     return Section(
         factor,

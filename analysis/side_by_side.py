@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis import figures
 from analysis.answers import REFUSED, answers
+from analysis.hover import dot_titles, titled
 from analysis.page import Page, Part, Picture, Section, Table, table
 from analysis.pictures import baselines
 from analysis.progress import progress_notes
@@ -127,7 +128,8 @@ def _dots(frame: pd.DataFrame) -> list[Picture]:
     dots = tested.rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
     text = figures.svg(0.75 + 0.3 * len(dots), partial(figures.draw_dots, dots=dots, xlabel="accuracy on test"))
     said = ", ".join(f"{row.level} {percent(row.value)}" for row in dots.itertuples())
-    return [Picture("studies", "", f"Accuracy of each study's winner on test: {said}", text)]
+    alt = f"Accuracy of each study's winner on test: {said}"
+    return [Picture("studies", "", alt, titled(text, dot_titles(dots)))]
 
 
 def comparable(studies: Sequence[Study]) -> list[str]:

@@ -6,7 +6,7 @@ import pandas as pd
 from analysis.metrics import rates
 from analysis.pictures import baselines, class_names
 from analysis.settings import TEST, Setting, groups, name, winner, winner_first
-from analysis.sizes import SIZES, sizes
+from analysis.sizes import sizes
 from analysis.stats import accuracy_interval, mean_interval
 from analysis.text import NOTHING
 from study.results import Results, level_text
@@ -60,13 +60,18 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 "refine_best": refined[refined["level"] == level]["val_accuracy"].max(),
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
-                **next((sizes(s.trials) for s in found if (factor, level) in s.stands_for), {}),
+                **_parameters(next((s.trials for s in found if (factor, level) in s.stands_for), None)),
                 "trial_seconds": _trial_seconds(trials[trials["level"] == level]),
                 "epochs": search[mine]["epochs_run"].sum(),
                 "seconds": search[mine]["seconds"].sum(),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _parameters(trials: pd.DataFrame | None) -> dict[str, float]:
+    """How large the models of a setting are, where that was recorded."""
+    return {} if trials is None else sizes(trials)
 
 
 def _trial_seconds(trials: pd.DataFrame) -> float:
@@ -174,8 +179,8 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         gap = means["train_accuracy"] - means["val_accuracy"]
         best_epoch = setting.trials["best_epoch"].mean()
         row = {"setting": name(setting, found), "best_epoch": best_epoch, **means, "gap": gap}
-        rows.append(row | sizes(setting.trials))
-    extra = [column for column in SIZES if column in results.trials]
+        rows.append(row | _parameters(setting.trials))
+    extra = [column for column in PARAMETERS if column in results.trials]
     return pd.DataFrame(rows, columns=["setting", "best_epoch", *LEARNING, "gap", *extra])
 
 
