@@ -29,14 +29,17 @@ def recommendations_section(results: Results, found: list[Setting], answered: pd
         return None
     advised = recommendations(results, found, answered)
     best = winner(found)
+    if best is None:
+        nothing = "Nothing is confirmed yet, so there is nothing to recommend."
+        return Section("What to choose", tables=[_table(advised, answered)], below=[nothing])
     sentences = [
-        " ".join(filter(None, [_sentence(row, answered, margin(results)), _company(row, found)]))
+        " ".join(filter(None, [_sentence(row, answered, margin(results)), _company(row, found, best)]))
         for row in advised.itertuples()
     ]
     return Section(
         "What to choose",
         tables=[_table(advised, answered)],
-        below=[*([headline(results, best)] if best else []), *sentences, _together(advised, found)],
+        below=[headline(results, best), *sentences, _together(advised, found, best)],
     )
 
 
@@ -46,7 +49,7 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
         "recommendation": lambda row: _name(row.recommended),
         "how sure": lambda row: _SAID.get(row.decision, row.decision),
         "gain in points (95 % interval)": lambda row: _gains(row, answered),
-        "seeds needed": _needed,
+        "seeds needed": lambda row: _needed(row, answered),
         "time a trial": lambda row: duration(row.trial_seconds),
     }
     caption = (
@@ -75,16 +78,20 @@ def _gains(row, answered: pd.DataFrame) -> str:
     return "; ".join(said + ([f"{count(more, 'more level')} below"] if more > 0 else [])) or NOTHING
 
 
-def _needed(row) -> str:
+def _needed(row, answered: pd.DataFrame) -> str:
     if row.decision != UNDECIDED:
         return NOTHING
-    return number(row.seeds_needed) if pd.notna(row.seeds_needed) else "seeds will not do"
+    if pd.notna(row.seeds_needed):
+        return number(row.seeds_needed)
+    verdicts = [pair["verdict"] for pair in rivals(pairs_of(answered, row.factor), row.best)]
+    refused = sum(verdict.startswith(REFUSED) for verdict in verdicts)
+    if refused == len(verdicts):
+        return "not compared"
+    return "not all compared" if refused else "seeds will not do"
 
 
 def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
     """What to do about one factor, and why."""
-    if row.decision == NOTHING_YET:
-        return f"{row.factor}: no answer yet, for nothing is confirmed."
     if row.decision == ABSENT:
         return f"{row.factor}: the winner has no such choice, and where there is one no level beats another."
     pairs = pairs_of(answered, row.factor)
@@ -119,11 +126,10 @@ def _cheaper(row, allowed: float) -> str:
     )
 
 
-def _company(row, found: list[Setting]) -> str:
+def _company(row, found: list[Setting], best: Setting) -> str:
     """What the levels were compared in, where that is not what the winner has."""
-    best = winner(found)
     compared = next((one for one in found if (row.factor, row.best) in one.stands_for), None)
-    if best is None or compared is None:
+    if compared is None or pd.isna(row.gain):
         return ""
     others = {
         factor: level
@@ -133,11 +139,8 @@ def _company(row, found: list[Setting]) -> str:
     return f"It was compared with {setting_text(others)}, which the winner has not." if others else ""
 
 
-def _together(advised: pd.DataFrame, found: list[Setting]) -> str:
+def _together(advised: pd.DataFrame, found: list[Setting], best: Setting) -> str:
     """Whether what is recommended was run as a whole: each choice was compared with the others held."""
-    best = winner(found)
-    if best is None:
-        return ""
     chosen = {row.factor: row.recommended for row in advised.itertuples() if pd.notna(row.recommended)}
     same = [one for one in found if all(one.levels[factor] in ("", level) for factor, level in chosen.items())]
     if best in same:

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis import tables
 from analysis.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED
 from analysis.settings import Setting, winner
+from analysis.sizes import SIZES
 from study.results import Results
 
 BETTER = "better"  # than at least one other level, and as good as the rest
@@ -25,7 +26,7 @@ _TURNABLE = ("difference", "low", "high", "probability_a_better")
 CHEAPER = 0.9
 
 COLUMNS = ("factor", "recommended", "decision", "winner", "best", "against", "gain", "low", "high", "seeds", "items")
-COLUMNS += ("seeds_needed", "open", "trial_seconds", "best_seconds", "trained_parameters")
+COLUMNS += ("seeds_needed", "open", "trial_seconds", "best_seconds")  # and the recommended level's sizes
 
 
 def recommendations(results: Results, found: list[Setting], answered: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +43,8 @@ def recommendations(results: Results, found: list[Setting], answered: pd.DataFra
         pairs = pairs_of(answered, factor)
         rows.append({"factor": factor} | _recommend(tables.comparison(results, found, factor), pairs, best, factor))
     counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64", "open": "Int64"}
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(counts)
+    recorded = [column for column in SIZES if column in results.trials]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *recorded]).astype(counts)
 
 
 def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None, factor: str) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None
         "seeds_needed": _seeds_needed(open_pairs),
         "trial_seconds": costs["trial_seconds"].get(level),
         "best_seconds": costs["trial_seconds"].get(best),
-        "trained_parameters": costs["trained_parameters"].get(level) if "trained_parameters" in costs else None,
+        **{column: costs[column].get(level) for column in SIZES if column in costs},
         **_gain(pairs, level),
     }
 

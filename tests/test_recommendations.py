@@ -169,6 +169,14 @@ def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
     assert said in text
 
 
+def test_a_refused_pair_is_given_with_its_reason_and_no_number_of_seeds(tmp_path):
+    fabricate(tmp_path, Plan({"f": ["x", "y"]}, {"f": "y"}, items=30, seeds=2, trials=4, epochs=2))
+    report.build(tmp_path)
+    text = (tmp_path / results.REPORT_MARKDOWN).read_text()
+    assert re.search(r"\| f \| [xy] \| kept, undecided \| – \| not compared \|", text)
+    assert "undecided. Its levels were not compared: fewer than 3 seeds (2)." in text
+
+
 def test_a_running_study_recommends_nothing_yet(tmp_path):
     fabricate(tmp_path, PLAN)
     trials = pd.read_parquet(tmp_path / results.TRIALS_FILE)
@@ -176,7 +184,7 @@ def test_a_running_study_recommends_nothing_yet(tmp_path):
     report.build(tmp_path)
     assert pd.read_csv(tmp_path / "tables" / "recommendations.csv")["recommended"].isna().all()
     text = (tmp_path / results.REPORT_HTML).read_text()
-    assert "f: no answer yet, for nothing is confirmed." in text
+    assert "Nothing is confirmed yet, so there is nothing to recommend." in text
     note, first = text.index("4 of 6 search trials have ended"), text.index("<section")
     assert note < first
 
