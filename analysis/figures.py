@@ -69,7 +69,8 @@ def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
     rows = np.arange(len(dots))[::-1]
     for row, dot in zip(rows, dots.itertuples(), strict=True):
         ax.plot([dot.low, dot.high], [row, row], color=BLUE, linewidth=2.2, solid_capstyle="round")
-        ax.plot(dot.value, row, "o", markersize=7, color=BLUE, markerfacecolor=BLUE if dot.winner else PAPER)
+        face = BLUE if dot.winner else PAPER
+        ax.plot(dot.value, row, "o", markersize=7, color=BLUE, markerfacecolor=face, gid=f"dot-{row}")
     ax.set_yticks(rows, [shortened(level) for level in dots["level"]])
     ax.set_ylim(-0.6, len(dots) - 0.4)
     ax.margins(x=0.08)

@@ -12,7 +12,6 @@ from analysis.pictures import class_names
 from analysis.scored import means_sentence
 from analysis.settings import Setting, winner
 from analysis.text import NOTHING, count, millions, number, percent, plain, slug
-from analysis.thumbnails import galleries
 from study.results import Results
 
 
@@ -82,12 +81,10 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     }
     together = f"all {count(len(best.trials), 'seed')} together"
     confused = tables.confused(matrix, names)
-    shown_pictures, energies = galleries(results.out)
     return Section(
         "What the winner confuses",
-        ["Each row of the picture is a true class, each column what the winner called it.", *energies],
+        ["Each row of the picture is a true class, each column what the winner called it."],
         pictures=[Picture("confusion", title, alt, text, wide=large)],
-        galleries=shown_pictures,
         tables=[
             table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
             _classes(tables.classes(matrix, names, len(best.trials)), together, overlap),

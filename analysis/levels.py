@@ -8,10 +8,12 @@ import pandas as pd
 from analysis import figures, tables
 from analysis.answers import margin
 from analysis.curves import dots
+from analysis.hover import dot_titles, titled
 from analysis.page import Picture, Section, Table, table
 from analysis.sentences import answer_sentence
 from analysis.settings import Setting
-from analysis.text import duration, millions, percent, percent_interval, slug
+from analysis.sizes import shown_sizes
+from analysis.text import duration, percent, percent_interval, slug
 from study.results import Results
 
 
@@ -46,6 +48,7 @@ def _factor(
     pictures = []
     if drawn["value"].notna().any():
         text = figures.svg(0.75 + 0.3 * len(drawn), partial(figures.draw_dots, dots=drawn, xlabel=said))
+        text = titled(text, dot_titles(drawn))
         pictures = [Picture(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
     return Section(
         factor,
@@ -74,9 +77,7 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
         "test": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
         "time a trial": lambda row: duration(row.trial_seconds),
     }
-    for column in tables.PARAMETERS:
-        if column in compared and compared[column].nunique() > 1:  # a factor that changes what is trained
-            shown[column.replace("_", " ")] = lambda row, column=column: millions(getattr(row, column))
+    shown |= shown_sizes(compared)
     caption = (
         f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
         "stopped trials with what they had reached. In brackets: 95 % intervals. Time a trial: the median of those "

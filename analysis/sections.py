@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis.best_of_level import best_of_level_section
+from analysis.advice import recommendations_section
+from analysis.caveats import caveats_section
 from analysis.combined import ensembles_section
-from analysis.control import control_section
 from analysis.cost import trials_section
 from analysis.learned import learning_section, mistakes_section
 from analysis.levels import factor_sections
@@ -15,13 +15,13 @@ from analysis.neighbours import neighbour_sections
 from analysis.outputs import outputs
 from analysis.page import Page, Part, Section
 from analysis.plan import plan_section
+from analysis.progress import progress_notes
 from analysis.published import published_section
-from analysis.sanity import sanity_section
 from analysis.scored import metrics_section
 from analysis.sentences import overlap_note
 from analysis.settings import Setting
 from analysis.text import plain
-from analysis.winning import winner_section
+from analysis.winning import examples_section, winner_section
 from study.results import Results
 
 
@@ -30,9 +30,11 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
     predicted, note = outputs(results), overlap_note(results)
     overlap = f" {note}" if note else ""  # at the end of the caption of every table with scores on test
     parts: Mapping[str, list[Section | None]] = {
+        "What to do": [
+            recommendations_section(results, found, answered),
+        ],
         "Comparisons": [
             *factor_sections(results, found, answered, overlap),
-            best_of_level_section(results),
             published_section(results, predicted, overlap),
         ],
         "Curves": [
@@ -40,6 +42,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         ],
         "The winner": [
             winner_section(results, found, overlap),
+            examples_section(results, found),
             mistakes_section(results, found, overlap),
             loss_section(results, found, predicted, overlap),
         ],
@@ -49,10 +52,9 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
             *neighbour_sections(results, overlap),
         ],
         "Method and caveats": [
-            trials_section(results),
-            control_section(results, found),
-            sanity_section(results, found),
+            caveats_section(results, found),
             plan_section(results),
+            trials_section(results),
         ],
     }
     shown = {title: [one for one in sections if one is not None] for title, sections in parts.items()}
@@ -60,5 +62,6 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         title=plain(results.study["name"]),
         dataset=plain(results.study.get("dataset", "")),
         question=plain(results.study["question"]),
+        notes=progress_notes(results, found),
         parts=[Part(title, sections) for title, sections in shown.items() if sections],
     )

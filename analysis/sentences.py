@@ -37,20 +37,29 @@ def setting_text(levels: Mapping[str, str]) -> str:
     return ", ".join(f"{factor} {level}" for factor, level in levels.items() if level)
 
 
-def winner_sentences(results: Results, best: Setting) -> list[str]:
-    """The winner, how well it does on pictures nobody chose by, and what guessing would reach."""
+def headline(results: Results, best: Setting) -> str:
+    """The winner and how well it does, in one or two sentences."""
     score = scores(results, best)
     chosen = f"The best setting found is {setting_text(best.levels)}."
     seeds = count(len(best.trials), "seed")
     if not best.tested:
-        said = f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."
-        return [said] if objective(results).is_accuracy else [said, *_chosen_by(results, best)]
-    chance, frequent = baselines(results)
+        return f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."
     of_what = "new seeds and new pictures" if len(best.trials) >= MIN_SEEDS else "new pictures, not for new seeds"
-    return [
+    return (
         f"{chosen} It names {percent(score['test_accuracy'])} of the {number(best.correct.shape[1])} test "
         f"pictures right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
-        f"{of_what}; mean of {seeds}).",
+        f"{of_what}; mean of {seeds})."
+    )
+
+
+def winner_sentences(results: Results, best: Setting) -> list[str]:
+    """The winner, how well it does on pictures nobody chose by, and what guessing would reach."""
+    if not best.tested:
+        said = [headline(results, best)]
+        return said if objective(results).is_accuracy else [*said, *_chosen_by(results, best)]
+    chance, frequent = baselines(results)
+    return [
+        headline(results, best),
         f"Guessing would reach {percent(chance)}, always naming the most frequent class {percent(frequent)}.",
         *_chosen_by(results, best),
         *_caution(results),
@@ -86,9 +95,8 @@ def answer_sentence(answer: Mapping, allowed: float, pairs: int) -> str:
     interval = f"{points(answer['low'])} to {points(answer['high'])}"
     measured = f"{a} minus {b}: {points(answer['difference'])} points, {LIKELY} {interval}"
     if answer["verdict"] == EQUIVALENT:
-        within = "1 point" if allowed == 0.01 else f"{100 * allowed:.3g} points"
         return (
-            f"{a} and {b} do equally well within the margin of {within} ({measured}; "
+            f"{a} and {b} do equally well within the margin of {margin_text(allowed)} ({measured}; "
             "the 90\u00a0% interval, which decides this, lies within)."
         )
     if answer["low"] <= 0 <= answer["high"]:
@@ -124,31 +132,16 @@ def _probability(chance: float) -> str:
     return "over 0.99" if chance > 0.99 else f"{chance:.2f}"
 
 
+def margin_text(allowed: float) -> str:
+    return "1 point" if allowed == 0.01 else f"{100 * allowed:.3g} points"
+
+
 def _more(answer: Mapping) -> str:
+    """What would settle a pair that is undecided."""
     needed = answer["seeds_needed"]
     if pd.isna(needed):
         return "If it is real, more seeds would not show it, only more test pictures."
     return f"If it is real, about {count(int(needed), 'seed')} would show it."
-
-
-def state_sentences(results: Results, found: list[Setting]) -> list[str]:
-    """What is not there yet, for a study that is still running or came to nothing."""
-    trials = results.trials
-    failed = int((trials["status"] == "failed").sum())
-    if len(trials) == 0:
-        return ["No trial has ended yet."]
-    if failed == len(trials):
-        return [f"All {count(failed, 'trial')} failed, so there is nothing to compare; the reasons are below."]
-    if set(trials["phase"]) == {"published"}:
-        return ["Only published configurations were run here, without a search: there is no winner and no answer."]
-    if not found:
-        return [
-            "Nothing is confirmed yet, so there is no winner and no answer. "
-            f"What follows is what {count(len(trials) - failed, 'trial')} showed so far, on validation."
-        ]
-    if results.predictions.empty:
-        return ["The test pictures have not been looked at yet, so there is no answer."]
-    return []
 
 
 def openings_sentence(openings: object) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from analysis.metrics import rates
 from analysis.pictures import baselines, class_names
 from analysis.settings import TEST, Setting, groups, name, winner, winner_first
+from analysis.sizes import sizes
 from analysis.stats import accuracy_interval, mean_interval
 from analysis.text import NOTHING
 from study.results import Results, level_text
@@ -70,9 +71,7 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
 
 def _parameters(trials: pd.DataFrame | None) -> dict[str, float]:
     """How large the models of a setting are, where that was recorded."""
-    if trials is None:
-        return {}
-    return {column: float(trials[column].iloc[0]) for column in PARAMETERS if column in trials}
+    return {} if trials is None else sizes(trials)
 
 
 def _trial_seconds(trials: pd.DataFrame) -> float:

@@ -60,6 +60,14 @@ def millions(value: Any) -> str:
     return f"{value / 1e6:.1f} M" if value >= 1e6 else f"{value / 1e3:.1f} k"
 
 
+def megabytes(value: Any) -> str:
+    return NOTHING if _missing(value) else f"{value / 1e6:.3g} MB"
+
+
+def milliseconds(value: Any) -> str:
+    return NOTHING if _missing(value) else f"{value:.3g} ms"
+
+
 def duration(seconds: Any) -> str:
     if _missing(seconds):
         return NOTHING

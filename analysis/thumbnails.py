@@ -75,10 +75,12 @@ def _thumbnail(folder: Path, row) -> Thumbnail:
     energy = pd.to_numeric(row.energy_in_box, errors="coerce")
     return Thumbnail(
         source=_data(folder / Path(row.file).name),
+        file=Path(row.file).name,
         label=plain(row.label),
         predicted=plain(row.predicted),
         confidence=percent(pd.to_numeric(row.confidence, errors="coerce")),
         heatmap=_data(heatmap) if _usable(heatmap) else "",
+        heatmap_file=heatmap.name if _usable(heatmap) else "",
         energy=percent(energy) if pd.notna(energy) else "",
     )
 

@@ -1,14 +1,17 @@
-"""The page as one HTML file that asks for nothing: inline style, inline SVG, pictures as data URIs."""
+"""The page as one HTML file that asks for nothing: inline style and script, inline SVG, pictures as data URIs."""
 
+import base64
+import hashlib
 import html
 import re
+from itertools import count
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from analysis.figures import GRID, INK, PAPER
-from analysis.page import Page, Picture
+from analysis.page import Page, Part, Picture, Section
 from analysis.text import plain
 
 _HERE = Path(__file__).parent
@@ -25,8 +28,27 @@ def render(page: Page) -> str:
         # what is not markup of ours comes from folders, files and study.json
         finalize=lambda value: value if isinstance(value, Markup) else plain(value),
     )
-    style = Markup((_HERE / "report.css").read_text(encoding="utf-8"))  # noqa: S704 ours
-    return environment.get_template("report.html").render(page=page, style=style, inline=inline)
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    rendered = environment.get_template("report.html").render(
+        page=page,
+        numbered=_numbered(page),
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 ours
+        script=Markup(script),  # noqa: S704 ours
+        script_hash=_hash(script),
+        inline=inline,
+    )
+    return rendered.lstrip()
+
+
+def _numbered(page: Page) -> list[tuple[Part, list[tuple[str, Section]]]]:
+    """The parts, each section with an id of its own: titles may be equal, or hold what no id may."""
+    numbers = count(1)
+    return [(part, [(f"section-{next(numbers)}", section) for section in part.sections]) for part in page.parts]
+
+
+def _hash(script: str) -> str:
+    """What allows this script, and no other, in the page's Content-Security-Policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def inline(picture: Picture) -> Markup:
