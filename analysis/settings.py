@@ -33,10 +33,10 @@ class Setting:
         return self.correct.shape[1] > 0 and not self.correct.isna().to_numpy().any()
 
 
-def settings(results: Results) -> list[Setting]:
-    """The confirmed settings, in the order in which they first appear."""
+def settings(results: Results, phase: str = "confirm") -> list[Setting]:
+    """The confirmed settings, or those of another phase, in the order in which they first appear."""
     trials = results.trials
-    done = trials[(trials["phase"] == "confirm") & (trials["status"] == "completed")]
+    done = trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
     test = results.predictions[results.predictions["fold"] == TEST]
     right = test.assign(right=(test["label"] == test["predicted"]).astype(float))
     return [_setting(results, arm, rows, right) for arm, rows in done.groupby("arm", sort=False)]
