@@ -68,7 +68,8 @@ def test_planted_swaps_are_the_suspects(tmp_path):
 def test_by_hand(tmp_path):
     """Three models; the label of item 0 has 0.1, 0.2 and 0.9, of item 1 two name different other classes."""
     fabricate(tmp_path, Plan(**vars(PLAN) | {"seeds": 3, "items": 4}))
-    trials = [one.trials["trial"].tolist() for one in settings(results.read(tmp_path)) if one.levels["f"] == "y"][0]
+    winning = next(one for one in settings(results.read(tmp_path)) if one.levels == {"f": "y"})
+    trials = winning.trials["trial"].tolist()
     says = {  # item -> (predicted, its confidence, probability of the label) of each model
         0: [(1, 0.8, 0.1), (1, 0.7, 0.2), (0, 0.9, 0.9)],
         1: [(0, 0.5, 0.3), (2, 0.6, 0.3), (1, 0.6, 0.6)],
