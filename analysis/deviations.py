@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from analysis.text import count, value_text
 from study.results import FIRST_PLAN, Results, level_text
 
@@ -37,40 +35,47 @@ def deviations(results: Results) -> list[str]:
 
 
 def deviation_sentences(results: Results) -> list[str]:
-    return [f"Deviation from the plan: {one}" for one in deviations(results)] or ["No deviation from the plan is known."]
+    return [f"Deviation from the plan: {one}" for one in deviations(results)] or [
+        "No deviation from the plan is known."
+    ]
 
 
 def _off_the_plan(results: Results) -> list[str]:
-    """Planned search trials that were not run, or with other levels; nothing where the plan is not there or unknown."""
+    """Planned trials that ran with other levels or, once the search is over, not at all."""
     planned = _read_plan(results.out / FIRST_PLAN)
-    trials = results.trials.drop_duplicates("trial").set_index("trial")
-    missing = [one["trial"] for one in planned if one["trial"] not in trials.index]
-    other = [one["trial"] for one in planned if one["trial"] in trials.index and _differs(results, one, trials)]
+    trials = results.trials.set_index("trial")
+    ran = {factor: trials[factor].map(level_text).to_dict() for factor in results.factors}
+    missing = [one for one in planned if one["trial"] not in trials.index]
+    other = [
+        one["trial"]
+        for one in planned
+        if any(ran[factor].get(one["trial"], level) != level for factor, level in _levels(one, results))
+    ]
     said = []
-    if missing:
+    if missing and (results.trials["phase"].eq("confirm").any() or len(results.predictions)):
         said.append(f"{len(missing)} of {count(len(planned), 'planned trial')} were not begun")
     if other:
         said.append(f"{count(len(other), 'trial')} ran with other levels than planned, the first {other[0]}")
     return said
 
 
-def _differs(results: Results, one: Mapping[str, Any], trials: pd.DataFrame) -> bool:
-    """A published configuration may name what is no factor, so only factors are looked at."""
-    ran = trials.loc[one["trial"]]
-    levels = {factor: level_text(one["factors"][factor]) for factor in results.factors if factor in one["factors"]}
-    return any(level_text(ran[factor]) != level for factor, level in levels.items())
+def _levels(one: Mapping[str, Any], results: Results) -> list[tuple[str, str]]:
+    """A published configuration also names what is no factor."""
+    return [(factor, level_text(level)) for factor, level in one["factors"].items() if factor in results.factors]
 
 
 def _read_plan(file: Path) -> list[dict[str, Any]]:
+    """Empty where there is no plan, or none that is written as ours are."""
     try:
         plan = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    known = isinstance(plan, list) and all(
-        isinstance(one, dict) and isinstance(one.get("trial"), str) and isinstance(one.get("factors"), dict)
-        for one in plan
-    )
-    return plan if known else []
+    return plan if isinstance(plan, list) and all(map(_is_planned, plan)) else []
+
+
+def _is_planned(one: Any) -> bool:
+    levels = one.get("factors") if isinstance(one, dict) and isinstance(one.get("trial"), str) else None
+    return isinstance(levels, dict) and not any(isinstance(level, list | dict) for level in levels.values())
 
 
 def _fewer_seeds(results: Results) -> list[str]:

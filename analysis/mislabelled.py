@@ -17,7 +17,7 @@ from study.results import Results
 
 MOST_SUSPECTS = 50
 COLUMNS = ("item", "path", "fold", "label_name", "suggested", "probability", "suggested_probability")
-COLUMNS += ("agree", "models", "confident")
+COLUMNS += ("agree", "models", "others_agree", "others", "confident")
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,34 @@ class Suspects:
 def suspects(results: Results, found: list[Setting]) -> Suspects:
     """Test and validation pictures whose label the winner's models doubt, the least probable label first.
 
-    `probability` is that of the label, mean over models; `agree` of `models` name the suggested class, and
-    `suggested_probability` is at least its mean probability (those who name another count as none).
+    `probability` is that of the label, mean over models; `agree` of `models` name the suggested class, whose mean
+    probability is at least `suggested_probability` (who names another counts as none). Of the models of the other
+    confirmed settings, `others_agree` of `others` name it too: they have no part in the choice.
     """
     best = winner(found)
-    trials = [] if best is None else best.trials["trial"]
-    seen = results.predictions
-    seen = seen[seen["fold"].isin([TEST, VAL]) & seen["trial"].isin(trials)]
-    seen = seen.dropna(subset=["item", "label", "predicted", "confidence", "cross_entropy"])
-    pictures = _pictures(seen)
+    pictures = _pictures(_seen(results, [] if best is None else [best]))
     doubtful = pictures[(pictures["probability"] < 0.5) & (2 * pictures["agree"] > pictures["models"])]
     usual = pictures.groupby("label")["probability"].mean()
     doubtful = doubtful.assign(confident=doubtful["suggested_probability"] >= doubtful["suggested"].map(usual))
     likeliest = doubtful.sort_values("probability", kind="stable").head(MOST_SUSPECTS)
+    likeliest = _seconded(likeliest, _seen(results, [one for one in found if one is not best]))
     return Suspects(_named(results, likeliest), len(pictures), len(doubtful), int(doubtful["confident"].sum()))
+
+
+def _seen(results: Results, chosen: list[Setting]) -> pd.DataFrame:
+    """What the models of these settings said of pictures that they did not train on."""
+    trials = {trial for one in chosen for trial in one.trials["trial"]}
+    seen = results.predictions
+    seen = seen[seen["fold"].isin([TEST, VAL]) & seen["trial"].isin(trials)]
+    return seen.dropna(subset=["item", "label", "predicted", "confidence", "cross_entropy"])
+
+
+def _seconded(doubtful: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
+    """How many further models name the suggested class."""
+    seen = seen[seen["item"].isin(doubtful.index)]
+    same = (seen["predicted"] == seen["item"].map(doubtful["suggested"])).groupby(seen["item"]).agg(["sum", "size"])
+    counts = same.reindex(doubtful.index).fillna(0).astype(int)
+    return doubtful.assign(others_agree=counts["sum"], others=counts["size"])
 
 
 def _pictures(seen: pd.DataFrame) -> pd.DataFrame:

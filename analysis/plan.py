@@ -14,7 +14,7 @@ from study.results import Results, level_text
 
 # Keys of study.json that other places of the report say.
 _SAID = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
-_SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution", "footprint"}
+_SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
 
 
 def plan_section(results: Results) -> Section:

@@ -14,12 +14,14 @@ from analysis.loss import loss_section
 from analysis.neighbours import neighbour_sections
 from analysis.outputs import outputs
 from analysis.page import Page, Picture, Section, Table, table
+from analysis.path_section import path_section
 from analysis.plan import plan_section
 from analysis.published import published_section
 from analysis.scored import metrics_section
 from analysis.sentences import answer_sentence, overlap_note, state_sentences, winner_sentences
 from analysis.settings import Setting, winner
 from analysis.text import count, duration, millions, number, percent, percent_interval, plain, slug
+from analysis.trust_section import doubt_section, suspects_section
 from study.results import Results, level_text
 
 
@@ -29,10 +31,13 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
     sections = [
         _winner(results, found, overlap),
         *_factors(results, found, answered, overlap),
+        path_section(results, found, overlap),
+        doubt_section(results, found),
         published_section(results, predicted, overlap),
         learning_section(results, found),
         loss_section(results, found, predicted, overlap),
         mistakes_section(results, found, overlap),
+        suspects_section(results, found),
         metrics_section(found, predicted, overlap),
         ensembles_section(results, found, predicted, overlap),
         *neighbour_sections(results, overlap),

@@ -36,11 +36,11 @@ def sources(results: Results, best: Setting) -> pd.DataFrame:
     if estimate is None:
         return pd.DataFrame(columns=["source", "standard_deviation", "share", "n"])
     whole = estimate.standard_error**2
-    shares = [part / whole if whole else np.nan for part in (estimate.seed_variance, estimate.item_variance)]
+    of_items = estimate.item_variance / whole if whole else np.nan
     tried = _refined(results, best)
     rows = [
-        (REPEAT, np.sqrt(estimate.seeds * estimate.seed_variance), shares[0], estimate.seeds),
-        (PICTURES, np.sqrt(estimate.item_variance), shares[1], estimate.items),
+        (REPEAT, np.sqrt(estimate.seeds * estimate.seed_variance), 1 - of_items, estimate.seeds),
+        (PICTURES, np.sqrt(estimate.item_variance), of_items, estimate.items),
         (VALIDATED, _validation_luck(best, estimate), np.nan, estimate.seeds),
         (TUNED, best_of(merit(results)[tried.index], tried["val_accuracy"])[1], np.nan, len(tried)),
     ]

@@ -1,6 +1,6 @@
-"""What a model costs to keep and to use: its parameters, the bytes of its file, the time for one picture.
+"""What a net costs to keep and to use: the bytes of its file, the time for one picture.
 
-Seconds hang on the machine, so they stand in study.json beside the study's other times, not in the trials' rows.
+Milliseconds hang on the machine: like `seconds` they stand in trials.parquet and are no part of what must be equal.
 """
 
 import statistics
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pandas as pd
 import timm
 import torch
 from torch import nn
@@ -16,24 +17,22 @@ from torch import nn
 from trainables import scratch_nets  # noqa: F401  (timm learns their names)
 from trainables.weights import architecture
 
+NET = ["backbone", "size"]  # fields of a trial's config that a row hangs on
 # Single pictures that are timed, after those that fill caches.
 _TIMED, _WARMING = 20, 3
 
 
-def footprint(configs: Iterable[Mapping[str, Any]], classes: int) -> list[dict[str, Any]]:
-    """One row for each net at each picture size: `parameters` with the head, `file_bytes` of its tensors (float32),
-    and `latency_ms`, the median of single pictures on one CPU thread of this machine."""
-    nets = dict.fromkeys((config["backbone"], config["size"]) for config in configs)
-    return [{"backbone": backbone, "size": size} | _measured(backbone, size, classes) for backbone, size in nets]
+def footprint(configs: Iterable[Mapping[str, Any]], classes: int) -> pd.DataFrame:
+    """One row for each net at each picture size: columns backbone, size, `file_bytes` of its tensors in float32, and
+    `latency_ms`, the median of single pictures on one CPU thread of this machine."""
+    nets = dict.fromkeys(tuple(config[name] for name in NET) for config in configs)
+    rows = [(backbone, size, *_measured(backbone, size, classes)) for backbone, size in nets]
+    return pd.DataFrame(rows, columns=[*NET, "file_bytes", "latency_ms"])
 
 
-def _measured(backbone: str, size: int, classes: int) -> dict[str, Any]:
+def _measured(backbone: str, size: int, classes: int) -> tuple[int, float]:
     net = timm.create_model(architecture(backbone), num_classes=classes).eval()  # its weights' values change nothing
-    return {
-        "parameters": sum(each.numel() for each in net.parameters()),
-        "file_bytes": sum(each.numel() * each.element_size() for each in net.state_dict().values()),
-        "latency_ms": 1e3 * _seconds(net, size),
-    }
+    return sum(each.numel() * each.element_size() for each in net.state_dict().values()), 1e3 * _seconds(net, size)
 
 
 def _seconds(net: nn.Module, size: int) -> float:

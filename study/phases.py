@@ -14,7 +14,7 @@ from study.export import export_best, shipped
 from study.footprint import footprint
 from study.identity import save
 from study.ledger import Record
-from study.outputs import compute_seconds, write_predictions, write_study, write_tables
+from study.outputs import compute_seconds, write_predictions, write_tables
 from study.resources import Resources
 from study.setup import Prepared
 from study.suspects import write_suspects
@@ -66,8 +66,8 @@ def run_phases(
     winner = shipped(course)
     if winner is not None:
         export_best(course, winner, prepared.place, prepared.manifest)
-        identity["footprint"] = footprint((each.config for each in course.shown()), len(label_names(prepared.manifest)))
-        write_study(out, identity)
+        nets = (each.config for each in course.shown())
+        write_tables(course, footprint(nets, len(label_names(prepared.manifest))))
     if winner is not None and winner not in unseen:
         write_examples(course, winner, prepared.place, prepared.manifest)
         write_suspects(course, winner, prepared.place)

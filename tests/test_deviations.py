@@ -58,10 +58,18 @@ def test_a_plan_that_was_changed_afterwards_is_told(tmp_path):
         ),
         (lambda plan: [plan[0] | {"factors": {"n": 1.0}}], None),  # 1 and 1.0 are one level
         (lambda plan: {"not": "a plan"}, None),
+        (lambda plan: [{"trial": "search-000", "factors": {"f": ["x", "z"]}}], None),
     ],
 )
 def test_the_tables_are_held_against_the_plan(tmp_path, change, said):
     assert deviations(results.read(planned(tmp_path, change))) == ([said] if said else [])
+
+
+def test_a_search_that_still_runs_is_no_deviation(tmp_path):
+    planned(tmp_path, lambda plan: [*plan, {"trial": "search-999", "factors": {}}])
+    rewrite(tmp_path, "trials", lambda t: t[t["phase"] == "search"])
+    (tmp_path / results.PREDICTIONS_FILE).unlink()
+    assert deviations(results.read(tmp_path)) == []
 
 
 def test_what_was_recorded_and_what_failed(tmp_path):

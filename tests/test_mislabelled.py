@@ -60,9 +60,11 @@ def test_planted_swaps_are_the_suspects(tmp_path):
         assert row["probability"] < 0.2 < row["suggested_probability"]
         assert row["models"] == 5
         assert row["agree"] >= 3
+        assert row["others"] == 5 >= row["others_agree"]
         assert row["fold"] == ("test" if item < 300 else "val")
         assert row["path"].endswith(f"/{item}.jpg")
     assert frame["probability"].is_monotonic_increasing
+    assert frame["others_agree"].sum() > 0  # half of what the other setting says is right
 
 
 def test_by_hand(tmp_path):
@@ -94,6 +96,7 @@ def test_by_hand(tmp_path):
     # Pictures that carry "bee" have it with 0.4 on average: both suggestions are above that.
     assert found.frame["confident"].tolist() == [True, True]
     assert (found.looked_at, found.doubtful, found.confident) == (4, 2, 2)
+    assert found.frame[["others_agree", "others"]].to_numpy().tolist() == [[0, 0]] * 2  # no other setting was asked
 
 
 def test_at_most_fifty_and_none_without_predictions(tmp_path):

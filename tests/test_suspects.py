@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from study.course import predictions_file
-from study.footprint import footprint
 from study.suspects import MOST, least_probable, write_suspects
 from tests.finished import TRIAL, Finished, finish
 
@@ -44,10 +43,3 @@ def test_thumbnails_replace_those_of_an_earlier_winner(finished: Finished) -> No
     made = {each.name for each in examples.iterdir()} - kept
     assert made == {f"suspect-{item}.jpg" for item in doubted}
     assert all(max(Image.open(examples / name).size) <= 160 for name in made)
-
-
-def test_the_size_that_is_told_is_that_of_the_winners_file(finished: Finished) -> None:
-    (row,) = footprint([finished.config.to_dict()], classes=3)
-    file = finished.out / "best" / "model.safetensors"
-    header = 8 + int.from_bytes(file.read_bytes()[:8], "little")
-    assert row["file_bytes"] == file.stat().st_size - header
