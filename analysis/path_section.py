@@ -17,7 +17,7 @@ from study.results import Results
 _TITLE = "What each choice is worth"
 
 
-def path_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
+def path_section(results: Results, found: list[Setting]) -> Section | None:
     """Missing without a winner on test, and where the search looked for the best setting alone."""
     best = winner(found)
     if best is None or not best.tested or results.study.get("goal") == "best":
@@ -30,10 +30,8 @@ def path_section(results: Results, found: list[Setting], overlap: str) -> Sectio
     each = frame[~frame["kind"].isin([SUM, TOTAL])]
     pictures = [_picture(each)] if each["low"].notna().any() else []
     if len(each) == 1:
-        return Section(
-            _TITLE, [f"{out} The winner differs in one choice."], pictures=pictures, tables=[_table(each, overlap)]
-        )
-    return Section(_TITLE, [out, _how_they_add_up(frame)], pictures=pictures, tables=[_table(frame, overlap)])
+        return Section(_TITLE, [f"{out} The winner differs in one choice."], pictures=pictures, tables=[_table(each)])
+    return Section(_TITLE, [out, _how_they_add_up(frame)], pictures=pictures, tables=[_table(frame)])
 
 
 def _how_they_add_up(frame: pd.DataFrame) -> str:
@@ -54,7 +52,7 @@ def _points(row: Any) -> str:
     return f"{points(row.difference)} points ({LIKELY} {points(row.low)} to {points(row.high)})"
 
 
-def _table(frame: pd.DataFrame, overlap: str) -> Table:
+def _table(frame: pd.DataFrame) -> Table:
     named = {SUM: "sum of the lines above", TOTAL: "all at once"}
     shown = {
         "choice": lambda row: named.get(row.kind) or f"{row.factor}: {row.winner} instead of {row.start or 'none'}",
@@ -66,7 +64,7 @@ def _table(frame: pd.DataFrame, overlap: str) -> Table:
         shown["note"] = lambda row: row.note if isinstance(row.note, str) and row.note else NOTHING
     caption = (
         "Accuracy on test with the choice minus that without it, same seeds and pictures. Each interval is for new "
-        f"seeds and new pictures and stands by itself, without a correction for the number of lines.{overlap}"
+        "seeds and new pictures and stands by itself, without a correction for the number of lines"
     )
     return table("path", caption, frame, shown)
 

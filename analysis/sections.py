@@ -31,7 +31,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
     sections = [
         _winner(results, found, overlap),
         *_factors(results, found, answered, overlap),
-        path_section(results, found, overlap),
+        path_section(results, found),
         doubt_section(results, found),
         published_section(results, predicted, overlap),
         learning_section(results, found),
