@@ -82,4 +82,6 @@ def _picture(each: pd.DataFrame) -> Picture:
 
 def _draw(ax: Axes, dots: pd.DataFrame) -> Axes:
     ax.axvline(0, color=figures.GREY, linewidth=1.0)
-    return figures.draw_dots(ax, dots, "gain in accuracy on test")
+    figures.draw_dots(ax, dots, "points gained on test")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}".replace("-", "−"))
+    return ax

@@ -66,7 +66,11 @@ def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> st
         else "A repeat renews initialisation, order and views together; their shares cannot be told apart. The "
         "validation pictures were the same in every repeat."
     )
-    return f"{together} From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
+    budget = results.study.get("budget")
+    folds = budget.get("folds") if isinstance(budget, Mapping) else None
+    shared = f" {folds} repeats at a time are the folds of one partition." if isinstance(folds, int) else ""
+    said = f"From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
+    return f"{together}{shared} {said}"
 
 
 def _luck(luck: pd.DataFrame) -> Table:

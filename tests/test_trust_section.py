@@ -10,7 +10,7 @@ from PIL import Image
 from analysis import report
 from analysis.mislabelled import suspects
 from analysis.path_section import path_section
-from analysis.settings import settings
+from analysis.settings import settings, winner
 from analysis.trust_section import doubt_section, suspects_section
 from study import results
 from tests.fabricated import Plan, fabricate
@@ -48,7 +48,7 @@ def test_ablations_are_said_to_be_no_steps_and_the_whole_way_not_measured(tmp_pa
     assert [row[0] for row in table.rows] == ["a: new instead of old", "b: 2 instead of 1", "sum of the lines above",
                                               "all at once"]  # fmt: skip
     assert "a new " in picture.alt
-    assert "0 %" in picture.svg
+    assert ">points gained on test</text>" in picture.svg
 
 
 def test_one_choice_and_none(tmp_path):
@@ -85,6 +85,21 @@ def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
     ]
     for odd in ({"difference": None, "seeds": 5, "items": 900}, ["a list"], "text"):
         assert doubt_section(*read(with_study(tmp_path, resolution=odd))) is None
+
+
+def test_what_a_repeat_renews_is_said_as_it_was(tmp_path):
+    section = doubt_section(*read(with_study(fabricate(tmp_path, PLAN), budget={"folds": 3})))
+    said = section.paragraphs[1]
+    assert "The validation pictures were the same in every repeat." in said  # as fabricated
+    assert "3 repeats at a time are the folds of one partition." in said
+    file = tmp_path / results.PREDICTIONS_FILE
+    rows = pd.read_parquet(file)
+    one = winner(read(tmp_path)[1]).trials["trial"].iloc[0]
+    left_out = (rows["trial"] == one) & (rows["fold"] == "val") & (rows["item"] % 2 == 0)
+    results.write_table(rows[~left_out], file)
+    said = doubt_section(*read(with_study(tmp_path, budget={"folds": None}))).paragraphs[1]
+    assert "the partition into training and validation together" in said
+    assert "folds of one partition" not in said
 
 
 def test_models_that_never_differ_leave_no_doubt_to_share(tmp_path):
