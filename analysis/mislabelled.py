@@ -50,15 +50,15 @@ def suspects(results: Results, found: list[Setting]) -> Suspects:
 def _seen(results: Results, chosen: list[Setting]) -> pd.DataFrame:
     """What the models of these settings said of pictures that they did not train on."""
     trials = {trial for one in chosen for trial in one.trials["trial"]}
-    seen = results.predictions
-    seen = seen[seen["fold"].isin([TEST, VAL]) & seen["trial"].isin(trials)]
+    every = results.predictions
+    seen = every[every["fold"].isin([TEST, VAL]) & every["trial"].isin(trials)]
     return seen.dropna(subset=["item", "label", "predicted", "confidence", "cross_entropy"])
 
 
 def _seconded(doubtful: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     """How many further models name the suggested class."""
-    seen = seen[seen["item"].isin(doubtful.index)]
-    same = (seen["predicted"] == seen["item"].map(doubtful["suggested"])).groupby(seen["item"]).agg(["sum", "size"])
+    mine = seen.loc[seen["item"].isin(doubtful.index)]
+    same = (mine["predicted"] == mine["item"].map(doubtful["suggested"])).groupby(mine["item"]).agg(["sum", "size"])
     counts = same.reindex(doubtful.index).fillna(0).astype(int)
     return doubtful.assign(others_agree=counts["sum"], others=counts["size"])
 

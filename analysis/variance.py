@@ -38,11 +38,12 @@ def sources(results: Results, best: Setting) -> pd.DataFrame:
     whole = estimate.standard_error**2
     of_items = estimate.item_variance / whole if whole else np.nan
     tried = _refined(results, best)
+    ranked = merit(results)[tried.index].dropna()
     rows = [
         (REPEAT, np.sqrt(estimate.seeds * estimate.seed_variance), 1 - of_items, estimate.seeds),
         (PICTURES, np.sqrt(estimate.item_variance), of_items, estimate.items),
         (VALIDATED, _validation_luck(best, estimate), np.nan, estimate.seeds),
-        (TUNED, best_of(merit(results)[tried.index], tried["val_accuracy"])[1], np.nan, len(tried)),
+        (TUNED, best_of(ranked, tried["val_accuracy"][ranked.index])[1], np.nan, len(ranked)),
     ]
     return pd.DataFrame(rows, columns=["source", "standard_deviation", "share", "n"]).astype({"n": "Int64"})
 
@@ -96,14 +97,19 @@ def with_more(estimate: Estimate, seeds: int = 0, items: int = 0) -> Estimate:
 
 
 def precision(estimate: Estimate) -> pd.DataFrame:
-    """Half the width of the 95 % interval as it is, and as more seeds or more test pictures would make it."""
+    """Half the width of the 95 % interval as it is, and as more seeds or more test pictures would make it.
+
+    Never more than as it is: with less doubt from the pictures Hillis' degrees of freedom fall, by which more
+    pictures could seem to harm.
+    """
     plans = {
         "as measured": estimate,
         "one more seed": with_more(estimate, seeds=1),
         "twice the seeds": with_more(estimate, seeds=estimate.seeds),
         f"{MORE_PICTURES} more test pictures": with_more(estimate, items=MORE_PICTURES),
     }
-    rows = [(what, each.seeds, each.items, _half_width(each)) for what, each in plans.items()]
+    now = _half_width(estimate)
+    rows = [(what, each.seeds, each.items, min(_half_width(each), now)) for what, each in plans.items()]
     return pd.DataFrame(rows, columns=["what", "seeds", "items", "half_width"])
 
 

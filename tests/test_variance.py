@@ -25,14 +25,22 @@ def read(out):
 
 
 def test_more_seeds_and_pictures_by_hand():
-    estimate = Estimate(0.9, seed_variance=4e-4, item_variance=1e-4, seeds=4, items=500)
+    estimate = Estimate(0.9, seed_variance=1e-4, item_variance=4e-4, seeds=4, items=500)
     table = variance.precision(estimate).set_index("what")
     more = {"as measured": (4, 500), "one more seed": (5, 500), "twice the seeds": (8, 500)}
     for what, (seeds, items) in (more | {"500 more test pictures": (4, 1000)}).items():
-        by_seeds, by_items = 4e-4 * 4 / seeds, 1e-4 * 500 / items
+        by_seeds, by_items = 1e-4 * 4 / seeds, 4e-4 * 500 / items
         df = (seeds - 1) * ((by_seeds + by_items) / by_seeds) ** 2
         expected = t.ppf(0.975, df) * np.sqrt(by_seeds + by_items)
         assert table.loc[what].tolist() == [seeds, items, pytest.approx(expected)]
+
+
+def test_more_pictures_never_seem_to_harm():
+    """Where seeds dominate, fewer degrees of freedom widen the interval by more than pictures narrow it."""
+    estimate = Estimate(0.9, seed_variance=4e-4, item_variance=4e-5, seeds=3, items=300)
+    low, high = variance.with_more(estimate, items=500).interval()
+    table = variance.precision(estimate).set_index("what")["half_width"]
+    assert (high - low) / 2 > table["as measured"] == table["500 more test pictures"] > table["one more seed"]
 
 
 def test_what_it_would_take_is_consistent_with_the_seeds_needed():
