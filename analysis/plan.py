@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import pictures
+from analysis.deviations import deviation_sentences, plan_sentence
 from analysis.page import Section, Table, table
 from analysis.sentences import openings_sentence
 from analysis.text import count, number, value_text
@@ -13,15 +14,15 @@ from study.results import Results, level_text
 
 # Keys of study.json that other places of the report say.
 _SAID = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
-_SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap"}
+_SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
 
 
 def plan_section(results: Results) -> Section:
     study = results.study
     return Section(
         "How this was done",
-        [openings_sentence(study.get("test_openings")), _views(results), _duplicates(results)],
-        points=[f"Deviation from the plan: {value_text(one)}" for one in _list(study.get("deviations"))],
+        [openings_sentence(study.get("test_openings")), plan_sentence(results), _views(results), _duplicates(results)],
+        points=deviation_sentences(results),
         tables=[
             _factors(results),
             *_nuisances(study.get("nuisances")),

@@ -34,22 +34,22 @@ class Setting:
         return self.correct.shape[1] > 0 and not self.correct.isna().to_numpy().any()
 
 
-def settings(results: Results) -> list[Setting]:
-    """The confirmed settings, in the order in which they first appear."""
-    done = _confirmed(results)
+def settings(results: Results, phase: str = "confirm") -> list[Setting]:
+    """The confirmed settings, or those of another phase, in the order in which they first appear."""
+    done = _completed(results, phase)
     return _settings(results, done[~_is_control(done)])
 
 
 def control_setting(results: Results, arm: str) -> Setting | None:
     """The same setting confirmed a second time, as a control, where that was done."""
-    done = _confirmed(results)
+    done = _completed(results, "confirm")
     again = _settings(results, done[_is_control(done) & (done["arm"] == arm)])
     return again[0] if again else None
 
 
-def _confirmed(results: Results) -> pd.DataFrame:
+def _completed(results: Results, phase: str) -> pd.DataFrame:
     trials = results.trials
-    return trials[(trials["phase"] == "confirm") & (trials["status"] == "completed")]
+    return trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
 
 
 def _is_control(trials: pd.DataFrame) -> pd.Series:

@@ -125,9 +125,17 @@ def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
     variance = np.maximum(seed_variance, least) + estimate.item_variance
     with np.errstate(divide="ignore", invalid="ignore"):
         df = np.where(seed_variance > 0, (seeds - 1) * (variance / seed_variance) ** 2, np.inf)
-    needed = (stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(POWER, df)) * np.sqrt(variance)
-    enough = seeds[(abs(estimate.mean) >= needed) & (estimate.mean != 0)]
+    enough = seeds[(abs(estimate.mean) >= _detectable(variance, df, alpha)) & (estimate.mean != 0)]
     return int(enough[0]) if len(enough) else None
+
+
+def smallest_effect(estimate: Estimate, alpha: float = 0.05) -> float:
+    """The true difference that as many seeds and items, varying as they did, would find with 80 % power."""
+    return float(_detectable(estimate.standard_error**2, estimate.df, alpha))
+
+
+def _detectable(variance: ArrayLike, df: ArrayLike, alpha: float) -> ArrayLike:
+    return (stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(POWER, df)) * np.sqrt(variance)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

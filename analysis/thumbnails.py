@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.page import Gallery, Thumbnail
 from analysis.text import count, percent, plain
-from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, ResultsError
+from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, SUSPECTS_PREFIX, ResultsError
 
 MOST = 24  # of each kind
 MOST_BYTES = 300_000  # a thumbnail, not a photograph
@@ -83,6 +83,12 @@ def _thumbnail(folder: Path, row) -> Thumbnail:
         heatmap_file=heatmap.name if _usable(heatmap) else "",
         energy=percent(energy) if pd.notna(energy) else "",
     )
+
+
+def suspect_thumbnail(out: Path, item: object, label: str, predicted: str, confidence: float) -> Thumbnail | None:
+    """A picture whose label may be wrong; None where the study left no thumbnail of it."""
+    path = out / EXAMPLES_FOLDER / Path(f"{SUSPECTS_PREFIX}{item}.jpg").name
+    return Thumbnail(_data(path), plain(label), plain(predicted), percent(confidence)) if _usable(path) else None
 
 
 def _data(path: Path) -> str:

@@ -71,10 +71,10 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"about {total} in all with {resources.concurrent} trials at once on "
         f"{prepared.base.device}: an estimate from {_sources(scale)}"
     )
-    items = int((prepared.manifest["fold"] == "test").sum())
-    effect = 100 * resolvable_effect(items, study.budget.seeds)
+    expected = planned_resolution(prepared.manifest, study.budget.seeds)
     lines.append(
-        f"{study.budget.seeds} seeds and {items} test pictures resolve differences of about {effect:.1f} points "
+        f"{study.budget.seeds} seeds and {expected['items']} test pictures resolve differences of about "
+        f"{100 * expected['difference']:.1f} points "
         f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the pictures)"
     )
     return "\n".join(lines)
@@ -98,6 +98,15 @@ def _sources(scale: Scale) -> str:
     return (
         "rates measured here" if all(measured) else "measured and table rates" if any(measured) else "a table of rates"
     )
+
+
+def planned_resolution(manifest: pd.DataFrame, seeds: int) -> dict[str, float]:
+    """What is to be expected of the test pictures and seeds before anything ran, for study.json."""
+    items = int((manifest["fold"] == "test").sum())
+    return {"difference": resolvable_effect(items, seeds), "seeds": seeds, "items": items} | {
+        "disagreement": _DISAGREEMENT,
+        "seed_spread": _SEED_SPREAD,
+    }
 
 
 def resolvable_effect(items: int, seeds: int) -> float:

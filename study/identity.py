@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from study import ledger, provenance
+from study.dry_run import planned_resolution
 from study.load import Loaded
 from study.plan import Planned, search_plan
 from study.resources import Resources
@@ -58,6 +59,7 @@ def begin(
         "resources": asdict(resources),
         "manifest": prepared.base.manifest,
         "plan_hash": plan_hash(plan),
+        "resolution": planned_resolution(prepared.manifest, study.budget.seeds),
         "test_openings": 0,
         "wall_seconds": 0.0,
         "compute_seconds": 0.0,
@@ -220,6 +222,7 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
         if given > recorded:
             known["deviations"].append(f"{name} extended from {recorded} to {given} after the first plan")
             known["budget"][name] = given
+    known["deviations"] += [each for each in _elsewhere(known) if each not in known["deviations"]]
     # First, so that a resume after a crash in between makes up for the plan.
     write_json(known, out / STUDY_FILE)
     if study.goal != "best":
@@ -227,6 +230,19 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
         if len(plan) > len(planned):
             ledger.write_plan(out, plan[len(planned) :])
     return known
+
+
+def _elsewhere(known: dict[str, Any]) -> list[str]:
+    """What is not as it was when the study began, where it goes on now: code, packages, machine."""
+    began, now = known["hardware"], provenance.hardware()
+    pairs = [
+        *((name, known["versions"].get(name), version) for name, version in provenance.versions().items()),
+        ("the code's revision", known["revision"], provenance.revision()),
+        ("CPU count", began.get("cpus"), now["cpus"]),
+        ("CPU", began.get("cpu"), now["cpu"]),
+        ("GPUs", began.get("gpus"), now["gpus"]),
+    ]
+    return [f"went on with {name} {after}, begun with {before}" for name, before, after in pairs if before != after]
 
 
 def _absolute(folder: Path | None) -> str | None:

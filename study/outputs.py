@@ -9,6 +9,7 @@ import pandas as pd
 
 from study import results
 from study.course import Course, predictions_file
+from study.footprint import NET
 from study.ledger import Record
 from trainables.config import FIELDS, TrialConfig
 from trainables.work import parameters_of
@@ -18,8 +19,11 @@ _OPTIONAL_NUMBERS = [each.name for each in fields(TrialConfig) if each.type in (
 _WRITTEN_BESIDE = (results.METRIC_COLUMN, "published", "parameters", "trained_parameters")
 
 
-def write_tables(course: Course) -> None:
-    """trials.parquet and epochs.parquet as of now; called while the study runs, too."""
+def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
+    """trials.parquet and epochs.parquet as of now; called while the study runs, too.
+
+    At its end with what was `measured` of the nets (see footprint.py), which the trials of each net then carry.
+    """
     begun = [record for record in course.records.values() if record.rows or record.status]
     trials = pd.DataFrame([_trial_row(record, course) for record in begun], columns=_trial_columns(course))
     # Empty in every trial, a number's column would have no type.
@@ -29,6 +33,8 @@ def write_tables(course: Course) -> None:
         [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
         columns=[*results.EPOCHS_COLUMNS, results.METRIC_COLUMN],
     )
+    if measured is not None:
+        trials = trials.merge(measured, how="left", on=NET)
     results.write_table(trials, course.out / results.TRIALS_FILE)
     results.write_table(epochs, course.out / results.EPOCHS_FILE)
 

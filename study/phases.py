@@ -11,13 +11,16 @@ from study.course import Course, predictions_file
 from study.display import Display
 from study.examples import write_examples
 from study.export import export_best, shipped
+from study.footprint import footprint
 from study.identity import save
 from study.ledger import Record
 from study.outputs import compute_seconds, write_predictions, write_tables
 from study.resources import Resources
 from study.retrieval import write_retrieval
 from study.setup import Prepared
+from study.suspects import write_suspects
 from study.tensorboard import EventFiles
+from trainables.manifest import label_names
 
 # While a study runs its tables are renewed, so that a report can be made of it: this often, and so rarely that the
 # driver of many trials spends at most this share of its time on it.
@@ -64,8 +67,11 @@ def run_phases(
     winner = shipped(course)
     if winner is not None:
         export_best(course, winner, prepared.place, prepared.manifest)
+        nets = (each.config for each in course.shown())
+        write_tables(course, footprint(nets, len(label_names(prepared.manifest))))
     if winner is not None and winner not in unseen:
         write_examples(course, winner, prepared.place, prepared.manifest)
+        write_suspects(course, winner, prepared.place)
         if study.unseen:
             write_retrieval(out, prepared.place)
     return winner is not None

@@ -28,7 +28,9 @@ TABLES_FOLDER = "tables"
 FIGURES_FOLDER = "figures"
 EXAMPLES_FOLDER = "examples"
 EXAMPLES_FILE = "examples.csv"
+SUSPECTS_PREFIX = "suspect-"  # of examples/suspect-ITEM.jpg: pictures whose label may be wrong
 BEST_FOLDER = "best"
+FIRST_PLAN = "ledger/plan/000.json"  # what was decided before the first trial; study.json has its hash
 # Written into tables/ by programs of their own; a new report leaves them there.
 KNN_FILE = "knn.csv"
 RETRIEVAL_FILE = "retrieval.csv"

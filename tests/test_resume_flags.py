@@ -1,17 +1,20 @@
 """--resume: what may be left out, what may grow, what is refused."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study import ledger
+from study import ledger, provenance
 from study.arguments import parse
+from study.dry_run import resolvable_effect
 from study.identity import as_before, begin, go_on
 from study.load import load
 from study.places import check_out
 from study.resources import Resources, plan_resources
+from study.results import FIRST_PLAN
 from study.setup import Prepared
 from tests.tiny import MACHINE, Prepare
 from trainables.errors import InputError
@@ -75,6 +78,35 @@ def test_trials_and_seeds_may_grow_and_the_study_says_so(ready: Prepare, tmp_pat
     (tmp_path / "out" / "ledger" / "plan" / "001.json").unlink()
     resumed(ready, tmp_path)
     assert ledger.read_plan(tmp_path / "out") == plan
+
+
+def test_what_a_study_goes_on_with_is_a_deviation_where_it_is_another(
+    ready: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, resources = ready()
+    begun = begin(prepared, resources, "python -m study.run", None)
+    assert resumed(ready, tmp_path)[1]["deviations"] == []
+    began = provenance.hardware()
+    monkeypatch.setattr(provenance, "versions", lambda: begun["versions"] | {"torch": "99.0"})
+    monkeypatch.setattr(provenance, "hardware", lambda: began | {"cpus": 1024, "system": "another kernel"})
+    for _ in range(2):  # said once
+        deviations = resumed(ready, tmp_path)[1]["deviations"]
+    assert deviations == [
+        f"went on with torch 99.0, begun with {begun['versions']['torch']}",
+        f"went on with CPU count 1024, begun with {began['cpus']}",
+    ]
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["deviations"] == deviations
+
+
+def test_the_plan_and_what_it_can_resolve_are_recorded_before_the_first_trial(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready("--seeds", 3)
+    begun = begin(prepared, resources, "python -m study.run", None)
+    written = (tmp_path / "out" / FIRST_PLAN).read_bytes()
+    assert begun["plan_hash"] == hashlib.sha256(written).hexdigest()
+    resumed(ready, tmp_path, "--trials", 20)  # the longer plan is another object
+    assert (tmp_path / "out" / FIRST_PLAN).read_bytes() == written
+    expected = resolvable_effect(6, 3)
+    assert begun["resolution"] | {"difference": expected, "seeds": 3, "items": 6} == begun["resolution"]
 
 
 def test_a_second_driver_of_one_study_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""What the report says of the path to the winner, of doubt, and of labels to look at again."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis import report
+from analysis.mislabelled import suspects
+from analysis.path_section import path_section
+from analysis.settings import settings, winner
+from analysis.trust_section import doubt_section, suspects_section
+from study import results
+from tests.fabricated import Plan, fabricate
+from tests.test_mislabelled import swapped
+
+TWO, WINNER = {"a": ["old", "new"], "b": [1, 2]}, {"a": "new", "b": 2}
+PLAN = Plan(TWO, WINNER, {("a", "old"): 0.7, ("b", 1): 0.8}, items=80, trials=4, seeds=3)
+
+
+def read(out):
+    study = results.read(out)
+    return study, settings(study)
+
+
+def with_study(out, **more):
+    study = json.loads((out / results.STUDY_FILE).read_text())
+    results.write_json(study | more, out / results.STUDY_FILE)
+    return out
+
+
+def other(**more):
+    return Plan(**vars(PLAN) | more)
+
+
+def text_of(section):
+    return " ".join([*section.paragraphs, *(table.caption for table in section.tables)])
+
+
+def test_ablations_are_said_to_be_no_steps_and_the_whole_way_not_measured(tmp_path):
+    section = path_section(*read(fabricate(tmp_path, PLAN)))
+    assert "set out from the first level that is listed of every factor: a old, b 1." in section.paragraphs[0]
+    assert "These are no steps of one way" in section.paragraphs[1]
+    assert "all choices at once, was not measured" in section.paragraphs[1]
+    (table,), (picture,) = section.tables, section.pictures
+    assert [row[0] for row in table.rows] == ["a: new instead of old", "b: 2 instead of 1", "sum of the lines above",
+                                              "all at once"]  # fmt: skip
+    assert "a new " in picture.alt
+    assert ">points gained on test</text>" in picture.svg
+
+
+def test_one_choice_and_none(tmp_path):
+    one = path_section(*read(with_study(fabricate(tmp_path, PLAN), factors={"a": ["old", "new"], "b": [2, 1]})))
+    assert one.paragraphs[0].endswith("The winner differs in one choice.")
+    assert len(one.tables[0].rows) == 1
+    none = path_section(*read(with_study(tmp_path, factors={"a": ["new", "old"], "b": [2, 1]})))
+    assert none.paragraphs[1] == "The winner is that setting: no choice was changed."
+    assert none.tables == none.pictures == []
+
+
+def test_no_path_where_the_search_looked_for_the_best_alone(tmp_path):
+    assert path_section(*read(with_study(fabricate(tmp_path, PLAN), goal="best"))) is None
+
+
+def test_few_test_pictures_cannot_resolve_small_differences(tmp_path):
+    section = doubt_section(*read(fabricate(tmp_path / "few", PLAN)))
+    assert "cannot be resolved here" in text_of(section)
+    assert "3 seeds and 80 test pictures find a difference of" in text_of(section)
+    many = doubt_section(*read(fabricate(tmp_path / "many", other(items=1000))))
+    assert "cannot be resolved here" not in text_of(many)
+    assert [table.stem for table in many.tables] == ["variance", "precision"]
+
+
+def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
+    fabricate(tmp_path, PLAN)
+    (tmp_path / results.PREDICTIONS_FILE).unlink()
+    assert doubt_section(*read(tmp_path)) is None
+    with_study(tmp_path, resolution={"difference": 0.031, "seeds": 5, "items": 900})
+    said = doubt_section(*read(tmp_path)).paragraphs
+    assert said == [
+        "Before the first trial, 5 seeds and 900 test pictures were expected to resolve differences of about "
+        "3.1 points between two settings (80\u00a0% power)."
+    ]
+    for odd in ({"difference": None, "seeds": 5, "items": 900}, ["a list"], "text"):
+        assert doubt_section(*read(with_study(tmp_path, resolution=odd))) is None
+
+
+def test_what_a_repeat_renews_is_said_as_it_was(tmp_path):
+    section = doubt_section(*read(with_study(fabricate(tmp_path, PLAN), budget={"folds": 3})))
+    said = section.paragraphs[1]
+    assert "The validation pictures were the same in every repeat." in said  # as fabricated
+    assert "3 repeats at a time are the folds of one partition." in said
+    file = tmp_path / results.PREDICTIONS_FILE
+    rows = pd.read_parquet(file)
+    one = winner(read(tmp_path)[1]).trials["trial"].iloc[0]
+    left_out = (rows["trial"] == one) & (rows["fold"] == "val") & (rows["item"] % 2 == 0)
+    results.write_table(rows[~left_out], file)
+    said = doubt_section(*read(with_study(tmp_path, budget={"folds": None}))).paragraphs[1]
+    assert "the partition into training and validation together" in said
+    assert "folds of one partition" not in said
+
+
+def test_models_that_never_differ_leave_no_doubt_to_share(tmp_path):
+    fabricate(tmp_path, PLAN)
+    file = tmp_path / results.PREDICTIONS_FILE
+    results.write_table(pd.read_parquet(file).assign(predicted=lambda rows: rows["label"]), file)
+    section = doubt_section(*read(tmp_path))
+    assert section.paragraphs[0] == "No seed and no picture made any difference to the winner's accuracy on test."
+
+
+def test_suspects_come_with_the_thumbnails_there_are(tmp_path):
+    swapped(fabricate(tmp_path, other(base=0.995, spread=0.0)), [3, 50])
+    study, found = read(tmp_path)
+    assert suspects_section(study, found).galleries == []
+    examples = tmp_path / results.EXAMPLES_FOLDER
+    examples.mkdir()
+    for item in (3, 50):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(examples / f"suspect-{item}.jpg")
+    (gallery,) = suspects_section(study, found).galleries
+    frame = suspects(study, found).frame.set_index("item")
+    assert sorted(one.predicted for one in gallery.thumbnails) == sorted(frame.loc[[3, 50], "suggested"])
+    assert all(one.source.startswith("data:image/jpeg;base64,") for one in gallery.thumbnails)
+    assert {one.label for one in gallery.thumbnails} == {f"{frame.loc[i, 'label_name']}, by its label" for i in (3, 50)}
+    report.build(tmp_path)
+    written = pd.read_csv(tmp_path / results.TABLES_FOLDER / "suspects.csv")
+    assert written["item"].tolist() == frame.index.tolist()
+    assert "data:image/jpeg" in (tmp_path / results.REPORT_HTML).read_text()
+
+
+@pytest.mark.parametrize("item", ["../outside", "a/../../outside"])
+def test_no_file_outside_of_the_examples_is_shown(tmp_path, item):
+    from analysis.thumbnails import suspect_thumbnail
+
+    (tmp_path / results.EXAMPLES_FOLDER).mkdir()
+    (tmp_path / "outside.jpg").write_bytes(b"not to be embedded")
+    assert suspect_thumbnail(tmp_path, item, "a", "b", 0.5) is None
+
+
+def test_no_doubted_label_is_said(tmp_path):
+    fabricate(tmp_path, PLAN)
+    file = tmp_path / results.PREDICTIONS_FILE
+    results.write_table(pd.read_parquet(file).assign(cross_entropy=0.0), file)
+    section = suspects_section(*read(tmp_path))
+    assert "none has a label that most of the winner's models contradict" in section.paragraphs[0]
+    file.unlink()
+    assert suspects_section(*read(tmp_path)) is None

@@ -1,0 +1,115 @@
+"""The parts of the doubt, by hand; what more seeds and pictures would buy; what cannot be resolved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t
+
+from analysis import variance
+from analysis.settings import settings, winner
+from analysis.stats import Estimate, smallest_effect
+from study import results
+from tests.fabricated import Plan, fabricate
+
+PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, {("f", "x"): 0.6}, items=150, trials=4, spread=0.03)
+
+
+def read(out):
+    study = results.read(out)
+    found = settings(study)
+    return study, found, winner(found)
+
+
+def test_more_seeds_and_pictures_by_hand():
+    estimate = Estimate(0.9, seed_variance=1e-4, item_variance=4e-4, seeds=4, items=500)
+    table = variance.precision(estimate).set_index("what")
+    more = {"as measured": (4, 500), "one more seed": (5, 500), "twice the seeds": (8, 500)}
+    for what, (seeds, items) in (more | {"500 more test pictures": (4, 1000)}).items():
+        by_seeds, by_items = 1e-4 * 4 / seeds, 4e-4 * 500 / items
+        df = (seeds - 1) * ((by_seeds + by_items) / by_seeds) ** 2
+        expected = t.ppf(0.975, df) * np.sqrt(by_seeds + by_items)
+        assert table.loc[what].tolist() == [seeds, items, pytest.approx(expected)]
+
+
+def test_more_pictures_never_seem_to_harm():
+    """Where seeds dominate, fewer degrees of freedom widen the interval by more than pictures narrow it."""
+    estimate = Estimate(0.9, seed_variance=4e-4, item_variance=4e-5, seeds=3, items=300)
+    low, high = variance.with_more(estimate, items=500).interval()
+    table = variance.precision(estimate).set_index("what")["half_width"]
+    assert (high - low) / 2 > table["as measured"] == table["500 more test pictures"] > table["one more seed"]
+
+
+def test_what_it_would_take_is_consistent_with_the_seeds_needed():
+    # At 80 % power the interval's t plus that of the power: with many seeds 1.960 + 0.842 normal quantiles.
+    many = Estimate(0.0, seed_variance=1e-4, item_variance=0.0, seeds=100_000, items=10)
+    assert smallest_effect(many) == pytest.approx(2.802e-2, rel=1e-3)
+    assert smallest_effect(Estimate(0.0, 0.0, 1e-4, 5, 10)) == pytest.approx(2.802e-2, rel=1e-3)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_the_best_of_n_is_the_bootstrap_without_its_simulation(values):
+    mean, deviation = variance.best_of(values, values)
+    drawn = np.random.default_rng(0).choice(values, size=(20_000, len(values))).max(axis=1)
+    assert mean == pytest.approx(drawn.mean(), abs=0.02)
+    assert deviation == pytest.approx(drawn.std(), abs=0.02)
+
+
+def test_the_best_is_chosen_by_the_metric_and_valued_in_accuracy():
+    # Of two: the worse ranked is the best of two draws with probability 1/4.
+    assert variance.best_of([2, 1], [0.5, 0.9])[0] == pytest.approx(0.75 * 0.5 + 0.25 * 0.9)
+    assert np.isnan(variance.best_of([1], [0.5])).all()
+
+
+def test_the_sources_of_a_fabricated_study(tmp_path):
+    study, _, best = read(fabricate(tmp_path, PLAN))
+    table = variance.sources(study, best).set_index("source")
+    by_seed = best.correct.to_numpy().mean(axis=1)
+    assert table["standard_deviation"][variance.REPEAT] == pytest.approx(by_seed.std(ddof=1))
+    assert table["share"].sum() == pytest.approx(1)
+    assert table["share"].notna().tolist() == [True, True, False, False]
+    assert table["n"].tolist() == [5, 150, 5, 2]
+    val = best.trials["val_accuracy"].var(ddof=1)
+    left = max(val - by_seed.var(ddof=1), 0) ** 0.5
+    assert table["standard_deviation"][variance.VALIDATED] == pytest.approx(left)
+
+
+def test_few_seeds_or_an_unopened_test_fold_have_no_parts(tmp_path):
+    study, _, best = read(fabricate(tmp_path / "two", Plan(**vars(PLAN) | {"seeds": 2})))
+    assert variance.estimated(study, best) is None
+    assert variance.sources(study, best).empty
+    fabricate(tmp_path / "closed", PLAN)
+    (tmp_path / "closed" / results.PREDICTIONS_FILE).unlink()
+    study, found, best = read(tmp_path / "closed")
+    assert variance.estimated(study, best) is None
+    assert variance.resolution(study, found) is None
+
+
+def test_one_group_of_pictures_has_no_parts(tmp_path):
+    fabricate(tmp_path, PLAN)
+    file = tmp_path / results.MANIFEST_FILE
+    results.write_table(pd.read_parquet(file).assign(group=1), file)
+    study, found, best = read(tmp_path)
+    assert variance.estimated(study, best) is None
+    assert variance.resolution(study, found) is None
+
+
+def test_resolution_shrinks_with_pictures_and_seeds(tmp_path):
+    sharp = {"spread": 0.001}
+    few = read(fabricate(tmp_path / "few", Plan(**vars(PLAN) | sharp)))
+    many = read(fabricate(tmp_path / "many", Plan(**vars(PLAN) | sharp | {"items": 2400})))
+    coarse, fine = (variance.resolution(*one[:2]) for one in (few, many))
+    assert (coarse.pairs, coarse.seeds, coarse.items) == (1, 5, 150)
+    assert coarse.median == coarse.least == coarse.most
+    assert 0 < fine.median < coarse.median / 2
+
+
+def test_whether_the_validation_pictures_were_renewed(tmp_path):
+    study, _, best = read(fabricate(tmp_path, PLAN))
+    assert not variance.renewed(study, best)
+    seen = study.predictions
+    left_out = (seen["trial"] == best.trials["trial"][0]) & (seen["fold"] == "val") & (seen["item"] % 2 == 0)
+    assert variance.renewed(replace(study, predictions=seen[~left_out]), best)
