@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures, tables
+from analysis.confusion import arranged, block_table
 from analysis.curves import Curve, band, best_epoch, curves, limits
 from analysis.page import Picture, Section, Table, table
 from analysis.pictures import class_names
 from analysis.scored import means_sentence
 from analysis.settings import Setting, winner
-from analysis.text import NOTHING, count, millions, number, percent, plain, slug
+from analysis.text import NOTHING, count, millions, number, percent, plain, shortened, slug
 from analysis.thumbnails import galleries
 from study.results import Results
 
@@ -67,11 +68,18 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     if best is None or not best.tested:
         return None
     matrix, names = tables.confusion(results, best), class_names(results)
-    labels = names.reindex(matrix.index).fillna(NOTHING).map(str).tolist()
+    large = len(matrix) > figures.MOST_COUNTED
+    shown_matrix, found_blocks = arranged(matrix) if large else (matrix, [])
+    labels = names.reindex(shown_matrix.index).fillna(NOTHING).map(str).tolist()
+    blocks = block_table(shown_matrix, found_blocks, names.fillna(NOTHING))
     title = "Share of each true class, in percent"
-    large = len(labels) > figures.MOST_COUNTED
-    height = 2.2 if len(labels) <= 4 else 3.6
-    text = figures.svg(height, partial(figures.draw_confusion, confusion=matrix, names=labels))
+    if large:
+        title += ", confused classes beside one another (framed: blocks of them)" if len(blocks) else ""
+    draw = partial(
+        figures.draw_confusion, confusion=shown_matrix, names=labels, blocks=blocks.head(MOST_BLOCKS) if large else None
+    )
+    titles = figures.confusion_titles(shown_matrix, labels)
+    text = figures.svg(2.2 if len(labels) <= 4 else 3.6, draw, titles=titles)
     right = np.trace(matrix.to_numpy()) / max(matrix.to_numpy().sum(), 1)
     alt = f"Predicted against true class, {len(labels)} classes: {percent(right)} on the diagonal"
     shown = {
@@ -89,13 +97,26 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         pictures=[Picture("confusion", title, alt, text, wide=large)],
         galleries=shown_pictures,
         tables=[
+            *([_blocks(blocks, together)] if len(blocks) else []),
             table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
             _classes(tables.classes(matrix, names, len(best.trials)), together, overlap),
         ],
     )
 
 
-MOST_CONFUSIONS, MOST_CLASSES = 10, 15
+MOST_CONFUSIONS, MOST_CLASSES, MOST_BLOCKS = 10, 15, 10
+
+
+def _blocks(frame: pd.DataFrame, together: str) -> Table:
+    shown = {
+        "block": lambda row: number(row.block),
+        "classes": lambda row: shortened(row.label, 160),
+        "named rightly": lambda row: percent(row.right),
+        "errors inside": lambda row: number(row.inside),
+        "share of its errors": lambda row: percent(row.share),
+    }
+    caption = f"Classes that are confused with one another: blocks along the diagonal of the picture, {together}"
+    return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
 
 
 def _classes(frame: pd.DataFrame, together: str, overlap: str) -> Table:

@@ -7,8 +7,11 @@ import pandas as pd
 
 from analysis import figures, tables
 from analysis.answers import margin
+from analysis.class_size import class_size_section
 from analysis.combined import ensembles_section
 from analysis.curves import dots
+from analysis.data_size import data_size_sections
+from analysis.depth import depth_section
 from analysis.learned import learning_section, mistakes_section
 from analysis.loss import loss_section
 from analysis.neighbours import neighbour_sections
@@ -19,6 +22,7 @@ from analysis.published import published_section
 from analysis.scored import metrics_section
 from analysis.sentences import answer_sentence, overlap_note, state_sentences, winner_sentences
 from analysis.settings import Setting, winner
+from analysis.strengths import strength_sections
 from analysis.text import count, duration, millions, number, percent, percent_interval, plain, slug
 from study.results import Results, level_text
 
@@ -31,8 +35,12 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         *_factors(results, found, answered, overlap),
         published_section(results, predicted, overlap),
         learning_section(results, found),
+        *data_size_sections(results, found, overlap),
+        depth_section(results, found),
+        *strength_sections(results, found),
         loss_section(results, found, predicted, overlap),
         mistakes_section(results, found, overlap),
+        class_size_section(results, found),
         metrics_section(found, predicted, overlap),
         ensembles_section(results, found, predicted, overlap),
         *neighbour_sections(results, overlap),

@@ -43,7 +43,7 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     trials = results.trials.assign(level=results.trials[factor].map(level_text))
     search = trials[trials["phase"] == "search"]
     reached = search["trial"].map(_best_within(results.epochs, rung)).astype(float)
-    refined = _in_company(results, trials[trials["phase"] == "refine"], factor)
+    refined = in_company(results, trials[trials["phase"] == "refine"], factor)
     rows = []
     for level in results.factors[factor]:
         mine = search["level"] == level
@@ -102,7 +102,7 @@ def _best_within(epochs: pd.DataFrame, rung: int) -> pd.Series:
     return epochs[epochs["epoch"] <= rung].groupby("trial")["val_accuracy"].max()
 
 
-def _in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
+def in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Refine trials with the other factors at the winner's levels, by construction the most frequent ones.
 
     Where a conditional factor does not exist it cannot differ; its own levels are refined where it does.
