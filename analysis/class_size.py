@@ -33,7 +33,9 @@ def class_size_section(results: Results, found: list[Setting]) -> Section | None
     text = figures.svg(2.7, partial(draw_class_sizes, frame=frame))
     title = "Share of each class named rightly on test, by its training pictures"
     return Section(
-        "Large and small classes", [said], pictures=[Picture("class-sizes", title, f"{title}. {said}", text)]
+        "Large and small classes",
+        [said],
+        pictures=[Picture("class-sizes", title, f"{title}; {len(frame)} classes", text)],
     )
 
 
@@ -57,8 +59,8 @@ def _training_pictures(results: Results, setting: Setting) -> pd.Series:
     manifest = results.manifest[results.manifest["keep"].eq(True)]
     split = f"split_{setting.levels.get('split', '')}"
     mine = manifest[manifest[split] == "train"] if split in manifest else manifest[manifest["fold"] == "pool"]
-    share = setting.trials["train_fraction"].iloc[0] if "train_fraction" in setting.trials else 1.0
-    return (mine.groupby("label_name").size() * share).round()
+    share = setting.trials["train_fraction"] if "train_fraction" in setting.trials else pd.Series([1.0])
+    return (mine.groupby("label_name").size() * pd.to_numeric(share, errors="coerce").iloc[0]).round()
 
 
 def rank_correlation(frame: pd.DataFrame) -> tuple[float, Interval]:
@@ -104,11 +106,13 @@ def _signed(value: float) -> str:
 def draw_class_sizes(ax: Axes, frame: pd.DataFrame) -> Axes:
     """A dot a class with Wilson's interval, the fainter the more classes there are."""
     faint = min(1.0, 30 / len(frame))
-    n = _apart(frame["pictures"].to_numpy(float))
+    n = frame["pictures"].to_numpy(float)
+    log = n.max() > 10 * n.min() > 0
+    n = np.exp(_apart(np.log(n))) if log else _apart(n)
     ax.vlines(n, frame["low"], frame["high"], color=figures.GREY, linewidth=1.0, alpha=max(0.15, 0.7 * faint))
     ax.plot(n, frame["recall"], "o", color=figures.BLUE, markersize=4, alpha=max(0.5, faint))
-    ax.set_ylim(-0.03, 1.03)
-    if frame["pictures"].max() > 10 * frame["pictures"].min() > 0:
+    ax.set_ylim(max(frame["low"].min(), 0.0) - 0.03, 1.03)
+    if log:
         ax.set_xscale("log")
         ax.minorticks_off()
     else:

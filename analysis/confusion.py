@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-# A group of classes is a block where the mean pair across its last division is confused at least as often.
-BLOCK_SHARE = 0.02
+# A group of classes is a block where the mean pair across its last division is confused as often as this, and as this
+# many times the mean pair of the whole matrix: where everything is confused with everything, nothing stands out.
+BLOCK_SHARE, BLOCK_TIMES = 0.02, 3.0
 
 
 def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
@@ -24,7 +25,8 @@ def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
         return confusion, []
     tree = hierarchy.linkage(squareform(1 - mutual, checks=False), "average", optimal_ordering=True)
     order = hierarchy.leaves_list(tree)
-    numbers = hierarchy.fcluster(tree, 1 - BLOCK_SHARE, criterion="distance")[order]
+    least = max(BLOCK_SHARE, BLOCK_TIMES * mutual.sum() / (len(mutual) * (len(mutual) - 1)))
+    numbers = hierarchy.fcluster(tree, 1 - least, criterion="distance")[order]
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     ends = np.append(starts[1:], len(order))
     blocks = [range(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True) if end - start > 1]

@@ -21,6 +21,7 @@ from study.results import Results
 FACTORS = ("train_fraction", "split")  # they change how many pictures a model trains on
 _PICTURES = "train_pictures"  # a column that trials.parquet may have
 _DRAWN = 25  # points of the curve
+_FLAT = 0.995  # of the error that a doubling leaves, from where on it brings nothing to speak of
 
 
 def data_size_sections(results: Results, found: list[Setting], overlap: str) -> list[Section]:
@@ -59,7 +60,7 @@ def _pictures(results: Results, setting: Setting, factor: str, level: str) -> fl
     return float((manifest["fold"] == "pool").sum() * pd.to_numeric(pd.Series([level]), errors="coerce").iloc[0])
 
 
-def refusal(measured: pd.DataFrame, factor: str) -> str:
+def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     """Why no law can be fitted to the sizes; empty where one can."""
     if (measured["on"] != "test").any():
         return "the test fold was not opened yet"
@@ -71,7 +72,7 @@ def refusal(measured: pd.DataFrame, factor: str) -> str:
     if not within_reach(n[-1], n[-2]):
         return (
             f"the largest size is more than {REACH:g} times the next ({number(round(n[-1]))} and "
-            f"{number(round(n[-2]))}), so that the smaller ones cannot foretell it"
+            f"{number(round(n[-2]))}), so that the smaller ones cannot predict it"
         )
     first, *others = measured["setting"]
     for other in others:
@@ -79,6 +80,8 @@ def refusal(measured: pd.DataFrame, factor: str) -> str:
             return "the sizes were not run with the same seeds, or not shown the same test pictures"
         if any(other.levels[name] != level for name, level in first.levels.items() if name != factor):
             return "the sizes differ in other factors, too"
+    if len(np.unique(groups(results, first.correct.columns))) < 2:
+        return "there is a single test picture"
     if measured["accuracy"].max() >= 1:
         return "a power law has no place for a size without any error"
     return ""
@@ -93,8 +96,8 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
     if measured["pictures"].nunique() < 2:
         return None
     on = "test" if (measured["on"] == "test").all() else "validation"
-    why = refusal(measured, factor)
-    said, curve, checked = [f"What still more pictures would bring is not foretold: {why}."], None, None
+    why = refusal(results, measured, factor)
+    said, curve, checked = [f"What still more pictures would bring is not predicted: {why}."], None, None
     if not why:
         wrong = 1 - np.stack([one.correct.to_numpy() for one in measured["setting"]])
         among = groups(results, measured["setting"].iloc[0].correct.columns)
@@ -122,39 +125,44 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
 
 def _title(on: str, curve: pd.DataFrame | None) -> str:
     stem = f"Accuracy on {on} by training pictures"
-    return stem if curve is None else f"{stem} (line: power law; diamond: foretold by the smaller sizes)"
+    return stem if curve is None else f"{stem} (line: power law; diamond: predicted by the smaller sizes)"
 
 
 def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> str:
-    """Whether the smaller sizes foretell the largest, in words."""
+    """Whether the smaller sizes predict the largest, in words."""
     last = measured.iloc[-1]
     held = checked.holds(allowed)
     return (
-        f"A power law fitted to the {len(measured) - 1} smaller sizes foretells {percent(1 - checked.predicted)} for "
+        f"A power law fitted to the {len(measured) - 1} smaller sizes predicts {percent(1 - checked.predicted)} for "
         f"{number(round(last['pictures']))} pictures; measured: "
         f"{percent_interval(last['accuracy'], last['low'], last['high'])}. The difference of {points(-checked.miss)} "
         f"points (95 % interval {points(-checked.high)} to {points(-checked.low)}) "
-        + ("speaks not against it." if held else "is too large: the law fails here, and nothing is foretold from it.")
+        + (
+            "does not speak against the law."
+            if held
+            else "is too large: the law fails here, and nothing is predicted from it."
+        )
     )
 
 
 def beyond_sentence(n: NDArray, wrong: NDArray, curve: pd.DataFrame) -> str:
     """What twice as many pictures would bring."""
     law, last = fit(n, wrong.mean(axis=(1, 2)), has_floor(len(n))), curve.iloc[-1]
-    floor = f", down to {percent(law.c)} that no number of pictures takes away" if law.c > 0 else ""
+    left = 2**-law.b
+    above = f" above the {percent(law.c)} that no number of pictures takes away" if law.c > 0.0005 else ""
+    falls = f"every doubling leaves {percent(left)} of the error{above}" if left < _FLAT else "the error does not fall"
+    most, accuracy = number(round(last["pictures"])), percent_interval(last["accuracy"], last["low"], last["high"])
     return (
-        f"Fitted to all {len(n)} sizes, every doubling leaves {percent(2**-law.b)} of the error{floor}: with "
-        f"{number(round(last['pictures']))} pictures, twice as many as there are, about "
-        f"{percent_interval(last['accuracy'], last['low'], last['high'])} would be right. Of more than that it says "
-        "nothing."
+        f"Fitted to all {len(n)} sizes, {falls}: with {most} pictures, twice as many as there are, about {accuracy} "
+        "would be right. Of more than that it says nothing."
     )
 
 
 def _curve(n: NDArray, wrong: NDArray, among: NDArray) -> pd.DataFrame:
     """The law fitted to all sizes, from the smallest to twice the largest: pictures, accuracy, low, high."""
     at = np.unique(np.append(np.linspace(n[0], REACH * n[-1], _DRAWN), n[-1]))
-    foretold: list[tuple[float, Interval]] = predict(n, wrong, among, at)
-    rows = [(x, 1 - error, 1 - high, 1 - low) for x, (error, (low, high)) in zip(at, foretold, strict=True)]
+    predicted: list[tuple[float, Interval]] = predict(n, wrong, among, at)
+    rows = [(x, 1 - error, 1 - high, 1 - low) for x, (error, (low, high)) in zip(at, predicted, strict=True)]
     return pd.DataFrame(rows, columns=["pictures", "accuracy", "low", "high"])
 
 

@@ -94,16 +94,11 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
 
 
 def _name(ax: Axes, x: np.ndarray, line: pd.DataFrame) -> None:
-    """The levels' names in turn above and below their intervals, so that neighbours do not cover one another."""
-    for i, (at, dot) in enumerate(zip(x, line.itertuples(), strict=True)):
-        up = i % 2 == 0
-        ends = [dot.accuracy, dot.high if up else dot.low]
-        ax.annotate(
-            shortened(dot.level, 16),
-            (at, np.nanmax(ends) if up else np.nanmin(ends)),
-            (0, 5 if up else -5),
-            textcoords="offset points",
-            ha="left" if at < 10 else "right" if at > 90 else "center",
-            va="bottom" if up else "top",
-            fontsize=8,
-        )
+    """Each level's name beside its dot, on the side with more room; off the line, which mostly rises."""
+    gaps = np.diff(x, prepend=-100, append=200)
+    for at, before, after, dot in zip(x, gaps, gaps[1:], line.itertuples(), strict=False):
+        left = after < before and at > 25
+        side, ha, va = (-6, "right", "bottom") if left or at > 75 else (6, "left", "top")
+        name = shortened(dot.level, 16)
+        ax.annotate(name, (at, dot.accuracy), (side, 2 if va == "bottom" else -2), textcoords="offset points",
+                    ha=ha, va=va, fontsize=8)  # fmt: skip

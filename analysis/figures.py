@@ -155,15 +155,25 @@ def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
     return ax
 
 
+_LONGER = 20  # times the shortest trial: from there on, seconds are drawn on a log scale
+
+
 def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
-    """Best validation accuracy against seconds, one dot a search trial, and the Pareto front."""
+    """Best validation accuracy against seconds, one dot a search trial, and the Pareto front, its trials ringed."""
     ax.step(front["seconds"], front["val_accuracy"], where="post", color=ORANGE, linewidth=1.2)
+    ax.plot(front["seconds"], front["val_accuracy"], "o", markersize=7, color=ORANGE, markerfacecolor="none")
     for stopped, colour in ((True, GREY), (False, BLUE)):
         rows = trials[(trials["status"] == "stopped") == stopped]
         ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4)
-    ax.set_xlim(left=0)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    taken = trials.loc[trials["val_accuracy"].notna(), "seconds"]
+    if taken.max() > _LONGER * taken.min() > 0:
+        ax.set_xscale("log")
+        ax.minorticks_off()
+    else:
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: duration(value))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
     return ax
 
 
@@ -171,6 +181,7 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
 _SHARES = LinearSegmentedColormap.from_list("shares", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)])
 MOST_NAMED = 30  # classes; more names than that cannot be read, so larger matrices show the pattern alone
 MOST_COUNTED = 12  # classes up to which each cell has its number
+_LETTERS_ACROSS = 24  # of all names together, beside one another under the columns
 MOST_TITLED = 300  # confusions that tell their numbers when pointed at; each adds a line to the page
 
 
@@ -191,19 +202,30 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: 
     ax.set_yticks([])
     for i, j in _titled_cells(counts):  # not to be seen, but there for the pointer
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=BLUE, alpha=0.002, linewidth=0, gid=_cell(i, j)))
-    for block in () if blocks is None else blocks.itertuples():
-        start, size = block.first - 0.5, block.size
-        ax.add_patch(Rectangle((start, start), size, size, facecolor="none", edgecolor=ORANGE, linewidth=0.7))
-        ax.text(start + size + 0.006 * k, start + size / 2, block.block, color=ORANGE, va="center", fontsize=6.5)
+    if blocks is not None:
+        _frame(ax, blocks)
     if k > MOST_NAMED:
         return ax
-    ax.set_xticks(range(k), [shortened(one, 16) for one in names], rotation=90 if k > 4 else 0, fontsize=_small(k))
+    across = max(len(shortened(one, 16)) for one in names) * k <= _LETTERS_ACROSS
+    turned = 0 if across else 90
+    ax.set_xticks(range(k), [shortened(one, 16) for one in names], rotation=turned, fontsize=_small(k))
     ax.set_yticks(range(k), [shortened(one, 16) for one in names], fontsize=_small(k))
     if k <= MOST_COUNTED:
         for i, j in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[i, j] > 0.3 else INK
             ax.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8)
     return ax
+
+
+def _frame(ax: Axes, blocks: pd.DataFrame) -> None:
+    """A square around each block, its number in turn on the right and on the left, or neighbours' would touch."""
+    for place, block in enumerate(blocks.sort_values("first").itertuples()):
+        start, end = block.first - 0.5, block.first + block.size - 0.5
+        square = Rectangle((start, start), block.size, block.size, facecolor="none", edgecolor=ORANGE, linewidth=0.7)
+        ax.add_patch(square)
+        x, side, ha = (end, 2, "left") if place % 2 == 0 else (start, -2, "right")
+        where = {"xytext": (side, 0), "textcoords": "offset points", "ha": ha, "va": "center"}
+        ax.annotate(str(block.block), (x, (start + end) / 2), color=ORANGE, fontsize=6.5, **where)
 
 
 def confusion_titles(confusion: pd.DataFrame, names: list[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The report's section on strengths: validation accuracy along each conditional nuisance, dropout beside L2."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +44,10 @@ def strength_sections(results: Results, found: list[Setting]) -> list[Section]:
     """One for each factor under whose levels a strength exists that was tried at least twice."""
     each = strengths(results)
     factors = dict.fromkeys(one.factor for one in each)
-    return [_section(results, found, factor, [one for one in each if one.factor == factor]) for factor in factors]
+    stems = {(one.factor, one.name): f"strength-{i:02d}-{slug(one.name)}" for i, one in enumerate(each)}
+    return [
+        _section(results, found, factor, [one for one in each if one.factor == factor], stems) for factor in factors
+    ]
 
 
 def strengths(results: Results) -> list[Strength]:
@@ -66,7 +70,7 @@ def strengths(results: Results) -> list[Strength]:
 
 def _is_range(each: Mapping[str, Any]) -> bool:
     ends = [each.get("low"), each.get("high")]
-    return all(isinstance(end, int | float) for end in ends) and ends[0] < ends[1]
+    return all(isinstance(end, int | float) and math.isfinite(end) for end in ends) and ends[0] < ends[1]
 
 
 def _trials(results: Results, name: str, factor: str, levels: list[str]) -> pd.DataFrame:
@@ -98,7 +102,9 @@ def without(
     return None
 
 
-def _section(results: Results, found: list[Setting], factor: str, each: list[Strength]) -> Section:
+def _section(
+    results: Results, found: list[Setting], factor: str, each: list[Strength], stems: dict[tuple[str, str], str]
+) -> Section:
     plain = without(results, found, factor, each)
     ylim = _limits(each, plain)
     said = [_sentence(one) for one in each]
@@ -106,7 +112,7 @@ def _section(results: Results, found: list[Setting], factor: str, each: list[Str
         said.append(f"{plain[0]}, confirmed: {percent_interval(plain[1], *plain[2])}.")
     pictures = [
         Picture(
-            f"strength-{slug(factor)}-{slug(one.name)}",
+            stems[factor, one.name],
             f"{factor} = {', '.join(one.levels)}: validation accuracy by {one.name}",
             _sentence(one),
             figures.svg(2.4, partial(draw_strength, strength=one, without=plain, ylim=ylim)),

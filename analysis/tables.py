@@ -170,7 +170,11 @@ def failures(results: Results) -> pd.DataFrame:
 
 
 def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between."""
+    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between.
+
+    `last_val_accuracy` is that of the last epoch, which keeping the best one is to be compared with.
+    """
+    last = results.epochs.sort_values("epoch").groupby("trial").tail(1)
     rows = []
     for setting in winner_first(found):
         at_best = setting.trials[["trial", "best_epoch"]].merge(
@@ -178,11 +182,20 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         )
         means = {column: at_best[column].mean() for column in LEARNING}
         gap = means["train_accuracy"] - means["val_accuracy"]
-        best_epoch = setting.trials["best_epoch"].mean()
-        row = {"setting": name(setting, found), "best_epoch": best_epoch, **means, "gap": gap}
+        row = {"setting": name(setting, found), **_best_epochs(setting), **means, "gap": gap}
+        row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
         rows.append(row | _parameters(setting.trials))
     extra = [column for column in PARAMETERS if column in results.trials]
-    return pd.DataFrame(rows, columns=["setting", "best_epoch", *LEARNING, "gap", *extra])
+    return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
+
+
+_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")
+
+
+def _best_epochs(setting: Setting) -> dict[str, float]:
+    """Which epoch was kept, over the seeds: mean, standard deviation, first and last."""
+    kept = setting.trials["best_epoch"]
+    return dict(zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True))
 
 
 def confusion(results: Results, setting: Setting) -> pd.DataFrame:
