@@ -135,7 +135,7 @@ def draw_learning(
     return ax
 
 
-MOST_VECTORS = 300  # curves; more of them become one image, or the page would grow by megabytes
+MOST_VECTORS = 300  # curves or dots; more of them become one image, or the page would grow by megabytes
 
 
 def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
@@ -164,7 +164,8 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
     ax.plot(front["seconds"], front["val_accuracy"], "o", markersize=7, color=ORANGE, markerfacecolor="none")
     for stopped, colour in ((True, GREY), (False, BLUE)):
         rows = trials[(trials["status"] == "stopped") == stopped]
-        ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4)
+        many = len(rows) > MOST_VECTORS
+        ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4, rasterized=many)
     taken = trials.loc[trials["val_accuracy"].notna(), "seconds"]
     if taken.max() > _LONGER * taken.min() > 0:
         ax.set_xscale("log")

@@ -154,7 +154,8 @@ def draw_strength(
     """Validation accuracy of the trials against one strength; the level without any as a line."""
     for phase, colour, size in (("search", figures.GREY, 3.5), ("refine", figures.BLUE, 6)):
         rows = strength.trials[strength.trials["phase"] == phase]
-        ax.plot(rows["strength"], rows["val_accuracy"], "o", color=colour, markersize=size, alpha=0.85)
+        many = len(rows) > figures.MOST_VECTORS
+        ax.plot(rows["strength"], rows["val_accuracy"], "o", color=colour, markersize=size, alpha=0.85, rasterized=many)
     if without is not None:
         ax.axhline(without[1], color=figures.ORANGE, linewidth=1.2)
         ax.axhspan(*without[2], color=figures.ORANGE, alpha=0.16, linewidth=0)
