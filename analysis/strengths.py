@@ -69,8 +69,10 @@ def strengths(results: Results) -> list[Strength]:
 
 
 def _is_range(each: Mapping[str, Any]) -> bool:
-    ends = [each.get("low"), each.get("high")]
-    return all(isinstance(end, int | float) and math.isfinite(end) for end in ends) and ends[0] < ends[1]
+    low, high = each.get("low"), each.get("high")
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return False
+    return -math.inf < low < high < math.inf
 
 
 def _trials(results: Results, name: str, factor: str, levels: list[str]) -> pd.DataFrame:

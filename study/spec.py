@@ -208,7 +208,7 @@ def _check_level(name: str, level: Any) -> None:
         raise InputError(f"Unknown {name} {level!r}; known: {', '.join(_KNOWN[name])}.")
     if name == "split":
         parse_ratio(level)
-    if name == "train_fraction" and not 0 < level <= 1:
+    if name == "train_fraction" and not (isinstance(level, int | float) and 0 < level <= 1):
         raise InputError(f"`0 < train_fraction <= 1` must hold, but got {level}.")
     if name == "unfreeze" and not UNFREEZE.fullmatch(str(level)):
         raise InputError(f"Unknown unfreeze depth {level!r}: use 'head', 'last stage', 'last 20 layers' or 'all'.")
