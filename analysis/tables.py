@@ -44,7 +44,7 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     trials = results.trials.assign(level=results.trials[factor].map(level_text))
     search = trials[trials["phase"] == "search"]
     reached = search["trial"].map(_best_within(results.epochs, rung)).astype(float)
-    refined = _in_company(results, trials[trials["phase"] == "refine"], factor)
+    refined = in_company(results, trials[trials["phase"] == "refine"], factor)
     rows = []
     for level in results.factors[factor]:
         mine = search["level"] == level
@@ -101,7 +101,7 @@ def _best_within(epochs: pd.DataFrame, rung: int) -> pd.Series:
     return epochs[epochs["epoch"] <= rung].groupby("trial")["val_accuracy"].max()
 
 
-def _in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
+def in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Refine trials with the other factors at the winner's levels, by construction the most frequent ones.
 
     Where a conditional factor does not exist it cannot differ; its own levels are refined where it does.
@@ -169,7 +169,11 @@ def failures(results: Results) -> pd.DataFrame:
 
 
 def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between."""
+    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between.
+
+    `last_val_accuracy` is that of the last epoch, which keeping the best one is to be compared with.
+    """
+    last = results.epochs.sort_values("epoch").groupby("trial").tail(1)
     rows = []
     for setting in winner_first(found):
         at_best = setting.trials[["trial", "best_epoch"]].merge(
@@ -177,11 +181,20 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         )
         means = {column: at_best[column].mean() for column in LEARNING}
         gap = means["train_accuracy"] - means["val_accuracy"]
-        best_epoch = setting.trials["best_epoch"].mean()
-        row = {"setting": name(setting, found), "best_epoch": best_epoch, **means, "gap": gap}
+        row = {"setting": name(setting, found), **_best_epochs(setting), **means, "gap": gap}
+        row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
         rows.append(row | _parameters(setting.trials))
     extra = [column for column in PARAMETERS if column in results.trials]
-    return pd.DataFrame(rows, columns=["setting", "best_epoch", *LEARNING, "gap", *extra])
+    return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
+
+
+_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")
+
+
+def _best_epochs(setting: Setting) -> dict[str, float]:
+    """Which epoch was kept, over the seeds: mean, standard deviation, first and last."""
+    kept = setting.trials["best_epoch"]
+    return dict(zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True))
 
 
 def confusion(results: Results, setting: Setting) -> pd.DataFrame:

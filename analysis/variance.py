@@ -87,10 +87,12 @@ def best_of(ranked: ArrayLike, values: ArrayLike) -> tuple[float, float]:
 
 def with_more(estimate: Estimate, seeds: int = 0, items: int = 0) -> Estimate:
     """What is to be expected of `seeds` and `items` more that vary as these did."""
+    fewer_seeds, fewer_items = estimate.seeds / (estimate.seeds + seeds), estimate.items / (estimate.items + items)
     return replace(
         estimate,
-        seed_variance=estimate.seed_variance * estimate.seeds / (estimate.seeds + seeds),
-        item_variance=estimate.item_variance * estimate.items / (estimate.items + items),
+        seed_variance=estimate.seed_variance * fewer_seeds,
+        item_variance=estimate.item_variance * fewer_items,
+        least_seed_variance=estimate.least_seed_variance * fewer_seeds * fewer_items,
         seeds=estimate.seeds + seeds,
         items=estimate.items + items,
     )

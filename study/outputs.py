@@ -11,12 +11,13 @@ from study import results
 from study.course import Course, predictions_file
 from study.footprint import NET
 from study.ledger import Record
-from trainables.config import FIELDS, TrialConfig
+from trainables.config import FIELDS, TrialConfig, from_dict
+from trainables.place import train_pictures
 from trainables.work import parameters_of
 
 # Empty in every trial of most studies.
 _OPTIONAL_NUMBERS = [each.name for each in fields(TrialConfig) if each.type in (float | None, int | None)]
-_WRITTEN_BESIDE = (results.METRIC_COLUMN, "published", "parameters", "trained_parameters")
+_WRITTEN_BESIDE = (results.METRIC_COLUMN, "published", "parameters", "trained_parameters", "train_pictures")
 
 
 def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
@@ -88,6 +89,7 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
             "published": planned.published or None,
             "parameters": parameters,
             "trained_parameters": trained,
+            "train_pictures": train_pictures(from_dict(record.config), course.out / results.MANIFEST_FILE),
         }
     )
 

@@ -195,7 +195,7 @@ def _check_field(kind: str, name: str) -> None:
 
 def _check_nuisance(name: str, sets: str) -> None:
     _check_field("nuisance", sets)
-    if not _is_number(sets) or _TYPES[sets] in _WHOLE:
+    if not _is_number(sets) or _TYPES[sets] in _WHOLE or sets == "train_fraction":
         raise InputError(f"A nuisance must be a continuous hyperparameter, but {name!r} is not: make it a factor.")
 
 
@@ -213,6 +213,8 @@ def _check_level(name: str, level: Any) -> None:
         raise InputError(f"Unknown {name} {level!r}; known: {', '.join(_KNOWN[name])}.")
     if name == "split":
         parse_ratio(level)
+    if name == "train_fraction" and not (isinstance(level, int | float) and 0 < level <= 1):
+        raise InputError(f"`0 < train_fraction <= 1` must hold, but got {level}.")
     if name == "unfreeze" and not UNFREEZE.fullmatch(str(level)):
         raise InputError(f"Unknown unfreeze depth {level!r}: use 'head', 'last stage', 'last 20 layers' or 'all'.")
 

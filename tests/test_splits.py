@@ -223,3 +223,36 @@ def test_in_a_k_fold_every_picture_validates_once_a_round(folds: int) -> None:
         assert sorted(item for val in one for item in val) == sorted(rest)
     assert rounds[0] != rounds[folds]
     assert same(divide(manifest, ["70-15-15"], 0, folds=folds), divide(manifest, ["70-15-15"], 0))
+
+
+@given(
+    classes, st.lists(st.floats(0.01, 1), min_size=1, max_size=4), seeds, st.integers(0, 5), st.sampled_from([None, 3])
+)
+@settings(max_examples=25, deadline=None)
+def test_shares_of_a_training_set_nest(
+    groups: dict[str, list[int]], fractions: list[float], seed: int, repeat: int, k_fold: int | None
+) -> None:
+    manifest = table(groups)
+    levels = ["80-10-10", "60-30-10"]
+    whole = divide(manifest, levels, seed, repeat, folds=k_fold)
+    shares = [divide(manifest, levels, seed, repeat, folds=k_fold, fraction=one) for one in sorted(fractions)]
+    for smaller, larger in pairwise([*shares, whole]):
+        assert np.array_equal(smaller.val, larger.val)
+        assert np.array_equal(smaller.test, larger.test)
+        assert np.array_equal(smaller.pool, larger.pool), "what is stored is shared by all shares"
+        for level in levels:
+            assert set(smaller.train[level]) <= set(larger.train[level])
+            assert set(manifest["label"].to_numpy()[smaller.train[level]]) == set(manifest["label"]), "all classes"
+            taken = manifest[manifest["item"].isin(smaller.train[level])]
+            assert len(taken) == manifest["group"].isin(taken["group"]).sum(), "whole groups"
+    assert np.array_equal(whole.pool, max(whole.train.values(), key=len))
+
+
+def test_a_share_is_one_of_every_class() -> None:
+    # Test: 10 and 20; the pool of 90 and 180 less a ninth to validate leaves 80 and 160 to train on.
+    folds = divide(table({"a": [1] * 100, "b": [1] * 200}), ["80-10-10"], seed=3, fraction=0.25)
+    train = folds.train["80-10-10"]
+    assert ((train < 100).sum(), (train >= 100).sum()) == (20, 40)
+    assert len(folds.pool) == 240
+    least = divide(table({"a": [1] * 100, "b": [1] * 200}), ["80-10-10"], seed=3, fraction=1e-6)
+    assert len(least.train["80-10-10"]) == 2

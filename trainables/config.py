@@ -36,6 +36,7 @@ class TrialConfig:
     split: str  # train-val-test in percent, one of split_levels
     split_levels: str  # every level of the study, comma separated: together they fix the common folds
     official_split: bool  # whether the dataset's own test fold is used
+    train_fraction: float = 1.0  # share of the level's training set; smaller ones lie within larger ones
     study_seed: int
     trains_on: str = "train"  # or train+val, of a model to ship: its last epoch is kept, nothing is left to choose by
     seed: int = 0  # the repeat: 0 in the search, 1 to S in the confirmation
@@ -68,7 +69,7 @@ class TrialConfig:
 
     # -- the training
     epochs: int
-    steps_per_epoch: int  # equal for all levels of the split, or size and steps would be confounded
+    steps_per_epoch: int  # equal for all splits and training fractions, or size and steps would be confounded
     batch_size: int
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
@@ -132,6 +133,8 @@ class TrialConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"`{name} > 0` must hold, but got {value}.")
+        if not 0 < self.train_fraction <= 1:
+            raise InputError(f"`0 < train_fraction <= 1` must hold, but got {self.train_fraction}.")
         for name, low, high in (("label_smoothing", 0, 1), ("ema_decay", 0, 1)):
             value = getattr(self, name)
             if value is not None and not low <= value < high:

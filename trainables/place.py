@@ -37,7 +37,7 @@ class Pictures:
     pixels: Pixels
     labels: NDArray[np.int64]
     classes: int
-    pool: NDArray[np.int64]  # the training folds of all levels of the split together
+    pool: NDArray[np.int64]  # the whole training folds of all levels of the split together
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     test: NDArray[np.int64]
@@ -45,38 +45,51 @@ class Pictures:
 
 
 def open_pictures(config: TrialConfig, place: Place) -> Pictures:
-    folds = _divide(
-        place.manifest, config.split_levels, config.study_seed, config.seed, config.official_split, config.folds
-    )
-    return _pictures(
-        config, _read_manifest(place.manifest), folds, _open_pixels(place, config.stored_side, config.region)
-    )
+    pixels = _open_pixels(place, config.stored_side, config.region)
+    return _pictures(config, _read_manifest(place.manifest), _folds(place.manifest, config), pixels)
+
+
+def train_pictures(config: TrialConfig, manifest: Path) -> int:
+    """How many pictures a trial trains on."""
+    return len(_train(config, _folds(manifest, config)))
 
 
 def open_pictures_of(manifest: pd.DataFrame, config: TrialConfig, place: Place) -> Pictures:
     """The same before the manifest is written: of one in memory."""
-    levels = config.split_levels.split(",")
-    folds = divide(manifest, levels, config.study_seed, config.seed, config.official_split, config.folds)
+    folds = divide(manifest, *_division(config))
     pixels = open_pixels(manifest, place.data, config.stored_side, place.cache, place.cache_gib, config.region)
     return _pictures(config, manifest, folds, pixels)
 
 
 def _pictures(config: TrialConfig, manifest: pd.DataFrame, folds: Folds, pixels: Pixels) -> Pictures:
-    train = folds.train[config.split]
-    if config.trains_on == "train+val":
-        train = np.union1d(train, folds.val)
+    train = _train(config, folds)
     shuffled = order(key("training sample", config.study_seed, config.seed), train)
     labels = manifest.set_index("item")["label"]
     return Pictures(
         pixels=pixels,
         labels=labels.reindex(range(manifest["item"].max() + 1), fill_value=-1).to_numpy(np.int64),
         classes=manifest["label"].max() + 1,
-        pool=np.unique(np.concatenate([train, *folds.train.values()])),
+        pool=np.union1d(train, folds.pool),
         train=train,
         val=folds.val,
         test=folds.test,
         sample=np.sort(shuffled[: len(folds.val)]),
     )
+
+
+def _train(config: TrialConfig, folds: Folds) -> NDArray[np.int64]:
+    train = folds.train[config.split]
+    return np.union1d(train, folds.val) if config.trains_on == "train+val" else train
+
+
+def _folds(manifest: Path, config: TrialConfig) -> Folds:
+    return _divide(manifest, *_division(config))
+
+
+def _division(config: TrialConfig) -> tuple[tuple[str, ...], int, int, bool, int | None, float]:
+    """What the folds of a trial hang on, beside the manifest."""
+    levels = tuple(config.split_levels.split(","))
+    return levels, config.study_seed, config.seed, config.official_split, config.folds, config.train_fraction
 
 
 @lru_cache(maxsize=4)
@@ -85,8 +98,16 @@ def _read_manifest(path: Path) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=64)
-def _divide(manifest: Path, levels: str, study_seed: int, repeat: int, official: bool, k_fold: int | None) -> Folds:
-    return divide(_read_manifest(manifest), levels.split(","), study_seed, repeat, official, k_fold)
+def _divide(
+    manifest: Path,
+    levels: tuple[str, ...],
+    study_seed: int,
+    repeat: int,
+    official: bool,
+    k_fold: int | None,
+    fraction: float,
+) -> Folds:
+    return divide(_read_manifest(manifest), levels, study_seed, repeat, official, k_fold, fraction)
 
 
 @lru_cache(maxsize=4)

@@ -27,7 +27,8 @@ class Folds:
 
     test: NDArray[np.int64]
     val: NDArray[np.int64]  # the common validation
-    train: dict[str, NDArray[np.int64]]  # per level
+    train: dict[str, NDArray[np.int64]]  # per level, the asked-for share of it
+    pool: NDArray[np.int64]  # what any level may train on, whatever the share
 
 
 def parse_ratio(level: str) -> tuple[float, float, float]:
@@ -64,12 +65,15 @@ def divide(
     repeat: int = 0,
     official: bool = True,
     folds: int | None = None,
+    fraction: float = 1.0,
 ) -> Folds:
     """The folds of one repeat; repeat 0 is the search's.
 
     `official` takes the dataset's own test and validation where it has them; a validation given that way is
     used as it is in repeat 0 and sets the size per class in the others. With `folds` the repeats are those of a
     repeated k-fold: in repeats 1 to k every picture that is not for testing validates once, in k + 1 to 2 k again.
+    Of a training set only the leading `fraction` of each class is taken, at least one group: a smaller share lies
+    within a larger one.
     """
     ratios = {level: parse_ratio(level) for level in levels}
     kept = drop_leaks(manifest, official).query("keep").sort_values("item")
@@ -83,6 +87,7 @@ def divide(
     test: list[int] = []
     val: list[int] = []
     train: dict[str, list[int]] = {level: [] for level in levels}
+    pool: set[int] = set()
     for label, name in sorted(set(zip(manifest["label"], manifest["label_name"], strict=True))):
         members = groups[groups["label"] == label]
         _check_class(name, members, given)
@@ -97,8 +102,15 @@ def divide(
         test.extend(class_test)
         val.extend(min(validations.values(), key=len))
         for level, validation in validations.items():
-            train[level].extend(set(rest["group"]) - set(validation))
-    return Folds(_items(kept, test), _items(kept, val), {level: _items(kept, train[level]) for level in levels})
+            left = rest[~rest["group"].isin(validation)]
+            train[level].extend(_leading(left, key("partition", seed, repeat), fraction))
+            pool.update(left["group"])
+    return Folds(
+        test=_items(kept, test),
+        val=_items(kept, val),
+        train={level: _items(kept, train[level]) for level in levels},
+        pool=_items(kept, list(pool)),
+    )
 
 
 def add_folds(
@@ -164,6 +176,14 @@ def _fold_of(rest: pd.DataFrame, seed: int, repeat: int, folds: int) -> NDArray[
     if len(ordered) < folds:  # every fold needs a picture of the class to train on, and one to validate on
         return ordered[number % len(ordered)][None]
     return np.array_split(ordered, folds)[number]
+
+
+def _leading(left: pd.DataFrame, stream: int, fraction: float) -> NDArray[np.int64]:
+    """The groups of a class that a share of its training set consists of."""
+    ordered = order(stream, left["group"])
+    if fraction == 1:
+        return ordered
+    return ordered[: _nearest(left, ordered, left["size"].sum() * fraction, len(ordered))]
 
 
 def _nearest(groups: pd.DataFrame, ordered: NDArray[np.int64], target: float, most: int) -> int:

@@ -1,0 +1,62 @@
+"""Large confusion matrices made readable: which classes to set beside one another, and which are confused as a group.
+
+A confusion is a frame of counts, rows the true class, columns the predicted one, over the same classes.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+# A group of classes is a block where the mean pair across its last division is confused as often as this, and as this
+# many times the mean pair of the whole matrix: where everything is confused with everything, nothing stands out.
+BLOCK_SHARE, BLOCK_TIMES = 0.02, 3.0
+
+
+def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
+    """The matrix with confused classes beside one another, and where in it the blocks of such classes lie.
+
+    By average linkage of the mutual confusions, branches turned so that neighbours are alike. Where no class is
+    confused with another, as it was.
+    """
+    mutual = _mutual(confusion)
+    if len(confusion) < 3 or not mutual.any():
+        return confusion, []
+    tree = hierarchy.linkage(squareform(1 - mutual, checks=False), "average", optimal_ordering=True)
+    order = hierarchy.leaves_list(tree)
+    least = max(BLOCK_SHARE, BLOCK_TIMES * mutual.sum() / (len(mutual) * (len(mutual) - 1)))
+    numbers = hierarchy.fcluster(tree, 1 - least, criterion="distance")[order]
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    ends = np.append(starts[1:], len(order))
+    blocks = [range(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True) if end - start > 1]
+    return confusion.iloc[order, order], blocks
+
+
+def block_table(confusion: pd.DataFrame, blocks: list[range], names: pd.Series) -> pd.DataFrame:
+    """The blocks of an arranged matrix, those with most errors inside first.
+
+    Columns block (a number from 1), label (its classes), first (its position), size, right (share of its pictures),
+    inside (errors that stay in the block) and share (`inside` of all its errors).
+    """
+    counts = confusion.to_numpy()
+    rows = []
+    for block in blocks:
+        own = counts[block.start : block.stop]
+        within = own[:, block.start : block.stop]
+        right = np.trace(within)
+        label = ", ".join(map(str, names.reindex(confusion.index[block.start : block.stop])))
+        inside, wrong = within.sum() - right, own.sum() - right
+        rows.append((label, block.start, len(block), right / max(own.sum(), 1), inside, inside / max(wrong, 1)))
+    table = pd.DataFrame(rows, columns=["label", "first", "size", "right", "inside", "share"])
+    table = table.sort_values(["inside", "share"], ascending=False, kind="stable").reset_index(drop=True)
+    table.insert(0, "block", np.arange(1, len(table) + 1))
+    return table
+
+
+def _mutual(confusion: pd.DataFrame) -> NDArray[np.float64]:
+    """Of each pair of classes, the mean share of one named as the other; 0 on the diagonal."""
+    counts = confusion.to_numpy(float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    return (shares + shares.T) / 2

@@ -1,0 +1,32 @@
+"""A fabricated study in which the size of the training set is a factor, with a true law planted in it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from study import results
+from tests.fabricated import Plan, fabricate
+
+FRACTIONS = [0.25, 0.5, 0.75, 1.0]
+POOL = 1200  # pictures of the whole training set
+
+
+def law(fraction: float) -> float:
+    """Error 0.1 with all pictures, times the square root of two for half of them."""
+    return 0.1 * fraction**-0.5
+
+
+def fabricate_sizes(out: Path, error: Callable[[float], float] = law, **changes: object) -> Path:
+    """A study with four nested fractions of `POOL` training pictures and the true errors given."""
+    accuracy = {("train_fraction", one): 1 - error(one) for one in FRACTIONS}
+    factors = {"train_fraction": FRACTIONS, "augmentation": ["none", "light"]}
+    values = {"winner": {"train_fraction": 1.0, "augmentation": "light"}, "items": 600, "trials": 8, "epochs": 3}
+    values |= {"spread": 0.002, "base": 1 - error(1.0), "factors": factors, "accuracy": accuracy}
+    fabricate(out, Plan(**(values | changes)))
+    rewrite(out, lambda trials: trials.assign(train_pictures=trials["train_fraction"] * POOL))
+    return out
+
+
+def rewrite(out: Path, edit: Callable[[pd.DataFrame], pd.DataFrame], file: str = results.TRIALS_FILE) -> None:
+    results.write_table(edit(pd.read_parquet(out / file)), out / file)

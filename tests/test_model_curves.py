@@ -1,0 +1,161 @@
+"""Depths, strengths and class sizes: what their figures draw, from fabricated folders."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import tables
+from analysis.class_size import class_size_section, class_sizes, rank_correlation
+from analysis.depth import depth_section, depths
+from analysis.learned import stability_sentence
+from analysis.settings import settings, winner
+from analysis.strengths import strength_sections, strengths, without
+from study import results
+from tests.fabricated import Plan, fabricate
+from tests.sized import rewrite
+
+DEPTHS = ["all", "last 20 layers", "head", "last stage", "last 2 stages"]
+SHARES = {"head": 0.0, "last 20 layers": 0.7, "last stage": 0.6, "last 2 stages": 0.9, "all": 1.0}
+STRENGTHS = {
+    "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True, "when": {}},
+    "dropout": {"low": 0.1, "high": 0.8, "log": False, "when": {"regularizer": "dropout"}},
+    "l2": {"low": 1e-6, "high": 1e-2, "log": True, "when": {"regularizer": ["l2"]}},
+    "l1": {"low": 1e-6, "high": 1e-2, "log": True, "when": {"regularizer": "l1"}},
+}
+
+
+def test_depths_are_ordered_by_what_trains_else_by_name(tmp_path):
+    fabricate(tmp_path, Plan(factors={"unfreeze": DEPTHS}, winner={"unfreeze": "all"}, items=60, trials=10))
+    read = results.read(tmp_path)
+    _, line = depths(tables.comparison(read, settings(read), "unfreeze"))
+    assert line["level"].tolist() == ["head", "last 20 layers", "last stage", "last 2 stages", "all"]
+    assert line["share"].isna().all()
+    rewrite(tmp_path, lambda t: t.assign(parameters=1000.0, trained_parameters=t["unfreeze"].map(SHARES) * 1000))
+    read = results.read(tmp_path)
+    said, line = depths(tables.comparison(read, settings(read), "unfreeze"))
+    assert (said, line["level"].tolist()) == ("accuracy on test", sorted(SHARES, key=lambda one: SHARES[one]))
+    assert line["share"].tolist() == [0.0, 0.6, 0.7, 0.9, 1.0]
+    assert "last stage (60.0\u00a0% of the backbone)" in depth_section(read, settings(read)).paragraphs[0]
+
+
+def test_no_depth_no_section(tmp_path):
+    read = results.read(fabricate(tmp_path, Plan(items=40, trials=6, seeds=3)))
+    assert depth_section(read, settings(read)) is None
+    assert strength_sections(read, settings(read)) == [], "no strength was declared"
+
+
+@pytest.fixture
+def regularized(tmp_path):
+    """Dropout's strengths rise with the trial, the refined best at 0.5; L2 has one value alone."""
+    fabricate(tmp_path, Plan(items=60, seeds=3, extra={"nuisances": STRENGTHS}))
+
+    def strong(trials: pd.DataFrame) -> pd.DataFrame:
+        order = np.arange(len(trials)) / len(trials)
+        dropout = np.where(trials["regularizer"] == "dropout", 0.1 + 0.7 * order, np.nan)
+        refined = (trials["phase"] == "refine") & (trials["regularizer"] == "dropout")
+        dropout[refined] = [0.5, 0.6]
+        trials.loc[refined, "val_accuracy"] = [0.93, 0.91]
+        return trials.assign(dropout=dropout, l2=np.where(trials["regularizer"] == "l2", 1e-3, np.nan))
+
+    rewrite(tmp_path, strong)
+    return tmp_path
+
+
+def test_strengths_are_those_under_a_level_that_were_tried_at_several_values(regularized):
+    read = results.read(regularized)
+    (dropout,) = strengths(read)
+    assert (dropout.name, dropout.factor, dropout.levels) == ("dropout", "regularizer", ["dropout"])
+    assert sorted(dropout.refined["strength"]) == [0.5, 0.6]
+    assert set(dropout.trials["phase"]) == {"search", "refine"}
+    search = read.trials[(read.trials["phase"] == "search") & (read.trials["regularizer"] == "dropout")]
+    assert len(dropout.trials) == 2 + search["val_accuracy"].notna().sum()
+    assert without(read, settings(read), "regularizer", [dropout]) is None, "two levels without one are no one line"
+
+
+def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
+    rewrite(
+        regularized,
+        lambda t: t.assign(l2=np.where(t["regularizer"] == "l2", 10.0 ** -(np.arange(len(t)) % 4 + 2), np.nan)),
+    )
+    read = results.read(regularized)
+    found, each = settings(read), strengths(read)
+    assert [one.name for one in each] == ["dropout", "l2"]
+    assert [one.log for one in each] == [False, True]
+    level, accuracy, (low, high) = without(read, found, "regularizer", each)
+    mine = next(one for one in found if ("regularizer", "none") in one.stands_for)
+    assert (level, accuracy) == ("none", pytest.approx(mine.trials["val_accuracy"].mean()))
+    assert low < accuracy < high
+    (section,) = strength_sections(read, found)
+    assert (
+        "dropout: the best of 2 refined trials, 93.0\u00a0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
+    )
+    assert len({picture.stem for picture in section.pictures}) == 2
+
+
+@pytest.mark.parametrize(
+    "declared", [None, [], {"dropout": 3}, {"dropout": {"low": 0.1, "high": "x", "when": {"regularizer": "dropout"}}}]
+)
+def test_what_a_folder_does_not_describe_is_not_drawn(declared, regularized):
+    study = json.loads((regularized / results.STUDY_FILE).read_text())
+    results.write_json(study | {"nuisances": declared}, regularized / results.STUDY_FILE)
+    assert strengths(results.read(regularized)) == []
+
+
+def test_class_sizes_by_hand(tmp_path):
+    """Six classes; the pool of class k is cut to 10 (k + 1) pictures, and it is named rightly in k of 6."""
+    names = tuple("abcdef")
+    fabricate(tmp_path, Plan(classes=names, items=36, seeds=3, factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=4))
+
+    def pool(manifest: pd.DataFrame) -> pd.DataFrame:
+        rest = manifest[manifest["fold"] != "pool"]
+        label = np.repeat(np.arange(6), 10 * (np.arange(6) + 1))
+        rows = {"item": 1000 + np.arange(210), "label": label, "label_name": np.array(list(names))[label]}
+        more = pd.DataFrame(rows).assign(fold="pool", keep=True, path="p", sha256="s", mode="RGB", group=range(210))
+        return pd.concat([rest, more], ignore_index=True)
+
+    def right(seen: pd.DataFrame) -> pd.DataFrame:
+        place = seen[seen["fold"] == "test"].groupby(["trial", "label"]).cumcount().reindex(seen.index)
+        return seen.assign(predicted=np.where(place < seen["label"], seen["label"], (seen["label"] + 1) % 6))
+
+    rewrite(tmp_path, pool, results.MANIFEST_FILE)
+    rewrite(tmp_path, right, results.PREDICTIONS_FILE)
+    read = results.read(tmp_path)
+    best = winner(settings(read))
+    frame = class_sizes(read, best)
+    assert frame["pictures"].tolist() == [10, 20, 30, 40, 50, 60]
+    assert frame["recall"].tolist() == pytest.approx([k / 6 for k in range(6)])
+    assert frame["support"].tolist() == [6] * 6
+    assert ((frame["low"] <= frame["recall"]) & (frame["recall"] <= frame["high"])).all()
+    assert rank_correlation(frame) == (1.0, (1.0, 1.0))
+    section = class_size_section(read, settings(read))
+    assert "10 to 60 training pictures" in section.paragraphs[0]
+    assert "shows that larger classes do better" in section.paragraphs[0]
+    rewrite(tmp_path, lambda t: t.assign(train_fraction=0.5))
+    read = results.read(tmp_path)
+    assert class_sizes(read, winner(settings(read)))["pictures"].tolist() == [5, 10, 15, 20, 25, 30]
+
+
+def test_equal_classes_have_a_sentence_and_no_figure_and_few_have_nothing(tmp_path):
+    for classes, shown in ((tuple("abcdefgh"), True), (tuple("abcd"), False)):
+        out = tmp_path / classes[-1]
+        fabricate(out, Plan(classes=classes, items=40, seeds=3, factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=4))
+        section = class_size_section(results.read(out), settings(results.read(out)))
+        assert (section is not None) == shown
+        if section is not None:
+            assert section.paragraphs == ["All 8 classes have 10 training pictures: none is better for having more."]
+            assert section.pictures == []
+
+
+def test_the_epoch_that_is_kept_over_seeds(tmp_path):
+    fabricate(tmp_path, Plan(items=40, seeds=3, trials=6, factors={"f": ["x", "y"]}, winner={"f": "y"}))
+    rewrite(tmp_path, lambda t: t.assign(best_epoch=np.where(t["phase"] == "confirm", t["seed"] + 3, t["best_epoch"])))
+    read = results.read(tmp_path)
+    frame = tables.generalization(read, settings(read))
+    kept = frame.iloc[0][["best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high"]].tolist()
+    assert kept == [5, 1, 4, 6]
+    mine = settings(read)[0].trials["trial"]
+    ends = read.epochs[(read.epochs["epoch"] == 9) & read.epochs["trial"].isin(mine)]["val_accuracy"].mean()
+    assert ends in frame["last_val_accuracy"].tolist()
+    assert "after 5 (4 to 6) epochs, with a standard deviation of 1 epochs" in stability_sentence(frame)
