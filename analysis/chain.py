@@ -33,45 +33,58 @@ def cell_means(values: Array, design: Array, cells: int, reductions: Sequence[Ar
     matrices (columns, fewer columns) of ever simpler models, for checkpoints that few trials reach: what such a
     model leaves out is taken to go on as before. None where even the simplest cannot be fitted.
     """
-    if len(values) < 3 or len(values) - np.linalg.matrix_rank(design) < 2:
+    first = _fit(design, values[:, 0])
+    if first.spare < 2:
         return None
-    means, influence, spare = _fit(design, values[:, 0])
+    means, influence, spare = first.coefficients, first.influence, first.spare
     every = np.arange(len(values))
-    for previous, now in zip(values.T[:-1], values.T[1:], strict=True):
+    for before, now in zip(values.T[:-1], values.T[1:], strict=True):
         alive = every[np.isfinite(now)]
-        step = _step(design[alive], previous[alive], now[alive], reductions)
-        if step is None:
+        found = _step(design[alive], before[alive], now[alive], reductions)
+        if found is None:
             return None
-        change, moves, slope, slope_moves, left = step
-        grown = slope * influence
-        grown[alive] += moves + np.outer(slope_moves, means)
-        means, influence, spare = change + slope * means, grown, min(spare, left)
-    row_space = np.linalg.pinv(design) @ design
+        reduction, step = found
+        slope = step.coefficients[-1]
+        influence = slope * influence
+        influence[alive] += step.influence[:, :-1] @ reduction.T + np.outer(step.influence[:, -1], means)
+        means, spare = reduction @ step.coefficients[:-1] + slope * means, min(spare, step.spare)
     covariance = influence[:, :cells].T @ influence[:, :cells]
-    return Means(means[:cells], covariance, float(spare), row_space[:cells])
+    return Means(means[:cells], covariance, float(spare), first.told_apart[:cells])
 
 
-def _step(design: Array, before: Array, now: Array, reductions: Sequence[Array]) -> tuple | None:
+@dataclass(frozen=True)
+class _Fit:
+    coefficients: Array
+    influence: Array  # (rows, columns): what each row moves them by, HC3's (MacKinnon and White 1985)
+    spare: int  # rows beyond the columns that are told apart
+    told_apart: Array  # projector on the row space: the identity where all columns are
+
+    @property
+    def whole(self) -> bool:
+        return len(self.influence) - self.spare == self.influence.shape[1]
+
+
+def _step(design: Array, before: Array, now: Array, reductions: Sequence[Array]) -> tuple[Array, _Fit] | None:
     """How a checkpoint follows from the one before, by the richest model that its trials bear.
 
-    A model must leave twice as many trials as it has coefficients, and its columns must stay distinguishable.
+    A model must leave at least as many trials as it has coefficients, and all its columns must be told apart.
     """
     for reduction in reductions:
-        columns = np.column_stack([design @ reduction, before])
-        width = columns.shape[1]
-        if len(now) >= max(2 * width, width + 3) and np.linalg.matrix_rank(columns) == width:
-            coefficients, influence, spare = _fit(columns, now)
-            change, moves = reduction @ coefficients[:-1], influence[:, :-1] @ reduction.T
-            return change, moves, coefficients[-1], influence[:, -1], spare
+        width = reduction.shape[1] + 1
+        if len(now) >= max(2 * width, width + 3):
+            step = _fit(np.column_stack([design @ reduction, before]), now)
+            if step.whole:
+                return reduction, step
     return None
 
 
-def _fit(design: Array, values: Array) -> tuple[Array, Array, int]:
-    """Least squares: coefficients, what each trial moves them by (HC3's, MacKinnon and White 1985), and spare rows."""
-    inverse = np.linalg.pinv(design.T @ design)
+def _fit(design: Array, values: Array) -> _Fit:
+    """Least squares through the normal equations: columns are few and of size one."""
+    square = design.T @ design
+    inverse = np.linalg.pinv(square, rcond=1e-10, hermitian=True)
     reach = design @ inverse
     coefficients = reach.T @ values
     leverage = np.clip((reach * design).sum(axis=1), 0, 1 - 1e-6)
-    residual = values - design @ coefficients
-    spare = len(values) - int(np.linalg.matrix_rank(design))
-    return coefficients, reach * (residual / (1 - leverage))[:, None], spare
+    moved = (values - design @ coefficients) / (1 - leverage)
+    told_apart = inverse @ square
+    return _Fit(coefficients, reach * moved[:, None], len(values) - round(float(told_apart.trace())), told_apart)

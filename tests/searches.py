@@ -35,12 +35,14 @@ def search(
     factors: Mapping[str, list[str]] = FACTORS,
     extra: Mapping[str, Any] | None = None,
 ) -> results.Results:
-    """`late` is what a setting lacks at first and gains by the end; the learning rate matters, at its best in between."""
+    """`late` is what a setting lacks at first and gains by the end; the best learning rate lies in between."""
     rng = np.random.default_rng(seed)
     plan = balanced(trials, seed, factors)
     rate = rng.uniform(np.log(1e-4), np.log(1e-1), trials)
     off = (rate - np.log(3e-3)) / 3
-    level = np.array([truth(row) for row in plan.to_dict("records")]) - 0.5 * off**2 + luck * rng.standard_normal(trials)
+    level = (
+        np.array([truth(row) for row in plan.to_dict("records")]) - 0.5 * off**2 + luck * rng.standard_normal(trials)
+    )
     behind = np.array([late(row) for row in plan.to_dict("records")])
     gone = np.exp(-(np.arange(1, EPOCHS + 1) - 1) / 3)
     logits = 0.5 + level[:, None] - (0.8 + behind)[:, None] * gone + 0.1 * rng.standard_normal((trials, EPOCHS))
