@@ -9,6 +9,7 @@ from analysis import figures, tables
 from analysis.answers import margin
 from analysis.combined import ensembles_section
 from analysis.curves import dots
+from analysis.effects_section import search_section
 from analysis.learned import learning_section, mistakes_section
 from analysis.loss import loss_section
 from analysis.neighbours import neighbour_sections
@@ -36,6 +37,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         metrics_section(found, predicted, overlap),
         ensembles_section(results, found, predicted, overlap),
         *neighbour_sections(results, overlap),
+        search_section(results),
         _trials(results),
         plan_section(results),
     ]
