@@ -65,7 +65,10 @@ def interval(centre: Array, error: Array, df: float | Array) -> tuple[Array, Arr
     return centre - half, centre + half
 
 
-def p_values(centre: Array, error: Array, df: float) -> Array:
-    """Two-sided, against zero; 1 where nothing varies."""
-    ratio = np.divide(np.abs(centre), error, out=np.zeros_like(error), where=error > 0)
-    return 2 * stats.t.sf(ratio, df)
+def joint_p_value(centre: Array, covariance: Array, df: float) -> float:
+    """That all of `centre` are zero, by Hotelling's T squared; 1 where too few trials are to spare for the question."""
+    rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
+    if rank == 0 or df - rank + 1 < 1:
+        return 1.0
+    squared = float(centre @ np.linalg.pinv(covariance, hermitian=True, rcond=1e-10) @ centre)
+    return float(stats.f.sf(squared * (df - rank + 1) / (df * rank), rank, df - rank + 1))

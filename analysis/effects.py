@@ -18,7 +18,7 @@ from analysis.contrasts import (
     difference_weights,
     differences_of_differences,
     interval,
-    p_values,
+    joint_p_value,
     positions,
     standard_errors,
 )
@@ -84,13 +84,15 @@ def interactions(search: Search) -> pd.DataFrame:
 
     In log-odds: what level_a2 has over level_a1 under level_b2, minus the same under level_b1. `wins` is how much
     more often trials of (a1, b1) and (a2, b2) won than lost against those of the other two corners, from -1 to 1.
-    `p_holm` is Holm's over all rows, `trials` the number in the smallest corner.
+    `p_holm` is that of all rows of a pair of factors together, Holm's over the pairs; `trials` the number in the
+    smallest corner.
     """
     tables = [one for a, b in combinations(search.factors, 2) if len(one := _pair(search, a, b))]
     if not tables:
         return pd.DataFrame(columns=INTERACTION_COLUMNS)
-    frame = pd.concat(tables, ignore_index=True)
-    frame = frame.assign(rung=search.outcomes.rung, p_holm=holm(frame["p"]), disagree=_disagree(frame))
+    adjusted = holm([one["p"].iloc[0] for one in tables])
+    frame = pd.concat([one.assign(p_holm=p) for one, p in zip(tables, adjusted, strict=True)], ignore_index=True)
+    frame = frame.assign(rung=search.outcomes.rung, disagree=_disagree(frame))
     clearness = frame["contrast"].abs() / (frame["high"] - frame["low"]).clip(lower=1e-12)
     order = clearness.sort_values(ascending=False, kind="stable").index
     return frame.loc[order, INTERACTION_COLUMNS].reset_index(drop=True)
@@ -104,7 +106,10 @@ def _pair(search: Search, a: str, b: str) -> pd.DataFrame:
     if found is None:
         return pd.DataFrame()
     tables = tables[told_apart(difference_weights(tables, len(cells)), found)]
-    error = standard_errors(difference_weights(tables, len(cells)), found.covariance)
+    if tables.empty:
+        return pd.DataFrame()
+    weights = difference_weights(tables, len(cells))
+    error = standard_errors(weights, found.covariance)
     frame, at = differences_of_differences(tables, found.values), positions(tables)
     low, high = interval(frame["contrast"].to_numpy(), error, found.df)
     won = wins.contrasts(win_shares(search, cells, [a, b]), at, np.tile(_PULLS, (len(at), 1, 1)))
@@ -113,7 +118,7 @@ def _pair(search: Search, a: str, b: str) -> pd.DataFrame:
         factor_b=b,
         low=low,
         high=high,
-        p=p_values(frame["contrast"].to_numpy(), error, found.df),
+        p=joint_p_value(weights @ found.values, weights @ found.covariance @ weights.T, found.df),
         **dict(zip(WINS, won, strict=True)),
         trials=np.array([sizes[cell] for cell in cells])[at].min(axis=1),
     )

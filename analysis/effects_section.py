@@ -12,17 +12,16 @@ from analysis.audit import audit
 from analysis.design import search_of
 from analysis.effects import interactions, main_effects
 from analysis.effects_figures import draw_expected_best, draw_paths
+from analysis.effects_tables import apart_points, effects_table, interaction_points, interactions_table
 from analysis.importance import importance
 from analysis.nuisance_budget import REFINE, budgets, overtakings
 from analysis.page import Picture, Section, Table, table
 from analysis.parallel import paths
 from analysis.rung import Outcomes, outcomes
-from analysis.text import NOTHING, count, number, percent, points, slug
+from analysis.text import count, number, percent, slug
 from study.results import Results
 
 TITLE = "What the search says"
-MOST_INTERACTIONS = 10
-ALPHA = 0.05
 
 
 def search_section(results: Results) -> Section | None:
@@ -30,9 +29,9 @@ def search_section(results: Results) -> Section | None:
     if not (results.trials["phase"] == "search").any():
         return None
     seen = outcomes(results)
-    said = [_read(seen)]
     if (seen.trials["outcome"] == "failed").all():
-        return Section(TITLE, [*said, "No search trial left an accuracy, so it says nothing of the factors."])
+        return Section(TITLE, ["No search trial left an accuracy by epoch, so the search says nothing of the factors."])
+    said = [_read(seen)]
     points_of_it, tables = _effects(results, seen)
     mattered = importance(results, seen)
     if len(mattered):
@@ -73,10 +72,10 @@ def _effects(results: Results, seen: Outcomes) -> tuple[list[str], list[Table]]:
     effects, between = main_effects(search), interactions(search)
     if effects.empty:
         return [], []
-    said, tables = [*_apart(effects)], [_main(effects, seen)]
+    said, tables = apart_points(effects), [effects_table(effects, seen)]
     if len(between):
-        said += _interaction_points(between)
-        tables.append(_interactions(between, seen))
+        said += interaction_points(between)
+        tables.append(interactions_table(between, seen))
     elif len(results.factors) > 1:
         said.append("No two factors have the four combinations of levels, twice each, that an interaction needs.")
     both = int(effects["disagree"].sum() + between["disagree"].sum())
@@ -87,81 +86,6 @@ def _effects(results: Results, seen: Outcomes) -> tuple[list[str], list[Table]]:
     return said, tables
 
 
-def _apart(effects: pd.DataFrame) -> list[str]:
-    """Which factors the design cannot tell apart, which have too few trials."""
-    mixed = list(dict.fromkeys(effects.loc[~effects["told_apart"].astype(bool), "factor"]))
-    bare = [factor for factor, one in effects.groupby("factor", sort=False) if one["contrast"].isna().all()]
-    bare = [factor for factor in bare if factor not in mixed]
-    said = []
-    if mixed:
-        said.append(f"{', '.join(mixed)}: changed in step with other factors, so the search cannot say which mattered.")
-    if bare:
-        said.append(f"{', '.join(bare)}: too few trials, or levels, for an effect.")
-    return said
-
-
-def _main(effects: pd.DataFrame, seen: Outcomes) -> Table:
-    shown = {
-        "factor": lambda row: row.factor,
-        "level": lambda row: row.level or "none",
-        "typical accuracy": lambda row: percent(row.accuracy),
-        "against the factor's mean (log-odds)": lambda row: _signed(row.contrast, row.low, row.high),
-        "wins minus losses": lambda row: _wins(row),
-        "trials": lambda row: number(row.trials),
-        "stopped": lambda row: _share(row.stopped, row.trials),
-        "failed": lambda row: _share(row.failed, row.trials),
-    }
-    caption = (
-        f"Main effects {seen.title}, on validation, at the average of the other factors and of the nuisance values "
-        "tried, good and bad ones alike. Log-odds: a linear model, with 95 % intervals. Wins minus losses: every trial "
-        "against every trial of the other levels, without a model."
-    )
-    return table("effects", caption, effects, shown)
-
-
-def _interactions(between: pd.DataFrame, seen: Outcomes) -> Table:
-    shown = {
-        "what changes": lambda row: f"{row.factor_a}: {row.level_a2} over {row.level_a1}",
-        "under": lambda row: f"{row.factor_b}: {row.level_b1} → {row.level_b2}",
-        "effect (log-odds)": lambda row: f"{_signed(row.effect_b1)} → {_signed(row.effect_b2)}",
-        "contrast (95 % interval)": lambda row: _signed(row.contrast, row.low, row.high),
-        "wins minus losses": lambda row: _wins(row),
-        "p (Holm)": lambda row: f"{row.p_holm:.2g}",
-        "fewest trials": lambda row: number(row.trials),
-    }
-    caption = (
-        f"Interactions {seen.title}, the clearest first: by how much one choice changes what another one is worth. "
-        "Wins minus losses: of the combinations that a positive contrast favours, against the other two. Fewest "
-        "trials: in the smallest of the four combinations"
-    )
-    return table("interactions", caption, between, shown, most=MOST_INTERACTIONS)
-
-
-def _interaction_points(between: pd.DataFrame) -> list[str]:
-    clear = between[between["p_holm"] < ALPHA]
-    without_zero = int(((between["low"] > 0) | (between["high"] < 0)).sum())
-    said = (
-        f"Of {count(len(between), 'interaction')} looked at, {number(without_zero)} "
-        f"{'has' if without_zero == 1 else 'have'} an interval without zero; by chance about "
-        f"{number(round(ALPHA * len(between)))} would. "
-    )
-    if clear.empty:
-        return [said + "None remains after Holm's correction."]
-    turned = [
-        f"Which of {row.level_a1} and {row.level_a2} ({row.factor_a}) is better changes with {row.factor_b}: "
-        f"{_better(row, row.effect_b1)} with {row.level_b1}, {_better(row, row.effect_b2)} with {row.level_b2}."
-        for row in clear[clear["reverses"]].head(3).itertuples()
-    ]
-    return [
-        f"{said}{number(len(clear))} {'remains' if len(clear) == 1 else 'remain'} after Holm's correction.",
-        *turned,
-    ]
-
-
-def _better(row: Any, effect: float) -> str:
-    return row.level_a2 if effect > 0 else row.level_a1
-
-
 def _importance(mattered: pd.DataFrame) -> Table:
     first = mattered.iloc[0]
     shown = {
@@ -170,9 +94,10 @@ def _importance(mattered: pd.DataFrame) -> Table:
         "importance": lambda row: percent(row.importance),
     }
     caption = (
-        f"Importance: how much each hyperparameter sets the best {first['best']} of {first['trials']} trials apart after "
-        f"{first['rung']} epochs (PED-ANOVA, shares of one, without intervals). {count(int(first['stopped']), 'trial')} "
-        "had been stopped before and count as not among the best; how many of each level, the table of effects says."
+        f"Importance after {first['rung']} epochs: how much each hyperparameter sets the best {first['best']} of "
+        f"{first['trials']} trials apart (PED-ANOVA, as shares, without intervals). "
+        f"{count(int(first['stopped']), 'trial')} had been stopped before and count as not among the best; the table "
+        "of effects says how many of each level."
     )
     return table("importance", caption, mattered, shown)
 
@@ -256,21 +181,3 @@ def _paths(results: Results, seen: Outcomes) -> list[Picture]:
     text = figures.svg(0.55 * len(found.axes) + 0.1, partial(draw_paths, paths=found))
     title = f"Every trial's path ({seen.title} or where it was stopped; orange: the best)"
     return [Picture("paths", title, alt, text)]
-
-
-def _signed(value: Any, low: Any = np.nan, high: Any = np.nan) -> str:
-    if pd.isna(value):
-        return NOTHING
-    said = f"{value:+.2f}" if pd.isna(low) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
-    return said.replace("-", "−")
-
-
-def _wins(row: Any) -> str:
-    if pd.isna(row.wins):
-        return NOTHING
-    said = f"{points(row.wins)}\u00a0% ({points(row.wins_low)} to {points(row.wins_high)})"
-    return f"{said} ≠" if row.disagree else said
-
-
-def _share(some: int, of: int) -> str:
-    return percent(some / of) if some else "0" if of else NOTHING

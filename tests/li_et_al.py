@@ -56,8 +56,8 @@ def main() -> None:
     for dataset in DATASETS:
         for row in contrasts(runs, dataset).itertuples():
             print(
-                f"{dataset}, {row.held}: {row.factor_a} {row.level_a2} over {row.level_a1} is {row.effect_b1:+.2f} points "
-                f"with {row.factor_b} {row.level_b1}, {row.effect_b2:+.2f} with {row.level_b2}: "
+                f"{dataset}, {row.held}: {row.factor_a} {row.level_a2} over {row.level_a1} is {row.effect_b1:+.2f} "
+                f"points with {row.factor_b} {row.level_b1}, {row.effect_b2:+.2f} with {row.level_b2}: "
                 f"contrast {row.contrast:+.2f}{', the sign changes' if row.reverses else ''}"
             )
         naive, best = one_at_a_time(runs, dataset, pair), runs[runs["learning_rate"] == DEFAULT["learning_rate"]]
