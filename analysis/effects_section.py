@@ -178,6 +178,6 @@ def _paths(results: Results, seen: Outcomes) -> list[Picture]:
         f"Each of {trials} as a path through {names} down to its validation accuracy, from "
         f"{percent(found.accuracy.min())} to {percent(found.accuracy.max())}"
     )
-    text = figures.svg(0.55 * len(found.axes) + 0.1, partial(draw_paths, paths=found))
+    text = figures.svg(0.75 * len(found.axes), partial(draw_paths, paths=found))
     title = f"Every trial's path ({seen.title} or where it was stopped; orange: the best)"
     return [Picture("paths", title, alt, text)]

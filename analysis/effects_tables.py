@@ -49,7 +49,7 @@ def interactions_table(between: pd.DataFrame, seen: Outcomes) -> Table:
     shown = {
         "what changes": lambda row: f"{row.factor_a}: {row.level_a2} over {row.level_a1}",
         "under": lambda row: f"{row.factor_b}: {row.level_b1} → {row.level_b2}",
-        "effect (log-odds)": lambda row: f"{_signed(row.effect_b1)} → {_signed(row.effect_b2)}",
+        "effect (log-odds)": lambda row: f"{_signed(row.effect_b1)}\u00a0→ {_signed(row.effect_b2)}",
         "contrast (95 % interval)": lambda row: _signed(row.contrast, row.low, row.high),
         "wins minus losses": lambda row: _wins(row),
         "p of the pair (Holm)": lambda row: f"{row.p_holm:.2g}",
@@ -89,7 +89,7 @@ def _signed(value: Any, low: Any = np.nan, high: Any = np.nan) -> str:
     if pd.isna(value):
         return NOTHING
     said = f"{value:+.2f}" if pd.isna(low) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
-    return said.replace("-", "−")
+    return said.replace("-", "−").replace(" ", "\u00a0")
 
 
 def _wins(row: Any) -> str:

@@ -88,6 +88,7 @@ def test_sections_come_in_the_promised_order(text):
         "What the winner confuses",
         "Other metrics",
         "Ensembles",
+        "What the search says",
         "Trials and cost",
         "How this was done",
     ]
