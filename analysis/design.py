@@ -142,6 +142,6 @@ def independent(columns: Array) -> Array:
     """As many of the columns as tell something of their own."""
     if 0 in columns.shape:
         return columns[:, :0]
-    triangle, order = linalg.qr(columns, mode="r", pivoting=True)
-    size = np.abs(np.diag(triangle))
+    found = linalg.qr(columns, mode="r", pivoting=True)
+    size, order = np.abs(np.diag(found[0])), found[-1]
     return columns[:, np.sort(order[: int((size > 1e-9 * max(size[0], 1e-300)).sum())])]

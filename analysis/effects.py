@@ -99,9 +99,9 @@ def interactions(search: Search) -> pd.DataFrame:
 
 
 def _pair(search: Search, a: str, b: str) -> pd.DataFrame:
-    sizes = search.trials.groupby([a, b]).size()
+    sizes: dict[tuple[str, str], int] = search.trials.groupby([a, b]).size().to_dict()
     full = [pair for pair in product(search.factors[a], search.factors[b]) if sizes.get(pair, 0) >= LEAST]
-    tables, cells = corners(full), list(dict.fromkeys([*full, *sizes.index]))
+    tables, cells = corners(full), list(dict.fromkeys([*full, *sizes]))
     found = means_of(search, cells, [a, b]) if len(tables) and len(cells) <= MOST_CELLS else None
     if found is None:
         return pd.DataFrame()
