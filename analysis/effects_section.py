@@ -179,5 +179,5 @@ def _paths(results: Results, seen: Outcomes) -> list[Picture]:
         f"{percent(found.accuracy.min())} to {percent(found.accuracy.max())}"
     )
     text = figures.svg(0.75 * len(found.axes), partial(draw_paths, paths=found))
-    title = f"Every trial's path ({seen.title} or where it was stopped; orange: the best)"
-    return [Picture("paths", title, alt, text)]
+    title = f"Every trial's path, {seen.title} or where it was stopped (orange: the best)"
+    return [Picture("paths", title, alt, text, wide=True)]
