@@ -5,6 +5,7 @@ import pandas as pd
 
 from analysis.metrics import rates
 from analysis.pictures import baselines, class_names
+from analysis.rung import best_within, common_rung
 from analysis.settings import TEST, Setting, groups, name, winner, winner_first
 from analysis.sizes import sizes
 from analysis.stats import accuracy_interval, mean_interval
@@ -43,7 +44,7 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     best, rung = winner(found), common_rung(results, factor)
     trials = results.trials.assign(level=results.trials[factor].map(level_text))
     search = trials[trials["phase"] == "search"]
-    reached = search["trial"].map(_best_within(results.epochs, rung)).astype(float)
+    reached = search["trial"].map(best_within(results.epochs, rung)).astype(float)
     refined = in_company(results, trials[trials["phase"] == "refine"], factor)
     rows = []
     for level in results.factors[factor]:
@@ -80,25 +81,6 @@ def _trial_seconds(trials: pd.DataFrame) -> float:
 
 
 _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")
-
-
-def common_rung(results: Results, factor: str) -> int:
-    """The last epoch that at least one search trial of every level reached; 0 where a level has none.
-
-    Levels are compared there, so that none profits from having been trained longer.
-    """
-    search = results.trials[results.trials["phase"] == "search"]
-    longest = search["epochs_run"].groupby(search[factor].map(level_text)).max()
-    depth = longest.reindex(results.factors[factor]).min(skipna=False)
-    return 0 if pd.isna(depth) else int(depth)
-
-
-def _best_within(epochs: pd.DataFrame, rung: int) -> pd.Series:
-    """Each trial's best validation accuracy in its first `rung` epochs.
-
-    A trial stopped earlier counts with what it had: leaving it out would flatter levels that lose many.
-    """
-    return epochs[epochs["epoch"] <= rung].groupby("trial")["val_accuracy"].max()
 
 
 def in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
