@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.answers import ALPHA, BETTER_A, BETTER_B, margin, verdict
 from analysis.page import Section
 from analysis.sentences import LIKELY
-from analysis.settings import Setting, control_setting, groups, winner
+from analysis.settings import Setting, groups, winner
 from analysis.stats import MIN_SEEDS, compare
 from analysis.text import points
 from study.results import Results
@@ -21,8 +21,8 @@ NEEDED = 2 * MIN_SEEDS
 def negative_control(results: Results, found: list[Setting]) -> dict | None:
     """The winner against itself, with disjoint seeds: seeds_a, seeds_b, difference, low, high, p, verdict, passed.
 
-    The second set are the trials of a second confirmation (phase confirm, column `control` true) where there are
-    any, else the later half of the seeds. None where there are fewer than three tested seeds in each. Fewer than
+    The second set are the models of a second confirmation (control.parquet) where there are any, else the later half
+    of the seeds. None where there are fewer than three tested seeds in each. Fewer than
     five seeds make a claim here: else no small control could fail.
     """
     best = winner(found)
@@ -49,12 +49,14 @@ def negative_control(results: Results, found: list[Setting]) -> dict | None:
 
 def _halves(results: Results, best: Setting) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Correctness of two sets of seeds, equally many in each, rows by seed and columns by test item."""
-    first, again = best.correct.set_axis(best.seeds), control_setting(results, best.arm)
-    if again is None:
+    first = best.correct.set_axis(best.seeds)
+    again = results.control[results.control["arm"] == best.arm]
+    if again.empty:
         size = len(first) // 2
         return first.iloc[:size], first.iloc[size : 2 * size]
-    second = again.correct.reindex(columns=first.columns).set_axis(again.seeds)
-    second = second[~second.index.isin(first.index)]
+    right = again.drop_duplicates(["seed", "item"]).assign(right=(again["label"] == again["predicted"]).astype(float))
+    second = right.pivot(index="seed", columns="item", values="right").reindex(columns=first.columns)
+    second = second.set_axis(second.index.astype(int))[~second.index.isin(first.index)]
     size = min(len(first), len(second))
     return first.iloc[:size], second.iloc[:size]
 

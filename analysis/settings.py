@@ -10,7 +10,6 @@ from analysis.objective import merit
 from study.results import Results, level_text, stands_for
 
 TEST = "test"
-CONTROL = "control"  # a column that trials.parquet may have: the winner confirmed once more, with other seeds
 
 
 @dataclass(frozen=True)
@@ -36,27 +35,8 @@ class Setting:
 
 def settings(results: Results, phase: str = "confirm") -> list[Setting]:
     """The confirmed settings, or those of another phase, in the order in which they first appear."""
-    done = _completed(results, phase)
-    return _settings(results, done[~_is_control(done)])
-
-
-def control_setting(results: Results, arm: str) -> Setting | None:
-    """The same setting confirmed a second time, as a control, where that was done."""
-    done = _completed(results, "confirm")
-    again = _settings(results, done[_is_control(done) & (done["arm"] == arm)])
-    return again[0] if again else None
-
-
-def _completed(results: Results, phase: str) -> pd.DataFrame:
     trials = results.trials
-    return trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
-
-
-def _is_control(trials: pd.DataFrame) -> pd.Series:
-    return trials[CONTROL].eq(True) if CONTROL in trials else pd.Series(False, index=trials.index)
-
-
-def _settings(results: Results, done: pd.DataFrame) -> list[Setting]:
+    done = trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
     test = results.predictions[results.predictions["fold"] == TEST]
     right = test.assign(right=(test["label"] == test["predicted"]).astype(float))
     return [_setting(results, arm, rows, right) for arm, rows in done.groupby("arm", sort=False)]

@@ -11,6 +11,10 @@ from trainables.keyed import key
 
 # Of a study that only wants the best setting, this many of the search's settings are confirmed.
 CONFIRMED_BEST = 3
+# A control of fewer seeds could find nothing whatever they did.
+FEWEST_CONTROL_SEEDS = 3
+# Its seeds begin behind this one, where no --seeds of a confirmation will ever reach.
+_BEFORE_CONTROL_SEEDS = 1000
 Setting = dict[str, Any]
 
 
@@ -69,6 +73,24 @@ def confirmed_winner(confirmed: list[Record]) -> Record | None:
         return None
     arm = max(sorted(by_arm), key=lambda name: sum(record.score for record in by_arm[name]) / len(by_arm[name]))
     return max(by_arm[arm], key=lambda record: (record.score, -record.planned.seed))
+
+
+def control_trials(study: Study, confirmed: list[Record]) -> list[Planned]:
+    """The winner once more, with as many seeds as it was confirmed with and none of the same."""
+    winning, seeds = confirmed_winner(confirmed), study.budget.seeds
+    if winning is None or seeds < FEWEST_CONTROL_SEEDS:
+        return []
+    planned = winning.planned
+    return [
+        Planned(
+            f"control-{planned.arm}-{repeat}",
+            "control",
+            planned.factors,
+            planned.nuisances,
+            seed=_BEFORE_CONTROL_SEEDS + repeat,
+        )
+        for repeat in range(1, seeds + 1)
+    ]
 
 
 def retrain_trials(confirmed: list[Record]) -> list[Planned]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from study.agenda import CONFIRMED_BEST
+from study.agenda import CONFIRMED_BEST, FEWEST_CONTROL_SEEDS
 from study.plan import AUDITED_PER_LEVEL, search_plan
 from study.rungs import KEPT_PER_LEVEL, rung_epochs
 from study.scale import Scale
@@ -63,8 +63,14 @@ def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
         ]
         costs.append(PhaseCost(phase, trials, trials * study.budget.epochs, sum(priced) / len(priced)))
     confirmed = costs[-1]
-    looks = confirmed.seconds / max(1, study.budget.epochs) / 2
-    return [*costs, PhaseCost("test", confirmed.trials, 0, looks)]
+    if study.control and study.budget.seeds >= FEWEST_CONTROL_SEEDS and confirmed.trials:
+        share = study.budget.seeds / confirmed.trials
+        costs.append(
+            PhaseCost("control", study.budget.seeds, round(share * confirmed.epochs), share * confirmed.seconds)
+        )
+    shown = [cost for cost in costs if cost.phase in ("confirm", "control")]
+    looks = sum(cost.seconds for cost in shown) / max(1, study.budget.epochs) / 2
+    return [*costs, PhaseCost("test", sum(cost.trials for cost in shown), 0, looks)]
 
 
 def wall_seconds(costs: list[PhaseCost], workers: int) -> float:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from study import ledger
-from study.agenda import confirm_trials, refine_trials, retrain_trials, winner
+from study.agenda import confirm_trials, confirmed_winner, control_trials, refine_trials, retrain_trials, winner
 from study.ledger import Record, Verdict
 from study.plan import Planned
 from study.rungs import Rung, rung_epochs
 from study.settings import Base, resolve
 from study.spec import Study
 
-PHASES = ("search", "refine", "confirm", "retrain", "test", "done")
+PHASES = ("search", "refine", "confirm", "control", "retrain", "test", "done")
 PHASES_OF_PUBLISHED = ("published", "test", "done")
 
 
@@ -124,10 +124,16 @@ class Course:
         standing = [each for each in self.of_phase("confirm") if each.planned.trial in self.stands_for]
         return [each for each in standing + self.of_phase("published") if each.status == "completed"]
 
+    def controls(self) -> list[Record]:
+        """The completed trials that confirm the winner of now once more."""
+        winning = confirmed_winner(self.confirmed())
+        again = [record for record in self.of_phase("control") if record.status == "completed"]
+        return [record for record in again if winning is not None and record.planned.arm == winning.planned.arm]
+
     def shown(self) -> list[Record]:
-        """The models that see the test fold: the confirmed ones, and the one that is shipped."""
+        """The models that see the test fold: the confirmed ones, their control, and the one that is shipped."""
         retrained = [record for record in self.of_phase("retrain") if record.status == "completed"]
-        return self.confirmed() + retrained
+        return self.confirmed() + self.controls() + retrained
 
     def _enqueue(self, jobs: list[Job]) -> None:
         self._queue.extend(job for job in jobs if job not in self._begun and job not in self._queue)
@@ -159,6 +165,8 @@ class Course:
         search = self.of_phase("search")
         if self.phase == "published":
             return ledger.read_plan(self.out)
+        if self.phase == "control":
+            return control_trials(self.study, self.confirmed()) if self.study.control else []
         if self.phase == "retrain":
             return retrain_trials(self.confirmed()) if self.study.retrain else []
         if self.phase == "search":

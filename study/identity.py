@@ -161,6 +161,7 @@ def definition(study: Study) -> dict[str, Any]:
         },
         "fixed": dict(study.fixed),
         "unseen": study.unseen,
+        "control": study.control,
         "published": [row for each in study.published for row in _published_rows(each)],
     }
 

@@ -25,7 +25,11 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
 
     At its end with what was `measured` of the nets (see footprint.py), which the trials of each net then carry.
     """
-    begun = [record for record in course.records.values() if record.rows or record.status]
+    begun = [
+        record
+        for record in course.records.values()
+        if (record.rows or record.status) and record.planned.phase != "control"
+    ]
     trials = pd.DataFrame([_trial_row(record, course) for record in begun], columns=_trial_columns(course))
     # Empty in every trial, a number's column would have no type.
     numbers = ["best_epoch", "val_accuracy", results.METRIC_COLUMN, *_OPTIONAL_NUMBERS, *course.study.nuisances]
@@ -41,11 +45,24 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
 
 
 def write_predictions(course: Course) -> None:
-    """predictions.parquet from the parts of the confirmed trials."""
-    parts = [predictions_file(course.out, record.planned.trial) for record in course.shown()]
+    """predictions.parquet from the parts of the confirmed trials, and control.parquet from those of their control."""
+    controls = course.controls()
+    parts = [predictions_file(course.out, each.planned.trial) for each in course.shown() if each not in controls]
     frames = [pd.read_parquet(part) for part in parts if part.exists()]
     if frames:
         results.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
+    again = [
+        _control_rows(course, each) for each in controls if predictions_file(course.out, each.planned.trial).exists()
+    ]
+    if again:
+        results.write_table(pd.concat(again, ignore_index=True), course.out / results.CONTROL_FILE)
+
+
+def _control_rows(course: Course, record: Record) -> pd.DataFrame:
+    planned = record.planned
+    seen = pd.read_parquet(predictions_file(course.out, planned.trial), columns=["item", "fold", "label", "predicted"])
+    test = seen[seen["fold"] == "test"].assign(trial=planned.trial, arm=planned.arm, seed=planned.seed)
+    return test[list(results.CONTROL_COLUMNS)]
 
 
 def compute_seconds(course: Course) -> float:

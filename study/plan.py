@@ -26,7 +26,7 @@ class Planned:
     """One trial as it was decided on: its setting, before the rest of the config is filled in."""
 
     trial: str
-    phase: str  # search, refine, confirm, retrain or published
+    phase: str  # search, refine, confirm, control, retrain or published
     factors: dict[str, Any]
     nuisances: dict[str, float]
     audit: bool = False

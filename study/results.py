@@ -21,6 +21,7 @@ UNSEEN_FILE = "unseen.parquet"  # as the manifest: pictures of classes that were
 TRIALS_FILE = "trials.parquet"
 EPOCHS_FILE = "epochs.parquet"
 PREDICTIONS_FILE = "predictions.parquet"
+CONTROL_FILE = "control.parquet"  # the winner confirmed again, with other seeds; its trials are in no other table
 ANSWERS_FILE = "answers.csv"
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
@@ -93,6 +94,14 @@ PREDICTIONS_COLUMNS: Columns = {
     "cross_entropy": "number",
     LOGITS: "any",
 }
+CONTROL_COLUMNS: Columns = {  # one row per trial and test item
+    "trial": "text",
+    "arm": "text",
+    "seed": "number",
+    "item": "any",
+    "label": "number",
+    "predicted": "number",
+}
 ANSWERS_COLUMNS: Columns = {
     "factor": "text",
     "level_a": "text",
@@ -135,7 +144,7 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True)
 class Results:
-    """A study as it was read; `epochs` and `predictions` are empty where nothing was written yet."""
+    """A study as it was read; `epochs`, `predictions` and `control` are empty where nothing was written yet."""
 
     out: Path
     study: dict[str, Any]
@@ -143,6 +152,7 @@ class Results:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     predictions: pd.DataFrame
+    control: pd.DataFrame
 
     @property
     def factors(self) -> dict[str, list[str]]:
@@ -198,6 +208,7 @@ def read(out: Path, *, logits: bool = False) -> Results:
         trials=trials,
         epochs=_read_table(out / EPOCHS_FILE, EPOCHS_COLUMNS, optional=True),
         predictions=_read_predictions(out / PREDICTIONS_FILE, () if logits else (LOGITS,)),
+        control=_read_table(out / CONTROL_FILE, CONTROL_COLUMNS, optional=True),
     )
 
 

@@ -110,6 +110,7 @@ class Study:
     margin: float = 0.01  # levels closer than this are equivalent, in accuracy
     official_split: bool = True  # take the dataset's own test fold where it has one
     metric: str | None = None  # chooses epochs and settings; None: accuracy, or balanced accuracy of unequal classes
+    control: bool = True  # confirm the winner again with other seeds, as if it were another level: to find nothing
     retrain: bool = False  # ship the winner trained again on training and validation together
     unseen: float = 0.0  # share of the classes, the last ones, set aside for zero-shot retrieval with the winner
     published: Sequence[Published] = ()  # what --published runs

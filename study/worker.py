@@ -68,7 +68,7 @@ def train(out: Path, trial: str, place: Place) -> None:
         checkpoints.save(state, checkpoint)
         best = state.best
         tune.report(dict(row))
-    if planned.phase in ("confirm", "retrain", "published"):
+    if planned.phase in ("confirm", "control", "retrain", "published"):
         checkpoints.save_tensors(best, model_file(out, trial))
     ledger.write_end(out, trial, "completed")
     checkpoint.unlink(missing_ok=True)

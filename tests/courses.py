@@ -55,6 +55,7 @@ def small_study(factors: dict[str, Any] = FACTORS, budget: dict[str, int] | None
         "factors": factors,
         "nuisances": optimizers.adaptive() | (regularizers.strength_of("dropout") if "regularizer" in factors else {}),
         "fixed": fixed,
+        "control": False,
         "budget": Budget(**{"trials": 12, "epochs": 4, "refine": 2, "seeds": 2} | (budget or {})),
     }
     return Study(**values | changes)

@@ -1,4 +1,3 @@
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -72,19 +71,20 @@ def test_nothing_is_said_before_the_test_fold_is_opened(tmp_path):
     assert control_section(study, settings(study)) is None
 
 
-def mark_last_seeds(first: int):
-    """The winner's later seeds are a second confirmation of it; the other setting has none."""
-
-    def edit(t: pd.DataFrame) -> pd.DataFrame:
-        confirm, late = t["phase"] == "confirm", t["seed"] >= first
-        t = t.assign(control=np.where(confirm & late, True, None))
-        return t[~(confirm & late & (t["backbone"] == "small"))]
-
-    return edit
+def with_control(tmp_path, first: int) -> results.Results:
+    """The winner's seeds from `first` on are a second confirmation of it; the other setting has none."""
+    out = fabricate(tmp_path / "study", small(seeds=10))
+    trials, seen = (pd.read_parquet(out / name) for name in (results.TRIALS_FILE, results.PREDICTIONS_FILE))
+    late = trials[(trials["phase"] == "confirm") & (trials["seed"] >= first)]
+    again = seen[seen["fold"] == "test"].merge(late.loc[late["backbone"] == "large", ["trial", "arm", "seed"]])
+    results.write_table(again[list(results.CONTROL_COLUMNS)], out / results.CONTROL_FILE)
+    for frame, name in ((trials, results.TRIALS_FILE), (seen, results.PREDICTIONS_FILE)):
+        results.write_table(frame[~frame["trial"].isin(late["trial"])], out / name)
+    return results.read(out)
 
 
 def test_a_second_confirmation_is_the_control_and_no_part_of_the_answers(tmp_path):
-    study = studied(tmp_path, small(seeds=10), trials=mark_last_seeds(6))
+    study = with_control(tmp_path, 6)
     control = negative_control(study, settings(study))
     assert control is not None
     assert (control["seeds_a"], control["seeds_b"]) == ([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
@@ -96,7 +96,7 @@ def test_a_second_confirmation_is_the_control_and_no_part_of_the_answers(tmp_pat
 
 @pytest.mark.parametrize("first", [3, 9])
 def test_too_short_a_second_confirmation_is_no_control(tmp_path, first):
-    study = studied(tmp_path, small(seeds=10), trials=mark_last_seeds(first))
+    study = with_control(tmp_path, first)
     assert negative_control(study, settings(study)) is None
 
 

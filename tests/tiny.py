@@ -31,6 +31,7 @@ STUDY = Study(
     nuisances=optimizers.adaptive(1e-3, 1e-1) | regularizers.strength_of("dropout"),
     fixed={"backbone": "small_cnn", "unfreeze": "all", "size": 16, "batch_size": 8, "split": "60-20-20"},
     budget=Budget(trials=16, epochs=4, refine=2, seeds=3),
+    control=False,
 )
 '''
 

@@ -31,6 +31,7 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
     }
     depths = {"unfreeze": task.depths} if len(task.depths) > 1 else {}
     study = Study(
+        control=False,
         dataset="folder",
         question="How fast is the search?",
         factors={"regularizer": ["none", "dropout", "l2"], **depths},
