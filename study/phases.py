@@ -32,7 +32,7 @@ def run_phases(
     began = time.monotonic()
     expected = wall_seconds(estimate(study, prepared.scale, prepared.base.study_seed), resources.concurrent)
     display = Display(f"study {prepared.name}", study.budget.epochs, expected)
-    events = EventFiles(out, study)
+    events = EventFiles(out, study, prepared.base.metric)
     due = began + _SECONDS_BETWEEN_TABLES
 
     def hear(event: str, record: Record) -> None:
