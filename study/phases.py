@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from study import ledger
@@ -17,6 +17,7 @@ from study.outputs import compute_seconds, write_predictions, write_tables
 from study.resources import Resources
 from study.setup import Prepared
 from study.tensorboard import EventFiles
+from study.trackers import Tracker
 
 # While a study runs its tables are renewed, so that a report can be made of it: this often, and so rarely that the
 # driver of many trials spends at most this share of its time on it.
@@ -25,7 +26,11 @@ _SHARE_FOR_TABLES = 0.02
 
 
 def run_phases(
-    prepared: Prepared, identity: dict[str, Any], resources: Resources, wait_for_ray: Callable[[], None]
+    prepared: Prepared,
+    identity: dict[str, Any],
+    resources: Resources,
+    wait_for_ray: Callable[[], None],
+    trackers: Sequence[Tracker] = (),
 ) -> bool:
     """Run to the end and write everything but the report; False where no trial was usable."""
     study, out = prepared.study, prepared.out
@@ -38,7 +43,8 @@ def run_phases(
     def hear(event: str, record: Record) -> None:
         nonlocal due
         display.hear(event, record)
-        events.hear(event, record)
+        for listener in (events, *trackers):
+            listener.hear(event, record)
         if (now := time.monotonic()) > due:
             write_tables(course)
             took = time.monotonic() - now
@@ -56,6 +62,8 @@ def run_phases(
         events.close()
         write_tables(course)
         save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
+        for tracker in trackers:
+            tracker.close()
     write_predictions(course)
     unseen = [record for record in course.shown() if not predictions_file(out, record.planned.trial).exists()]
     if unseen:
