@@ -17,7 +17,9 @@ def export(results: Results, folder: Path) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.export_csv", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.export_csv", description="The tables of trials and epochs as CSV."
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where to (default: OUT/csv)")
     chosen = parser.parse_args(arguments)

@@ -117,7 +117,9 @@ def _survives(level: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.export_deepcave", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.export_deepcave", description="A study as DeepCAVE reads it."
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where to (default: OUT/deepcave)")
     chosen = parser.parse_args(arguments)

@@ -122,7 +122,9 @@ def _plain(value: Any) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.export_optuna", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.export_optuna", description="A study as optuna-dashboard reads it."
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=f"where to (default: OUT/{FILE})")
     chosen = parser.parse_args(arguments)

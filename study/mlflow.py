@@ -1,6 +1,7 @@
 """Trials as runs of an MLflow experiment, which has the study's name."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ class MLflowRuns:
         for variable, value in _DEFAULTS.items():
             os.environ.setdefault(variable, value)
         from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
 
         self.name, self.out = name, str(out.absolute())
+        self.metric, self.param = Metric, Param
         try:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
@@ -56,9 +59,7 @@ class MLflowRuns:
             self._end_lost_runs()
         tags = {"trial": trial, "out": self.out, "arm": record.planned.arm, "audit": str(record.planned.audit)}
         run = self.client.create_run(self.experiment, tags=tags, run_name=trial).info.run_id
-        from mlflow.entities import Param
-
-        params = [Param(name, str(value)) for name, value in setting(record).items()]
+        params = [self.param(name, str(value)) for name, value in setting(record).items()]
         self.client.log_batch(run, params=params)
         self.runs[trial], self.logged[trial] = run, 0
 
@@ -87,9 +88,5 @@ class MLflowRuns:
         self.client.set_terminated(run, _STATUS[record.status or "failed"])
 
     def _log(self, trial: str, values: dict[str, Any], step: int) -> None:
-        import time
-
-        from mlflow.entities import Metric
-
         now = int(1000 * time.time())
-        self.client.log_batch(self.runs[trial], [Metric(name, value, now, step) for name, value in values.items()])
+        self.client.log_batch(self.runs[trial], [self.metric(name, value, now, step) for name, value in values.items()])
