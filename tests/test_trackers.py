@@ -217,14 +217,14 @@ def test_a_slow_tracker_hears_a_row_as_it_was(tmp_path: Path) -> None:
     assert seen[:3] == [("search-0001", "start", 0), ("search-0001", "row", 1), ("search-0001", "row", 2)]
 
 
-@pytest.mark.parametrize(("flag", "package"), [("mlflow", "mlflow-skinny"), ("wandb", "wandb")])
+@pytest.mark.parametrize(("flag", "package"), [("--mlflow", "mlflow-skinny"), ("--wandb", "wandb")])
 def test_a_missing_package_is_one_line_before_anything_starts(
     flag: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("study.trackers.find_spec", lambda name: None)
     out = tmp_path / "out"
-    assert main(["digits", f"--{flag}", "somewhere", "--out", str(out)]) == 2
-    assert capsys.readouterr().err == f"--{flag} needs the package {flag}: pip install {package}\n"
+    assert main(["digits", flag, "somewhere", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"{flag} needs the package {flag[2:]}: pip install {package}\n"
     assert not out.exists()
 
 
