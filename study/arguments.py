@@ -57,6 +57,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--cache-gib", type=_positive, metavar="F", help="how much of both it may keep")
     add("--no-sharing", action="store_true", help="compute what is frozen anew in every trial: same results, slower")
     add("--published", action="store_true", help="run what the study's source has published instead of a search")
+    add("--mlflow", metavar="URI", help="log trials there, too: an MLflow server, or sqlite:///FILE")
+    add("--wandb", metavar="PROJECT", help="log trials to this project of Weights & Biases, too")
     add("--skip-preflight", action="store_true", help="leave out the gates before the sweep; study.json says so")
     add("--dry-run", action="store_true", help="print the plan, its resolution and its cost; run nothing")
     chosen = parser.parse_args(arguments)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from study import ledger
@@ -20,6 +20,7 @@ from study.retrieval import write_retrieval
 from study.setup import Prepared
 from study.suspects import write_suspects
 from study.tensorboard import EventFiles
+from study.trackers import Tracker
 from trainables.manifest import label_names
 
 # While a study runs its tables are renewed, so that a report can be made of it: this often, and so rarely that the
@@ -29,20 +30,25 @@ _SHARE_FOR_TABLES = 0.02
 
 
 def run_phases(
-    prepared: Prepared, identity: dict[str, Any], resources: Resources, wait_for_ray: Callable[[], None]
+    prepared: Prepared,
+    identity: dict[str, Any],
+    resources: Resources,
+    wait_for_ray: Callable[[], None],
+    trackers: Sequence[Tracker] = (),
 ) -> bool:
     """Run to the end and write everything but the report; False where no trial was usable."""
     study, out = prepared.study, prepared.out
     began = time.monotonic()
     expected = wall_seconds(estimate(study, prepared.scale, prepared.base.study_seed), resources.concurrent)
     display = Display(f"study {prepared.name}", study.budget.epochs, expected)
-    events = EventFiles(out, study)
+    events = EventFiles(out, study, prepared.base.metric)
     due = began + _SECONDS_BETWEEN_TABLES
 
     def hear(event: str, record: Record) -> None:
         nonlocal due
         display.hear(event, record)
-        events.hear(event, record)
+        for listener in (events, *trackers):
+            listener.hear(event, record)
         if (now := time.monotonic()) > due:
             write_tables(course)
             took = time.monotonic() - now
@@ -60,6 +66,8 @@ def run_phases(
         events.close()
         write_tables(course)
         save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
+        for tracker in trackers:
+            tracker.close()
     write_predictions(course)
     unseen = [record for record in course.shown() if not predictions_file(out, record.planned.trial).exists()]
     if unseen:

@@ -60,6 +60,7 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
         from study.identity import as_before
 
         chosen = as_before(chosen, out)
+    trackers = _trackers(chosen, loaded.name, out)
     if chosen.address is not None:
         from study.cluster import cluster_size, joined
 
@@ -67,7 +68,7 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
             resources = _resources(chosen, *cluster_size())
             if chosen.dry_run:
                 return _dry_run(loaded, chosen, resources, out)
-            return _run_on(loaded, chosen, resources, out, known, lambda: None, line)
+            return _run_on(loaded, chosen, resources, out, known, lambda: None, line, trackers)
     if chosen.dry_run:
         return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
     from study.cluster import starting
@@ -75,7 +76,7 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     # Before anything else is imported: its workers import the same meanwhile.
     with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
         resources = _resources(chosen, local_cpus(), local_gpus())
-        return _run_on(loaded, chosen, resources, out, known, wait_for_ray, line)
+        return _run_on(loaded, chosen, resources, out, known, wait_for_ray, line, trackers)
 
 
 def _run_on(
@@ -86,6 +87,7 @@ def _run_on(
     known: bool,
     wait_for_ray: Callable[[], None],
     line: str,
+    trackers: list[Any],
 ) -> int:
     from study.dry_run import fold_lines
     from study.identity import begin, go_on
@@ -97,14 +99,14 @@ def _run_on(
     if known:
         with sole_driver(out):
             prepared, identity = go_on(loaded, chosen, resources, out)
-            return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray), out)
+            return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
     prepared = prepare(loaded, chosen, resources, out)
     print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):
         identity = begin(prepared, resources, line, chosen.hours, gates)
-        return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray), out)
+        return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
 
 
 def _to_the_end(usable: bool, out: Path) -> int:
@@ -136,6 +138,16 @@ def print_end(out: Path) -> None:
     print(f"Report:      {out / 'report.html'}")
     print(f"Model:       {out / 'best'}")
     print(f"TensorBoard: {shlex.join([str(tensorboard), '--logdir', str(out / 'tensorboard')])}")
+
+
+def _trackers(chosen: argparse.Namespace, name: str, out: Path) -> list[Any]:
+    """Other people's trackers that were asked for; their packages are looked for first, and reached before Ray is."""
+    if chosen.mlflow is None and chosen.wandb is None:
+        return []
+    from study.trackers import check_installed, connect
+
+    check_installed(chosen.mlflow, chosen.wandb)
+    return [] if chosen.dry_run else connect(chosen.mlflow, chosen.wandb, name, out)
 
 
 def _resources(chosen: argparse.Namespace, cpus: float, gpus: float) -> Resources:

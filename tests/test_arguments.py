@@ -27,11 +27,11 @@ def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
 
 
 def test_every_flag_of_the_parser_is_tested() -> None:
-    files = ("test_arguments.py", "test_resume_flags.py", "test_address.py", "test_published.py")
+    files = ("test_arguments.py", "test_resume_flags.py", "test_address.py", "test_published.py", "test_trackers.py")
     text = "".join(Path(__file__).with_name(file).read_text() for file in files)
     constants = map(str, arguments.parse.__code__.co_consts)
     parser_flags = {word for word in constants if re.fullmatch(r"--[a-z-]+", word)}
-    assert len(parser_flags) == 23
+    assert len(parser_flags) == 25
     assert [flag for flag in parser_flags if f'"{flag}"' not in text] == []
 
 

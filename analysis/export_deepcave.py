@@ -1,0 +1,136 @@
+"""A study as DeepCAVE reads it, as data frames: `python -m analysis.export_deepcave OUT [FOLDER]`.
+
+deepcave --open, then the folder of a phase; or any program that reads CSV.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.hyperparameters import VARIED, Choice, Space, space, values
+from analysis.objective import objective
+from study.results import METRIC_COLUMN, Results, ResultsError, level_text, read, write_table
+
+# Its data frames know no conditions: in place of a level that does not exist.
+_NOWHERE = "absent"
+
+
+def export(results: Results, folder: Path) -> list[Path]:
+    """Write a folder of trials.csv and configspace.csv for each phase; gives the folders.
+
+    One a phase, as importances mean something in the search alone. A budget is a number of epochs: a trial has a
+    row for each one that any trial of the phase ended at and that it reached itself, with its best until then.
+    """
+    folders, varied = [], space(results)
+    for phase in VARIED:
+        trials = results.trials[results.trials["phase"] == phase]
+        if len(trials):
+            one = folder / phase
+            one.mkdir(parents=True, exist_ok=True)
+            write_table(pd.DataFrame(_rows(results, trials, varied)), one / "trials.csv")
+            write_table(_configspace(varied, trials), one / "configspace.csv")
+            folders.append(one)
+    return folders
+
+
+def _rows(results: Results, trials: pd.DataFrame, varied: Space) -> Iterator[dict[str, Any]]:
+    chosen_by = objective(results)
+    direction = "maximize" if chosen_by.sign > 0 else "minimize"
+    metric = f"metric:{chosen_by.metric} [{'0; 1' if chosen_by.sign > 0 else '0; +inf'}] ({direction})"
+    budgets = sorted({int(epochs) for epochs in trials["epochs_run"].dropna() if epochs > 0}) or [0]
+    reached = _until(results, set(trials["trial"]))
+    numbers = {arm: number for number, arm in enumerate(trials["arm"].map(str).unique())}
+    clock = 0.0
+    for row in trials.to_dict("records"):
+        mine = {"config_id": numbers[str(row["arm"])], "seed": _seed(row["seed"]), **_cells(varied, row)}
+        more = {"trial": row["trial"], "ended": row["status"]}
+        failed, curve = row["status"] == "failed" or row["trial"] not in reached, reached.get(row["trial"], {})
+        if failed:
+            times = {"start_time": clock, "end_time": clock, "status": "crashed"}
+            yield {**mine, "budget": budgets[-1], metric: np.nan, **times, **more}
+            continue
+        for budget in (each for each in budgets if each in curve):
+            best, seconds = curve[budget]
+            times = {"start_time": clock, "end_time": clock + seconds, "status": "success"}
+            yield {**mine, "budget": budget, metric: best, **times, **more}
+        clock += max(seconds for _, seconds in curve.values())
+
+
+def _seed(value: float) -> int:
+    return -1 if pd.isna(value) else int(value)
+
+
+def _until(results: Results, trials: set[str]) -> dict[str, dict[int, tuple[float, float]]]:
+    """For each trial, by epoch: the best metric until then, and the seconds."""
+    chosen_by = objective(results)
+    column = "val_accuracy" if chosen_by.is_accuracy or METRIC_COLUMN not in results.epochs else METRIC_COLUMN
+    rows = results.epochs[results.epochs["trial"].isin(trials)].sort_values(["trial", "epoch"])
+    rows = rows.dropna(subset=["epoch", column])
+    each = rows["trial"]
+    best = chosen_by.sign * (chosen_by.sign * rows[column]).groupby(each).cummax()
+    seconds = rows["seconds"].fillna(0.0).groupby(each).cumsum()
+    found: dict[str, dict[int, tuple[float, float]]] = {}
+    for trial, epoch, value, time in zip(each, rows["epoch"], best, seconds, strict=True):
+        found.setdefault(trial, {})[int(epoch)] = (float(value), float(time))
+    return found
+
+
+def _cells(varied: Space, row: dict[str, Any]) -> dict[str, str | float]:
+    chosen = values(varied, row)
+    return {
+        name: _label(name, kind, chosen.get(name, _NOWHERE)) if isinstance(kind, Choice) else chosen.get(name, kind.low)
+        for name, kind in varied.items()
+    }
+
+
+def _configspace(varied: Space, trials: pd.DataFrame) -> pd.DataFrame:
+    """One row a hyperparameter, as DeepCAVE's documentation of data frames has it."""
+    rows = []
+    for name, kind in varied.items():
+        if isinstance(kind, Choice):
+            nowhere = [_NOWHERE] if (trials[name].map(level_text) == "").any() else []
+            levels = [_label(name, kind, level) for level in (*kind.levels, *nowhere)]
+            items = {f"item_{number}": level for number, level in enumerate(levels)}
+            rows.append({"name": name, "type": "categorical", "default": levels[0], **items})
+        else:
+            ends = {"lower": kind.low, "upper": kind.high if kind.high > kind.low else kind.low + 1.0}
+            rows.append({"name": name, "type": "float", **ends, "distribution": "uniform", "log": kind.log})
+    needed = ["name", "type", "lower", "upper", "distribution", "log", "default", "ordered"]
+    frame = pd.DataFrame(rows)
+    return frame.reindex(columns=[*needed, *(column for column in frame if column not in needed)])
+
+
+def _label(name: str, kind: Choice, level: str) -> str:
+    """A level as text that stays text: 96 or None of a CSV file would come back as something else."""
+    return level if all(_survives(each) for each in kind.levels) else f"{name} {level}"
+
+
+def _survives(level: str) -> bool:
+    written = pd.DataFrame({"level": [level]}).to_csv(index=False)
+    return pd.read_csv(StringIO(written))["level"].tolist() == [level]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.export_deepcave", description="A study as DeepCAVE reads it."
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where to (default: OUT/deepcave)")
+    chosen = parser.parse_args(arguments)
+    try:
+        for folder in export(read(chosen.out), chosen.folder or chosen.out / "deepcave"):
+            print(folder)
+    except (ResultsError, OSError) as error:
+        print(f"analysis.export_deepcave: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

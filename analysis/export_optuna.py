@@ -1,0 +1,143 @@
+"""A study as Optuna's dashboard reads it: `python -m analysis.export_optuna OUT [FILE]`.
+
+optuna-dashboard OUT/optuna.log
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.hyperparameters import VARIED, Choice, Interval, space, values
+from analysis.objective import objective
+from analysis.text import plain
+from study.results import METRIC_COLUMN, Results, ResultsError, read, write_text
+
+FILE = "optuna.log"  # a journal: a trial takes a tenth of the time that it takes in SQLite
+_STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+_ATTRIBUTES = ("trial", "phase", "arm", "seed", "audit", "status", "epochs_run", "best_epoch", "error")
+# Tables say how long a trial took and not when: their trials follow one another from here.
+_BEGIN = datetime(2000, 1, 1)
+
+
+def export(results: Results, file: Path) -> list[str]:
+    """Write every trial of search, refinement and confirmation; gives the names of Optuna's studies.
+
+    One for each phase: importances read off refined trials, which stand around the winner, or off the same setting
+    with several seeds, would mean something else than the search's.
+    """
+    journal = _Journal()
+    storage = JournalStorage(journal)
+    names = [_export_phase(results, phase, storage) for phase in VARIED if (results.trials["phase"] == phase).any()]
+    write_text("".join(f"{json.dumps(entry)}\n" for entry in journal.entries), file)
+    return names
+
+
+class _Journal(BaseJournalBackend):
+    """Kept in memory and written at once: JournalFileBackend waits for the disk after every trial."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        yield from self.entries[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self.entries += logs
+
+
+def frozen_trials(results: Results, phase: str) -> list[FrozenTrial]:
+    """The trials of a phase: stopped ones as pruned, with the metric after each epoch."""
+    varied, column = space(results), objective(results).column
+    distributions = {name: _distribution(kind) for name, kind in varied.items()}
+    epochs = _after_each_epoch(results)
+    frozen, clock = [], _BEGIN
+    for number, row in enumerate(results.trials[results.trials["phase"] == phase].to_dict("records")):
+        params, value = values(varied, row), row[column]
+        state = TrialState.FAIL if pd.isna(value) else _STATES[row["status"]]
+        begin, clock = clock, clock + timedelta(seconds=0.0 if pd.isna(row["seconds"]) else row["seconds"])
+        frozen.append(
+            FrozenTrial(
+                number=number,
+                trial_id=number,
+                state=state,
+                value=None if state is TrialState.FAIL else float(value),
+                datetime_start=begin,
+                datetime_complete=clock,
+                params=params,
+                distributions={name: distributions[name] for name in params},
+                user_attrs={name: _plain(row[name]) for name in _ATTRIBUTES if not pd.isna(row[name])},
+                system_attrs={},
+                intermediate_values=epochs.get(row["trial"], {}),
+            )
+        )
+    return frozen
+
+
+def _export_phase(results: Results, phase: str, storage: JournalStorage) -> str:
+    chosen_by = objective(results)
+    name = f"{plain(results.study['name'])}: {phase}"
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction="maximize" if chosen_by.sign > 0 else "minimize"
+    )
+    with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
+        study.set_metric_names([chosen_by.metric])
+    study.set_user_attr("question", results.study["question"])
+    study.add_trials(frozen_trials(results, phase))
+    return name
+
+
+def _distribution(kind: Choice | Interval) -> BaseDistribution:
+    if isinstance(kind, Choice):
+        return CategoricalDistribution(kind.levels)
+    return FloatDistribution(kind.low, kind.high, log=kind.log)
+
+
+def _after_each_epoch(results: Results) -> dict[str, dict[int, float]]:
+    """Each trial's metric by epoch; accuracy where the study's own metric was not written."""
+    chosen_by, epochs = objective(results), results.epochs
+    column = METRIC_COLUMN if not chosen_by.is_accuracy and METRIC_COLUMN in epochs else "val_accuracy"
+    rows = epochs[["trial", "epoch", column]].dropna()
+    found: dict[str, dict[int, float]] = {}
+    for trial, epoch, value in rows.itertuples(index=False):
+        found.setdefault(trial, {})[int(epoch)] = float(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.export_optuna", description="A study as optuna-dashboard reads it."
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=f"where to (default: OUT/{FILE})")
+    chosen = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = chosen.file or chosen.out / FILE
+    try:
+        export(read(chosen.out), file)
+    except (ResultsError, OSError) as error:
+        print(f"analysis.export_optuna: {error}", file=sys.stderr)
+        return 2
+    print(f"{file}: show it with optuna-dashboard {file}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

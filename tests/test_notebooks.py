@@ -1,0 +1,103 @@
+"""The notebooks, run from the first cell to the last by a real kernel."""
+
+import ast
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.fabricated import Plan, fabricate
+
+FOLDER = Path(__file__).parent.parent / "analysis" / "notebooks"
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+HEAVY = "import sys\nprint(sorted({'torch', 'torchvision', 'timm', 'ray'} & set(sys.modules)))"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two studies, named to the notebooks; everything that Jupyter writes stays here."""
+    folder = tmp_path_factory.mktemp("studies")
+    fabricate(folder / "one", Plan(accuracy={("backbone", "small"): 0.8}))
+    winner = {"backbone": "small", "regularizer": "none", "augmentation": "none"}
+    fabricate(folder / "two", Plan(items=80, seeds=3, winner=winner))
+    named = {
+        "STUDY": str(folder / "one"),
+        "STUDIES": os.pathsep.join([str(folder / "one"), str(folder / "two")]),
+        "FIGURE": str(folder / "figure.pdf"),
+    }
+    jupyter = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (named | {name: str(folder / name.lower()) for name in jupyter}).items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", str(FOLDER.parent.parent))
+        yield folder
+
+
+def read(name: str) -> Any:
+    return nbformat.read(FOLDER / name, as_version=4)
+
+
+def run(name: str) -> Any:
+    """The notebook after its last cell, and one more that prints which heavy packages it loaded."""
+    notebook = read(name)
+    notebook.cells.append(nbformat.v4.new_code_cell(HEAVY))
+    beside = {"metadata": {"path": FOLDER}}
+    return NotebookClient(notebook, timeout=240, kernel_name="python3", resources=beside).execute()
+
+
+def said(cell: Any) -> str:
+    """All text that a cell put out."""
+    texts = [output.get("text", "") for output in cell["outputs"]]
+    return "".join(texts + [str(output["data"]) for output in cell["outputs"] if "data" in output])
+
+
+def test_there_is_one_to_explore_one_to_compare_and_one_for_a_paper() -> None:
+    assert NOTEBOOKS == ["compare.ipynb", "explore.ipynb", "paper.ipynb"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_keeps_no_output_and_defines_nothing(name: str) -> None:
+    code = [cell for cell in read(name).cells if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+    nodes = [node for cell in code for node in ast.walk(ast.parse(cell["source"]))]
+    assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_uses_analysis_and_the_tables_only(name: str) -> None:
+    trees = [ast.parse(cell["source"]) for cell in read(name).cells if cell["cell_type"] == "code"]
+    modules = {node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    ours = {str(module) for module in modules if str(module).split(".")[0] in ("analysis", "study", "trainables")}
+    assert {module for module in ours if not module.startswith("analysis")} == {"study.results"}
+
+
+def test_a_study_is_explored_without_torch_or_ray(studies: Path) -> None:
+    cells = run("explore.ipynb").cells
+    assert said(cells[-1]) == "[]\n"
+    everything = "".join(said(cell) for cell in cells if cell["cell_type"] == "code")
+    question = json.loads((studies / "one" / "study.json").read_text())["question"]
+    assert question in everything
+    # One figure a factor, one of learning, two of the search.
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    figures = [output for output in outputs if "image/svg+xml" in output.get("data", {})]
+    assert len(figures) == 3 + 1 + 2
+
+
+def test_studies_are_compared_without_torch_or_ray() -> None:
+    cells = run("compare.ipynb").cells
+    assert said(cells[-1]) == "[]\n"
+    asked = next(said(cell) for cell in cells if cell["source"].startswith("asked = "))
+    assert "one" in asked
+    assert "two" in asked
+
+
+def test_a_figure_for_a_paper_is_written_without_torch_or_ray(studies: Path) -> None:
+    cells = run("paper.ipynb").cells
+    assert said(cells[-1]) == "[]\n"
+    assert (studies / "figure.pdf").read_bytes().startswith(b"%PDF")
+    assert "\\begin{tabular}" in said(cells[-2])
