@@ -4,20 +4,23 @@ from search_spaces.distributions import Range, Space
 
 
 def strength() -> Space:
-    """The strengths of every regulariser there is; each is drawn only where its level is."""
+    """The strengths of every regulariser there is; each is drawn only where its level is.
+
+    The lower ends are natural: below them lies the level "none", which a study compares anyway.
+    """
     return {
         # The rate of units dropped before the classifier; 0 is the level "none".
-        "dropout": Range(low=0.1, high=0.8, when={"regularizer": "dropout"}),
+        "dropout": Range(low=0.1, high=0.8, when={"regularizer": "dropout"}, natural=(0.1,)),
         # lambda of lambda * sum(w^2), Keras' definition (no half); the seeds used 1e-3.
-        "l2": Range(low=1e-6, high=1e-2, log=True, when={"regularizer": "l2"}),
+        "l2": Range(low=1e-6, high=1e-2, log=True, when={"regularizer": "l2"}, natural=(1e-6,)),
         # lambda of lambda * sum(|w|).
-        "l1": Range(low=1e-7, high=1e-3, log=True, when={"regularizer": "l1"}),
+        "l1": Range(low=1e-7, high=1e-3, log=True, when={"regularizer": "l1"}, natural=(1e-7,)),
         # lambda of lambda * sum((w - w0)^2), w0 the weights at the start; Li et al. 2018 search the same decades.
-        "l2_sp": Range(low=1e-4, high=1e-1, log=True, when={"regularizer": "l2_sp"}),
+        "l2_sp": Range(low=1e-4, high=1e-1, log=True, when={"regularizer": "l2_sp"}, natural=(1e-4,)),
         # The rate of the head's weights dropped in a step.
-        "drop_connect": Range(low=0.1, high=0.8, when={"regularizer": "drop_connect"}),
+        "drop_connect": Range(low=0.1, high=0.8, when={"regularizer": "drop_connect"}, natural=(0.1,)),
         # The rate of the last residual branch; EfficientNet's own is 0.2.
-        "drop_path": Range(low=0.05, high=0.5, when={"regularizer": "drop_path"}),
+        "drop_path": Range(low=0.05, high=0.5, when={"regularizer": "drop_path"}, natural=(0.05,)),
     }
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,7 +152,7 @@ class Results:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     predictions: pd.DataFrame
-    control: pd.DataFrame
+    control: pd.DataFrame = field(default_factory=lambda: _empty(CONTROL_COLUMNS))
 
     @property
     def factors(self) -> dict[str, list[str]]:
@@ -235,7 +235,7 @@ def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: t
     columns = {name: kind for name, kind in columns.items() if name not in skip}
     if not path.is_file():
         if optional:
-            return pd.DataFrame({name: pd.Series(dtype=_DTYPES[kind]) for name, kind in columns.items()})
+            return _empty(columns)
         raise ResultsError(f"{path}: missing. Run the study with --resume; it writes this file.")
     import pyarrow.parquet  # a third of a second that a program which only wants the names need not spend
 
@@ -255,6 +255,10 @@ def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: t
         if len(values) and not _IS_KIND[kind](values):
             raise ResultsError(f"{path}: column {name!r} must hold {kind}, got {values.dtype}. Convert it.")
     return frame
+
+
+def _empty(columns: Columns) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=_DTYPES[kind]) for name, kind in columns.items()})
 
 
 def _read_predictions(path: Path, skip: tuple[str, ...]) -> pd.DataFrame:

@@ -86,7 +86,21 @@ def test_sections_come_in_the_promised_order(text):
         "backbone",
         "regularizer",
         "augmentation",
-        "PLACEHOLDER",
+        "What each choice is worth",
+        "How sure this is",
+        "How well it generalizes",
+        "The winner",
+        "What the winner confuses",
+        "Labels to look at again",
+        "Why the loss is as high as it is",
+        "Other metrics",
+        "Ensembles",
+        "What the search says",
+        "Best of each level, in different company",
+        "What these numbers rest on",
+        "A control that must find nothing",
+        "How this was done",
+        "Trials and cost",
     ]
 
 
