@@ -10,9 +10,9 @@ def strength() -> Space:
     """
     return {
         # The rate of units dropped before the classifier; 0 is the level "none".
-        "dropout": Range(low=0.1, high=0.8, when={"regularizer": "dropout"}, natural=(0.1,)),
+        "dropout": Range(low=0.1, high=0.9, when={"regularizer": "dropout"}, natural=(0.1,)),
         # lambda of lambda * sum(w^2), Keras' definition (no half); the seeds used 1e-3.
-        "l2": Range(low=1e-6, high=1e-2, log=True, when={"regularizer": "l2"}, natural=(1e-6,)),
+        "l2": Range(low=1e-6, high=1e-1, log=True, when={"regularizer": "l2"}, natural=(1e-6,)),
         # lambda of lambda * sum(|w|).
         "l1": Range(low=1e-7, high=1e-3, log=True, when={"regularizer": "l1"}, natural=(1e-7,)),
         # lambda of lambda * sum((w - w0)^2), w0 the weights at the start; Li et al. 2018 search the same decades.

@@ -36,7 +36,7 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
         "factor    regularizer: none, dropout",
         "factor    augmentation: none, light",
         "nuisance  learning_rate: 0.001 to 0.1 on a log scale",
-        "nuisance  dropout: 0.1 to 0.8  (only under regularizer=dropout)",
+        "nuisance  dropout: 0.1 to 0.9  (only under regularizer=dropout)",
         "fixed     backbone: small_cnn",
         "30 pictures of 3 classes: 6 test, 6 common validation, 18 to train on",
         "4 different settings of the factors in 16 search trials, 8 of them audited (never stopped)",

@@ -22,7 +22,7 @@ STUDY = Study(
         "regularizer": ["none", "dropout", "l2"],
         "augmentation": ["none", "crop"],  # no flip: a mirrored 2 is no 2
     },
-    nuisances=optimizers.adaptive(1e-4, 0.3) | regularizers.strength_of("dropout", "l2"),
+    nuisances=optimizers.adaptive(3e-4, 1.0) | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 32, "batch_size": 64, "split": "60-20-20"},
-    budget=Budget(trials=12, epochs=3, refine=6, seeds=5),
+    budget=Budget(trials=12, epochs=5, refine=8, seeds=5),
 )
