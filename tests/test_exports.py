@@ -35,7 +35,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = fabricate(tmp_path_factory.mktemp("exported") / "out", plan)
     trials = pd.read_parquet(folder / results.TRIALS_FILE)
     trials["l2"] = trials["regularizer"].map({"l2": 1e-4})
-    trials.loc[0, "learning_rate"] = 0.5
+    trials.loc[:1, "learning_rate"] = [0.5, 1e-3]
     trials.loc[1, "depth"] = None
     results.write_table(trials, folder / results.TRIALS_FILE)
     return folder

@@ -85,7 +85,9 @@ def test_what_was_published_runs_on_the_datasets_own_layout(name: str, tmp_path:
     assert found.trials["published"].tolist() == [each.name for each in published]
     assert set(found.predictions.query("fold == 'test'")["trial"]) == set(found.trials["trial"])
     shown = pd.read_csv(tmp_path / "out" / "tables" / "published.csv")
-    assert shown["name"].tolist() == [each.name for each in published]
+    numbers = [(each.name, metric) for each in published for metric in (each.metric, *each.also)]
+    assert list(zip(shown["name"], shown["metric"], strict=True)) == numbers
+    assert (shown["state"] == "measured").all()
     assert published[0].name in (tmp_path / "out" / "report.md").read_text()
     assert (tmp_path / "out" / "best" / "model.safetensors").exists()
 
