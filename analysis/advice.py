@@ -92,9 +92,13 @@ def _needed(row, answered: pd.DataFrame) -> str:
 
 def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
     """What to do about one factor, and why."""
-    if row.decision == ABSENT:
-        return f"{row.factor}: the winner has no such choice, and where there is one no level beats another."
     pairs = pairs_of(answered, row.factor)
+    if row.decision == ABSENT:
+        reasons = dict.fromkeys(
+            pair["verdict"].removeprefix(REFUSED) for pair in pairs if pair["verdict"].startswith(REFUSED)
+        )
+        found = f"not all levels were compared: {'; '.join(reasons)}" if reasons else "no level beats another"
+        return f"{row.factor}: the winner has no such choice, and where there is one {found}."
     undecided = row.decision == UNDECIDED
     verb, doubt = ("keep", ", undecided") if undecided else ("take", "")
     said = [f"{row.factor}: {verb} {_name(row.recommended)}{doubt}.", _not_the_winners(row), _cheaper(row, allowed)]
