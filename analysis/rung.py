@@ -40,7 +40,7 @@ class Outcomes:
         logits = np.log((right + 0.5) / (self.pictures - right + 0.5))
         failed = (self.trials["outcome"] == "failed").to_numpy()
         if failed.any() and not failed.all():
-            logits[failed] = np.nanmin(logits, axis=0)
+            logits[failed] = np.fmin.reduce(logits, axis=0)
         return logits
 
 

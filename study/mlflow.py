@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from study.ledger import Record
-from study.trackers import measured, setting, summary
+from study.tracked import measured, setting, summary
 from trainables.errors import InputError
 
 _DEFAULTS = {

@@ -11,10 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Protocol
+from typing import Protocol
 
 from study.ledger import Record
-from study.results import METRIC_COLUMN
 from trainables.errors import InputError
 
 # What a study waits at its end for a tracker that is slow.
@@ -95,26 +94,3 @@ class Background:
                 works = False
                 said = " ".join(f"{type(problem).__name__}: {problem}".split())
                 print(f"{self.title} hears no more of this study: {said}", file=sys.stderr)
-
-
-def setting(record: Record) -> dict[str, Any]:
-    """What a tracker shows as a trial's hyperparameters."""
-    planned = record.planned
-    published = {"published": planned.published} if planned.published else {}
-    return {**planned.factors, **planned.nuisances, "phase": planned.phase, "seed": planned.seed, **published}
-
-
-def measured(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an epoch's row."""
-    return {name: float(value) for name, value in row.items() if name != "epoch"}
-
-
-def summary(record: Record) -> dict[str, float]:
-    """What is known of a trial at its end: its best epoch, chosen by the study's metric."""
-    best = record.best
-    if best is None:
-        return {}
-    seconds = sum(row["seconds"] for row in record.rows.values())
-    chosen_by = {f"best_{record.config['metric']}": best[METRIC_COLUMN]}
-    found = {"best_epoch": best["epoch"], "best_val_accuracy": best["val_accuracy"], "training_seconds": seconds}
-    return found | chosen_by

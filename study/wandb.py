@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from study.ledger import Record
-from study.trackers import measured, setting, summary
+from study.tracked import measured, setting, summary
 from trainables.errors import InputError
 
 # The tables hold what a study printed, ran on and ran with.

@@ -1,21 +1,17 @@
-"""The notebooks, run from the first cell to the last by a real kernel."""
+"""The notebooks, on studies that are fabricated; tests/test_study_run.py opens one on a real study."""
 
 import ast
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from tests.fabricated import Plan, fabricate
+from tests.notebooks import FOLDER, read, run, said, surroundings
 
-FOLDER = Path(__file__).parent.parent / "analysis" / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-HEAVY = "import sys\nprint(sorted({'torch', 'torchvision', 'timm', 'ray'} & set(sys.modules)))"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,35 +21,10 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     fabricate(folder / "one", Plan(accuracy={("backbone", "small"): 0.8}))
     winner = {"backbone": "small", "regularizer": "none", "augmentation": "none"}
     fabricate(folder / "two", Plan(items=80, seeds=3, winner=winner))
-    named = {
-        "STUDY": str(folder / "one"),
-        "STUDIES": os.pathsep.join([str(folder / "one"), str(folder / "two")]),
-        "FIGURE": str(folder / "figure.pdf"),
-    }
-    jupyter = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+    both = os.pathsep.join([str(folder / "one"), str(folder / "two")])
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (named | {name: str(folder / name.lower()) for name in jupyter}).items():
-            patch.setenv(name, value)
-        patch.setenv("PYTHONPATH", str(FOLDER.parent.parent))
+        surroundings(patch, folder, STUDY=folder / "one", STUDIES=both, FIGURE=folder / "figure.pdf")
         yield folder
-
-
-def read(name: str) -> Any:
-    return nbformat.read(FOLDER / name, as_version=4)
-
-
-def run(name: str) -> Any:
-    """The notebook after its last cell, and one more that prints which heavy packages it loaded."""
-    notebook = read(name)
-    notebook.cells.append(nbformat.v4.new_code_cell(HEAVY))
-    beside = {"metadata": {"path": FOLDER}}
-    return NotebookClient(notebook, timeout=240, kernel_name="python3", resources=beside).execute()
-
-
-def said(cell: Any) -> str:
-    """All text that a cell put out."""
-    texts = [output.get("text", "") for output in cell["outputs"]]
-    return "".join(texts + [str(output["data"]) for output in cell["outputs"] if "data" in output])
 
 
 def test_there_is_one_to_explore_one_to_compare_and_one_for_a_paper() -> None:

@@ -16,6 +16,7 @@ import torch
 
 from study import results
 from study.ledger import LEDGER
+from tests import notebooks
 from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 from tests.trees import stanford_dogs
 from trainables.config import from_dict
@@ -276,3 +277,12 @@ def test_sharing_what_is_frozen_changes_no_row(folder: Path, tmp_path: Path) -> 
     pd.testing.assert_frame_equal(rows(shared), rows(alone), check_exact=True)
     logits = [np.stack(study.predictions.sort_values(["trial", "fold", "item"])["logits"]) for study in (shared, alone)]
     np.testing.assert_array_equal(*logits)
+
+
+def test_a_notebook_opens_what_a_real_study_left(
+    undisturbed: results.Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebooks.surroundings(monkeypatch, tmp_path, STUDY=undisturbed.out)
+    cells = notebooks.run("explore.ipynb").cells
+    assert notebooks.said(cells[-1]) == "[]\n"  # neither torch nor Ray
+    assert undisturbed.study["question"] in "".join(notebooks.said(cell) for cell in cells if "outputs" in cell)
