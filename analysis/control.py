@@ -70,7 +70,7 @@ def control_sentence(results: Results, found: list[Setting]) -> str:
     if control is None:
         return (
             f"No negative control: the winner against itself takes {NEEDED} seeds, {MIN_SEEDS} against {MIN_SEEDS}, "
-            f"and it has {len(best.seeds)}. A study with --seeds {NEEDED} has one."
+            f"and it has {len(best.seeds)}. A study with --seeds {MIN_SEEDS} or more confirms its winner twice."
         )
     measured = (
         f"seeds {_listed(control['seeds_a'])} minus seeds {_listed(control['seeds_b'])}: "

@@ -3,7 +3,6 @@
 deepcave --open, then the folder of a phase; or any program that reads CSV.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from io import StringIO
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.exporting import command
 from analysis.hyperparameters import VARIED, Choice, Space, space, values
 from analysis.objective import objective
-from study.results import METRIC_COLUMN, Results, ResultsError, level_text, read, write_table
+from study.results import METRIC_COLUMN, Results, level_text, write_table
 
 # Its data frames know no conditions: in place of a level that does not exist.
 _NOWHERE = "absent"
@@ -117,19 +117,7 @@ def _survives(level: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.export_deepcave", description="A study as DeepCAVE reads it."
-    )
-    parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
-    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where to (default: OUT/deepcave)")
-    chosen = parser.parse_args(arguments)
-    try:
-        for folder in export(read(chosen.out), chosen.folder or chosen.out / "deepcave"):
-            print(folder)
-    except (ResultsError, OSError) as error:
-        print(f"analysis.export_deepcave: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return command("analysis.export_deepcave", "A study as DeepCAVE reads it.", "deepcave", export, arguments)
 
 
 if __name__ == "__main__":

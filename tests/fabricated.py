@@ -1,6 +1,7 @@
 """Study folders that follow the contract without any training, with a truth planted in them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def fabricate(out: Path, plan: Plan | None = None) -> Path:
     results.write_table(_predictions(plan, manifest, trials, rng), out / results.PREDICTIONS_FILE)
     results.write_table(trials.drop(columns="truth"), out / results.TRIALS_FILE)
     return out
+
+
+def rewrite(out: Path, stem: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Put the edited table `stem` in the place of what was fabricated."""
+    path = out / f"{stem}.parquet"
+    results.write_table(edit(pd.read_parquet(path)), path)
 
 
 def _study(plan: Plan) -> dict:

@@ -9,14 +9,9 @@ import pytest
 from analysis import report
 from analysis.deviations import deviation_sentences, deviations, plan_sentence
 from study import results
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, rewrite
 
 PLAN = Plan({"f": ["x", "y"], "n": [1, 2]}, {"f": "y", "n": 2}, items=20, trials=4, seeds=3)
-
-
-def rewrite(out, stem, edit):
-    path = out / f"{stem}.parquet"
-    results.write_table(edit(pd.read_parquet(path)), path)
 
 
 def planned(out, change=lambda plan: plan, **more):

@@ -1,21 +1,15 @@
 """Planted label swaps are found, from models that did not train on the picture."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.mislabelled import COLUMNS, MOST_SUSPECTS, suspects
 from analysis.settings import settings
 from study import results
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, rewrite
 
 # Nearly every picture is named rightly, so what is doubted is what was swapped.
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, {("f", "x"): 0.5}, base=0.995, items=300, trials=4, spread=0.0)
-
-
-def rewrite(out, stem, edit):
-    path = out / f"{stem}.parquet"
-    results.write_table(edit(pd.read_parquet(path)), path)
 
 
 def swapped(out, items):

@@ -3,14 +3,13 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.path import ALONE, NOT_RUN, STEP, SUM, TOTAL, path, start
 from analysis.settings import groups, settings
 from analysis.stats import compare
 from study import results
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, rewrite
 
 TWO = {"a": ["old", "new"], "b": [1, 2]}
 PLAN = Plan(TWO, {"a": "new", "b": 2}, {("a", "old"): 0.7, ("b", 1): 0.85}, items=120, trials=6, spread=0.005)
@@ -19,11 +18,6 @@ PLAN = Plan(TWO, {"a": "new", "b": 2}, {("a", "old"): 0.7, ("b", 1): 0.85}, item
 def read(out):
     read = results.read(out)
     return read, settings(read)
-
-
-def rewrite(out, stem, edit):
-    file = out / f"{stem}.parquet"
-    results.write_table(edit(pd.read_parquet(file)), file)
 
 
 def with_study(out, **more):

@@ -12,14 +12,9 @@ from analysis.settings import settings, winner
 from analysis.stats import wilson
 from analysis.text import decimals, millions
 from study import results
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, rewrite
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=40, seeds=3, trials=4, accuracy={("f", "x"): 0.6})
-
-
-def rewrite(out, stem, edit):
-    path = out / f"{stem}.parquet"
-    results.write_table(edit(pd.read_parquet(path)), path)
 
 
 def with_study(out, **more):

@@ -7,12 +7,7 @@ from analysis.curves import band, curves
 from analysis.settings import name, settings
 from analysis.text import duration, number, percent, plain, points, slug
 from study import results
-from tests.fabricated import Plan, fabricate
-
-
-def rewrite(out, stem, edit):
-    path = out / f"{stem}.parquet"
-    results.write_table(edit(pd.read_parquet(path)), path)
+from tests.fabricated import Plan, fabricate, rewrite
 
 
 @pytest.fixture(scope="module")
