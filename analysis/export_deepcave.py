@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.confirmed.objective import objective
 from analysis.exporting import command
 from analysis.hyperparameters import VARIED, Choice, Space, space, values
-from analysis.objective import objective
 from study.results import METRIC_COLUMN, Results, level_text, write_table
 
 # Its data frames know no conditions: in place of a level that does not exist.

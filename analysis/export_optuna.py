@@ -20,9 +20,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.confirmed.objective import objective
 from analysis.hyperparameters import VARIED, Choice, Interval, space, values
-from analysis.objective import objective
-from analysis.text import plain
+from analysis.layout.text import plain
 from study.results import METRIC_COLUMN, Results, ResultsError, read, write_text
 
 FILE = "optuna.log"  # a journal: a trial takes a tenth of the time that it takes in SQLite

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import markdown, webpage
-from analysis.answers import answers
-from analysis.page import Page
-from analysis.sections import page
-from analysis.settings import settings
-from analysis.side_by_side import labels, side_by_side, studied
+from analysis.confirmed.answers import answers
+from analysis.confirmed.settings import settings
+from analysis.contents import page
+from analysis.layout import markdown, webpage
+from analysis.layout.page import Page
+from analysis.sections.side_by_side import labels, side_by_side, studied
 from study.results import (
     ANSWERS_FILE,
     FIGURES_FOLDER,

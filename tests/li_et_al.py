@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.contrasts import corners, differences_of_differences
+from analysis.statistics.contrasts import corners, differences_of_differences
 
 FACTORS = ["crop", "momentum", "learning_rate"]
 DATASETS = ["dogs", "cars"]

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis.design import search_of
-from analysis.effects import interactions, main_effects
-from analysis.rung import outcomes
+from analysis.search.design import search_of
+from analysis.search.effects import interactions, main_effects
+from analysis.search.rung import outcomes
 from tests.searches import EPOCHS, FACTORS, Truth, search
 
 LEFT = np.exp(-(EPOCHS - 1) / 3)  # share of `late` that is still missing at the last epoch

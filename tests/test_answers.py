@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.answers import answers, verdict
-from analysis.settings import settings, winner
-from analysis.stats import Estimate
+from analysis.confirmed.answers import answers, verdict
+from analysis.confirmed.settings import settings, winner
+from analysis.statistics.inference import Estimate
 from study import results
 from tests.fabricated import Plan, fabricate
 

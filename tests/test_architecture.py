@@ -19,6 +19,15 @@ ALLOWED = {
     "study": ["search_spaces", "trainables"],
     "analysis": ["study.results"],
 }
+# What a shelf of analysis may import of the others: arithmetic knows of no study, and no finding knows how it is shown.
+WORDS = "analysis.layout.text"
+SHELVES = {
+    "statistics": [],
+    "layout": [],
+    "search": ["analysis.statistics", WORDS],
+    "confirmed": ["analysis.statistics", "analysis.search", WORDS],
+    "sections": ["analysis.statistics", "analysis.search", "analysis.confirmed", "analysis.layout"],
+}
 RAY = {"study/cluster.py", "study/tuning.py", "study/worker.py", "study/sampling.py"}
 
 
@@ -47,6 +56,15 @@ def test_a_room_imports_only_what_lies_before_it(file: str) -> None:
     over = [name for name in foreign if not any(within(name, module) for module in ALLOWED[room])]
     assert not over, f"{file} imports {', '.join(over)}; {room} may import only {ALLOWED[room] or 'itself'}"
     assert "tests" not in {name.split(".")[0] for name in imports(ROOT / file)}
+
+
+@pytest.mark.parametrize("file", [file for file in files() if file.count("/") > 1 and file.startswith("analysis/")])
+def test_a_shelf_of_analysis_imports_only_what_lies_before_it(file: str) -> None:
+    shelf = file.split("/")[1]
+    foreign = [name for name in imports(ROOT / file) if within(name, "analysis")]
+    own = [f"analysis.{shelf}", *SHELVES[shelf]]
+    over = [n for n in foreign if not any(within(n, module) or within(module, n) for module in own)]
+    assert not over, f"{file} imports {', '.join(over)}; analysis/{shelf} may import only {', '.join(own)}"
 
 
 @pytest.mark.parametrize("file", files())

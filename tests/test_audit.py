@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from analysis.audit import audit
+from analysis.search.audit import audit
 from study import results
 from tests.searches import search
 

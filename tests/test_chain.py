@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.chain import cell_means
+from analysis.statistics.chain import cell_means
 
 
 def one_way(cells):

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import figures
-from analysis.confusion import arranged, block_table
+from analysis.layout import figures
+from analysis.statistics.confusion import arranged, block_table
 
 NAMES = pd.Series([f"c{i}" for i in range(60)])
 

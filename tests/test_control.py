@@ -1,10 +1,10 @@
 import pandas as pd
 import pytest
 
-from analysis.answers import answers
-from analysis.best_of_level import best_of_level
-from analysis.control import control_section, control_sentence, negative_control
-from analysis.settings import settings
+from analysis.confirmed.answers import answers
+from analysis.confirmed.settings import settings
+from analysis.sections.best_of_level import best_of_level
+from analysis.sections.control import control_section, control_sentence, negative_control
 from study import results
 from tests.fabricated import Plan, fabricate
 from tests.test_answers import LARGE, SMALL

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.design import nuisance_values, search_of
-from analysis.effects import INTERACTION_COLUMNS, MAIN_COLUMNS, interactions, main_effects
-from analysis.rung import outcomes
+from analysis.search.design import nuisance_values, search_of
+from analysis.search.effects import INTERACTION_COLUMNS, MAIN_COLUMNS, interactions, main_effects
+from analysis.search.rung import outcomes
 from study import results
 from tests.searches import FACTORS, search
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from analysis import report
-from analysis.effects_section import TITLE, search_section
-from analysis.parallel import ABSENT, paths
-from analysis.rung import outcomes
+from analysis.search.parallel import ABSENT, paths
+from analysis.search.rung import outcomes
+from analysis.sections.search import TITLE, search_section
 from study import results
 from tests.fabricated import Plan, fabricate
 from tests.searches import FACTORS, search

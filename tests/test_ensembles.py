@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import stats
-from analysis.combined import ensembles_section
-from analysis.ensembles import ALL, ANY_SEED, EACH, GREEDY, SEEDS, SINGLE, ensembles, greedy
-from analysis.metrics import log_softmax
-from analysis.outputs import outputs
-from analysis.settings import settings
+from analysis.confirmed.ensembles import ALL, ANY_SEED, EACH, GREEDY, SEEDS, SINGLE, ensembles, greedy
+from analysis.confirmed.outputs import outputs
+from analysis.confirmed.settings import settings
+from analysis.sections.combined import ensembles_section
+from analysis.statistics import inference
+from analysis.statistics.metrics import log_softmax
 from study import results
 from tests.fabricated import Plan, fabricate
 
@@ -67,7 +67,7 @@ def test_models_that_agree_gain_nothing(tmp_path):
     frame = table(read)
     assert (frame["accuracy"] == 0.75).all()
     assert (frame[["difference", "difference_low", "difference_high"]].drop(SINGLE) == 0).all(axis=None)
-    assert frame.loc[ALL, ["low", "high"]].tolist() == pytest.approx(stats.wilson(30, 40))
+    assert frame.loc[ALL, ["low", "high"]].tolist() == pytest.approx(inference.wilson(30, 40))
     assert frame.loc[GREEDY, "val_accuracy"] == 0.75
 
 
@@ -140,7 +140,7 @@ def test_one_model_makes_no_ensemble(tmp_path):
 
 def test_the_bootstrap_draws_pictures_and_groups_of_them():
     differences = np.r_[np.ones(10), np.zeros(90)]
-    alone = stats.bootstrap_interval(differences, np.arange(100))
+    alone = inference.bootstrap_interval(differences, np.arange(100))
     assert alone == pytest.approx((0.05, 0.16), abs=0.011)  # quantiles of a binomial of 100 at 0.1
-    assert stats.bootstrap_interval(np.tile(differences, 2), np.tile(np.arange(100), 2)) == alone
-    assert stats.bootstrap_interval(np.zeros(5), np.arange(5)) == (0, 0)
+    assert inference.bootstrap_interval(np.tile(differences, 2), np.tile(np.arange(100), 2)) == alone
+    assert inference.bootstrap_interval(np.zeros(5), np.arange(5)) == (0, 0)

@@ -1,7 +1,7 @@
 import pytest
 
-from analysis.importance import MOST_TRIALS, importance
-from analysis.rung import outcomes
+from analysis.search.importance import MOST_TRIALS, importance
+from analysis.search.rung import outcomes
 from study import results
 from tests.searches import search
 

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import calibration
-from analysis.loss import loss_section, loss_table
-from analysis.metrics import log_loss, log_softmax
-from analysis.outputs import outputs
-from analysis.settings import settings, winner
+from analysis.confirmed.outputs import outputs
+from analysis.confirmed.settings import settings, winner
+from analysis.sections.loss import loss_section, loss_table
+from analysis.statistics import calibration
+from analysis.statistics.metrics import log_loss, log_softmax
 from study import results
 from tests.fabricated import Plan, fabricate
 

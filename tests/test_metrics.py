@@ -3,11 +3,12 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from analysis import metrics, tables
-from analysis.metrics import log_softmax
-from analysis.outputs import outputs
-from analysis.scored import means_sentence, metrics_section, metrics_table
-from analysis.settings import settings, winner
+from analysis.confirmed import tables
+from analysis.confirmed.outputs import outputs
+from analysis.confirmed.settings import settings, winner
+from analysis.sections.scored import means_sentence, metrics_section, metrics_table
+from analysis.statistics import metrics
+from analysis.statistics.metrics import log_softmax
 from study import results
 from tests.fabricated import Plan, fabricate
 

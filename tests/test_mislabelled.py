@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.mislabelled import COLUMNS, MOST_SUSPECTS, suspects
-from analysis.settings import settings
+from analysis.confirmed.mislabelled import COLUMNS, MOST_SUSPECTS, suspects
+from analysis.confirmed.settings import settings
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import tables
-from analysis.class_size import class_size_section, class_sizes, rank_correlation
-from analysis.depth import depth_section, depths
-from analysis.learned import stability_sentence
-from analysis.settings import settings, winner
-from analysis.strengths import strength_sections, strengths, without
+from analysis.confirmed import tables
+from analysis.confirmed.settings import settings, winner
+from analysis.sections.class_size import class_size_section, class_sizes, rank_correlation
+from analysis.sections.depth import depth_section, depths
+from analysis.sections.learned import stability_sentence
+from analysis.sections.strengths import strength_sections, strengths, without
 from study import results
 from tests.fabricated import Plan, fabricate
 from tests.sized import rewrite

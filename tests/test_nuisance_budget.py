@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.nuisance_budget import budgets, expected_best, overtakings
-from analysis.rung import outcomes
+from analysis.confirmed.nuisance_budget import budgets, expected_best, overtakings
+from analysis.search.rung import outcomes
 from study import results
 from tests.fabricated import Plan, fabricate
 from tests.searches import search

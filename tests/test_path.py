@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from analysis.path import ALONE, NOT_RUN, STEP, SUM, TOTAL, path, start
-from analysis.settings import groups, settings
-from analysis.stats import compare
+from analysis.confirmed.path import ALONE, NOT_RUN, STEP, SUM, TOTAL, path, start
+from analysis.confirmed.settings import groups, settings
+from analysis.statistics.inference import compare
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 

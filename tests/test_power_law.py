@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.power_law import check, fit, has_floor, predict
+from analysis.statistics.power_law import check, fit, has_floor, predict
 
 PICTURES = np.array([250, 500, 750, 1000])
 

@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import report, stats
-from analysis.outputs import outputs
-from analysis.published import published, published_section
+from analysis import report
+from analysis.confirmed.outputs import outputs
+from analysis.confirmed.published import published
+from analysis.sections.published import published_section
+from analysis.statistics import inference
 from study import results
 from tests.fabricated import Plan, fabricate
 
@@ -49,9 +51,9 @@ def correct(out, name):
 def test_one_seed_has_wilsons_interval(out, frame):
     row, right = frame.loc["ResNet-18, frozen"], correct(out, "ResNet-18, frozen")
     assert right.shape == (1, 60)
-    assert row[["low", "high"]].tolist() == pytest.approx(stats.wilson(right.sum(), 60))
+    assert row[["low", "high"]].tolist() == pytest.approx(inference.wilson(right.sum(), 60))
     assert row["difference"] == pytest.approx(right.mean() - 0.6478)
-    assert row[["published_low", "published_high"]].tolist() == pytest.approx(stats.wilson(0.6478 * 2044, 2044))
+    assert row[["published_low", "published_high"]].tolist() == pytest.approx(inference.wilson(0.6478 * 2044, 2044))
     assert row["differs"] == "chosen on the fold it reports; another split"
 
 
@@ -59,7 +61,7 @@ def test_several_seeds_are_a_mean_with_its_interval(out, frame):
     row, right = frame.loc["ResNet-34"], correct(out, "ResNet-34")
     assert (row["seeds"], row["test_n"]) == (3, 60)
     assert row["measured"] == pytest.approx(right.mean())
-    assert row[["low", "high"]].tolist() == pytest.approx(stats.accuracy_interval(right, np.arange(60)))
+    assert row[["low", "high"]].tolist() == pytest.approx(inference.accuracy_interval(right, np.arange(60)))
     assert np.isnan(row["published_low"])
 
 

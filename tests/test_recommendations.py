@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from analysis import report
-from analysis.advice import recommendations_section
-from analysis.answers import answers
-from analysis.recommendations import recommendations, rivals
-from analysis.settings import settings
+from analysis.confirmed.answers import answers
+from analysis.confirmed.recommendations import recommendations, rivals
+from analysis.confirmed.settings import settings
+from analysis.sections.advice import recommendations_section
 from study import results
 from tests.fabricated import Plan, fabricate
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis.stats import Estimate, compare
+from analysis.statistics.inference import Estimate, compare
 from tests.benchmarks import replay, replay_model, replay_studies
 from tests.benchmarks.replay import ACCURACY, Cell, measure
 from tests.benchmarks.replay_model import Oracle, Share, World, draw, oracle, world_of

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from analysis import report
-from analysis.settings import settings, winner
-from analysis.stats import wilson
-from analysis.text import decimals, millions
+from analysis.confirmed.settings import settings, winner
+from analysis.layout.text import decimals, millions
+from analysis.statistics.inference import wilson
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 

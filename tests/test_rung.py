@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.rung import MOST_CHECKPOINTS, matched_rung, outcomes
+from analysis.search.rung import MOST_CHECKPOINTS, matched_rung, outcomes
 from study import results
 from tests.searches import search
 

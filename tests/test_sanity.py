@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from analysis.sanity import below_probe, gates, sanity_section, worse_than_guessing
-from analysis.settings import settings
+from analysis.confirmed.settings import settings
+from analysis.sections.sanity import below_probe, gates, sanity_section, worse_than_guessing
 from study import results
 from tests.fabricated import Plan, fabricate
 

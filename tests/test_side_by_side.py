@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from analysis import report, webpage
-from analysis.side_by_side import comparable, side_by_side, studied
+from analysis import report
+from analysis.layout import webpage
+from analysis.sections.side_by_side import comparable, side_by_side, studied
 from study import results
 from tests.fabricated import Plan, fabricate
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis import pictures
+from analysis.confirmed import pictures
 from tests import trees
 from tests.trees import class_folders, encoded, pixels, put
 from trainables.datasets import read_manifest

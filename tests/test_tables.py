@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import pictures, tables
-from analysis.curves import band, curves
-from analysis.settings import name, settings
-from analysis.text import duration, number, percent, plain, points, slug
+from analysis.confirmed import pictures, tables
+from analysis.confirmed.settings import name, settings
+from analysis.layout.text import duration, number, percent, plain, points, slug
+from analysis.sections.curves import band, curves
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from analysis import report
-from analysis.mislabelled import suspects
-from analysis.path_section import path_section
-from analysis.settings import settings, winner
-from analysis.trust_section import doubt_section, suspects_section
+from analysis.confirmed.mislabelled import suspects
+from analysis.confirmed.settings import settings, winner
+from analysis.sections.path import path_section
+from analysis.sections.trust import doubt_section, suspects_section
 from study import results
 from tests.fabricated import Plan, fabricate
 from tests.test_mislabelled import swapped
@@ -131,7 +131,7 @@ def test_suspects_come_with_the_thumbnails_there_are(tmp_path):
 
 @pytest.mark.parametrize("item", ["../outside", "a/../../outside"])
 def test_no_file_outside_of_the_examples_is_shown(tmp_path, item):
-    from analysis.thumbnails import suspect_thumbnail
+    from analysis.layout.thumbnails import suspect_thumbnail
 
     (tmp_path / results.EXAMPLES_FOLDER).mkdir()
     (tmp_path / "outside.jpg").write_bytes(b"not to be embedded")

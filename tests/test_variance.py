@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from analysis import variance
-from analysis.settings import settings, winner
-from analysis.stats import Estimate, smallest_effect
+from analysis.confirmed import variance
+from analysis.confirmed.settings import settings, winner
+from analysis.statistics.inference import Estimate, smallest_effect
 from study import results
 from tests.fabricated import Plan, fabricate
 

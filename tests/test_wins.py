@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis import wins
+from analysis.statistics import wins
 
 GAP = np.nan
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.stats import compare, holm
+from analysis.statistics.inference import compare, holm
 from tests.benchmarks import replay_studies
 from tests.benchmarks.replay_model import Share, World, accuracy_found, draw, oracle, share, world_of
 

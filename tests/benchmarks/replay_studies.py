@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.answers import BETTER_A, BETTER_B, answers
+from analysis.confirmed.answers import BETTER_A, BETTER_B, answers
 from study import results
 from study.results import Results
 from tests.benchmarks.replay_model import Share, accuracy_found, draw, share, world_of

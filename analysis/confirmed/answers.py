@@ -1,0 +1,126 @@
+"""The question of each factor answered: every pair of levels compared on the test fold, or refused.
+
+Levels are compared as confirmed, in the winner's company: same seeds, same test pictures, same levels of all
+other factors. The verdict follows Holm's correction within the factor.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from analysis.confirmed.refusals import level_texts, refusal
+from analysis.confirmed.settings import Setting, groups, settings
+from analysis.statistics.inference import (
+    SEEDS_FOR_A_CLAIM,
+    Estimate,
+    compare,
+    holm,
+    probability_better,
+    seeds_needed,
+)
+from study.results import ANSWERS_COLUMNS, Results
+
+ALPHA = 0.05
+MARGIN = 0.01  # of accuracy; differences within it count as none, unless the study says otherwise
+
+BETTER_A = "a"
+BETTER_B = "b"
+EQUIVALENT = "equivalent"
+NO_EVIDENCE = "no evidence"
+REFUSED = "refused: "
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    estimate: Estimate
+    probability_a_better: float
+    companions: str
+
+
+def answers(results: Results) -> pd.DataFrame:
+    """One row for each pair of levels of each factor, in the order the study lists them."""
+    found, texts = settings(results), level_texts(results)
+    rows = [row for factor, levels in results.factors.items() for row in _answer(results, found, texts, factor, levels)]
+    counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64"}
+    return pd.DataFrame(rows, columns=list(ANSWERS_COLUMNS)).astype(counts)
+
+
+def margin(results: Results) -> float:
+    """The difference in accuracy below which two levels count as equally good."""
+    declared = results.study.get("margin")
+    return float(declared) if isinstance(declared, int | float) else MARGIN
+
+
+def _answer(results: Results, found: list[Setting], texts: pd.DataFrame, factor: str, levels: list[str]) -> list[dict]:
+    outcomes = {(a, b): _compare(results, found, texts, factor, a, b) for a, b in combinations(levels, 2)}
+    compared = {pair: outcome for pair, outcome in outcomes.items() if isinstance(outcome, _Comparison)}
+    adjusted = holm([outcome.estimate.p_value for outcome in compared.values()])
+    p_holm = dict(zip(compared, adjusted.tolist(), strict=True))
+    allowed = margin(results)
+    strictest = ALPHA / max(len(compared), 1)  # Holm's first step, so that the seeds named suffice at any
+    return [
+        {"factor": factor, "level_a": pair[0], "level_b": pair[1]}
+        | (
+            _row(outcome, p_holm[pair], allowed, strictest)
+            if isinstance(outcome, _Comparison)
+            else {"verdict": REFUSED + outcome}
+        )
+        for pair, outcome in outcomes.items()
+    ]
+
+
+def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -> dict:
+    estimate = comparison.estimate
+    low, high = estimate.interval()
+    reached = verdict(estimate, p_holm, allowed)
+    needed = seeds_needed(estimate, alpha) if reached == NO_EVIDENCE else None
+    return {
+        "difference": estimate.mean,
+        "low": low,
+        "high": high,
+        "probability_a_better": comparison.probability_a_better,
+        "seeds": estimate.seeds,
+        "items": estimate.items,
+        "verdict": reached,
+        "p_holm": p_holm,
+        "seeds_needed": None if needed is None else max(needed, SEEDS_FOR_A_CLAIM),
+        "companions": comparison.companions,
+    }
+
+
+def verdict(estimate: Estimate, p_holm: float, allowed: float) -> str:
+    """A difference first, then equivalence: the 90 % interval inside the margin is two tests at 5 % each."""
+    if estimate.seeds < SEEDS_FOR_A_CLAIM:
+        return NO_EVIDENCE
+    if p_holm < ALPHA:
+        return BETTER_A if estimate.mean > 0 else BETTER_B
+    low, high = estimate.interval(0.90)
+    return EQUIVALENT if -allowed < low and high < allowed else NO_EVIDENCE
+
+
+def _compare(
+    results: Results, found: list[Setting], texts: pd.DataFrame, factor: str, a: str, b: str
+) -> _Comparison | str:
+    """The comparison of two levels, or the reason why there is none."""
+    if results.study.get("goal") == "best":
+        return "the search looked for the best setting, not for a fair comparison"
+    chosen = {level: [s for s in found if (factor, level) in s.stands_for] for level in (a, b)}
+    for level, candidates in chosen.items():
+        if len(candidates) != 1:
+            return f"{'no confirmed trial' if not candidates else 'several settings confirmed'} for {level}"
+    one, other = chosen[a][0], chosen[b][0]
+    if reason := refusal(results, texts, one, other, factor):
+        return reason
+    right_a, right_b = one.correct.to_numpy(), other.correct[one.correct.columns].to_numpy()
+    return _Comparison(
+        estimate=compare(right_a, right_b, groups(results, one.correct.columns)),
+        probability_a_better=probability_better(right_a.mean(axis=1) - right_b.mean(axis=1)),
+        companions=", ".join(f"{f}={level}" for f, level in _companions(one, other).items() if f != factor),
+    )
+
+
+def _companions(a: Setting, b: Setting) -> dict[str, str]:
+    """The levels that two settings share; of a conditional factor, the level where it exists."""
+    levels = {factor: level or b.levels[factor] for factor, level in a.levels.items()}
+    return {factor: level for factor, level in levels.items() if level}

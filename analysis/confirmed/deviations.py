@@ -1,0 +1,85 @@
+"""What was decided before the first trial, and every way in which the study did not follow it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.layout.text import count, value_text
+from study.results import FIRST_PLAN, Results, level_text
+
+SKIPPED = "skipped"  # what study.json says of gates that were left out
+
+
+def plan_sentence(results: Results) -> str:
+    """Whether the plan that the study holds is the one whose hash was written before the first trial."""
+    recorded, file = results.study.get("plan_hash"), results.out / FIRST_PLAN
+    if not isinstance(recorded, str) or not recorded:
+        return "The hash of a plan from before the first trial is not recorded."
+    said = f"Before the first trial the plan was written down, with the hash {recorded[:12]}…"
+    if not file.is_file():
+        return f"{said}; the plan itself is not in this folder, so that it cannot be compared."
+    if hashlib.sha256(file.read_bytes()).hexdigest() == recorded:
+        return f"{said}; {FIRST_PLAN} still has this hash."
+    return f"{said}; {FIRST_PLAN} has another one: it was changed afterwards!"
+
+
+def deviations(results: Results) -> list[str]:
+    """A phrase for each deviation: those recorded while the study ran, then those that the tables show."""
+    recorded = results.study.get("deviations")
+    said = [value_text(one) for one in recorded] if isinstance(recorded, list) else []
+    if results.study.get("preflight") == SKIPPED:
+        said.append("the gates before the sweep were left out (--skip-preflight)")
+    return said + _off_the_plan(results) + _fewer_seeds(results)
+
+
+def deviation_sentences(results: Results) -> list[str]:
+    return [f"Deviation from the plan: {one}" for one in deviations(results)] or [
+        "No deviation from the plan is known."
+    ]
+
+
+def _off_the_plan(results: Results) -> list[str]:
+    """Planned trials that ran with other levels or, once the search is over, not at all."""
+    planned = _read_plan(results.out / FIRST_PLAN)
+    trials = results.trials.set_index("trial")
+    ran = {factor: trials[factor].map(level_text).to_dict() for factor in results.factors}
+    missing = [one for one in planned if one["trial"] not in trials.index]
+    other = [
+        one["trial"]
+        for one in planned
+        if any(ran[factor].get(one["trial"], level) != level for factor, level in _levels(one, results))
+    ]
+    said = []
+    if missing and (results.trials["phase"].eq("confirm").any() or len(results.predictions)):
+        said.append(f"{len(missing)} of {count(len(planned), 'planned trial')} were not begun")
+    if other:
+        said.append(f"{count(len(other), 'trial')} ran with other levels than planned, the first {other[0]}")
+    return said
+
+
+def _levels(one: Mapping[str, Any], results: Results) -> list[tuple[str, str]]:
+    """A published configuration also names what is no factor."""
+    return [(factor, level_text(level)) for factor, level in one["factors"].items() if factor in results.factors]
+
+
+def _read_plan(file: Path) -> list[dict[str, Any]]:
+    """Empty where there is no plan, or none that is written as ours are."""
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return plan if isinstance(plan, list) and all(map(_is_planned, plan)) else []
+
+
+def _is_planned(one: Any) -> bool:
+    levels = one.get("factors") if isinstance(one, dict) and isinstance(one.get("trial"), str) else None
+    return isinstance(levels, dict) and not any(isinstance(level, list | dict) for level in levels.values())
+
+
+def _fewer_seeds(results: Results) -> list[str]:
+    failed = results.trials[(results.trials["phase"] == "confirm") & (results.trials["status"] == "failed")]
+    if failed.empty:
+        return []
+    return [f"{count(len(failed), 'confirmation')} failed, so that some settings have fewer seeds than planned"]

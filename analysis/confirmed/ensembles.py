@@ -1,0 +1,225 @@
+"""Ensembles of the confirmed models, on test beside the best single model.
+
+Members are averaged in log-probability. To average logits is the same: they differ from log-probabilities by one
+number a picture, which the softmax takes out again. Both give the normalised geometric mean of the probabilities.
+
+What may be chosen on: every repeat (seed) has its own partition into training and validation, so a picture that one
+repeat validates on was trained on in most others. Within one repeat all settings share the common validation, and none
+of them trains on it, whatever its split. Greedy selection therefore stays within one repeat, on those pictures that
+every candidate counts as its own validation, and is repeated in each: what it reaches is the mean over repeats, with
+an interval for new repeats and new pictures. Averages of all models or of all seeds cross repeats; nothing is chosen
+for them, and on test nobody has trained. The same validation chose epochs and settings before, so it flatters members.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.confirmed.outputs import VAL, Output, Outputs
+from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winner_first
+from analysis.statistics.inference import accuracy_interval, bootstrap_interval
+from analysis.statistics.metrics import log_loss, log_softmax
+from study.results import Results
+
+STEPS = 20
+
+SINGLE = "the best single model"
+ANY_SEED = "one model of the winner, any seed"
+SEEDS = "all seeds of the winner"
+ALL = "all confirmed models"
+EACH = "one model of each setting"
+GREEDY = "chosen greedily on validation"
+
+COLUMNS = ("ensemble", "repeats", "models", "accuracy", "low", "high", "difference", "difference_low")
+COLUMNS += ("difference_high", "log_loss", "val_accuracy", "members")
+
+Weights = dict[str, int]  # trial -> how often it is in the ensemble
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Models by setting and repeat, all of which saw the same test pictures; the winner's setting first."""
+
+    trials: dict[str, dict[int, str]]  # arm -> seed -> trial
+    outputs: Outputs
+    test: Output  # of the best single model
+
+    @property
+    def repeats(self) -> list[int]:
+        """The repeats that have a model of every setting."""
+        return sorted(reduce(lambda a, b: a & b, (set(seeds) for seeds in self.trials.values())))
+
+    def of_repeat(self, repeat: int) -> list[str]:
+        return [seeds[repeat] for seeds in self.trials.values()]
+
+
+def ensembles(results: Results, found: list[Setting], outputs: Outputs) -> pd.DataFrame:
+    """One row for each kind of ensemble, the best single model first; empty where there is nothing to average.
+
+    `low, high` as of any accuracy (see `accuracy_interval`). The difference is to the best single model, which is
+    the winner's best seed on validation; its interval is a paired bootstrap over test pictures: these very models on
+    new pictures. `models`: how many have to be run, mean over repeats. `val_accuracy` exists within a repeat alone.
+    """
+    candidates = _candidates(found, outputs)
+    if candidates is None:
+        return pd.DataFrame(columns=list(COLUMNS))
+    single = best_trial(winner_first(found)[0])
+    kinds = {SINGLE: [{single: 1}]} | _kinds(candidates)
+    clusters = groups(results, pd.Index(candidates.test.items))
+    rows = [_row(candidates, kind, made, clusters) for kind, made in kinds.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS)) if len(rows) > 1 else pd.DataFrame(columns=list(COLUMNS))
+
+
+def _candidates(found: list[Setting], outputs: Outputs) -> _Candidates | None:
+    """The models that can be averaged; None where the winner is not among them."""
+    ordered = [setting for setting in winner_first(found) if setting.tested]
+    if not ordered or ordered[0] is not winner_first(found)[0]:
+        return None
+    test = outputs.of(best_trial(ordered[0]), TEST)
+    if test is None:
+        return None
+    trials = {
+        setting.arm: dict(zip(setting.seeds, setting.trials["trial"], strict=True))
+        for setting in ordered
+        if all(_alike(outputs.of(trial, TEST), test) for trial in setting.trials["trial"])
+    }
+    return _Candidates(trials, outputs, test) if ordered[0].arm in trials else None
+
+
+def _alike(one: Output | None, other: Output) -> bool:
+    """Whether two models saw the same pictures and know the same classes."""
+    return (
+        one is not None
+        and np.array_equal(one.items, other.items)
+        and one.log_probabilities.shape == other.log_probabilities.shape
+    )
+
+
+def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
+    """The ensembles of each kind: one across repeats, or one within each repeat."""
+    winners, *others = candidates.trials.values()
+    kinds: dict[str, list[Weights]] = {}
+    if len(winners) > 1:
+        kinds[ANY_SEED] = [{trial: 1} for trial in winners.values()]
+        kinds[SEEDS] = [dict.fromkeys(winners.values(), 1)]
+    if others:
+        kinds[ALL] = [{trial: 1 for seeds in candidates.trials.values() for trial in seeds.values()}]
+        kinds[EACH] = [dict.fromkeys(candidates.of_repeat(repeat), 1) for repeat in candidates.repeats]
+        chosen = [_chosen(candidates, repeat) for repeat in candidates.repeats]
+        kinds[GREEDY] = [weights for weights in chosen if weights]
+    return {kind: made for kind, made in kinds.items() if made}
+
+
+def _chosen(candidates: _Candidates, repeat: int) -> Weights:
+    """The greedy ensemble of one repeat; empty where its models share no validation pictures."""
+    trials = candidates.of_repeat(repeat)
+    shared = _shared_validation(candidates.outputs, trials)
+    if shared is None:
+        return {}
+    labels, log_probabilities = shared
+    return dict(Counter(trials[pick] for pick in greedy(labels, log_probabilities)))
+
+
+def _shared_validation(outputs: Outputs, trials: list[str]) -> tuple[NDArray, NDArray] | None:
+    """Labels (n,) and log-probabilities (models, n, K) of the pictures that none of these models trained on.
+
+    A trial's validation rows are of its own validation, so these are the pictures that all of them have there.
+    """
+    seen = [outputs.of(trial, VAL) for trial in trials]
+    there = [one for one in seen if one is not None]
+    if len(there) < len(trials):
+        return None
+    items = reduce(np.intersect1d, (one.items for one in there))
+    if not len(items):
+        return None
+    rows = [np.searchsorted(one.items, items) for one in there]
+    stacked = np.stack([one.log_probabilities[mine] for one, mine in zip(there, rows, strict=True)])
+    return there[0].labels[rows[0]], stacked
+
+
+def greedy(labels: NDArray, log_probabilities: NDArray, steps: int = STEPS) -> list[int]:
+    """Members of the ensemble, in the order they were taken; one may come again.
+
+    Caruana et al. ("Ensemble Selection from Libraries of Models", ICML 2004): each step adds the model, with
+    replacement, with which the average is most accurate on validation, of equals the one with the lower
+    cross-entropy; of all steps the best counts. `log_probabilities` are (models, n, K).
+    """
+    total = np.zeros(log_probabilities.shape[1:])
+    chosen: list[int] = []
+    scores: list[tuple[float, float]] = []
+    for step in range(1, steps + 1):
+        tried = [_score(labels, (total + one) / step) for one in log_probabilities]
+        pick = max(range(len(tried)), key=tried.__getitem__)
+        total += log_probabilities[pick]
+        chosen.append(pick)
+        scores.append(tried[pick])
+    return chosen[: 1 + max(range(steps), key=scores.__getitem__)]
+
+
+def _score(labels: NDArray, mean: NDArray) -> tuple[float, float]:
+    return float((mean.argmax(axis=1) == labels).mean()), -log_loss(labels, log_softmax(mean))
+
+
+def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDArray) -> dict[str, object]:
+    single = candidates.test
+    means = [_average(candidates.outputs, weights, TEST) for weights in made]
+    right = np.stack([_right(candidates, weights, mean) for weights, mean in zip(made, means, strict=True)])
+    low, high = accuracy_interval(right, clusters)
+    differences = right.mean(axis=0) - single.right
+    difference_low, difference_high = (np.nan,) * 2 if kind == SINGLE else bootstrap_interval(differences, clusters)
+    return {
+        "ensemble": kind,
+        "repeats": len(made),
+        "models": float(np.mean([len(weights) for weights in made])),
+        "accuracy": float(right.mean()),
+        "low": low,
+        "high": high,
+        "difference": np.nan if kind == SINGLE else float(differences.mean()),
+        "difference_low": difference_low,
+        "difference_high": difference_high,
+        "log_loss": float(np.mean([log_loss(single.labels, mean) for mean in means])),
+        "val_accuracy": _validation_accuracy(candidates, kind, made),
+        "members": "; ".join(_said(weights) for weights in made),
+    }
+
+
+def _right(candidates: _Candidates, weights: Weights, mean: NDArray) -> NDArray[np.bool_]:
+    """Which test pictures an ensemble names rightly; of one model as it was stored, its logits being rounded."""
+    if len(weights) > 1:
+        return mean.argmax(axis=1) == candidates.test.labels
+    alone = candidates.outputs.of(next(iter(weights)), TEST)
+    assert alone is not None
+    return alone.right
+
+
+def _average(outputs: Outputs, weights: Weights, fold: str) -> NDArray[np.float64]:
+    """Log-probabilities of an ensemble; one model at a time, as all of them together are large."""
+    total = 0.0
+    for trial, times in weights.items():
+        one = outputs.of(trial, fold)
+        assert one is not None
+        total = total + times * one.log_probabilities
+    return log_softmax(total / sum(weights.values()))
+
+
+def _validation_accuracy(candidates: _Candidates, kind: str, made: list[Weights]) -> float:
+    """On the validation the members share; missing where they are of several repeats."""
+    if kind not in (SINGLE, ANY_SEED, EACH, GREEDY):
+        return np.nan
+    reached = []
+    for weights in made:
+        shared = _shared_validation(candidates.outputs, list(weights))
+        if shared is None:
+            return np.nan
+        labels, log_probabilities = shared
+        mean = np.average(log_probabilities, axis=0, weights=list(weights.values()))
+        reached.append(float((mean.argmax(axis=1) == labels).mean()))
+    return float(np.mean(reached))
+
+
+def _said(weights: Weights) -> str:
+    return ", ".join(trial if times == 1 else f"{trial} ×{times}" for trial, times in weights.items())

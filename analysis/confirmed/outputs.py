@@ -1,0 +1,62 @@
+"""What each model said of each fold: class numbers and log-probabilities, rows in the order of the items."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.statistics.metrics import log_softmax
+from study.results import LOGITS, PREDICTIONS_FILE, Results, ResultsError
+
+VAL = "val"
+
+_LARGEST = float(np.finfo(np.float16).max)  # a logit beyond was stored as infinite
+
+
+@dataclass(frozen=True)
+class Output:
+    """One model on one fold: `items`, `labels`, `predicted` of shape (n,), `log_probabilities` of (n, K)."""
+
+    items: NDArray
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    log_probabilities: NDArray[np.float64]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        return self.labels == self.predicted
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The predictions of a study with their logits, made ready one model at a time: all at once are large."""
+
+    predictions: pd.DataFrame
+    rows: dict[tuple[str, str], NDArray[np.int64]]  # (trial, fold) -> positions in `predictions`
+
+    def of(self, trial: str, fold: str) -> Output | None:
+        """None where the model did not see the fold, or its logits were not kept."""
+        mine = self.rows.get((trial, fold))
+        if mine is None:
+            return None
+        frame = self.predictions.iloc[mine].sort_values("item", kind="stable")
+        if frame[[LOGITS, "label", "predicted"]].isna().to_numpy().any():
+            return None
+        labels, predicted = (frame[name].to_numpy(np.int64) for name in ("label", "predicted"))
+        widths = {len(one) for one in frame[LOGITS]}
+        if len(widths) > 1 or not 0 <= labels.min() <= labels.max() < max(widths) or predicted.max() >= max(widths):
+            raise ResultsError(
+                f"{PREDICTIONS_FILE}: the logits of trial {trial!r} must have one number for each class, but a row "
+                f"holds {min(widths)} and the largest class number is {max(labels.max(), predicted.max())}. Mend them."
+            )
+        logits = np.clip(np.stack(frame[LOGITS].to_list()).astype(np.float64), -_LARGEST, _LARGEST)
+        return Output(frame["item"].to_numpy(), labels, predicted, log_softmax(logits))
+
+
+def outputs(results: Results) -> Outputs:
+    """Empty where the predictions were read or written without logits."""
+    predictions = results.predictions
+    if LOGITS not in predictions or predictions.empty:
+        return Outputs(predictions, {})
+    return Outputs(predictions, dict(predictions.groupby(["trial", "fold"]).indices))

@@ -1,0 +1,113 @@
+"""From where the study set out to its winner: what each choice is worth, one at a time, on the test pictures.
+
+Where the settings in between were run, they are steps of one way and add up. Mostly they were not: a study
+confirms what lies around its winner. Then each choice of the winner is taken back alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.confirmed.published import listed
+from analysis.confirmed.settings import Setting, groups, settings, winner
+from analysis.statistics.inference import MIN_SEEDS, compare
+from study.results import Results, level_text
+
+STEP = "step"  # adds one choice to the setting before it
+ALONE = "alone"  # takes one choice of the winner back
+SUM, TOTAL = "sum", "total"
+COLUMNS = ("kind", "factor", "start", "winner", "difference", "low", "high", "seeds", "items", "note")
+NOT_RUN = "not measured: no confirmed setting differs from the winner in this alone"
+
+Levels = Mapping[str, str]
+
+
+def start(results: Results) -> tuple[dict[str, str], str]:
+    """The level of every factor that the study set out from, and how that is said.
+
+    The first published configuration that names any; where it names none of the study's, the first listed one.
+    """
+    first = {factor: levels[0] for factor, levels in results.factors.items() if levels}
+    for one in listed(results):
+        config = one.get("config")
+        given = config.items() if isinstance(config, Mapping) else ()
+        plain = {factor: level_text(value) for factor, value in given if isinstance(value, str | int | float)}
+        named = {factor: level for factor, level in plain.items() if level in results.factors.get(factor, [])}
+        if named:
+            return first | named, f"the published configuration {one['name']}"
+    return first, "the first level that is listed of every factor"
+
+
+def path(results: Results, found: list[Setting]) -> pd.DataFrame:
+    """One row a choice of the winner that the study did not set out from, then their sum and the whole way.
+
+    `difference` is the accuracy with the choice minus that without it, `low` and `high` its 95 % interval; missing
+    with a `note` of why. The sum has no interval. Empty without a winner on test, or where it is the start.
+    """
+    best, begin = winner(found), start(results)[0]
+    chosen = [] if best is None else [f for f, level in best.levels.items() if level and level != begin.get(f, level)]
+    if best is None or not best.tested or not chosen:
+        return pd.DataFrame(columns=list(COLUMNS))
+    ran = [*found, *settings(results, "published")]
+    back = {factor: begin[factor] for factor in chosen}
+    way = [_find(ran, best.levels | {f: back[f] for f in chosen[i:]}, chosen[i:]) for i in range(len(chosen))]
+    legs = [_leg(results, a, b) for a, b in zip(way, [*way[1:], best], strict=True)]
+    kind = STEP
+    if any(leg["note"] for leg in legs):
+        without = [_find(found, best.levels | {factor: back[factor]}, [factor]) for factor in chosen]
+        kind, legs = ALONE, [_leg(results, one, best) for one in without]
+    rows = [
+        {"kind": kind, "factor": factor, "start": back[factor], "winner": best.levels[factor]} | leg
+        for factor, leg in zip(chosen, legs, strict=True)
+    ]
+    measured = [leg["difference"] for leg in legs if not leg["note"]]
+    rows.append({"kind": SUM, "difference": sum(measured) if measured else np.nan})
+    whole = _leg(results, way[0], best)
+    if whole["note"] == NOT_RUN:
+        whole["note"] = "not measured: no confirmed setting has all of the starting levels"
+    rows.append({"kind": TOTAL} | whole)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"seeds": "Int64", "items": "Int64"})
+
+
+def _find(ran: list[Setting], wanted: Levels, changed: list[str]) -> Setting | None:
+    """The setting with these levels, of several the one that was chosen for a changed one.
+
+    A conditional factor that exists on one side only is part of the level it hangs on, no difference.
+    """
+    alike = [
+        one for one in ran if all(len({level, one.levels[factor]} - {""}) <= 1 for factor, level in wanted.items())
+    ]
+    pairs = {(factor, wanted[factor]) for factor in changed}
+    return max(alike, key=lambda one: len(pairs & one.stands_for), default=None)
+
+
+def _leg(results: Results, before: Setting | None, after: Setting | None) -> dict[str, Any]:
+    """What `after` gains on `before`, or the note why that is not known."""
+    nothing = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": None, "items": None}
+    reason = _incomparable(before, after)
+    if before is None or after is None or reason:
+        return nothing | {"note": reason}
+    clusters = groups(results, after.correct.columns)
+    if len(np.unique(clusters)) < 2:
+        return nothing | {"note": "not measured: fewer than 2 different test pictures"}
+    right = before.correct[after.correct.columns].to_numpy()
+    estimate = compare(after.correct.to_numpy(), right, clusters)
+    low, high = estimate.interval()
+    return {"difference": estimate.mean, "low": low, "high": high, "note": ""} | {
+        "seeds": estimate.seeds,
+        "items": estimate.items,
+    }
+
+
+def _incomparable(before: Setting | None, after: Setting | None) -> str:
+    if before is None or after is None:
+        return NOT_RUN
+    if before.seeds != after.seeds or len(set(after.seeds)) < len(after.seeds):
+        return "not measured: unequal seeds"
+    if len(after.seeds) < MIN_SEEDS:
+        return f"not measured: fewer than {MIN_SEEDS} seeds"
+    if not (before.tested and after.tested and set(before.correct.columns) == set(after.correct.columns)):
+        return "not measured: not the same test pictures"
+    return ""

@@ -1,0 +1,49 @@
+"""What the manifest says about the pictures: classes, folds, what was dropped, what is there twice."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.confirmed.settings import TEST
+from study.results import Results
+
+
+def _kept(results: Results) -> pd.DataFrame:
+    return results.manifest[results.manifest["keep"].eq(True)]
+
+
+def class_names(results: Results) -> pd.Series:
+    """Class number -> name, for all classes of the manifest."""
+    known = results.manifest.dropna(subset=["label"])
+    return known.drop_duplicates("label").set_index("label")["label_name"].sort_index()
+
+
+def baselines(results: Results) -> tuple[float, float]:
+    """Accuracy of guessing evenly, and on test of always naming the pool's most frequent class."""
+    kept = _kept(results)
+    pool, test = (kept[kept["fold"] == fold]["label"] for fold in ("pool", TEST))
+    if pool.empty or test.empty:
+        return 1 / max(kept["label"].nunique(), 1), np.nan
+    return 1 / kept["label"].nunique(), float((test == pool.mode().iloc[0]).mean())
+
+
+def dropped(results: Results) -> pd.DataFrame:
+    lost = results.manifest[results.manifest["keep"].eq(False)]
+    return lost["drop_reason"].value_counts().rename_axis("reason").reset_index(name="files")
+
+
+def duplicates(results: Results) -> pd.DataFrame:
+    """One row for each group of duplicates: how many kept files, under how many labels, in how many folds."""
+    kept = _kept(results)
+    copies = "duplicate_of" if "duplicate_of" in kept else "group"  # a group also holds what the user put together
+    grouped = kept.groupby(kept[copies].rename("group"))
+    table = grouped.agg(
+        files=("item", "size"),
+        labels=("label", "nunique"),
+        folds=("fold", "nunique"),
+        example=("path", "first"),
+    )
+    return table[table["files"] > 1].reset_index()
+
+
+def folds(results: Results) -> pd.DataFrame:
+    return _kept(results)["fold"].value_counts().rename_axis("fold").reset_index(name="pictures")

@@ -1,0 +1,120 @@
+"""Published numbers beside the same configurations measured here, with what differs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.confirmed.outputs import Outputs
+from analysis.confirmed.settings import TEST, groups
+from analysis.layout.text import value_text
+from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
+from analysis.statistics.metrics import METRICS, metrics
+from study.results import STUDY_FILE, Results, ResultsError, level_text
+
+COLUMN = "published"  # of trials.parquet: the name of the published row a trial repeats
+NOT_RUN = "not run"
+MEASURED = "measured"
+
+# What people write, in the words of `METRICS`.
+_ALIASES = {
+    "top1": "accuracy",
+    "top_1": "accuracy",
+    "top_5": "top5",
+    "logloss": "log_loss",
+    "cross_entropy": "log_loss",
+}
+_ALIASES |= {"f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision", "auc": "auroc"}
+
+
+def published_trials(results: Results) -> dict[str, pd.DataFrame]:
+    """The trials of each published configuration that was run, by seed."""
+    trials = results.trials
+    if COLUMN not in trials:
+        return {}
+    mine = trials[(trials["phase"] == "published") & (trials[COLUMN].map(level_text) != "")]
+    mine = mine.sort_values("seed", kind="stable")
+    return {str(one): rows for one, rows in mine.groupby(COLUMN, sort=False)}
+
+
+def published(results: Results, found: Outputs) -> pd.DataFrame:
+    """One row for each published number, in the order the study lists them; what was not run has no measure.
+
+    Accuracies have the interval of `accuracy_interval`, other metrics one over seeds from three on. The interval
+    of the published number is Wilson's, where it is an accuracy and its n is known.
+    """
+    run = published_trials(results)
+    rows = [_row(results, found, one, run.get(str(one["name"]))) for one in listed(results)]
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"n": "Int64", "seeds": "Int64", "test_n": "Int64"})
+
+
+_COLUMNS = ("name", "metric", "fold", "n", "published", "published_low", "published_high", "state", "seeds", "test_n")
+_COLUMNS += ("measured", "low", "high", "difference", "differs", "source", "config")
+
+
+def listed(results: Results) -> list[Mapping[str, Any]]:
+    rows = results.study.get("published") or []
+    for one in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(one, Mapping) or "name" not in one or not isinstance(one.get("value"), int | float):
+            raise ResultsError(
+                f"{results.out / STUDY_FILE}: each row of `published` must be an object with at least a name and a "
+                f"value that is a number, but got {one!r}. Mend it."
+            )
+    return list(rows)
+
+
+def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.DataFrame | None) -> dict[str, Any]:
+    metric, value, n = metric_name(one.get("metric", "accuracy")), float(one["value"]), one.get("n")
+    low, high = (np.nan, np.nan)
+    if metric == "accuracy" and n:
+        low, high = wilson(value * n, n)
+    row = {
+        "name": one["name"],
+        "metric": one.get("metric", "accuracy"),
+        "fold": one.get("fold", ""),
+        "n": n,
+        "published": value,
+        "published_low": low,
+        "published_high": high,
+        "differs": "; ".join(map(value_text, one.get("differs") or [])),
+        "source": value_text(one.get("source") or ""),
+        "config": value_text(one.get("config") or {}),
+        "state": NOT_RUN,
+    }
+    if trials is None:
+        return row
+    done = trials[trials["status"] == "completed"]["trial"].tolist()
+    if not done:
+        return row | {"state": "failed" if (trials["status"] == "failed").all() else "not finished"}
+    measured = _accuracy(results, done) if metric == "accuracy" else _other(results, found, done, metric)
+    return row | measured | {"difference": measured.get("measured", np.nan) - value, "seeds": len(done)}
+
+
+def metric_name(text: Any) -> str:
+    """The name in `METRICS` of a metric as somebody wrote it; unknown ones stay as they are."""
+    name = str(text).lower().replace("-", "_").replace(" ", "_").removeprefix("val_").removeprefix("test_")
+    return _ALIASES.get(name, name)
+
+
+def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
+    seen = results.predictions[results.predictions["trial"].isin(trials) & (results.predictions["fold"] == TEST)]
+    right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
+    correct = right.pivot(index="trial", columns="item", values="right")
+    if correct.empty or len(correct) < len(trials) or correct.isna().to_numpy().any():
+        return {"state": "not shown the test pictures"}
+    low, high = accuracy_interval(correct.to_numpy(), groups(results, correct.columns))
+    mean = float(correct.to_numpy().mean())
+    return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": correct.shape[1]}
+
+
+def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> dict[str, Any]:
+    if metric not in METRICS:
+        return {"state": f"{metric} is not measured here"}
+    seen = [output for trial in trials if (output := found.of(trial, TEST)) is not None]
+    if len(seen) < len(trials):
+        return {"state": "not shown the test pictures"}
+    values = [metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
+    low, high = mean_interval(values)
+    mean = float(np.mean(values))
+    return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": len(seen[0].items)}

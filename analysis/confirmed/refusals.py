@@ -1,0 +1,189 @@
+"""Why two confirmed settings may not be compared as two levels of a factor.
+
+A refusal needs a fault that the tables show. What another program's folder does not tell is not held against it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.confirmed.settings import Setting
+from analysis.layout.text import count, number
+from analysis.statistics.inference import MIN_SEEDS
+from study.results import Results, level_text
+
+EDGE = 0.1  # of a range: a best value in either outer tenth says that the range may end too early
+
+
+@dataclass(frozen=True)
+class _Nuisance:
+    """A nuisance as study.json declares it; `natural` are ends beyond which no value exists."""
+
+    name: str
+    column: str
+    low: float
+    high: float
+    log: bool
+    when: Mapping[str, list[str]]
+    natural: list[float] = field(default_factory=list)
+
+    def exists(self, setting: Setting) -> bool:
+        return all(setting.levels.get(factor) in levels for factor, levels in self.when.items())
+
+    def place(self, value: float) -> float:
+        """Where in the range a value lies: 0 its low end, 1 its high end."""
+        if not self.log:
+            return (value - self.low) / (self.high - self.low)
+        if value <= 0:
+            return -math.inf
+        return math.log(value / self.low) / math.log(self.high / self.low)
+
+
+def level_texts(results: Results) -> pd.DataFrame:
+    """The level of every factor as text, rows as `trials`; said once, since every pair of levels asks."""
+    columns = {}
+    for factor in results.factors:
+        codes, levels = pd.factorize(results.trials[factor], use_na_sentinel=False)
+        columns[factor] = np.array([level_text(level) for level in levels], dtype=object)[codes]
+    return pd.DataFrame(columns, index=results.trials.index)
+
+
+def refusal(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
+    """Why `a` and `b` cannot be compared as levels of `factor`; empty where they can. `texts` are `level_texts`."""
+    return (
+        _different_company(a, b, factor)
+        or _different_repeats(a, b)
+        or _no_common_rung(results, texts, a, b, factor)
+        or _untuned(results, texts, a, factor)
+        or _untuned(results, texts, b, factor)
+        or _unequal_budgets(results, texts, a, b, factor)
+        or _at_an_edge(results, a, factor)
+        or _at_an_edge(results, b, factor)
+    )
+
+
+def _different_company(a: Setting, b: Setting, factor: str) -> str:
+    if a.arm == b.arm:
+        return "one and the same setting stands for both levels"
+    # A conditional factor that exists under only one of the two levels is part of that level.
+    differing = [f for f, level in a.levels.items() if f != factor and len({level, b.levels[f]} - {""}) > 1]
+    return f"the levels were confirmed in different company ({', '.join(differing)})" if differing else ""
+
+
+def _different_repeats(a: Setting, b: Setting) -> str:
+    """Seeds and test pictures must be the same, and enough."""
+    if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):
+        return f"unequal seeds ({_listed(a.seeds)} against {_listed(b.seeds)})"
+    if len(a.seeds) < MIN_SEEDS:
+        return f"fewer than {MIN_SEEDS} seeds ({len(a.seeds)})"
+    if not (a.correct.shape[1] or b.correct.shape[1]):
+        return "the test fold has not been opened"
+    if not (a.tested and b.tested and set(a.correct.columns) == set(b.correct.columns)):
+        return "not all models predicted the same test pictures"
+    return "" if a.correct.shape[1] >= 2 else "fewer than 2 test pictures"
+
+
+def _listed(seeds: list[int]) -> str:
+    return " ".join(map(str, seeds))
+
+
+def _no_common_rung(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
+    """A level of which no search trial ended an epoch was never seen beside the others."""
+    search = results.trials[results.trials["phase"] == "search"]
+    if search.empty:
+        return ""
+    reached = set(texts.loc[search.index[search["epochs_run"] >= 1], factor])
+    unseen = [setting.levels[factor] for setting in (a, b) if setting.levels[factor] not in reached]
+    return f"no common rung: no search trial of {unseen[0]} ended an epoch" if unseen else ""
+
+
+def _untuned(results: Results, texts: pd.DataFrame, setting: Setting, factor: str) -> str:
+    """A nuisance that the level has, of which fewer than two values were tried under it."""
+    level = setting.levels[factor]
+    trials = results.trials
+    tried = trials[trials["phase"].isin(["search", "refine"]) & (texts[factor] == level)]
+    for nuisance in _nuisances(results, setting):
+        if tried[nuisance.column].nunique() < 2:
+            return f"{nuisance.name} was not varied for {level or 'none'}, so it may suit only the other"
+    return ""
+
+
+def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
+    """More tries choose a better setting, more epochs train it better."""
+    if _declared(results) and not (_nuisances(results, a) and _nuisances(results, b)):
+        tries = (0, 0)  # one of the two has nothing to tune
+    else:
+        tries = (_refined(results, texts, a), _refined(results, texts, b))
+    if tries[0] != tries[1]:
+        return f"unequal budgets ({count(tries[0], 'refined trial')} against {number(tries[1])})"
+    if factor == "epochs" or "epochs" not in results.trials:
+        return ""
+    epochs = [sorted(set(setting.trials["epochs"].dropna())) for setting in (a, b)]
+    if epochs[0] and epochs[1] and epochs[0] != epochs[1]:
+        said = [" or ".join(map(number, each)) for each in epochs]
+        return f"unequal budgets (confirmed with {said[0]} epochs against {said[1]})"
+    return ""
+
+
+def _refined(results: Results, texts: pd.DataFrame, setting: Setting) -> int:
+    """How many refining trials a setting had; one that stands for several levels was refined once for all of them."""
+    same = results.trials["phase"] == "refine"
+    for factor, level in setting.levels.items():
+        same &= texts[factor] == level
+    return int(same.sum())
+
+
+def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
+    """The best value lies so near an end of its range that a better one may lie beyond."""
+    for nuisance in _nuisances(results, setting):
+        values = setting.trials[nuisance.column].dropna()
+        if values.empty:
+            continue
+        best = float(values.iloc[0])
+        place = nuisance.place(best)
+        end = nuisance.low if place < EDGE else nuisance.high if place > 1 - EDGE else None
+        if end is not None and end not in nuisance.natural:
+            where = "in the outer tenth of" if 0 <= place <= 1 else "outside of"
+            return (
+                f"the best {nuisance.name} of {setting.levels[factor] or 'none'} ({best:.2g}) lies {where} "
+                f"{nuisance.low:g} to {nuisance.high:g}: widen the range"
+            )
+    return ""
+
+
+def _nuisances(results: Results, setting: Setting) -> list[_Nuisance]:
+    """Those that exist in a setting."""
+    return [nuisance for nuisance in _declared(results) if nuisance.exists(setting)]
+
+
+def _declared(results: Results) -> list[_Nuisance]:
+    """What study.json says of nuisances and trials.parquet has a column of."""
+    declared = results.study.get("nuisances")
+    pairs = declared.items() if isinstance(declared, Mapping) else []
+    read = [_nuisance(results, str(name), one) for name, one in pairs if isinstance(one, Mapping)]
+    return [nuisance for nuisance in read if nuisance is not None]
+
+
+def _nuisance(results: Results, name: str, one: Mapping[str, Any]) -> _Nuisance | None:
+    low, high = one.get("low", math.nan), one.get("high", math.nan)
+    log, when = bool(one.get("log")), one.get("when") or {}
+    column = next((known for known in (name, str(one.get("sets"))) if known in results.trials), None)
+    if column is None or not pd.api.types.is_numeric_dtype(results.trials[column]):
+        return None
+    if not (_is_number(low) and _is_number(high) and low < high and (low > 0 or not log) and isinstance(when, Mapping)):
+        return None
+    levels = {factor: [level_text(one) for one in _list(level)] for factor, level in when.items()}
+    natural = [end for end in _list(one.get("natural") or []) if _is_number(end)]
+    return _Nuisance(name, column, float(low), float(high), log, levels, natural)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _list(value: Any) -> list:
+    return list(value) if isinstance(value, list | tuple) else [value]

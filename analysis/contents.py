@@ -1,0 +1,90 @@
+"""The report's content, section by section, in reading order."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analysis.confirmed.outputs import outputs
+from analysis.confirmed.settings import Setting
+from analysis.layout.page import Page, Part, Section
+from analysis.layout.text import plain
+from analysis.sections.advice import recommendations_section
+from analysis.sections.best_of_level import best_of_level_section
+from analysis.sections.caveats import caveats_section
+from analysis.sections.class_size import class_size_section
+from analysis.sections.combined import ensembles_section
+from analysis.sections.control import control_section
+from analysis.sections.cost import trials_section
+from analysis.sections.data_size import data_size_sections
+from analysis.sections.depth import depth_section
+from analysis.sections.learned import learning_section, mistakes_section
+from analysis.sections.levels import factor_sections
+from analysis.sections.loss import loss_section
+from analysis.sections.neighbours import neighbour_sections
+from analysis.sections.path import path_section
+from analysis.sections.plan import plan_section
+from analysis.sections.progress import progress_notes
+from analysis.sections.published import published_section
+from analysis.sections.sanity import sanity_section
+from analysis.sections.scored import metrics_section
+from analysis.sections.search import search_section
+from analysis.sections.sentences import overlap_note
+from analysis.sections.strengths import strength_sections
+from analysis.sections.trust import doubt_section, suspects_section
+from analysis.sections.winning import examples_section, winner_section
+from study.results import Results
+
+
+def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page:
+    """A section of None is left out, and so is a part without any section."""
+    predicted, note = outputs(results), overlap_note(results)
+    overlap = f" {note}" if note else ""  # at the end of the caption of every table with scores on test
+    parts: Mapping[str, list[Section | None]] = {
+        "What to do": [
+            recommendations_section(results, found, answered),
+        ],
+        "Comparisons": [
+            *factor_sections(results, found, answered, overlap),
+            path_section(results, found),
+            doubt_section(results, found),
+            published_section(results, predicted, overlap),
+        ],
+        "Curves": [
+            learning_section(results, found),
+            *data_size_sections(results, found, overlap),
+            depth_section(results, found),
+            *strength_sections(results, found),
+        ],
+        "The winner": [
+            winner_section(results, found, overlap),
+            examples_section(results, found),
+            mistakes_section(results, found, overlap),
+            class_size_section(results, found),
+            suspects_section(results, found),
+            loss_section(results, found, predicted, overlap),
+        ],
+        "Beside the winner": [
+            metrics_section(found, predicted, overlap),
+            ensembles_section(results, found, predicted, overlap),
+            *neighbour_sections(results, overlap),
+        ],
+        "The search": [
+            search_section(results),
+            best_of_level_section(results),
+        ],
+        "Method and caveats": [
+            caveats_section(results, found),
+            control_section(results, found),
+            sanity_section(results, found),
+            plan_section(results),
+            trials_section(results),
+        ],
+    }
+    shown = {title: [one for one in sections if one is not None] for title, sections in parts.items()}
+    return Page(
+        title=plain(results.study["name"]),
+        dataset=plain(results.study.get("dataset", "")),
+        question=plain(results.study["question"]),
+        notes=progress_notes(results, found),
+        parts=[Part(title, sections) for title, sections in shown.items() if sections],
+    )

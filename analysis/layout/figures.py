@@ -1,0 +1,274 @@
+"""Frames to SVG: each `draw_` function takes an Axes and returns it, `svg` turns a figure into text.
+
+Small figures of one column: they flow beside each other on a wide page and stay readable on a phone.
+"""
+
+import html
+import io
+import re
+from collections.abc import Callable, Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from analysis.layout.text import duration, number, percent, plain, shortened
+
+# A blue and an orange that differ for every kind of colour vision and on white as on near-black.
+BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
+# The page replaces these three by its own colours, light or dark.
+INK = "#1f2328"
+GRID = "#d8dee4"
+PAPER = "#fefefe"
+WIDTH = 3.6  # inches
+
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: it can be read, searched and set in the page's own font
+    "svg.hashsalt": "study",  # equal figures get equal bytes
+    "text.parse_math": False,  # a class may be called "$x$"
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str] | None = None) -> str:
+    """A figure as SVG text: one panel for each draw function, one under the other; `height` in inches.
+
+    `titles` are shown by a browser when the pointer rests on the artist of that gid.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.subplots(len(draws), 1, squeeze=False)[:, 0]
+        for ax, draw in zip(axes, draws, strict=True):
+            draw(ax)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return _titled(text.getvalue(), titles or {})
+
+
+def _titled(text: str, titles: Mapping[str, str]) -> str:
+    """Each group whose id is in `titles` with its title as the first child, as SVG wants it."""
+
+    def add(tag: re.Match[str]) -> str:
+        title = titles.get(tag[1])
+        return tag[0] if title is None else f"{tag[0]}<title>{html.escape(plain(title))}</title>"
+
+    return re.sub(r'<g id="([^"]*)">', add, text) if titles else text
+
+
+def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
+    """One row a level: a dot at its value, a line for its interval, the winner's level filled."""
+    rows = np.arange(len(dots))[::-1]
+    for row, dot in zip(rows, dots.itertuples(), strict=True):
+        ax.plot([dot.low, dot.high], [row, row], color=BLUE, linewidth=2.2, solid_capstyle="round")
+        face = BLUE if dot.winner else PAPER
+        ax.plot(dot.value, row, "o", markersize=7, color=BLUE, markerfacecolor=face, gid=f"dot-{row}")
+    ax.set_yticks(rows, [shortened(level) for level in dots["level"]])
+    ax.set_ylim(-0.6, len(dots) - 0.4)
+    ax.margins(x=0.08)
+    ax.grid(axis="y", visible=False)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.set_xlabel(xlabel)
+    return ax
+
+
+def draw_learning(
+    ax: Axes,
+    band: pd.DataFrame,
+    metric: str,
+    best: float,
+    ylim: tuple[float, float],
+    xlim: tuple[float, float],
+) -> Axes:
+    """Train and validation of one metric by epoch, the gap between them shaded, the best epoch marked."""
+    epochs = band.index.to_numpy()
+    for fold, colour, line in (("train", ORANGE, "--"), ("val", BLUE, "-")):
+        one = band[f"{fold}_{metric}"]
+        ax.plot(
+            epochs,
+            one["mean"],
+            line,
+            color=colour,
+            linewidth=1.6,
+        )
+        ax.fill_between(epochs, one["min"], one["max"], color=colour, alpha=0.22, linewidth=0)
+    ax.fill_between(
+        epochs,
+        band[f"train_{metric}"]["mean"],
+        band[f"val_{metric}"]["mean"],
+        color=GREY,
+        alpha=0.13,
+        linewidth=0,
+    )
+    if np.isfinite(best):
+        ax.axvline(best, color=GREY, linewidth=1.0, linestyle=":")
+        at_best = np.interp(best, epochs, band[f"val_{metric}"]["mean"])
+        ax.plot(best, at_best, "o", color=BLUE, markersize=5)
+    ax.set_ylim(*ylim)
+    ax.set_xlim(*xlim)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_title(metric.replace("_", "-"))
+    return ax
+
+
+MOST_VECTORS = 300  # curves or dots; more of them become one image, or the page would grow by megabytes
+
+
+def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
+    """Validation accuracy by epoch of every search trial; those stopped early are faint."""
+    rows = epochs.sort_values(["trial", "epoch"])
+    names, starts = np.unique(rows["trial"].to_numpy(), return_index=True)
+    each = np.split(rows[["epoch", "val_accuracy"]].to_numpy(), starts[1:])
+    many = len(names) > MOST_VECTORS
+    for faint, colour, width in ((True, GREY, 0.8), (False, BLUE, 1.1)):
+        lines = [line for one, line in zip(names, each, strict=True) if (one in stopped) == faint]
+        ax.add_collection(LineCollection(lines, colors=colour, linewidths=width, alpha=0.7, rasterized=many))
+        dots = np.concatenate([line for line in lines if len(line) == 1] or [np.empty((0, 2))])
+        ax.plot(*dots.T, "o", color=colour, markersize=3, rasterized=many)
+    ax.autoscale()
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("epoch")
+    return ax
+
+
+_LONGER = 20  # times the shortest trial: from there on, seconds are drawn on a log scale
+
+
+def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
+    """Best validation accuracy against seconds, one dot a search trial, and the Pareto front, its trials ringed."""
+    ax.step(front["seconds"], front["val_accuracy"], where="post", color=ORANGE, linewidth=1.2)
+    ax.plot(front["seconds"], front["val_accuracy"], "o", markersize=7, color=ORANGE, markerfacecolor="none")
+    for stopped, colour in ((True, GREY), (False, BLUE)):
+        rows = trials[(trials["status"] == "stopped") == stopped]
+        many = len(rows) > MOST_VECTORS
+        ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4, rasterized=many)
+    taken = trials.loc[trials["val_accuracy"].notna(), "seconds"]
+    if taken.max() > _LONGER * taken.min() > 0:
+        ax.set_xscale("log")
+        ax.minorticks_off()
+    else:
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    ax.xaxis.set_major_formatter(lambda value, _: duration(value))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    return ax
+
+
+# From nothing to blue, so that the page shows through where nothing was confused.
+_SHARES = LinearSegmentedColormap.from_list("shares", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)])
+MOST_NAMED = 30  # classes; more names than that cannot be read, so larger matrices show the pattern alone
+MOST_COUNTED = 12  # classes up to which each cell has its number
+_LETTERS_ACROSS = 24  # of all names together, beside one another under the columns
+MOST_TITLED = 300  # confusions that tell their numbers when pointed at; each adds a line to the page
+
+
+def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: pd.DataFrame | None = None) -> Axes:
+    """Shares of each true class (row) by predicted class (column), tinted by their square root.
+
+    A confusion of one in a hundred is to be seen beside a diagonal of nearly all. `blocks` (block, first, size) get
+    a frame and their number.
+    """
+    counts = confusion.to_numpy(float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(shares, cmap=_SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    ax.grid(visible=False)
+    k = len(names)
+    ax.set_xlabel("predicted", fontsize=_small(k))
+    ax.set_ylabel("true", fontsize=_small(k))
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for i, j in _titled_cells(counts):  # not to be seen, but there for the pointer
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=BLUE, alpha=0.002, linewidth=0, gid=_cell(i, j)))
+    if blocks is not None:
+        _frame(ax, blocks)
+    if k > MOST_NAMED:
+        return ax
+    across = max(len(shortened(one, 16)) for one in names) * k <= _LETTERS_ACROSS
+    turned = 0 if across else 90
+    ax.set_xticks(range(k), [shortened(one, 16) for one in names], rotation=turned, fontsize=_small(k))
+    ax.set_yticks(range(k), [shortened(one, 16) for one in names], fontsize=_small(k))
+    if k <= MOST_COUNTED:
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if shares[i, j] > 0.3 else INK
+            ax.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    return ax
+
+
+def _frame(ax: Axes, blocks: pd.DataFrame) -> None:
+    """A square around each block, its number in turn on the right and on the left, or neighbours' would touch."""
+    for place, block in enumerate(blocks.sort_values("first").itertuples()):
+        start, end = block.first - 0.5, block.first + block.size - 0.5
+        square = Rectangle((start, start), block.size, block.size, facecolor="none", edgecolor=ORANGE, linewidth=0.7)
+        ax.add_patch(square)
+        x, side, ha = (end, 2, "left") if place % 2 == 0 else (start, -2, "right")
+        where = {"xytext": (side, 0), "textcoords": "offset points", "ha": ha, "va": "center"}
+        ax.annotate(str(block.block), (x, (start + end) / 2), color=ORANGE, fontsize=6.5, **where)
+
+
+def confusion_titles(confusion: pd.DataFrame, names: list[str]) -> dict[str, str]:
+    """What the cells of `draw_confusion` say when pointed at: each class, and the most frequent confusions."""
+    counts = confusion.to_numpy()
+    totals = counts.sum(axis=1)
+    titles = {}
+    for i, j in _titled_cells(counts):
+        of = f"{number(counts[i, j])} of {number(totals[i])} ({percent(counts[i, j] / max(totals[i], 1))})"
+        titles[_cell(i, j)] = f"{names[i]}: {of} right" if i == j else f"{names[i]} called {names[j]}: {of}"
+    return titles
+
+
+def _titled_cells(counts: np.ndarray) -> list[tuple[int, int]]:
+    """The diagonal and the largest numbers beside it, as (row, column)."""
+    beside = counts * (1 - np.eye(len(counts)))
+    largest = np.argsort(-beside, axis=None, kind="stable")[:MOST_TITLED]
+    cells = [divmod(int(cell), len(counts)) for cell in largest if beside.flat[cell] > 0]
+    return [(i, i) for i in range(len(counts))] + cells
+
+
+def _cell(i: int, j: int) -> str:
+    return f"cell-{i}-{j}"
+
+
+def _small(classes: int) -> float:
+    return 9.0 if classes <= MOST_COUNTED else 6.5
+
+
+def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
+    """Share right against mean confidence of each bin, a dot's area growing with its pictures."""
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
+    for bins, colour, line in ((scaled, ORANGE, "--"), (raw, BLUE, "-")):
+        ax.plot(bins["confidence"], bins["right"], line, color=colour, linewidth=1.2)
+        area = 10 + 110 * bins["pictures"] / max(bins["pictures"].sum(), 1)
+        ax.scatter(bins["confidence"], bins["right"], s=area, color=colour, alpha=0.85, linewidths=0, zorder=2)
+    ax.set_xlim(0, 1.03)
+    ax.set_ylim(0, 1.03)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=5))
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.tick_params(axis="x", pad=7)  # or its 0 % touches the other one
+    ax.set_xlabel("confidence")
+    return ax

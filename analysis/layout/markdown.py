@@ -1,0 +1,52 @@
+"""The page as Markdown, for repositories; figures and tables are linked, names are shown as they are."""
+
+import re
+from urllib.parse import quote
+
+from analysis.layout.page import Gallery, Page, Section, Table, Thumbnail
+from analysis.layout.text import plain
+from study.results import EXAMPLES_FOLDER, FIGURES_FOLDER
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#!$])")
+
+
+def render(page: Page) -> str:
+    parts = [f"# {escaped(page.title)}", escaped(page.question), *(f"> {escaped(note)}" for note in page.notes)]
+    parts += [block for section in page.sections for block in _section(section)]
+    return "\n\n".join(parts) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown and the HTML inside it show as it is."""
+    shown = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", shown)
+
+
+def _section(section: Section) -> list[str]:
+    blocks = [f"## {escaped(section.title)}", *map(escaped, filter(None, section.paragraphs))]
+    if section.points:
+        blocks.append("\n".join(f"- {escaped(point)}" for point in section.points))
+    blocks += [f"![{escaped(one.alt)}]({FIGURES_FOLDER}/{one.stem}.svg)" for one in section.pictures]
+    blocks += [block for gallery in section.galleries for block in _gallery(gallery)]
+    blocks += [_table(one) for one in section.tables]
+    below = "\n".join(f"- {escaped(sentence)}" for sentence in section.below if sentence)
+    return [*blocks, below] if below else blocks
+
+
+def _gallery(gallery: Gallery) -> list[str]:
+    rows = [_example(one) for one in gallery.thumbnails]
+    return [f"### {escaped(gallery.title)}", "\n".join(rows)]
+
+
+def _example(one: Thumbnail) -> str:
+    files = [file for file in (one.file, one.heatmap_file) if file]
+    shown = " ".join(f"![{escaped(one.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
+    instead = "" if one.label == one.predicted else f", is {escaped(one.label)}"
+    return f"- {shown} {escaped(one.predicted)}, {escaped(one.confidence)}{instead}"
+
+
+def _table(table: Table) -> str:
+    rule = ["---:" if numeric else "---" for numeric in table.numeric]
+    rows = [[escaped(cell) for cell in row] for row in (table.header, *table.rows)]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (rows[0], rule, *rows[1:])]
+    return f"{escaped(table.caption)}\n\n" + "\n".join(lines)

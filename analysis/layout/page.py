@@ -1,0 +1,121 @@
+"""The report as plain data: titles, sentences, tables, pictures; HTML and Markdown print the same."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.layout.text import NOTHING, plain
+from study.results import TABLES_FOLDER
+
+MOST_ROWS = 50  # shown in the report
+
+
+# A number with a unit, and perhaps more in brackets: 12 s, 4.0 M (12.8 k), 91.3 % (89.9 to 92.7).
+_NUMBER = re.compile(r"−?\d[\d\u202f,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
+
+
+def _is_numeric(column: Sequence[str]) -> bool:
+    numbers = [cell for cell in column if cell != NOTHING]
+    return bool(numbers) and all(_NUMBER.fullmatch(cell) for cell in numbers)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as shown (`header`, `rows` of text) and as kept (`frame`, written to tables/`stem`.csv)."""
+
+    stem: str
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    frame: pd.DataFrame
+    stacked: bool = False  # on a phone each row becomes a block of its own
+
+    @property
+    def numeric(self) -> list[bool]:
+        """For each column whether it holds numbers, which are set flush right; the first names the row."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return [i > 0 and _is_numeric(column) for i, column in enumerate(columns)]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure; `title` stands over it, `alt` says in words what it shows."""
+
+    stem: str
+    title: str
+    alt: str
+    svg: str
+    wide: bool = False  # takes the whole width of the page
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An example picture as a data URI, perhaps with a heat map of where the model looked."""
+
+    source: str
+    label: str
+    predicted: str
+    confidence: str
+    heatmap: str = ""
+    energy: str = ""  # share of the heat map inside the object's box
+    file: str = ""  # its name in examples/, for pages that link it
+    heatmap_file: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures chosen in one way; `title` says which."""
+
+    title: str
+    thumbnails: list[Thumbnail]
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    galleries: list[Gallery] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    below: list[str] = field(default_factory=list)  # sentences under the tables
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sections that belong together; its title stands in the table of contents."""
+
+    title: str
+    sections: list[Section]
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    dataset: str
+    question: str
+    parts: list[Part]
+    notes: list[str] = field(default_factory=list)  # what stands above everything else
+
+    @property
+    def sections(self) -> list[Section]:
+        return [section for part in self.parts for section in part.sections]
+
+
+def table(
+    stem: str,
+    caption: str,
+    frame: pd.DataFrame,
+    shown: dict[str, Callable[[Any], object]],
+    most: int = MOST_ROWS,
+    *,
+    stacked: bool = False,
+) -> Table:
+    """`shown` gives each column's heading and how its cell is said, from a row of `frame`."""
+    rows = [[plain(cell(row)) for cell in shown.values()] for row in frame.head(most).itertuples()]
+    if len(frame) > most:
+        caption += f" (the first {most} of {len(frame)}; all are in {TABLES_FOLDER}/{stem}.csv)"
+    return Table(stem, caption, list(shown), rows, frame, stacked)

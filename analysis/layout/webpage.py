@@ -1,0 +1,69 @@
+"""The page as one HTML file that asks for nothing: inline style and script, inline SVG, pictures as data URIs."""
+
+import base64
+import hashlib
+import html
+import re
+from itertools import count
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from analysis.layout.figures import GRID, INK, PAPER
+from analysis.layout.page import Page, Part, Picture, Section
+from analysis.layout.text import plain
+
+_HERE = Path(__file__).parent
+_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
+
+
+def render(page: Page) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        # what is not markup of ours comes from folders, files and study.json
+        finalize=lambda value: value if isinstance(value, Markup) else plain(value),
+    )
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    rendered = environment.get_template("report.html").render(
+        page=page,
+        numbered=_numbered(page),
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 ours
+        script=Markup(script),  # noqa: S704 ours
+        script_hash=_hash(script),
+        inline=inline,
+    )
+    return rendered.lstrip()
+
+
+def _numbered(page: Page) -> list[tuple[Part, list[tuple[str, Section]]]]:
+    """The parts, each section with an id of its own: titles may be equal, or hold what no id may."""
+    numbers = count(1)
+    return [(part, [(f"section-{next(numbers)}", section) for section in part.sections]) for part in page.parts]
+
+
+def _hash(script: str) -> str:
+    """What allows this script, and no other, in the page's Content-Security-Policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def inline(picture: Picture) -> Markup:
+    """The figure for inside a page: in the page's colours, with its own ids and words for screen readers."""
+    body = picture.svg[picture.svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    # tags alone, never the text between them
+    body = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), picture.stem), body)
+    named = f'<svg role="img" aria-label="{html.escape(plain(picture.alt))}" '
+    return Markup(named + body.removeprefix("<svg "))  # noqa: S704 ours; matplotlib escapes the text in it
+
+
+def _tag(tag: str, stem: str) -> str:
+    if tag.startswith("<svg"):
+        tag = re.sub(r' (width|height)="[^"]*"', "", tag)
+    for colour, own in _COLOURS.items():
+        tag = tag.replace(colour, own)
+    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{stem}-", tag)

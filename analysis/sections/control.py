@@ -1,0 +1,94 @@
+"""A negative control: the winner against itself, which must come out as no difference.
+
+The winner's confirmed models are split into two sets of seeds as if they were two levels, and compared by the very
+computation that answers a study. Whoever finds a difference here finds differences where none are.
+"""
+
+import pandas as pd
+
+from analysis.confirmed.answers import ALPHA, BETTER_A, BETTER_B, margin, verdict
+from analysis.confirmed.settings import Setting, groups, winner
+from analysis.layout.page import Section
+from analysis.layout.text import points
+from analysis.sections.sentences import LIKELY
+from analysis.statistics.inference import MIN_SEEDS, compare
+from study.results import Results
+
+TITLE = "A control that must find nothing"
+NEEDED = 2 * MIN_SEEDS
+
+
+def negative_control(results: Results, found: list[Setting]) -> dict | None:
+    """The winner against itself, with disjoint seeds: seeds_a, seeds_b, difference, low, high, p, verdict, passed.
+
+    The second set are the models of a second confirmation (control.parquet) where there are any, else the later half
+    of the seeds. None where there are fewer than three tested seeds in each. Fewer than
+    five seeds make a claim here: else no small control could fail.
+    """
+    best = winner(found)
+    if best is None:
+        return None
+    first, second = _halves(results, best)
+    if len(first) < MIN_SEEDS or first.isna().to_numpy().any() or second.isna().to_numpy().any() or first.shape[1] < 2:
+        return None
+    estimate = compare(first, second, groups(results, first.columns))
+    low, high = estimate.interval()
+    passed = estimate.p_value >= ALPHA
+    claimed = BETTER_A if estimate.mean > 0 else BETTER_B
+    return {
+        "seeds_a": first.index.tolist(),
+        "seeds_b": second.index.tolist(),
+        "difference": estimate.mean,
+        "low": low,
+        "high": high,
+        "p": estimate.p_value,
+        "verdict": verdict(estimate, estimate.p_value, margin(results)) if passed else claimed,
+        "passed": passed,
+    }
+
+
+def _halves(results: Results, best: Setting) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Correctness of two sets of seeds, equally many in each, rows by seed and columns by test item."""
+    first = best.correct.set_axis(best.seeds)
+    again = results.control[results.control["arm"] == best.arm]
+    if again.empty:
+        size = len(first) // 2
+        return first.iloc[:size], first.iloc[size : 2 * size]
+    right = again.drop_duplicates(["seed", "item"]).assign(right=(again["label"] == again["predicted"]).astype(float))
+    second = right.pivot(index="seed", columns="item", values="right").reindex(columns=first.columns)
+    second = second.set_axis(second.index.astype(int))[~second.index.isin(first.index)]
+    size = min(len(first), len(second))
+    return first.iloc[:size], second.iloc[:size]
+
+
+def control_sentence(results: Results, found: list[Setting]) -> str:
+    """The control's outcome for the report; empty where nothing has been tested yet."""
+    best = winner(found)
+    if best is None or not best.tested:
+        return ""
+    control = negative_control(results, found)
+    if control is None:
+        return (
+            f"No negative control: the winner against itself takes {NEEDED} seeds, {MIN_SEEDS} against {MIN_SEEDS}, "
+            f"and it has {len(best.seeds)}. A study with --seeds {MIN_SEEDS} or more confirms its winner twice."
+        )
+    measured = (
+        f"seeds {_listed(control['seeds_a'])} minus seeds {_listed(control['seeds_b'])}: "
+        f"{points(control['difference'])} points, {LIKELY} {points(control['low'])} to {points(control['high'])}"
+    )
+    compared = "The winner was compared with itself, as if two sets of its seeds were two levels"
+    if control["passed"]:
+        return f"{compared}: no difference was found, as it must be ({measured})."
+    return (
+        f"{compared}, and a difference was found where there is none ({measured}). By chance this happens once in "
+        "twenty studies; if it happens again, distrust the answers."
+    )
+
+
+def _listed(seeds: list[int]) -> str:
+    return " ".join(map(str, seeds))
+
+
+def control_section(results: Results, found: list[Setting]) -> Section | None:
+    said = control_sentence(results, found)
+    return Section(TITLE, [said]) if said else None

@@ -1,0 +1,66 @@
+"""The report's section on the trials: how many of each phase, what they took, why some failed."""
+
+from functools import partial
+
+from analysis.confirmed import tables
+from analysis.layout import figures
+from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.text import count, duration, number, percent
+from study.results import Results, level_text
+
+
+def trials_section(results: Results) -> Section | None:
+    if results.trials.empty:
+        return None
+    search = results.trials[results.trials["phase"] == "search"]
+    curves_shown = results.epochs[results.epochs["trial"].isin(search["trial"])]
+    stopped = set(search[search["status"] == "stopped"]["trial"])
+    pictures = []
+    if len(curves_shown):
+        overview = figures.svg(2.6, partial(figures.draw_search, epochs=curves_shown, stopped=stopped))
+        front = tables.pareto(results)
+        cost = figures.svg(2.6, partial(figures.draw_cost, trials=search, front=front))
+        trials = count(len(search), "search trial")
+        alt = f"Validation accuracy by epoch of {trials}, {len(stopped)} stopped early"
+        pictures = [Picture("search", "Validation accuracy by epoch (grey: stopped early)", alt, overview)]
+        spoken = f"Best validation accuracy of each search trial against its time; {len(front)} are on the Pareto front"
+        pictures.append(Picture("cost", "Best validation accuracy against time (line: Pareto front)", spoken, cost))
+    shown = {
+        "phase": lambda row: row.phase,
+        "status": lambda row: row.status,
+        "trials": lambda row: number(row.trials),
+        "epochs": lambda row: number(row.epochs),
+        "time": lambda row: duration(row.seconds),
+    }
+    all_tables = [table("trials", "Trials by phase", tables.overview(results), shown)]
+    if len(search):
+        all_tables.append(_pareto(results))
+    failures = tables.failures(results)
+    if len(failures):
+        said = {"error": lambda row: row.error, "trials": lambda row: number(row.trials)}
+        all_tables.append(table("failures", "Why trials failed", failures, said))
+    return Section("Trials and cost", [_cost(results)], pictures=pictures, tables=all_tables)
+
+
+def _pareto(results: Results) -> Table:
+    """What more time bought in the search."""
+    shown = {factor: lambda row, i=i: level_text(row[i + 2]) or "none" for i, factor in enumerate(results.factors)}
+    shown |= {
+        "validation accuracy": lambda row: percent(row.val_accuracy),
+        "epochs": lambda row: number(row.epochs_run),
+        "time": lambda row: duration(row.seconds),
+    }
+    caption = (
+        "The Pareto front of the search: no other trial was better in less time. A trial's time is its own; what is "
+        "frozen is computed once for all, by whichever trial came first."
+    )
+    return table("pareto", caption, tables.pareto(results), shown)
+
+
+def _cost(results: Results) -> str:
+    wall, compute = (results.study.get(key) for key in ("wall_seconds", "compute_seconds"))
+    epochs = int(results.trials["epochs_run"].sum())
+    return (
+        f"{count(len(results.trials), 'trial')}, {count(epochs, 'epoch')} in all; "
+        f"{duration(wall)} from start to end, {duration(compute)} of computing."
+    )

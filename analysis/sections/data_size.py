@@ -1,0 +1,201 @@
+"""The report's section on the size of the training set: what more pictures brought, and what still more would bring."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.confirmed.answers import margin
+from analysis.confirmed.settings import Setting, groups
+from analysis.confirmed.tables import scores
+from analysis.layout import figures
+from analysis.layout.page import Picture, Section, table
+from analysis.layout.text import number, percent, percent_interval, points
+from analysis.statistics.inference import MIN_SEEDS, Interval
+from analysis.statistics.power_law import MIN_SIZES, REACH, Check, check, fit, has_floor, predict, within_reach
+from study.results import Results
+
+FACTORS = ("train_fraction", "split")  # they change how many pictures a model trains on
+_PICTURES = "train_pictures"  # a column that trials.parquet may have
+_DRAWN = 25  # points of the curve
+_FLAT = 0.995  # of the error that a doubling leaves, from where on it brings nothing to speak of
+
+
+def data_size_sections(results: Results, found: list[Setting], overlap: str) -> list[Section]:
+    """One for each factor that changes the size, where at least two of its levels were confirmed."""
+    each = [_section(results, found, factor, overlap) for factor in FACTORS if factor in results.factors]
+    return [one for one in each if one is not None]
+
+
+def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
+    """The confirmed levels by training pictures (mean over seeds): level, pictures, accuracy, low, high, on, setting.
+
+    Accuracy is that on test with its interval, before the test that on validation.
+    """
+    rows = []
+    for level in results.factors[factor]:
+        setting = next((one for one in found if (factor, level) in one.stands_for), None)
+        if setting is None:
+            continue
+        on = "test" if setting.tested else "val"
+        score = scores(results, setting)
+        accuracy, low, high = score[f"{on}_accuracy"], score[f"{on}_low"], score[f"{on}_high"]
+        pictures = _pictures(results, setting, factor, level)
+        rows.append((level, pictures, len(setting.trials), accuracy, low, high, on, setting))
+    columns = ["level", "pictures", "seeds", "accuracy", "low", "high", "on", "setting"]
+    frame = pd.DataFrame(rows, columns=columns).dropna(subset=["pictures", "accuracy"])
+    return frame.sort_values("pictures", kind="stable").reset_index(drop=True)
+
+
+def _pictures(results: Results, setting: Setting, factor: str, level: str) -> float:
+    """Training pictures of a setting; of a folder that does not tell, those of the search's partition."""
+    if _PICTURES in setting.trials:
+        return float(pd.to_numeric(setting.trials[_PICTURES], errors="coerce").mean())
+    manifest, column = results.manifest, f"split_{level}"
+    if factor == "split":
+        return float((manifest[column] == "train").sum()) if column in manifest else np.nan
+    return float((manifest["fold"] == "pool").sum() * pd.to_numeric(pd.Series([level]), errors="coerce").iloc[0])
+
+
+def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
+    """Why no law can be fitted to the sizes; empty where one can."""
+    if (measured["on"] != "test").any():
+        return "the test fold was not opened yet"
+    n, distinct = measured["pictures"].to_numpy(), measured["pictures"].nunique()
+    if distinct < MIN_SIZES or distinct < len(n):
+        return f"that takes at least {MIN_SIZES} different sizes, but there {_are(distinct)}"
+    if measured["seeds"].min() < MIN_SEEDS:
+        return f"that takes at least {MIN_SEEDS} seeds for each size, but there {_are(int(measured['seeds'].min()))}"
+    if not within_reach(n[-1], n[-2]):
+        return (
+            f"the largest size is more than {REACH:g} times the next ({number(round(n[-1]))} and "
+            f"{number(round(n[-2]))}), so that the smaller ones cannot predict it"
+        )
+    first, *others = measured["setting"]
+    for other in others:
+        if other.seeds != first.seeds or list(other.correct.columns) != list(first.correct.columns):
+            return "the sizes were not run with the same seeds, or not shown the same test pictures"
+        if any(other.levels[name] != level for name, level in first.levels.items() if name != factor):
+            return "the sizes differ in other factors, too"
+    if len(np.unique(groups(results, first.correct.columns))) < 2:
+        return "there is a single test picture"
+    if measured["accuracy"].max() >= 1:
+        return "a power law has no place for a size without any error"
+    return ""
+
+
+def _are(n: int) -> str:
+    return f"is {n}" if n == 1 else f"are {n}"
+
+
+def _section(results: Results, found: list[Setting], factor: str, overlap: str) -> Section | None:
+    measured = sizes(results, found, factor)
+    if measured["pictures"].nunique() < 2:
+        return None
+    on = "test" if (measured["on"] == "test").all() else "validation"
+    why = refusal(results, measured, factor)
+    said, curve, checked = [f"What still more pictures would bring is not predicted: {why}."], None, None
+    if not why:
+        wrong = 1 - np.stack([one.correct.to_numpy() for one in measured["setting"]])
+        among = groups(results, measured["setting"].iloc[0].correct.columns)
+        n = measured["pictures"].to_numpy()
+        checked = check(n, wrong, among)
+        said = [check_sentence(checked, measured, margin(results))]
+        if checked.holds(margin(results)):
+            curve = _curve(n, wrong, among)
+            said.append(beyond_sentence(n, wrong, curve))
+    text = figures.svg(2.9, partial(draw_sizes, measured=measured, curve=curve, checked=checked))
+    alt = f"Accuracy on {on} by training pictures: " + ", ".join(
+        f"{percent(row.accuracy)} with {number(round(row.pictures))}" for row in measured.itertuples()
+    )
+    return Section(
+        f"What more training pictures bring ({factor})",
+        [
+            f"The levels of {factor} in the winner's company: each smaller training set lies within the larger ones, "
+            "all take equally many optimiser steps, and all are shown the same pictures afterwards.",
+            " ".join(said),
+        ],
+        pictures=[Picture(f"pictures-{factor.replace('_', '-')}", _title(on, curve), alt, text)],
+        tables=[_table(measured, factor, on, overlap)],
+    )
+
+
+def _title(on: str, curve: pd.DataFrame | None) -> str:
+    stem = f"Accuracy on {on} by training pictures"
+    return stem if curve is None else f"{stem} (line: power law; diamond: predicted by the smaller sizes)"
+
+
+def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> str:
+    """Whether the smaller sizes predict the largest, in words."""
+    last = measured.iloc[-1]
+    held = checked.holds(allowed)
+    return (
+        f"A power law fitted to the {len(measured) - 1} smaller sizes predicts {percent(1 - checked.predicted)} for "
+        f"{number(round(last['pictures']))} pictures; measured: "
+        f"{percent_interval(last['accuracy'], last['low'], last['high'])}. The difference of {points(-checked.miss)} "
+        f"points (95 % interval {points(-checked.high)} to {points(-checked.low)}) "
+        + (
+            "does not speak against the law."
+            if held
+            else "is too large: the law fails here, and nothing is predicted from it."
+        )
+    )
+
+
+def beyond_sentence(n: NDArray, wrong: NDArray, curve: pd.DataFrame) -> str:
+    """What twice as many pictures would bring."""
+    law, last = fit(n, wrong.mean(axis=(1, 2)), has_floor(len(n))), curve.iloc[-1]
+    left = 2**-law.b
+    above = f" above the {percent(law.c)} that no number of pictures takes away" if law.c > 0.0005 else ""
+    falls = f"every doubling leaves {percent(left)} of the error{above}" if left < _FLAT else "the error does not fall"
+    most, accuracy = number(round(last["pictures"])), percent_interval(last["accuracy"], last["low"], last["high"])
+    return (
+        f"Fitted to all {len(n)} sizes, {falls}: with {most} pictures, twice as many as there are, about {accuracy} "
+        "would be right. Of more than that it says nothing."
+    )
+
+
+def _curve(n: NDArray, wrong: NDArray, among: NDArray) -> pd.DataFrame:
+    """The law fitted to all sizes, from the smallest to twice the largest: pictures, accuracy, low, high."""
+    at = np.unique(np.append(np.linspace(n[0], REACH * n[-1], _DRAWN), n[-1]))
+    predicted: list[tuple[float, Interval]] = predict(n, wrong, among, at)
+    rows = [(x, 1 - error, 1 - high, 1 - low) for x, (error, (low, high)) in zip(at, predicted, strict=True)]
+    return pd.DataFrame(rows, columns=["pictures", "accuracy", "low", "high"])
+
+
+def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, checked: Check | None) -> Axes:
+    """Measured accuracies with their intervals; the law dashed and with its interval beyond the largest size."""
+    n = measured["pictures"]
+    if curve is not None:
+        for part, line in ((curve[curve["pictures"] <= n.max()], "-"), (curve[curve["pictures"] >= n.max()], "--")):
+            ax.plot(part["pictures"], part["accuracy"], line, color=figures.ORANGE, linewidth=1.4)
+        ax.fill_between(curve["pictures"], curve["low"], curve["high"], color=figures.ORANGE, alpha=0.16, linewidth=0)
+    else:
+        ax.plot(n, measured["accuracy"], color=figures.GREY, linewidth=1.0)
+    ax.vlines(n, measured["low"], measured["high"], color=figures.BLUE, linewidth=2.2)
+    ax.plot(n, measured["accuracy"], "o", color=figures.BLUE, markersize=6)
+    if checked is not None:
+        colours = {"color": figures.ORANGE, "markerfacecolor": figures.PAPER}
+        ax.plot(n.max(), 1 - checked.predicted, "D", markersize=5, **colours)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    ax.xaxis.set_major_formatter(lambda value, _: number(value))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.set_xlabel("training pictures")
+    return ax
+
+
+def _table(measured: pd.DataFrame, factor: str, on: str, overlap: str):
+    shown = {
+        factor: lambda row: row.level,
+        "training pictures": lambda row: number(round(row.pictures)),
+        "seeds": lambda row: number(row.seeds),
+        "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
+    }
+    caption = (
+        f"Accuracy on {on} by size of the training set, pictures a mean over seeds.{overlap if on == 'test' else ''}"
+    )
+    return table(f"pictures-{factor.replace('_', '-')}", caption, measured.drop(columns="setting"), shown)

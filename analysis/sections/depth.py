@@ -1,0 +1,104 @@
+"""The report's section on how deep to unfreeze: accuracy along the share of the backbone that trains."""
+
+import re
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from analysis.confirmed.settings import Setting
+from analysis.confirmed.tables import PARAMETERS, comparison
+from analysis.layout import figures
+from analysis.layout.page import Picture, Section
+from analysis.layout.text import percent, percent_interval, shortened
+from analysis.sections.curves import dots
+from study.results import Results
+
+FACTOR = "unfreeze"
+_LAST = re.compile(r"last (?:(\d+) )?(layer|block|stage)s?")
+_UNITS = ("layer", "block", "stage")  # each holds several of the one before
+
+
+def depth_section(results: Results, found: list[Setting]) -> Section | None:
+    if FACTOR not in results.factors:
+        return None
+    said, line = depths(comparison(results, found, FACTOR))
+    if len(line) < 2:
+        return None
+    best = line.loc[line["accuracy"].idxmax()]
+    spoken = ", ".join(f"{row.level}{_share(row.share)} {percent(row.accuracy)}" for row in line.itertuples())
+    interval = percent_interval(best["accuracy"], best["low"], best["high"])
+    text = figures.svg(2.7, partial(draw_depths, line=line))
+    return Section(
+        "How deep to unfreeze",
+        [
+            f"The highest {said} is that of {best['level']}{_share(best['share'])}: {interval}. From shallow to deep: "
+            f"{spoken}."
+        ],
+        pictures=[Picture("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
+    )
+
+
+def depths(compared: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """What the levels are drawn by (see `dots`), and a row a level from shallow to deep.
+
+    Columns level, accuracy, low, high, winner, and share: of the backbone's weights, how many train; missing where
+    any level's is.
+    """
+    said, line = dots(compared)
+    line = line.rename(columns={"value": "accuracy"}).assign(share=np.nan)
+    if set(PARAMETERS) <= set(compared.columns):
+        line["share"] = compared["trained_parameters"] / compared["parameters"]
+    line = line[line["accuracy"].notna() & (line["level"] != "")]
+    if line["share"].isna().any():
+        line["share"] = np.nan
+    ranks = line["level"].map(_rank)
+    return said, line.assign(rank=ranks).sort_values(["share", "rank"], kind="stable").reset_index(drop=True)
+
+
+def _rank(level: str) -> tuple[int, int, int]:
+    """Orders depths by their names: head, the last layers, blocks and stages, all."""
+    if match := _LAST.fullmatch(level):
+        return 1, _UNITS.index(match[2]), int(match[1] or 1)
+    return (0 if level == "head" else 2), 0, 0
+
+
+def _share(share: float) -> str:
+    return "" if np.isnan(share) else f" ({percent(share)} of the backbone)"
+
+
+def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
+    """One dot a depth with its interval, along the share that trains; in equal steps where that is not known."""
+    known = line["share"].notna().all()
+    x = 100 * line["share"].to_numpy() if known else np.arange(len(line))
+    ax.plot(x, line["accuracy"], color=figures.GREY, linewidth=1.0)
+    ax.vlines(x, line["low"], line["high"], color=figures.BLUE, linewidth=2.2)
+    for at, dot in zip(x, line.itertuples(), strict=True):
+        ax.plot(
+            at, dot.accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if dot.winner else figures.PAPER
+        )
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    if not known:
+        ax.set_xticks(x, [shortened(level, 16) for level in line["level"]])
+        ax.margins(x=0.12)
+        return ax
+    ax.set_xlim(-6, 106)
+    ax.margins(y=0.2)
+    _name(ax, x, line)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g} %")
+    ax.set_xlabel("share of the backbone's weights that train")
+    return ax
+
+
+def _name(ax: Axes, x: np.ndarray, line: pd.DataFrame) -> None:
+    """Each level's name beside its dot, on the side with more room; off the line, which mostly rises."""
+    gaps = np.diff(x, prepend=-100, append=200)
+    for at, before, after, dot in zip(x, gaps, gaps[1:], line.itertuples(), strict=False):
+        left = after < before and at > 25
+        side, ha, va = (-6, "right", "bottom") if left or at > 75 else (6, "left", "top")
+        name = shortened(dot.level, 16)
+        ax.annotate(name, (at, dot.accuracy), (side, 2 if va == "bottom" else -2), textcoords="offset points",
+                    ha=ha, va=va, fontsize=8)  # fmt: skip

@@ -1,0 +1,98 @@
+"""Nearest neighbours and retrieval, where a study left tables of them: shown as they are."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.layout.page import Section, table
+from analysis.layout.text import decimals, duration, number, percent, percent_interval
+from analysis.sections.sentences import LIKELY
+from analysis.statistics.inference import wilson
+from study.results import TABLES_FOLDER, Results, ResultsError
+
+KNN_COLUMNS = ("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n")
+KNN_COLUMNS += ("fit_seconds", "predict_seconds", "chosen")
+RETRIEVAL_COLUMNS = ("backbone", "classes", "pictures", "recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8")
+RETRIEVAL_COLUMNS += ("map_at_r", "r_precision", "seconds")
+
+
+def neighbour_sections(results: Results, overlap: str) -> list[Section]:
+    return [one for one in (_knn(results, overlap), _retrieval(results, overlap)) if one is not None]
+
+
+def _read(results: Results, stem: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    path = Path(results.out) / TABLES_FOLDER / f"{stem}.csv"
+    if not path.is_file():
+        return None
+    try:
+        frame = pd.read_csv(path)
+    except ValueError as error:  # of pandas, whose message may run over lines
+        reason = (str(error).splitlines() or [""])[0]
+        raise ResultsError(f"{path}: not readable as CSV ({reason}). Write it again.") from None
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise ResultsError(f"{path}: no column {', '.join(map(repr, missing))}. Add it.")
+    return frame if len(frame) else None
+
+
+def _knn(results: Results, overlap: str) -> Section | None:
+    frame = _read(results, "knn", KNN_COLUMNS)
+    if frame is None:
+        return None
+    frame["chosen"] = frame["chosen"].map(str).str.lower().isin(["true", "1", "yes"])
+    shown = {
+        "backbone": lambda row: f"{row.backbone}{' (chosen)' if row.chosen else ''}",
+        "trained on": lambda row: row.trained_on,
+        "features": lambda row: row.features,
+        "distance": lambda row: row.metric,
+        "k": lambda row: number(row.k),
+        "fold": lambda row: row.fold,
+        "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, *wilson(row.accuracy * row.n, row.n)),
+        "pictures": lambda row: number(row.n),
+        "fit": lambda row: duration(row.fit_seconds),
+        "predict": lambda row: duration(row.predict_seconds),
+    }
+    caption = f"Classification by nearest neighbours. Chosen: the distance and k that were best on validation.{overlap}"
+    explained = (
+        "The training pictures vote for the class of what is nearest to them, without any training of their own. "
+        "Distance and k are chosen on validation; the test rows of what was chosen are the result."
+    )
+    return Section("Nearest neighbours", [_best(frame), explained], tables=[table("knn", caption, frame, shown)])
+
+
+def _best(frame: pd.DataFrame) -> str:
+    chosen = frame[frame["chosen"] & (frame["fold"] == "test")]
+    if chosen.empty:
+        return ""
+    row = chosen.loc[chosen["accuracy"].idxmax()]
+    low, high = wilson(row["accuracy"] * row["n"], row["n"])
+    among = f", the best of {len(chosen)} that were chosen on validation" if len(chosen) > 1 else ""
+    return (
+        f"The {number(row['k'])} nearest by {row['metric']} distance in the features of {row['backbone']} name "
+        f"{percent(row['accuracy'])} of the {number(row['n'])} test pictures right ({LIKELY} {100 * low:.1f} to "
+        f"{percent(high)}){among}."
+    )
+
+
+def _retrieval(results: Results, overlap: str) -> Section | None:
+    frame = _read(results, "retrieval", RETRIEVAL_COLUMNS)
+    if frame is None:
+        return None
+    said = {"trained_on": "trained on", "protocol": "protocol"}  # where the table has them
+    shown = {
+        "backbone": lambda row: row.backbone,
+        **{text: lambda row, c=c: getattr(row, c) for c, text in said.items() if c in frame},
+        "classes": lambda row: number(row.classes),
+        "pictures": lambda row: number(row.pictures),
+        **{f"recall at {k}": lambda row, k=k: percent(getattr(row, f"recall_at_{k}")) for k in (1, 2, 4, 8)},
+        "MAP at R": lambda row: decimals(row.map_at_r),
+        "R-precision": lambda row: decimals(row.r_precision),
+        "time": lambda row: duration(row.seconds),
+    }
+    explained = (
+        "Each picture asks for its like among the others, itself left out. Recall at k: how often one of the k nearest "
+        "is of its class. R: how many others of its class there are. Zero-shot: no picture and no label of the study "
+        "formed the features. Closed set: they were trained on these very classes, which is an easier task."
+    )
+    caption = f"Retrieval by nearest features.{overlap}"
+    return Section("Retrieval", [explained], tables=[table("retrieval", caption, frame, shown)])

@@ -1,0 +1,116 @@
+"""The report's last section: what was planned, what it ran on, and what was left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.confirmed import pictures
+from analysis.confirmed.deviations import deviation_sentences, plan_sentence
+from analysis.layout.page import Section, Table, table
+from analysis.layout.text import count, number, value_text
+from analysis.sections.sentences import openings_sentence
+from study.results import Results, level_text
+
+# Keys of study.json that other places of the report say.
+_SAID = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
+_SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
+
+
+def plan_section(results: Results) -> Section:
+    study = results.study
+    return Section(
+        "How this was done",
+        [openings_sentence(study.get("test_openings")), plan_sentence(results), _views(results), _duplicates(results)],
+        points=deviation_sentences(results),
+        tables=[
+            _factors(results),
+            *_nuisances(study.get("nuisances")),
+            *_phases(study.get("phases")),
+            *_pictures(results),
+            _recorded(study),
+        ],
+    )
+
+
+def _views(results: Results) -> str:
+    """Seeing a few views again and again is another experiment than seeing fresh ones: it must be said."""
+    trials = results.trials
+    augmentations = set(trials["augmentation"].map(level_text)) if "augmentation" in trials else set()
+    if not augmentations - {"", "none"}:
+        return ""
+    numbers = sorted(set(trials["views"].dropna().astype(int))) if "views" in trials else []
+    if not numbers:
+        return "With augmentation every epoch sees a fresh view of each picture."
+    some = "" if trials["views"].notna().all() else " in some trials, fresh ones in the others"
+    return f"With augmentation each picture has {' or '.join(map(str, numbers))} views, seen in turn{some}."
+
+
+def _duplicates(results: Results) -> str:
+    groups = pictures.duplicates(results)
+    if groups.empty:
+        return "No picture was found twice."
+    astray, doubtful = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
+    return " ".join(
+        [
+            f"{count(int(groups['files'].sum()), 'picture')} are copies of one another, "
+            f"in {count(len(groups), 'group')}.",
+            f"{astray} of these groups straddle training, validation and test!" if astray else "",
+            f"In {count(doubtful, 'group')} they carry more than one label." if doubtful else "",
+        ]
+    ).strip()
+
+
+def _factors(results: Results) -> Table:
+    frame = pd.DataFrame(
+        [(factor, ", ".join(levels)) for factor, levels in results.factors.items()],
+        columns=["factor", "levels"],
+    )
+    shown = {"factor": lambda row: row.factor, "levels": lambda row: row.levels}
+    return table("factors", "What was asked: every level of every factor", frame, shown)
+
+
+def _nuisances(nuisances: Any) -> list[Table]:
+    """What was tuned for each level alike; a study of somebody else may describe it in other words."""
+    if not isinstance(nuisances, Mapping) or not nuisances:
+        return []
+    frame = pd.DataFrame([(key, value_text(value)) for key, value in nuisances.items()], columns=["name", "range"])
+    shown = {"name": lambda row: row.name, "range": lambda row: row.range}
+    return [table("nuisances", "What was tuned for every level alike", frame, shown)]
+
+
+def _phases(phases: Any) -> list[Table]:
+    rows = [one for one in _list(phases) if isinstance(one, Mapping)]
+    if not rows:
+        return []
+    frame = pd.DataFrame([{key: value_text(value) for key, value in row.items()} for row in rows]).fillna("")
+    shown = {key: (lambda row, i=i: row[i + 1]) for i, key in enumerate(map(str, frame.columns))}
+    return [table("phases", "What was planned", frame, shown)]
+
+
+def _pictures(results: Results) -> list[Table]:
+    by_fold = {"fold": lambda row: row.fold, "pictures": lambda row: number(row.pictures)}
+    shown = [table("folds", "Pictures by fold (pool: training)", pictures.folds(results), by_fold)]
+    lost = pictures.dropped(results)
+    if len(lost):
+        by_reason = {"reason": lambda row: row.reason, "files": lambda row: number(row.files)}
+        shown.append(table("dropped", "Files that were left out", lost, by_reason))
+    twice = pictures.duplicates(results)
+    if len(twice):
+        by_group = {"first file": lambda row: row.example, "files": lambda row: row.files}
+        by_group["labels"] = lambda row: row.labels
+        shown.append(table("duplicates", "Copies of one another", twice, by_group))
+    return shown
+
+
+def _recorded(study: dict[str, Any]) -> Table:
+    # What the gates found is a section of its own; that they were left out is a word, and said here.
+    said = _SAID | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
+    rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
+    frame = pd.DataFrame(rows, columns=["what", "value"])
+    shown = {"what": lambda row: row.what, "value": lambda row: row.value}
+    return table("recorded", "What else was recorded", frame, shown)
+
+
+def _list(value: Any) -> list:
+    return value if isinstance(value, list) else []

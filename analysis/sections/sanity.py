@@ -1,0 +1,103 @@
+"""The report's section on what would spoil a study's numbers: the gates before it, and the same questions after it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.confirmed.settings import Setting, name
+from analysis.layout.page import Section, table
+from analysis.layout.text import count, number, percent
+from study.results import Results, level_text
+
+# A fine-tuned net this far below a linear probe on the same net's frozen features was harmed by its tuning.
+_BELOW_PROBE = 0.02
+_NOT_TUNED = "head"  # the unfreeze depth that leaves the features as they were
+
+
+def sanity_section(results: Results, found: list[Setting]) -> Section | None:
+    """Missing in a study that left the gates out and has nothing to object to."""
+    nets = gates(results)
+    objections = [*below_probe(results, found), *worse_than_guessing(results)]
+    if nets.empty and not objections:
+        return None
+    said = "" if objections else "Nothing to object to."
+    shown = {
+        "net": lambda row: row.net,
+        "linear probe": lambda row: percent(row.probe_accuracy),
+        "guessing": lambda row: percent(row.chance),
+        "pictures": lambda row: number(row.pictures),
+        "gates passed": lambda row: row.passed or "none",
+    }
+    caption = (
+        "Before the first trial, for each net: a ridge regression on frozen features, each picture left out in turn, "
+        "and the gates it passed"
+    )
+    return Section(
+        "Sanity checks",
+        [said],
+        points=objections,
+        tables=[table("gates", caption, nets, shown)] if len(nets) else [],
+    )
+
+
+def gates(results: Results) -> pd.DataFrame:
+    """One row for each net that passed the gates; of another program's study.json what can be read."""
+    found = results.study.get("preflight")
+    rows = [
+        {
+            "net": str(net),
+            "probe_accuracy": _number(one.get("probe_accuracy")),
+            "chance": _number(one.get("chance")),
+            "pictures": _number(one.get("pictures")),
+            "passed": ", ".join(str(gate.get("name")) for gate in _gates(one) if gate.get("passed")),
+        }
+        for net, one in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(one, Mapping)
+    ]
+    return pd.DataFrame(rows, columns=["net", "probe_accuracy", "chance", "pictures", "passed"])
+
+
+def below_probe(results: Results, found: list[Setting]) -> list[str]:
+    """A sentence for each fine-tuned setting that does worse on validation than the linear probe of its own net."""
+    floors = gates(results).set_index("net")["probe_accuracy"].dropna()
+    said = []
+    for setting in found:
+        first = setting.trials.iloc[0]
+        net, depth = level_text(first.get("backbone", "")), level_text(first.get("unfreeze", ""))
+        if net not in floors or depth in ("", _NOT_TUNED) or level_text(first.get("weights", "")) == "none":
+            continue
+        reached = float(setting.trials["val_accuracy"].mean())
+        if reached < floors[net] - _BELOW_PROBE:
+            said.append(
+                f"{name(setting, found)}: fine-tuning reaches {percent(reached)} on validation, less than the "
+                f"{percent(floors[net])} of a linear probe on the features of {net} as they came: look at its "
+                "learning rates and epochs before believing what is said of it."
+            )
+    return said
+
+
+def worse_than_guessing(results: Results) -> list[str]:
+    """How many trials had a training cross-entropy of ln K or more after their first epoch: nothing was learned."""
+    labels = results.manifest.loc[results.manifest["keep"], "label"]
+    first = results.epochs[results.epochs["epoch"] == 1]
+    if labels.empty or first.empty:
+        return []
+    classes = labels.nunique()
+    lost = int((first["train_cross_entropy"] >= math.log(classes)).sum())
+    if not lost:
+        return []
+    return [
+        f"{count(lost, 'trial')} of {number(len(first))} had a training cross-entropy of at least ln {classes} = "
+        f"{math.log(classes):.2f} after one epoch, no better than guessing: rates too high, or too few steps."
+    ]
+
+
+def _gates(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = one.get("gates")
+    return [gate for gate in listed if isinstance(gate, Mapping)] if isinstance(listed, list) else []
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan

@@ -1,0 +1,209 @@
+"""Several studies beside each other: what each found, whether their scores can be compared, their answers."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.confirmed.answers import REFUSED, answers
+from analysis.confirmed.pictures import baselines
+from analysis.confirmed.recommendations import pairs_of, recommendations, rivals
+from analysis.confirmed.settings import TEST, settings, winner
+from analysis.confirmed.tables import scores
+from analysis.layout import figures
+from analysis.layout.hover import dot_titles, titled
+from analysis.layout.page import Page, Part, Picture, Section, Table, table
+from analysis.layout.text import NOTHING, duration, number, percent, percent_interval, plain, points, slug
+from analysis.sections.progress import progress_notes
+from analysis.sections.sentences import setting_text
+from study.results import Results
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one study brings to a comparison."""
+
+    label: str
+    facts: Mapping[str, Any]  # one row of the first table
+    factors: Mapping[str, list[str]]
+    answered: pd.DataFrame  # as answers.csv
+    advised: pd.DataFrame  # as tables/recommendations.csv
+    notes: list[str]
+    test_pictures: frozenset  # path and hash of every test picture
+
+
+def studied(results: Results, label: str) -> Study:
+    found = settings(results)
+    answered = answers(results)
+    kept = results.manifest[results.manifest["keep"].eq(True) & (results.manifest["fold"] == TEST)]
+    return Study(
+        label=label,
+        facts=_facts(results, label),
+        factors=results.factors,
+        answered=answered,
+        advised=recommendations(results, found, answered),
+        notes=progress_notes(results, found),
+        test_pictures=frozenset(zip(kept["path"], kept["sha256"], strict=True)),
+    )
+
+
+def labels(studies: Sequence[Results]) -> list[str]:
+    """What each study is called: its folder's name, or its path where two folders are called alike."""
+    names = [one.out.resolve().name for one in studies]
+    return [
+        plain(name if names.count(name) == 1 else one.out.resolve()) for one, name in zip(studies, names, strict=True)
+    ]
+
+
+def _facts(results: Results, label: str) -> dict[str, Any]:
+    study, best = results.study, winner(settings(results))
+    score = scores(results, best) if best else dict.fromkeys(("test_accuracy", "test_low", "test_high"), np.nan)
+    chance, frequent = baselines(results)
+    return {
+        "study": label,
+        "dataset": plain(study.get("dataset", "")),
+        "question": plain(study["question"]),
+        "winner": setting_text(best.levels) if best else "",
+        "accuracy": score["test_accuracy"],
+        "low": score["test_low"],
+        "high": score["test_high"],
+        "chance": chance,
+        "most_frequent": frequent,
+        "test_pictures": int((results.manifest["keep"].eq(True) & (results.manifest["fold"] == TEST)).sum()),
+        "seeds": len(best.trials) if best else 0,
+        "trials": len(results.trials),
+        "compute_seconds": study.get("compute_seconds"),
+        "pretraining_overlap": study.get("pretraining_overlap"),
+        "manifest": study.get("manifest"),
+    }
+
+
+def side_by_side(studies: Sequence[Study]) -> Page:
+    names = [one.label for one in studies]
+    return Page(
+        title="Studies side by side",
+        dataset=", ".join(names),
+        question=f"What did {_listed(names)} find?",
+        notes=[f"{one.label}: {note}" for one in studies for note in one.notes],
+        parts=[
+            Part("Studies", [_overview(studies), _choices(studies)]),
+            *([Part("Factors in common", shared)] if (shared := _shared_factors(studies)) else []),
+        ],
+    )
+
+
+def _overview(studies: Sequence[Study]) -> Section:
+    frame = pd.DataFrame([one.facts for one in studies])
+    shown = {
+        "study": lambda row: row.study,
+        "test accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
+        "chance": lambda row: percent(row.chance),
+        "test pictures": lambda row: number(row.test_pictures),
+        "seeds": lambda row: number(row.seeds),
+        "trials": lambda row: number(row.trials),
+        "computing": lambda row: duration(row.compute_seconds),
+        "dataset": lambda row: row.dataset,
+        "winner": lambda row: row.winner or NOTHING,
+        "seen in pretraining": lambda row: NOTHING if pd.isna(row.pretraining_overlap) else row.pretraining_overlap,
+    }
+    caption = "Each study's winner on that study's own test pictures, mean over seeds"
+    return Section(
+        "What each found",
+        points=[f"{row.study}: {row.question}" for row in frame.itertuples()],
+        tables=[table("studies", caption, frame, shown, stacked=True)],
+        below=comparable(studies),
+        pictures=_dots(frame),
+    )
+
+
+def _dots(frame: pd.DataFrame) -> list[Picture]:
+    tested = frame.dropna(subset=["accuracy"])
+    if tested.empty:
+        return []
+    dots = tested.rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
+    text = figures.svg(0.75 + 0.3 * len(dots), partial(figures.draw_dots, dots=dots, xlabel="accuracy on test"))
+    said = ", ".join(f"{row.level} {percent(row.value)}" for row in dots.itertuples())
+    alt = f"Accuracy of each study's winner on test: {said}"
+    return [Picture("studies", "", alt, titled(text, dot_titles(dots)))]
+
+
+def comparable(studies: Sequence[Study]) -> list[str]:
+    """For each two studies whether their scores are about the same pictures."""
+    return [_comparable(a, b) for a, b in combinations(studies, 2)]
+
+
+def _comparable(a: Study, b: Study) -> str:
+    both = f"{a.label} and {b.label}"
+    cannot = "so their scores cannot be compared"
+    if not a.facts["manifest"] or not b.facts["manifest"]:
+        return f"Which pictures {both} used is not recorded for both, {cannot}."
+    if a.facts["manifest"] != b.facts["manifest"]:
+        return f"{both} were run on different pictures, {cannot}."
+    if a.test_pictures != b.test_pictures:
+        return f"{both} were run on the same pictures, but tested on different ones, {cannot}."
+    return f"{both} were run on the same pictures with the same test pictures, so their scores can be compared."
+
+
+def _choices(studies: Sequence[Study]) -> Section:
+    """What each study recommends, one row a factor."""
+    every = list(dict.fromkeys(factor for one in studies for factor in one.factors))
+    cells = {one.label: one.advised.set_index("factor") for one in studies}
+    frame = pd.concat([one.advised.assign(study=one.label) for one in studies], ignore_index=True)
+
+    def said(factor: str, label: str) -> str:
+        if factor not in cells[label].index:
+            return NOTHING
+        row = cells[label].loc[factor]
+        return NOTHING if pd.isna(row["recommended"]) else f"{row['recommended'] or 'none'} ({row['decision']})"
+
+    rows = [[plain(factor), *(plain(said(factor, label)) for label in cells)] for factor in every]
+    caption = "What each study recommends for each factor, and how sure that is"
+    return Section("What to choose", tables=[Table("choices", caption, ["choice", *cells], rows, frame, stacked=True)])
+
+
+def _shared_factors(studies: Sequence[Study]) -> list[Section]:
+    times = Counter(factor for one in studies for factor in one.factors)
+    shared = [factor for factor, n in times.items() if n > 1]
+    return [_shared(factor, f"shared-{i}-{slug(factor)}", studies) for i, factor in enumerate(shared)]
+
+
+def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
+    """The answers about one factor: a row for each pair of levels, a column for each study that asked."""
+    asked = {one.label: pairs_of(one.answered, factor) for one in studies if factor in one.factors}
+    pairs: dict[frozenset[str], tuple[str, str]] = {}
+    for answered in asked.values():
+        for pair in answered:
+            levels = pair["level_a"], pair["level_b"]
+            pairs.setdefault(frozenset(levels), levels)
+    rows = [
+        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_said(_pair(asked[label], a, b))) for label in asked)]
+        for a, b in pairs.values()
+    ]
+    frame = pd.DataFrame([{"study": label} | pair for label, answered in asked.items() for pair in answered])
+    caption = "Difference in points of accuracy on each study's own test pictures, 95 % interval, and the verdict"
+    return Section(factor, tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
+
+
+def _pair(answered: list[dict], a: str, b: str) -> Mapping[str, Any] | None:
+    return next((one for one in rivals(answered, a) if one["level_b"] == b), None)
+
+
+def _said(pair: Mapping[str, Any] | None) -> str:
+    if pair is None:
+        return NOTHING
+    if pair["verdict"].startswith(REFUSED):
+        return pair["verdict"]
+    verdict = {"a": f"{pair['level_a'] or 'none'} is better", "b": f"{pair['level_b'] or 'none'} is better"}
+    return (
+        f"{points(pair['difference'])} ({points(pair['low'])} to {points(pair['high'])}): "
+        f"{verdict.get(pair['verdict'], pair['verdict'])}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -1,0 +1,199 @@
+"""The report's sections on how sure the winner's accuracy is, and on labels that may be wrong."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from analysis.confirmed.mislabelled import Suspects, suspects
+from analysis.confirmed.settings import Setting, winner
+from analysis.confirmed.variance import (
+    MORE_PICTURES,
+    PICTURES,
+    REPEAT,
+    TUNED,
+    VALIDATED,
+    Resolution,
+    estimated,
+    precision,
+    renewed,
+    resolution,
+    sources,
+)
+from analysis.layout.page import Gallery, Section, Table, table
+from analysis.layout.text import count, number, percent, points
+from analysis.layout.thumbnails import suspect_thumbnail
+from study.results import Results
+
+FEW_PICTURES = 1000  # on test; with fewer, most differences between good settings are too small to be seen
+SHOWN_SUSPECTS = 15
+
+
+def doubt_section(results: Results, found: list[Setting]) -> Section | None:
+    """Where the doubt comes from, what would lessen it, what stays unresolved; missing where nothing is known of it."""
+    best = winner(found)
+    estimate, unresolved = estimated(results, best), _unresolved(results, resolution(results, found))
+    if best is None or estimate is None:
+        return Section("How sure this is", unresolved) if unresolved else None
+    luck, more = sources(results, best), precision(estimate)
+    return Section(
+        "How sure this is",
+        [_sharpened(luck, more), _renewed_together(results, best, luck), *unresolved],
+        tables=[_luck(luck), _more(more)],
+    )
+
+
+def _sharpened(luck: pd.DataFrame, more: pd.DataFrame) -> str:
+    shares, half = luck.set_index("source")["share"], (100 * more.set_index("what")["half_width"]).map("{:.2f}".format)
+    if shares[[REPEAT, PICTURES]].isna().any():
+        return "No seed and no picture made any difference to the winner's accuracy on test."
+    most = "More repeats" if shares[REPEAT] > shares[PICTURES] else "More test pictures"
+    return (
+        f"Of the doubt about the winner's accuracy on test, {percent(shares[REPEAT])} comes from the repeats and "
+        f"{percent(shares[PICTURES])} from the choice of test pictures (shares of the variance). {most} would lessen "
+        f"it most: the 95\u00a0% interval, now plus or minus {half['as measured']} points, would have "
+        f"{half['one more seed']} with one more seed, {half['twice the seeds']} with twice as many, and "
+        f"{half[f'{MORE_PICTURES} more test pictures']} with {MORE_PICTURES} more test pictures."
+    )
+
+
+def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> str:
+    spread = luck.set_index("source")["standard_deviation"].map(points)
+    together = (
+        "A repeat renews initialisation, order, views and the partition into training and validation together, as "
+        "Bouthillier et al. (2021) advise; their shares cannot be told apart."
+        if renewed(results, best)
+        else "A repeat renews initialisation, order and views together; their shares cannot be told apart. The "
+        "validation pictures were the same in every repeat."
+    )
+    budget = results.study.get("budget")
+    folds = budget.get("folds") if isinstance(budget, Mapping) else None
+    shared = f" {folds} repeats at a time are the folds of one partition." if isinstance(folds, int) else ""
+    said = f"From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
+    return f"{together}{shared} {said}"
+
+
+def _luck(luck: pd.DataFrame) -> Table:
+    named = {
+        REPEAT: "the repeat: all that a seed renews",
+        PICTURES: "which pictures are for testing",
+        VALIDATED: "which pictures validate: spread on validation beyond that on test",
+        TUNED: "nuisance luck: which rates and strengths were tried, on validation",
+    }
+    unit = {REPEAT: "seed", PICTURES: "picture", VALIDATED: "seed", TUNED: "point"}
+    shown = {
+        "what varies": lambda row: named[row.source],
+        "standard deviation in points": lambda row: (
+            points(row.standard_deviation) if pd.notna(row.standard_deviation) else "unknown"
+        ),
+        "share of the doubt": lambda row: percent(row.share),
+        "seen in": lambda row: count(int(row.n), unit[row.source]),
+    }
+    caption = (
+        "Where the winner's accuracy gets its luck from. Share: of the variance of its mean on test. Nuisance luck: "
+        "of the best of the points that were tried for the winner's setting, had these been drawn again (bootstrap)"
+    )
+    return table("variance", caption, luck, shown)
+
+
+def _more(more: pd.DataFrame) -> Table:
+    shown = {
+        "plan": lambda row: row.what,
+        "seeds": lambda row: number(row.seeds),
+        "test pictures": lambda row: number(row.items),
+        "plus or minus, in points": lambda row: f"{100 * row.half_width:.2f}",
+    }
+    caption = (
+        "What more seeds or pictures that vary like these would make of the 95 % interval of the winner's accuracy "
+        "on test: half its width, with Hillis' degrees of freedom at each number of seeds"
+    )
+    return table("precision", caption, more, shown)
+
+
+def _unresolved(results: Results, resolved: Resolution | None) -> list[str]:
+    """The smallest difference that could be found: as it was, or as it was planned while nothing was compared."""
+    planned = results.study.get("resolution")
+    known = planned if isinstance(planned, Mapping) else {}
+    numbers = [known.get(name) for name in ("difference", "seeds", "items")]
+    said = []
+    if all(isinstance(one, int | float) and np.isfinite(one) for one in numbers):
+        difference, seeds, items = numbers
+        said.append(
+            f"Before the first trial, {number(seeds)} seeds and {number(items)} test pictures were expected to resolve "
+            f"differences of about {points(difference)} points between two settings (80\u00a0% power)."
+        )
+    if resolved is None:
+        return said
+    reach = f", {points(resolved.least)} to {points(resolved.most)}" if resolved.pairs > 1 else ""
+    few = resolved.items < FEW_PICTURES
+    found = (
+        f"As it turned out, {count(resolved.seeds, 'seed')} and {count(resolved.items, 'test picture')} find a "
+        f"difference of {points(resolved.median)} points with 80\u00a0% power (median of "
+        f"{count(resolved.pairs, 'pair')} with the winner{reach}; at the 5\u00a0% level, before any correction)."
+    )
+    caution = (
+        f"With fewer than {number(FEW_PICTURES)} test pictures, smaller differences than that cannot be resolved here: "
+        "no evidence of one is no evidence against it."
+    )
+    return [*said, found, *([caution] if few else [])]
+
+
+def suspects_section(results: Results, found: list[Setting]) -> Section | None:
+    """Missing where no model was shown a picture that it had not trained on."""
+    doubted = suspects(results, found)
+    if not doubted.looked_at:
+        return None
+    title = "Labels to look at again"
+    if doubted.frame.empty:
+        seen = count(doubted.looked_at, "picture")
+        return Section(title, [f"Of {seen}, none has a label that most of the winner's models contradict."])
+    said = [_doubt_sentence(doubted), _caution(winner(found))]
+    return Section(title, said, galleries=_gallery(results, doubted.frame), tables=[_suspects(doubted.frame)])
+
+
+def _doubt_sentence(doubted: Suspects) -> str:
+    return (
+        f"Of {count(doubted.looked_at, 'picture')} that the winner's models saw without having trained on them, "
+        f"{number(doubted.doubtful)} carry a label that these give less than one half, while most of them name one and "
+        f"the same other class. In {number(doubted.confident)} of these that class is at least as probable as it is on "
+        "average for pictures that carry it: what confident learning counts as wrong labels (Northcutt et al. 2021)."
+    )
+
+
+def _caution(best: Setting | None) -> str:
+    hard = "Many of them may only be hard."
+    if best is not None and best.tested:
+        wrong = percent(1 - best.correct.to_numpy().mean())
+        hard = f"The winner errs on {wrong} of the test pictures, so many of them may only be hard."
+    return (
+        f"{hard} Mend what is wrong for a study to come, not for this one: labels that were corrected where the winner "
+        "disagrees flatter it."
+    )
+
+
+def _gallery(results: Results, frame: pd.DataFrame) -> list[Gallery]:
+    shown = [
+        suspect_thumbnail(
+            results.out, row.item, f"{row.label_name}, by its label", row.suggested, row.suggested_probability
+        )
+        for row in frame.head(SHOWN_SUSPECTS).itertuples()
+    ]
+    there = [one for one in shown if one is not None]
+    return [Gallery("What the winner's models say instead", there)] if there else []
+
+
+def _suspects(frame: pd.DataFrame) -> Table:
+    shown = {
+        "picture": lambda row: row.path if isinstance(row.path, str) else row.item,
+        "its label": lambda row: row.label_name,
+        "probability of it": lambda row: percent(row.probability),
+        "named instead": lambda row: row.suggested,
+        "by the winner's models": lambda row: f"{row.agree} of {row.models}",
+    }
+    if frame["others"].any():
+        shown["by those of other settings"] = lambda row: f"{row.others_agree} of {row.others}"
+    caption = (
+        "The pictures with the least probable labels, mean over the winner's models that did not train on them: a test "
+        "picture was seen by the model of every repeat, another by those of the repeats that validated on it"
+    )
+    return table("suspects", caption, frame, shown, most=SHOWN_SUSPECTS)

@@ -1,0 +1,68 @@
+"""Labels and log-probabilities in, numbers out: whether a model is as sure as it is right.
+
+Temperature scaling and the expected calibration error are those of Guo et al. ("On Calibration of Modern Neural
+Networks", ICML 2017): probabilities become softmax(logits / T), T minimises the cross-entropy on validation; the
+error is the mean distance between confidence and share of right answers, over bins of like confidence.
+Log-probabilities are logits (they differ from them by one number a picture), so they may be divided like these.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize
+
+from analysis.statistics.metrics import log_loss, log_softmax
+
+BINS = 15
+COLDEST, HOTTEST = 0.05, 20.0
+
+
+def temperature(labels: NDArray, log_probabilities: NDArray) -> float:
+    """The T that minimises the cross-entropy; missing where every answer is right, as the minimum then lies at 0."""
+    right = log_probabilities[np.arange(len(labels)), labels] >= log_probabilities.max(axis=1)
+    if right.all():
+        return math.nan
+    # In 1 / T the cross-entropy is convex, so that in log T it has one minimum.
+    found = optimize.minimize_scalar(
+        lambda log_t: log_loss(labels, tempered(log_probabilities, math.exp(log_t))),
+        bounds=(math.log(COLDEST), math.log(HOTTEST)),
+        method="bounded",
+    )
+    return math.exp(found.x)
+
+
+def tempered(log_probabilities: NDArray, t: float) -> NDArray[np.float64]:
+    """Log-probabilities at temperature `t`; which class is the likeliest does not change."""
+    return log_softmax(log_probabilities / t)
+
+
+def equal_width(confidence: NDArray, bins: int = BINS) -> NDArray[np.int64]:
+    """The bin of each confidence, bin b holding those in (b / bins, (b + 1) / bins]."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def equal_mass(confidence: NDArray, bins: int = BINS) -> NDArray[np.int64]:
+    """The bin of each confidence, all bins holding equally many to plus or minus one."""
+    index = np.empty(len(confidence), dtype=np.int64)
+    index[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * bins // max(len(confidence), 1)
+    return index
+
+
+def calibration_error(confidence: NDArray, right: NDArray, index: NDArray) -> float:
+    """ECE of the likeliest class: over bins, |share right - mean confidence| weighted by the bin's pictures."""
+    return float(np.abs(np.bincount(index, weights=right - confidence)).sum() / len(confidence))
+
+
+def brier(labels: NDArray, log_probabilities: NDArray) -> float:
+    """Mean squared distance to the one-hot truth, summed over classes: 0 to 2 (Brier 1950)."""
+    p = np.exp(log_probabilities)
+    return float(((p**2).sum(axis=1) - 2 * p[np.arange(len(labels)), labels] + 1).mean())
+
+
+def reliability(confidence: NDArray, right: NDArray) -> pd.DataFrame:
+    """Mean confidence and share right of each bin of equal width that holds any pictures."""
+    frame = pd.DataFrame({"bin": equal_width(confidence), "confidence": confidence, "right": right.astype(float)})
+    columns = {"pictures": ("right", "size"), "confidence": ("confidence", "mean"), "right": ("right", "mean")}
+    return frame.groupby("bin").agg(**columns).reset_index()

@@ -1,0 +1,137 @@
+"""Error against the number of training pictures as a power law, with how sure it is of what it predicts.
+
+error(n) = a (n / n_max)^-b + c, fitted by least squares on the logarithm of the error, so that each size weighs alike.
+The law fails for very few pictures and far beyond the largest size (Jain et al., arXiv 2303.01598): it predicts nothing
+beyond twice the largest. Everything here is arrays; `wrong` is (sizes, seeds, items), 1 where a model erred.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+
+from analysis.statistics.inference import Interval, crossed_mean
+
+MIN_SIZES = 4
+REACH = 2.0  # times the largest size it was fitted on
+_ROUNDING = 1.05  # whole groups of duplicates make a half of a class a little less or more
+_STEEPEST = 5.0
+_STEP = 1e-3  # of the numeric derivative, relative to an error
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    a: float  # what more pictures would take away of the error at the largest size
+    b: float
+    c: float  # what no number of pictures takes away
+    largest: float
+
+    def error(self, pictures: ArrayLike) -> NDArray[np.float64]:
+        """The error expected after training on so many pictures."""
+        n = np.asarray(pictures, dtype=float)
+        if not within_reach(n.max(), self.largest):
+            raise ValueError(f"`pictures <= {REACH * self.largest:g}` must hold, but got ({n.max()=}).")
+        return _law(n / self.largest, self.a, self.b, self.c)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The error at the largest size as the smaller ones predict it, and as it was measured."""
+
+    predicted: float
+    measured: float
+    low: float  # 95 % interval of predicted - measured
+    high: float
+
+    @property
+    def miss(self) -> float:
+        return self.predicted - self.measured
+
+    def holds(self, margin: float) -> bool:
+        """Whether the miss may be none, or is too small to matter."""
+        return self.low <= 0 <= self.high or abs(self.miss) <= margin
+
+
+def within_reach(pictures: float, largest: float) -> bool:
+    """Whether a law fitted on at most `largest` pictures may predict so many."""
+    return pictures <= REACH * largest * _ROUNDING
+
+
+def has_floor(sizes: int) -> bool:
+    """Whether so many sizes can tell the floor `c`: the largest held out, there is one more than numbers to fit."""
+    return sizes > MIN_SIZES
+
+
+def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
+    """The law nearest to `errors` above 0; without a `floor` c is 0, and two numbers are fitted instead of three."""
+    n, errors = np.asarray(pictures, dtype=float), np.asarray(errors, dtype=float)
+    x, least = n / n.max(), float(errors.min())
+    slope, level = np.polyfit(np.log(x), np.log(errors), 1)
+    start = [float(np.exp(level)), float(np.clip(-slope, 1e-6, _STEEPEST - 1e-6))]
+    low, high = [1e-12, 0.0], [np.inf, _STEEPEST]
+    if floor:
+        start, low, high = [*start, 0.1 * least], [*low, 0.0], [*high, 0.999 * least]
+    found, _ = optimize.curve_fit(
+        lambda x, a, b, c=0.0: np.log(_law(x, a, b, c)),
+        x,
+        np.log(errors),
+        p0=start,
+        bounds=(low, high),
+        xtol=1e-12,
+        ftol=1e-12,
+        gtol=1e-12,
+    )
+    a, b, c = (*found.tolist(), 0.0)[:3]
+    return PowerLaw(a, b, c, float(n.max()))
+
+
+def check(pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike) -> Check:
+    """Fit all sizes but the largest and compare; `pictures` ascend, and seeds and items are the same for all sizes."""
+    n, errors, floor = np.asarray(pictures, dtype=float), wrong.mean(axis=(1, 2)), has_floor(len(wrong))
+    if not within_reach(n[-1], n[-2]):
+        raise ValueError(f"The largest size must be at most {REACH:g} times the next, but got {n[-2]:g} and {n[-1]:g}.")
+    predicted = float(fit(n[:-1], errors[:-1], floor).error(n[-1]))
+    weights = _derivatives(n[:-1], errors[:-1], n[-1:], floor)[0]
+    miss = np.tensordot(np.append(weights, -1.0), wrong, axes=1)
+    half = _half(miss, groups)
+    measured = float(errors[-1])
+    return Check(predicted, measured, predicted - measured - half, predicted - measured + half)
+
+
+def predict(
+    pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike, at: ArrayLike
+) -> list[tuple[float, Interval]]:
+    """The error after training on `at` pictures each, with a 95 % interval for new seeds and new test pictures.
+
+    The interval holds if the law does; it follows from that of the measured errors by the delta method.
+    """
+    n, errors, floor = np.asarray(pictures, dtype=float), wrong.mean(axis=(1, 2)), has_floor(len(wrong))
+    expected = fit(n, errors, floor).error(at)
+    weights = _derivatives(n, errors, np.asarray(at, dtype=float), floor)
+    halves = [_half(np.tensordot(one, wrong, axes=1), groups) for one in weights]
+    return [
+        (float(e), (max(float(e) - half, 0.0), min(float(e) + half, 1.0)))
+        for e, half in zip(expected, halves, strict=True)
+    ]
+
+
+def _law(x: NDArray[np.float64], a: float, b: float, c: float) -> NDArray[np.float64]:
+    return a * x**-b + c
+
+
+def _half(values: NDArray[np.float64], groups: ArrayLike) -> float:
+    low, high = crossed_mean(values, groups).interval()
+    return (high - low) / 2
+
+
+def _derivatives(
+    n: NDArray[np.float64], errors: NDArray[np.float64], at: NDArray[np.float64], floor: bool
+) -> NDArray[np.float64]:
+    """How the fitted error at each of `at` follows each measured one, shape (at, sizes)."""
+    columns = []
+    for i, error in enumerate(errors):
+        up, down = errors.copy(), errors.copy()
+        up[i], down[i] = error * (1 + _STEP), error * (1 - _STEP)
+        columns.append((fit(n, up, floor).error(at) - fit(n, down, floor).error(at)) / (2 * _STEP * error))
+    return np.stack(columns, axis=1)
