@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from study.ledger import LEDGER
-from study.results import MANIFEST_FILE, STUDY_FILE
+from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
 from trainables.errors import InputError
 
 
@@ -30,4 +30,8 @@ def check_out(out: Path, resume: bool) -> bool:
 
 def _is_half_begun(out: Path) -> bool:
     """Whether all that lies there is what a study writes before its study.json: it was killed in between."""
-    return {path.name for path in out.iterdir() if not path.name.endswith(".part")} <= {MANIFEST_FILE, LEDGER}
+    return {path.name for path in out.iterdir() if not path.name.endswith(".part")} <= {
+        MANIFEST_FILE,
+        UNSEEN_FILE,
+        LEDGER,
+    }

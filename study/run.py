@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from study.arguments import command, fail, parse
+from study.broken_storage import storage_problem
 from study.load import Loaded, copy, load, names
 from study.places import check_out
 from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
@@ -48,9 +49,18 @@ def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     try:
         return _run(loaded, chosen, line)
     except KeyboardInterrupt:
-        resume = line if "--resume" in shlex.split(line) else f"{line} --resume"
-        print(f"Interrupted; nothing is lost. Go on with: {resume}", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted("Interrupted; nothing is lost", line)
+    except OSError as problem:
+        broken = storage_problem(problem)
+        if broken is None:
+            raise
+        return _interrupted(f"{broken}: nothing is lost. Mend that", line)
+
+
+def _interrupted(why: str, line: str) -> int:
+    resume = line if "--resume" in shlex.split(line) else f"{line} --resume"
+    print(f"{why}. Go on with: {resume}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:

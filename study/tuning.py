@@ -9,18 +9,22 @@ import shutil
 from typing import Any
 
 from ray import tune
+from ray.tune.callback import Callback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
 
+from study.broken_storage import storage_problem
 from study.course import Course, Job
 from study.resources import Resources
 from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
-from study.worker import work
+from study.worker import BROKEN_STORAGE, work
 from trainables.place import Place
 
-# How often a trial may lose its process (a node taken away, out of memory) before it is recorded as failed.
+# How often a job may lose its process in one place (out of memory at this epoch, say) before it is recorded as failed.
+# Where epochs advance between, it may as often as it likes: nodes are taken away.
 MOST_DEATHS = 3
+_FOR_EVER = -1  # of Tune's retries
 
 
 def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
@@ -41,11 +45,14 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
             name="tune",
             storage_path=str(own.resolve()),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=MOST_DEATHS),
+            failure_config=tune.FailureConfig(max_failures=_FOR_EVER),
+            callbacks=[Deaths(searcher)],
         ),
     )
     try:
         tuner.fit()
+    except Exception as problem:  # Tune wraps what our own side of it raises
+        raise storage_problem(problem) or problem from None
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
@@ -71,7 +78,7 @@ class CourseSearcher(Searcher):
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        died = f"its process died {MOST_DEATHS + 1} times; see Ray's log for why" if error else ""
+        died = f"its process died {MOST_DEATHS} times at the same epoch; see Ray's log for why" if error else ""
         self.course.ended(self.jobs.pop(trial_id), died)
 
     def save(self, checkpoint_path: str) -> None:
@@ -82,6 +89,34 @@ class CourseSearcher(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles the searcher beside its own state, which nobody reads
+
+
+class Deaths(Callback):
+    """Ends the retries of a job whose process keeps dying in one place."""
+
+    def __init__(self, searcher: CourseSearcher) -> None:
+        self.searcher = searcher
+        self.places: dict[str, tuple[int, int]] = {}  # by Tune's id: epochs done at the last death, deaths there
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        done, (before, deaths) = self._epochs(trial), self.places.get(trial.trial_id, (0, 0))
+        deaths = deaths + 1 if done == before else 1
+        self.places[trial.trial_id] = done, deaths
+        # Tune gives up when a trial has failed more often in all.
+        trial.max_failures = trial.num_failures + MOST_DEATHS - 1 - deaths
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if self._epochs(trial) > self.places.get(trial.trial_id, (0, 0))[0]:
+            trial.max_failures = _FOR_EVER
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.places.pop(trial.trial_id, None)
+
+    def _epochs(self, trial: Any) -> int:
+        job = self.searcher.jobs.get(trial.trial_id)
+        return len(self.searcher.course.records[job.trial].rows) if job else 0
 
 
 class CourseScheduler(FIFOScheduler):
@@ -104,6 +139,8 @@ class CourseScheduler(FIFOScheduler):
             self.keeps_actors = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if BROKEN_STORAGE in result:
+            raise OSError(*result[BROKEN_STORAGE])
         if "val_accuracy" not in result:  # a test job's end
             return TrialScheduler.CONTINUE
         row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}

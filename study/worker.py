@@ -6,17 +6,22 @@ from typing import Any
 
 import pandas as pd
 from ray import tune
+from safetensors import SafetensorError
 
 from study import ledger
+from study.broken_storage import storage_problem
 from study.course import checkpoint_file, model_file, predictions_file
 from study.results import write_table
 from trainables import checkpoints
+from trainables.checkpoints import State
 from trainables.config import TrialConfig, from_dict
 from trainables.place import Place, open_pictures
 from trainables.trial import Diverged, predict, run_trial
 
-# An exception that comes back this often is the config's fault, not the machine's.
+# An exception that comes back this often at one epoch is the config's fault, not the machine's.
 MOST_ERRORS = 3
+# What a job reports instead of a row where the storage gave out: the study ends, and can go on when it is mended.
+BROKEN_STORAGE = "broken_storage"
 
 
 def work(config: dict[str, Any]) -> None:
@@ -28,6 +33,11 @@ def work(config: dict[str, Any]) -> None:
             tune.report({"tested": 1})
         else:
             _train_or_record(out, trial, place)
+    except Exception as problem:
+        broken = storage_problem(problem)
+        if broken is None:
+            raise
+        tune.report({BROKEN_STORAGE: [broken.errno, broken.strerror, broken.filename]})
     finally:
         free_gpu()
 
@@ -45,6 +55,8 @@ def _train_or_record(out: Path, trial: str, place: Place) -> None:
     try:
         train(out, trial, place)
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
+        if storage_problem(problem):
+            raise
         error = f"{type(problem).__name__}: {problem}"
         if ledger.write_error(out, trial, error) < MOST_ERRORS and not isinstance(problem, Diverged):
             raise
@@ -59,7 +71,7 @@ def train(out: Path, trial: str, place: Place) -> None:
     planned, values = ledger.read_setting(out, trial)
     config, checkpoint = from_dict(values), checkpoint_file(out, trial)
     rows, attempts = ledger.read_reports(out, trial)
-    start = checkpoints.load(checkpoint) if checkpoint.exists() else None
+    start = _standing(checkpoint, rows)
     if start is not None:
         tune.report(rows[start.epoch])
     best = start.best if start is not None else {}
@@ -72,6 +84,15 @@ def train(out: Path, trial: str, place: Place) -> None:
         checkpoints.save_tensors(best, model_file(out, trial))
     ledger.write_end(out, trial, "completed")
     checkpoint.unlink(missing_ok=True)
+
+
+def _standing(checkpoint: Path, rows: dict[int, ledger.Row]) -> State | None:
+    """Where the trial stands; None, and it begins anew, where the checkpoint or a row before it cannot be read."""
+    try:
+        start = checkpoints.load(checkpoint)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
+    return start if rows.keys() >= set(range(1, start.epoch + 1)) else None
 
 
 def see_test_fold(out: Path, trial: str, place: Place) -> None:

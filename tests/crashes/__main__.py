@@ -1,0 +1,169 @@
+"""A study disturbed in every way we know, gone on with by --resume, and compared with an undisturbed one.
+
+    python -m tests.crashes                  # the whole matrix; half an hour on two cores
+    python -m tests.crashes --short          # one case of each kind
+    python -m tests.crashes --only garbage   # the cases whose name holds the word
+
+Prints a table of what was lost, what was done twice and how long it took to be under way again, and ends with
+status 1 where a study came out in any way different. The full disk needs the right to mount.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from study.ledger import LEDGER
+from study.results import write_table
+from tests.crashes.compared import Outcome, differences, snapshot
+from tests.crashes.damage import (
+    Damage,
+    disk_filled,
+    end_orphans,
+    garbage,
+    gcs_killed,
+    killed_after,
+    raylet_killed,
+    signalled,
+    small_disk,
+    worker_killed,
+)
+from tests.crashes.study_under_test import Tried, finish, prepare
+
+KILLS = 20
+SPOILED = ("ledger/reports/*/*.json", "ledger/verdicts/*.json", "ledger/ends/*.json", "ledger/settings/*.json")
+SPOILED += ("ledger/plan/*.json", "checkpoints/*.safetensors", "study.json", "trials.parquet")
+MOST_RESUMES = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    damage: tuple[Damage, ...]  # one after another, each to a driver of its own
+    short: bool = False  # whether it is of the short matrix
+    statuses: tuple[int, ...] = ()  # what the disturbed driver must end with, where that is promised
+    mounts: bool = False
+
+
+def cases(seconds: float, seed: int) -> Iterator[Case]:
+    """`seconds` is what an undisturbed study takes, from its start to its report."""
+    moments = random.Random(seed)
+    times = [0.5, *(moments.uniform(0.1, 1) * seconds for _ in range(KILLS - 1))]
+    for moment in times:
+        yield Case(f"driver killed after {moment:.1f} s", (killed_after(moment),), short=moment in times[:3])
+    twice = [moments.uniform(0.3, 0.8) * seconds for _ in range(4)]
+    for first, second in zip(twice[::2], twice[1::2], strict=True):
+        name = f"driver killed after {first:.1f} s, and again after {second:.1f} s"
+        yield Case(name, (killed_after(first), killed_after(second)), short=first == twice[0])
+    yield Case("SIGTERM", (signalled(signal.SIGTERM, 4),), short=True, statuses=(130,))
+    yield Case("Ctrl-C", (signalled(signal.SIGINT, 8),), short=True, statuses=(130,))
+    yield Case("a trial's process killed", (worker_killed(3),), short=True, statuses=(0,))
+    yield Case("a trial's process killed while confirming", (worker_killed(18),), statuses=(0,))
+    yield Case("raylet killed", (raylet_killed(5),), short=True)
+    yield Case("GCS killed", (gcs_killed(5),))
+    yield Case("disk full", (disk_filled(5),), short=True, statuses=(130,), mounts=True)
+    for number, kind in enumerate(SPOILED):
+        for way, said in enumerate(("overwritten", "cut")):
+            short = (number + way) % 2 == 0
+            yield Case(f"driver killed, {kind} {said}", (garbage(kind, 2 * number + way),), short=short)
+    yield Case("a second driver", (_second_driver,), short=True, statuses=(0,))
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.crashes", description=__doc__)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--only", default="", metavar="WORD")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--csv", type=Path)
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="cr", ignore_cleanup_errors=True) as name:  # short: Ray has sockets below
+        folder = prepare(Path(name))
+        undisturbed = Tried(folder, folder / "undisturbed", folder / "h")
+        _to_the_end(undisturbed)  # fills the cache of decoded pictures, so that times are alike from now on
+        shutil.rmtree(undisturbed.out)
+        seconds = _to_the_end(undisturbed)
+        wanted = [each for each in cases(seconds, chosen.seed) if chosen.only in each.name]
+        may_mount = os.geteuid() == 0
+        rows = []
+        for number, case in enumerate(each for each in wanted if each.short or not chosen.short):
+            if case.mounts and not may_mount:
+                print(f"{case.name}: not tried, it needs the right to mount", file=sys.stderr)
+                continue
+            outcome = run(case, undisturbed, folder / str(number))
+            rows.append({"case": case.name, **vars(outcome)})
+            print(rows[-1], file=sys.stderr, flush=True)
+    table = pd.DataFrame(rows)
+    if chosen.csv:
+        write_table(table, chosen.csv)
+    print(f"An undisturbed study took {seconds:.0f} s.")
+    print(table.to_string(index=False))
+    return int((table["differs"] != "").any())
+
+
+def run(case: Case, undisturbed: Tried, folder: Path) -> Outcome:
+    with small_disk(folder / "disk") if case.mounts else nullcontext(folder) as place:
+        tried = Tried(undisturbed.folder, place / "out", folder / "h")
+        try:
+            return _disturbed(case, tried, undisturbed)
+        finally:
+            end_orphans(tried.home)
+
+
+def _disturbed(case: Case, tried: Tried, undisturbed: Tried) -> Outcome:
+    statuses, wrong = [], []
+    for damage in case.damage:
+        process = tried.start()
+        damage(tried, process)
+        status, said = finish(process)
+        statuses.append(status)
+        if case.statuses and status not in case.statuses:
+            wrong.append(f"ended with {status}: {said.strip().splitlines()[-1:]}")
+        before = snapshot(tried.out)
+    recovered = 0.0
+    while statuses[-1] != 0 and len(statuses) <= len(case.damage) + MOST_RESUMES:
+        began, known = time.monotonic(), _objects(tried)
+        process = tried.start()
+        while process.poll() is None and _objects(tried) <= known:
+            time.sleep(0.05)
+        recovered = recovered or time.monotonic() - began
+        status, said = finish(process)
+        statuses.append(status)
+        if status != 0:
+            wrong.append(f"--resume ended with {status}: {said.strip().splitlines()[-1:]}")
+    wrong += differences(undisturbed.out, tried.out, before)
+    return Outcome.of(tried.out, statuses, recovered, before, wrong)
+
+
+def _objects(tried: Tried) -> int:
+    return sum(1 for _ in (tried.out / LEDGER).rglob("[!.]*.json"))
+
+
+def _to_the_end(tried: Tried) -> float:
+    began = time.monotonic()
+    status, said = finish(tried.start())
+    if status != 0:
+        raise SystemExit(f"the undisturbed study ended with {status}: {said}")
+    return time.monotonic() - began
+
+
+def _second_driver(tried: Tried, process: object) -> None:
+    """Must be sent away in one line, and change nothing for the first."""
+    while not (tried.out / LEDGER / "reports").exists():
+        time.sleep(0.05)
+    status, said = finish(tried.start())
+    if status != 2 or "another process runs its study" not in said:
+        raise AssertionError(f"the second driver ended with {status}: {said}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
