@@ -86,6 +86,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path)
     chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts with & ignore Ctrl-C
     with tempfile.TemporaryDirectory(prefix="cr", ignore_cleanup_errors=True) as name:  # short: Ray has sockets below
         folder = prepare(Path(name))
         undisturbed = Tried(folder, folder / "undisturbed", folder / "h")
