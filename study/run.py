@@ -17,7 +17,7 @@ from study.arguments import command, fail, parse
 from study.load import Loaded, copy, load, names
 from study.places import check_out
 from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
-from trainables.errors import InputError
+from trainables.errors import InputError, Unavailable
 
 INTERRUPTED = 130
 
@@ -45,10 +45,12 @@ def show_list() -> int:
 def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     """Run the study to its report; Ctrl-C and SIGTERM end it at any moment, and it can go on."""
     signal.signal(signal.SIGTERM, _interrupt)
+    resume = line if "--resume" in shlex.split(line) else f"{line} --resume"
     try:
         return _run(loaded, chosen, line)
+    except Unavailable as problem:
+        return fail(InputError(f"{problem} Nothing is lost; then go on with: {resume}"))
     except KeyboardInterrupt:
-        resume = line if "--resume" in shlex.split(line) else f"{line} --resume"
         print(f"Interrupted; nothing is lost. Go on with: {resume}", file=sys.stderr)
         return INTERRUPTED
 

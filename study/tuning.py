@@ -16,7 +16,8 @@ from ray.tune.search import Searcher
 from study.course import Course, Job
 from study.resources import Resources
 from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
-from study.worker import work
+from study.worker import UNAVAILABLE, work
+from trainables.errors import Unavailable
 from trainables.place import Place
 
 # How often a trial may lose its process (a node taken away, out of memory) before it is recorded as failed.
@@ -24,14 +25,18 @@ MOST_DEATHS = 3
 
 
 def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
-    """Run the course to its end on the Ray that is connected to."""
+    """Run the course to its end on the Ray that is connected to.
+
+    Raises:
+        Unavailable: what every trial needs is gone; no trial is recorded as failed for it.
+    """
     own = course.out / ".tune"
-    searcher = CourseSearcher(course, place)
+    searcher, scheduler = CourseSearcher(course, place), CourseScheduler(course, resources.concurrent)
     tuner = tune.Tuner(
         tune.with_resources(work, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=CourseScheduler(course, resources.concurrent),
+            scheduler=scheduler,
             num_samples=-1,  # the searcher says when it is over
             max_concurrent_trials=resources.concurrent,
             reuse_actors=True,
@@ -46,6 +51,10 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
     )
     try:
         tuner.fit()
+    except Exception:
+        if scheduler.problem is None:
+            raise
+        raise scheduler.problem from None  # Tune has wrapped it
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
@@ -91,6 +100,7 @@ class CourseScheduler(FIFOScheduler):
         super().__init__()
         self.course, self.actors = course, actors
         self.keeps_actors = False
+        self.problem: Unavailable | None = None
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let Tune keep as many idle actors as trials may run at once.
@@ -104,6 +114,9 @@ class CourseScheduler(FIFOScheduler):
             self.keeps_actors = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if UNAVAILABLE in result:
+            self.problem = Unavailable(result[UNAVAILABLE])
+            raise self.problem
         if "val_accuracy" not in result:  # a test job's end
             return TrialScheduler.CONTINUE
         row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}

@@ -12,11 +12,14 @@ from study.course import checkpoint_file, model_file, predictions_file
 from study.results import write_table
 from trainables import checkpoints
 from trainables.config import TrialConfig, from_dict
+from trainables.errors import Unavailable
 from trainables.place import Place, open_pictures
 from trainables.trial import Diverged, predict, run_trial
 
 # An exception that comes back this often is the config's fault, not the machine's.
 MOST_ERRORS = 3
+# What a job reports in place of a row where the study must stop: why.
+UNAVAILABLE = "unavailable"
 
 
 def work(config: dict[str, Any]) -> None:
@@ -28,6 +31,8 @@ def work(config: dict[str, Any]) -> None:
             tune.report({"tested": 1})
         else:
             _train_or_record(out, trial, place)
+    except Unavailable as problem:
+        tune.report({UNAVAILABLE: str(problem)})
     finally:
         free_gpu()
 
@@ -44,6 +49,8 @@ def free_gpu() -> None:
 def _train_or_record(out: Path, trial: str, place: Place) -> None:
     try:
         train(out, trial, place)
+    except Unavailable:
+        raise
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
         error = f"{type(problem).__name__}: {problem}"
         if ledger.write_error(out, trial, error) < MOST_ERRORS and not isinstance(problem, Diverged):
