@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study import ledger
+from study.course import Course
 from study.ledger import LEDGER
-from tests.courses import BONUS, SMALLEST, begin, drive, small_study
+from tests.courses import BASE, BONUS, SMALLEST, begin, drive, small_study
 from trainables.errors import InputError
 
 STUDY = small_study(budget=SMALLEST)
@@ -29,11 +30,15 @@ def objects(out: Path, kind: str) -> list[Path]:
 
 
 def rows_of(out: Path) -> dict[str, tuple]:
-    return {name: (one.status, sorted(one.rows.items())) for name, one in ledger.read_records(out).items()}
+    return told(ledger.read_records(out))
+
+
+def told(records: dict[str, ledger.Record]) -> dict[str, tuple]:
+    return {name: (one.status, sorted(one.rows.items())) for name, one in records.items()}
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_whatever_is_torn_the_study_ends_with_the_same_rows(finished: Path, data: st.DataObject) -> None:
     kinds = ("settings", "reports", "ends", "verdicts", "errors")
     everything = [path for kind in kinds for path in objects(finished, kind)]
@@ -45,7 +50,7 @@ def test_whatever_is_torn_the_study_ends_with_the_same_rows(finished: Path, data
             (out / path.relative_to(finished)).write_bytes(content)
         course = begin(out, STUDY)
         drive(course, BONUS)
-        assert rows_of(finished) == {name: (one.status, sorted(one.rows.items())) for name, one in course.records.items()}
+        assert told(course.records) == rows_of(finished)
         assert len(ledger.read_openings(out)) == 1
         numbers = [path.stem for path in objects(out, "verdicts")]
         assert len(numbers) == len(set(numbers)) >= len(objects(finished, "verdicts")), "none was written over"
@@ -99,8 +104,5 @@ def test_the_setting_of_a_judged_trial_that_nobody_planned_is_missed(finished: P
     plan.write_text("[]")  # as of a study with goal="best"
     judged = ledger.read_verdicts(out)[0].trial
     (out / LEDGER / "settings" / f"{judged}.json").write_bytes(b"")
-    from study.course import Course
-    from tests.courses import BASE
-
     with pytest.raises(InputError, match=f"The setting of {judged} in .*/ledger is torn: put a copy back, or choose"):
         Course(out, STUDY, BASE, None, lambda *_: None)
