@@ -8,6 +8,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from study.plan import Planned
 from study.rungs import Rung, rung_epochs
 from study.settings import Base, resolve
 from study.spec import Study
+from trainables.errors import InputError
 
 PHASES = ("search", "refine", "confirm", "control", "retrain", "test", "done")
 PHASES_OF_PUBLISHED = ("published", "test", "done")
@@ -62,6 +64,8 @@ class Course:
         self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
         self.records = ledger.read_records(out)
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
+        self._verdict_numbers = count(ledger.next_verdict(out))
+        self._restore_judged()
         self.rungs = {epoch: Rung(study.budget.reduction) for epoch in rung_epochs(study.budget)}
         for verdict in self.verdicts.values():
             self.rungs[verdict.epoch].add(self.records[verdict.trial].planned, verdict.value)
@@ -190,16 +194,29 @@ class Course:
         asked = len(self.of_phase("search"))
         if self.sampler is None or self.phase != "search" or asked >= self.study.budget.trials:
             return None
-        trial = f"search-{asked + 1:04d}"
+        # One whose setting is torn has no record, but leaves its number free.
+        names = (f"search-{number:04d}" for number in count(1))
+        trial = next(name for name in names if name not in self.records)
         factors, nuisances = self.sampler.ask(trial)
         self._register(Planned(trial, "search", factors, nuisances))
         return Job("train", trial)
+
+    def _restore_judged(self) -> None:
+        """A rung needs the settings of those it has judged; the plan has those whose own object is torn."""
+        judged = {trial for trial, _ in self.verdicts}
+        for planned in ledger.read_plan(self.out):
+            if planned.trial in judged:
+                self._register(planned)
+        if lost := sorted(judged - self.records.keys()):
+            raise InputError(
+                f"The setting of {lost[0]} in {self.out}/ledger is torn: put a copy back, or choose another --out."
+            )
 
     def _register(self, planned: Planned) -> Record:
         if planned.trial not in self.records:
             config = resolve(self.study, planned, self.base).to_dict()
             ledger.write_setting(self.out, planned, config)
-            self.records[planned.trial] = Record(planned, config)
+            self.records[planned.trial] = ledger.read_record(self.out, planned, config)
         return self.records[planned.trial]
 
     def _verdict(self, record: Record, row: ledger.Row) -> bool:
@@ -208,7 +225,7 @@ class Course:
         if (trial, epoch) not in self.verdicts:
             rung, value = self.rungs[epoch], record.score_of(row)
             verdict = Verdict(trial, epoch, value, rung.goes_on(record.planned, value))
-            ledger.write_verdict(self.out, len(self.verdicts), verdict)
+            ledger.write_verdict(self.out, next(self._verdict_numbers), verdict)
             self.verdicts[trial, epoch] = verdict
             rung.add(record.planned, value)
         return self.verdicts[trial, epoch].go_on

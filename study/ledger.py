@@ -8,17 +8,20 @@
     ends/TRIAL.json             how a trial ended
     openings/NNN.json           an opening of the test fold, before it is read
 
-Objects are written under a temporary name and renamed, so a reader finds a whole one or none.
+Objects are written under a temporary name and renamed, so a reader finds a whole one or none. A disk that was full or
+a network file system may still leave a torn one: it counts as never written, but its name keeps its number.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from study.plan import Planned
 from trainables.errors import InputError
@@ -26,6 +29,7 @@ from trainables.metrics import signed
 
 LEDGER = "ledger"
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass
@@ -108,8 +112,7 @@ def read_end(out: Path, trial: str) -> tuple[str, str] | None:
     path = out / LEDGER / "ends" / f"{trial}.json"
     if not path.exists():
         return None
-    end = json.loads(path.read_text())
-    return end["status"], end["error"]
+    return _read(path, lambda end: (str(end["status"]), str(end["error"])))
 
 
 def write_error(out: Path, trial: str, error: str) -> int:
@@ -121,16 +124,20 @@ def write_error(out: Path, trial: str, error: str) -> int:
 
 
 def read_setting(out: Path, trial: str) -> tuple[Planned, dict[str, Any]]:
-    value = json.loads((out / LEDGER / "settings" / f"{trial}.json").read_text())
-    return _planned(value["planned"]), value["config"]
+    return _setting(json.loads((out / LEDGER / "settings" / f"{trial}.json").read_text()))
 
 
 def read_reports(out: Path, trial: str) -> tuple[dict[int, Row], int]:
-    """A trial's rows by epoch, those of the last attempt, and how many attempts there were."""
+    """A trial's rows by epoch, those of the last attempt, and how many attempts there were.
+
+    An epoch whose row is torn in every attempt is missing; its attempts count.
+    """
     rows, attempts = {}, 0
     for path in sorted((out / LEDGER / "reports" / trial).glob("[0-9]*.json")):
         epoch, attempt = (int(part) for part in path.stem.split("-"))
-        rows[epoch] = json.loads(path.read_text())
+        row = _read(path, lambda value, epoch=epoch: _checked_row(value, epoch))
+        if row is not None:
+            rows[epoch] = row
         attempts = max(attempts, attempt)
     return rows, attempts
 
@@ -142,7 +149,9 @@ def write_opening(out: Path, models: dict[str, str]) -> None:
 
 
 def read_openings(out: Path) -> list[dict[str, str]]:
-    return [value["models"] for value in _read_all(out / LEDGER / "openings")]
+    """The models of each opening; a torn one is an opening too, of models that nobody knows."""
+    paths = _objects(out / LEDGER / "openings")
+    return [_read(path, lambda value: dict(value["models"])) or {} for path in paths]
 
 
 def write_plan(out: Path, planned: Iterable[Planned]) -> None:
@@ -151,28 +160,74 @@ def write_plan(out: Path, planned: Iterable[Planned]) -> None:
 
 
 def read_plan(out: Path) -> list[Planned]:
-    """The planned search trials, those of later extensions behind the first."""
-    return [_planned(entry) for part in _read_all(out / LEDGER / "plan") for entry in part]
+    """The planned search trials, those of later extensions behind the first.
+
+    Raises:
+        InputError: a part is torn. Going on without it would begin another study under the same name.
+    """
+    planned: list[Planned] = []
+    for path in _objects(out / LEDGER / "plan"):
+        part = _read(path, lambda entries: [_planned(entry) for entry in entries])
+        if part is None:
+            raise InputError(f"The plan {path} is torn: put a copy of it back, or choose another --out.")
+        planned += part
+    return planned
 
 
 def read_verdicts(out: Path) -> list[Verdict]:
-    return [Verdict(**value) for value in _read_all(out / LEDGER / "verdicts")]
+    read = (_read(path, lambda value: Verdict(**value)) for path in _objects(out / LEDGER / "verdicts"))
+    return [verdict for verdict in read if verdict is not None]
+
+
+def next_verdict(out: Path) -> int:
+    """The number of the next verdict: above those of all, whole or torn."""
+    return 1 + max((int(path.stem) for path in _objects(out / LEDGER / "verdicts")), default=-1)
 
 
 def read_records(out: Path) -> dict[str, Record]:
     """Every trial whose setting was recorded, by name."""
-    records = {}
-    for value in _read_all(out / LEDGER / "settings"):
-        planned = _planned(value["planned"])
-        records[planned.trial] = Record(planned, value["config"])
-    for trial, record in records.items():
-        record.rows, _ = read_reports(out, trial)
-        record.status, record.error = read_end(out, trial) or (None, "")
-    return records
+    settings = (_read(path, _setting) for path in _objects(out / LEDGER / "settings"))
+    return {one[0].trial: read_record(out, *one) for one in settings if one is not None}
 
 
-def _read_all(folder: Path) -> list[Any]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("[!.]*.json"))]
+def read_record(out: Path, planned: Planned, config: dict[str, Any]) -> Record:
+    """What is known of a trial; one that ended but lacks a row of before has not ended, and runs again."""
+    record = Record(planned, config)
+    record.rows, _ = read_reports(out, planned.trial)
+    record.status, record.error = read_end(out, planned.trial) or (None, "")
+    named = [int(path.stem.split("-")[0]) for path in (out / LEDGER / "reports" / planned.trial).glob("[0-9]*.json")]
+    if record.status in ("completed", "stopped") and len(record.rows) < max(named, default=0):
+        record.status = None
+    return record
+
+
+def _objects(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[!.]*.json"))
+
+
+def _read(path: Path, make: Callable[[Any], T]) -> T | None:
+    """What `make` makes of an object's content; None where it is torn, as if it had never been written."""
+    try:
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        _say_torn(path)
+        return None
+
+
+@cache
+def _say_torn(path: Path) -> None:
+    print(f"{path} is torn: it counts as never written.", file=sys.stderr)
+
+
+def _checked_row(value: Any, epoch: int) -> Row:
+    if value["epoch"] != epoch:
+        raise ValueError
+    float(value["val_metric"])
+    return dict(value)
+
+
+def _setting(value: Any) -> tuple[Planned, dict[str, Any]]:
+    return _planned(value["planned"]), dict(value["config"])
 
 
 def _planned(value: dict[str, Any]) -> Planned:

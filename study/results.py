@@ -136,6 +136,7 @@ _IS_KIND: dict[Kind, Callable[[pd.Series], bool]] = {
     "any": lambda column: True,
 }
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and newlines, which are quoted
 
 
 class ResultsError(ValueError):
@@ -302,11 +303,16 @@ def _one_type_a_column(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers."""
+    """Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
+
+    Control characters become blanks: after a lone carriage return, which no writer quotes, a new row would begin.
+    """
 
     def safe(cell: Any) -> Any:
-        runs = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-        return f"'{cell}" if runs and not _NUMBER.fullmatch(cell) else cell
+        if not isinstance(cell, str):
+            return cell
+        runs = cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(cell)
+        return _CONTROL.sub(" ", f"'{cell}" if runs else cell)
 
     text = [name for name in frame if not types.is_numeric_dtype(frame[name])]
     return frame.assign(**{name: frame[name].map(safe) for name in text}).rename(columns=safe)

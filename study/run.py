@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from study.arguments import command, fail, parse
-from study.broken_storage import storage_problem
 from study.load import Loaded, copy, load, names
 from study.places import check_out
 from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
+from study.results import STUDY_FILE
+from study.unavailable import unavailable
 from trainables.errors import InputError
 
 INTERRUPTED = 130
@@ -46,15 +47,16 @@ def show_list() -> int:
 def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     """Run the study to its report; Ctrl-C and SIGTERM end it at any moment, and it can go on."""
     signal.signal(signal.SIGTERM, _interrupt)
+    out = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
     try:
-        return _run(loaded, chosen, line)
+        return _run(loaded, chosen, out, line)
     except KeyboardInterrupt:
         return _interrupted("Interrupted; nothing is lost", line)
-    except OSError as problem:
-        broken = storage_problem(problem)
-        if broken is None:
+    except Exception as problem:
+        stops = unavailable(problem)
+        if stops is None or not (out / STUDY_FILE).exists():
             raise
-        return _interrupted(f"{broken}: nothing is lost. Mend that", line)
+        return _interrupted(f"{stops} Nothing is lost", line)
 
 
 def _interrupted(why: str, line: str) -> int:
@@ -63,8 +65,7 @@ def _interrupted(why: str, line: str) -> int:
     return INTERRUPTED
 
 
-def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
-    out = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
+def _run(loaded: Loaded, chosen: argparse.Namespace, out: Path, line: str) -> int:
     known = not chosen.dry_run and check_out(out, chosen.resume)
     if known:
         from study.identity import as_before

@@ -14,11 +14,12 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
 
-from study.broken_storage import storage_problem
 from study.course import Course, Job
 from study.resources import Resources
 from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
-from study.worker import BROKEN_STORAGE, work
+from study.unavailable import unavailable
+from study.worker import UNAVAILABLE, work
+from trainables.errors import Unavailable
 from trainables.place import Place
 
 # How often a job may lose its process in one place (out of memory at this epoch, say) before it is recorded as failed.
@@ -28,7 +29,11 @@ _FOR_EVER = -1  # of Tune's retries
 
 
 def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
-    """Run the course to its end on the Ray that is connected to."""
+    """Run the course to its end on the Ray that is connected to.
+
+    Raises:
+        Unavailable: what every trial needs is gone; no trial is recorded as failed for it.
+    """
     own = course.out / ".tune"
     searcher = CourseSearcher(course, place)
     tuner = tune.Tuner(
@@ -52,7 +57,7 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
     try:
         tuner.fit()
     except Exception as problem:  # Tune wraps what our own side of it raises
-        raise storage_problem(problem) or problem from None
+        raise unavailable(problem) or problem from None
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
@@ -139,8 +144,8 @@ class CourseScheduler(FIFOScheduler):
             self.keeps_actors = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if BROKEN_STORAGE in result:
-            raise OSError(*result[BROKEN_STORAGE])
+        if UNAVAILABLE in result:
+            raise Unavailable(result[UNAVAILABLE])
         if "val_accuracy" not in result:  # a test job's end
             return TrialScheduler.CONTINUE
         row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}

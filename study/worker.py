@@ -9,9 +9,9 @@ from ray import tune
 from safetensors import SafetensorError
 
 from study import ledger
-from study.broken_storage import storage_problem
 from study.course import checkpoint_file, model_file, predictions_file
 from study.results import write_table
+from study.unavailable import unavailable
 from trainables import checkpoints
 from trainables.checkpoints import State
 from trainables.config import TrialConfig, from_dict
@@ -20,8 +20,8 @@ from trainables.trial import Diverged, predict, run_trial
 
 # An exception that comes back this often at one epoch is the config's fault, not the machine's.
 MOST_ERRORS = 3
-# What a job reports instead of a row where the storage gave out: the study ends, and can go on when it is mended.
-BROKEN_STORAGE = "broken_storage"
+# What a job reports in place of a row where the study must stop: why.
+UNAVAILABLE = "unavailable"
 
 
 def work(config: dict[str, Any]) -> None:
@@ -34,10 +34,10 @@ def work(config: dict[str, Any]) -> None:
         else:
             _train_or_record(out, trial, place)
     except Exception as problem:
-        broken = storage_problem(problem)
-        if broken is None:
+        stops = unavailable(problem)
+        if stops is None:
             raise
-        tune.report({BROKEN_STORAGE: [broken.errno, broken.strerror, broken.filename]})
+        tune.report({UNAVAILABLE: str(stops)})
     finally:
         free_gpu()
 
@@ -55,7 +55,7 @@ def _train_or_record(out: Path, trial: str, place: Place) -> None:
     try:
         train(out, trial, place)
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
-        if storage_problem(problem):
+        if unavailable(problem):
             raise
         error = f"{type(problem).__name__}: {problem}"
         if ledger.write_error(out, trial, error) < MOST_ERRORS and not isinstance(problem, Diverged):

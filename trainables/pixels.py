@@ -21,7 +21,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainables.errors import InputError
+from trainables.errors import InputError, Unavailable
 from trainables.images import DecodeError, decode
 from trainables.manifest import data_folder
 
@@ -178,13 +178,13 @@ def _read(file: Path, sha256: str) -> NDArray[np.uint8]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise InputError(f"Picture {str(file)!r} is gone since the data was scanned: put it back.") from error
+        raise Unavailable(f"Picture {str(file)!r} is gone since the data was scanned: put it back.") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise InputError(f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew.")
+        raise Unavailable(f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew.")
     try:
         return decode(data).pixels
     except DecodeError as error:
-        raise InputError(f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
+        raise Unavailable(f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
 
 
 def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
@@ -201,7 +201,7 @@ def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
             file.unlink()
     free = shutil.disk_usage(cache).free
     if total + size > limit or size > free:
-        raise InputError(
+        raise Unavailable(
             f"The decoded pictures need {size / _GIB:.3g} GiB, but {cache} has "
             f"{min(limit - total, free) / _GIB:.3g} GiB left: choose another folder with "
             "--cache, or wait for the studies that use it."

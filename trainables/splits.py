@@ -31,6 +31,18 @@ class Folds:
     pool: NDArray[np.int64]  # what any level may train on, whatever the share
 
 
+@dataclass(frozen=True)
+class _Members:
+    """Groups of one class, in plain arrays: frames would take seconds for each thousand classes."""
+
+    group: NDArray[np.int64]
+    size: NDArray[np.int64]
+    split: NDArray[np.object_]  # official test or val, else rest
+
+    def those(self, mask: NDArray[np.bool_]) -> "_Members":
+        return _Members(self.group[mask], self.size[mask], self.split[mask])
+
+
 def parse_ratio(level: str) -> tuple[float, float, float]:
     """Train, validation and test in percent from "80-10-10"."""
     match = _RATIO.fullmatch(level)
@@ -77,8 +89,8 @@ def divide(
     """
     ratios = {level: parse_ratio(level) for level in levels}
     kept = drop_leaks(manifest, official).query("keep").sort_values("item")
-    groups = _group_table(kept, official)
-    given = set(groups["split"]) - {"rest"}
+    classes = _groups_by_class(kept, official)
+    given = {split for members in classes.values() for split in members.split} - {"rest"}
     if len(levels) > 1 and "val" in given:
         raise InputError(
             f"A validation set of its own leaves no ratio to compare, but got splits {', '.join(levels)}: "
@@ -89,10 +101,10 @@ def divide(
     train: dict[str, list[int]] = {level: [] for level in levels}
     pool: set[int] = set()
     for label, name in sorted(set(zip(manifest["label"], manifest["label_name"], strict=True))):
-        members = groups[groups["label"] == label]
+        members = classes.get(label, _NONE)
         _check_class(name, members, given)
         class_test = _test_groups(members, given, min(ratio[2] for ratio in ratios.values()), seed)
-        rest = members[~members["group"].isin(class_test)]
+        rest = members.those(~np.isin(members.group, class_test))
         validations = {
             level: _fold_of(rest, seed, repeat, folds)
             if folds is not None and repeat > 0
@@ -102,9 +114,9 @@ def divide(
         test.extend(class_test)
         val.extend(min(validations.values(), key=len))
         for level, validation in validations.items():
-            left = rest[~rest["group"].isin(validation)]
+            left = rest.those(~np.isin(rest.group, validation))
             train[level].extend(_leading(left, key("partition", seed, repeat), fraction))
-            pool.update(left["group"])
+            pool.update(left.group.tolist())
     return Folds(
         test=_items(kept, test),
         val=_items(kept, val),
@@ -126,70 +138,75 @@ def add_folds(
     return manifest
 
 
-def _group_table(kept: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """One row per group: group, label (its first item's), size, split (official test or val, else rest)."""
+_NONE = _Members(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, object))
+
+
+def _groups_by_class(kept: pd.DataFrame, official: bool) -> dict[int, _Members]:
+    """The groups by label, that of a group's first item."""
     columns = {"label": ("label", "first"), "size": ("item", "size"), "split": ("official_split", "first")}
     groups = kept.groupby("group").agg(**columns)
     groups["split"] = groups["split"].where(groups["split"].isin(["test", "val"]) & official, "rest")
-    return groups.reset_index()
+    columns = (groups.index.to_numpy(), groups["size"].to_numpy(), groups["split"].to_numpy(object))
+    everything, rows = _Members(*columns), groups.groupby("label").indices
+    return {int(label): everything.those(place) for label, place in rows.items()}
 
 
-def _check_class(name: str, members: pd.DataFrame, given: set[str]) -> None:
+def _check_class(name: str, members: _Members, given: set[str]) -> None:
     for fold in sorted(given):
-        if not (members["split"] == fold).any():
+        if not (members.split == fold).any():
             raise InputError(
                 f"Every class needs a {_FOLD_NAMES[fold]} picture, but {name!r} has none in the official "
                 "split: add one or leave the class out."
             )
     need = 3 - len(given)
-    rest = members[~members["split"].isin(given)]
-    if len(rest) < need:
+    rest = members.those(~np.isin(members.split, list(given)))
+    if len(rest.group) < need:
         purpose = ", ".join(["training", *(text for fold, text in _FOLD_NAMES.items() if fold not in given)])
         raise InputError(
             f"Class {name!r} needs at least {need} different pictures for {purpose}, but has "
-            f"{rest['size'].sum()} ({len(rest)} different): add pictures or leave the class out."
+            f"{rest.size.sum()} ({len(rest.group)} different): add pictures or leave the class out."
         )
 
 
-def _test_groups(members: pd.DataFrame, given: set[str], percent: float, seed: int) -> NDArray[np.int64]:
+def _test_groups(members: _Members, given: set[str], percent: float, seed: int) -> NDArray[np.int64]:
     if "test" in given:
-        return members.loc[members["split"] == "test", "group"].to_numpy()
-    free = members[members["split"] == "rest"]
+        return members.group[members.split == "test"]
+    free = members.those(members.split == "rest")
     spare = 1 if "val" in given else 2  # for training, and for validation where it is not given
-    ordered = order(key("test fold", seed), free["group"])
-    return ordered[: _nearest(free, ordered, members["size"].sum() * percent / 100, len(ordered) - spare)]
+    ordered = order(key("test fold", seed), free.group)
+    return ordered[: _nearest(free, ordered, members.size.sum() * percent / 100, len(ordered) - spare)]
 
 
-def _validation_groups(rest: pd.DataFrame, share: float, stream: int, repeat: int) -> NDArray[np.int64]:
-    given = rest[rest["split"] == "val"]
-    if len(given) and repeat == 0:
-        return given["group"].to_numpy()
-    target = given["size"].sum() if len(given) else rest["size"].sum() * share
-    backwards = order(stream, rest["group"])[::-1]
-    return backwards[: _nearest(rest, backwards, target, len(rest) - 1)]
+def _validation_groups(rest: _Members, share: float, stream: int, repeat: int) -> NDArray[np.int64]:
+    given = rest.those(rest.split == "val")
+    if len(given.group) and repeat == 0:
+        return given.group
+    target = given.size.sum() if len(given.group) else rest.size.sum() * share
+    backwards = order(stream, rest.group)[::-1]
+    return backwards[: _nearest(rest, backwards, target, len(rest.group) - 1)]
 
 
-def _fold_of(rest: pd.DataFrame, seed: int, repeat: int, folds: int) -> NDArray[np.int64]:
+def _fold_of(rest: _Members, seed: int, repeat: int, folds: int) -> NDArray[np.int64]:
     """One of `folds` nearly equal parts of a class; a class of fewer groups than folds validates in some only."""
     round_, number = divmod(repeat - 1, folds)
-    ordered = order(key("k-fold", seed, round_), rest["group"])
+    ordered = order(key("k-fold", seed, round_), rest.group)
     if len(ordered) < folds:  # every fold needs a picture of the class to train on, and one to validate on
         return ordered[number % len(ordered)][None]
     return np.array_split(ordered, folds)[number]
 
 
-def _leading(left: pd.DataFrame, stream: int, fraction: float) -> NDArray[np.int64]:
+def _leading(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
     """The groups of a class that a share of its training set consists of."""
-    ordered = order(stream, left["group"])
+    ordered = order(stream, left.group)
     if fraction == 1:
         return ordered
-    return ordered[: _nearest(left, ordered, left["size"].sum() * fraction, len(ordered))]
+    return ordered[: _nearest(left, ordered, left.size.sum() * fraction, len(ordered))]
 
 
-def _nearest(groups: pd.DataFrame, ordered: NDArray[np.int64], target: float, most: int) -> int:
+def _nearest(members: _Members, ordered: NDArray[np.int64], target: float, most: int) -> int:
     """How many leading groups (1 to `most`) hold the number of pictures nearest to the target."""
-    size = dict(zip(groups["group"], groups["size"], strict=True))
-    totals = np.cumsum([size[group] for group in ordered])
+    size = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
+    totals = np.cumsum([size[group] for group in ordered.tolist()])
     return 1 + int(np.argmin(np.abs(totals[:most] - target)))
 
 

@@ -6,6 +6,7 @@ Small figures of one column: they flow beside each other on a wide page and stay
 import html
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping
 
 import matplotlib as mpl
@@ -66,7 +67,9 @@ def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str]
         for ax, draw in zip(axes, draws, strict=True):
             draw(ax)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's own fonts set the text
+            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return _titled(text.getvalue(), titles or {})
 
 

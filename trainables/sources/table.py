@@ -1,6 +1,7 @@
 """A table of pictures: one row each with path and label, and where the user has them split and group."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -8,14 +9,26 @@ from trainables.errors import InputError
 from trainables.manifest import Candidate
 from trainables.sources.tree import SPLITS
 
+_LONGEST_HEAD = 2**16  # characters; a file may be one line
+
 
 def read(table: Path) -> pd.DataFrame:
     """A CSV file with all columns as text, so a class may be called 1 or NA."""
+    how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skipinitialspace": True}
     try:
-        return pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (OSError, ValueError) as error:  # pandas' parser errors and bad UTF-8 are ValueErrors
+        return pd.read_csv(table, sep=_separator(table), **how)
+    except OSError as error:
+        raise InputError(f"{table} cannot be read ({(error.strerror or str(error)).lower()}): allow it.") from error
+    except ValueError as error:  # pandas' parser errors and bad UTF-8 are ValueErrors
         reason = " ".join(str(error).split())
         raise InputError(f"{table} cannot be read as a CSV file ({reason}): save it as UTF-8.") from error
+
+
+def _separator(table: Path) -> str:
+    """A comma; where the head has none, what spreadsheets of other countries write."""
+    with open(table, encoding="utf-8-sig") as lines:
+        head = lines.readline(_LONGEST_HEAD)
+    return next((mark for mark in ",;\t" if mark in head), ",")
 
 
 def from_csv(table: Path) -> list[Candidate]:

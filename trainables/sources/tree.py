@@ -2,7 +2,11 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from trainables.errors import InputError
 
 # Names that people give to the folders and files of an official split.
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -10,16 +14,18 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 def visible_folders(folder: Path) -> list[Path]:
     """Subfolders by name; hidden ones and links out of the folder are none."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _belongs(path, folder))
+    with _readable(folder):
+        return sorted(path for path in folder.iterdir() if path.is_dir() and _belongs(path, folder))
 
 
 def files_below(folder: Path, root: Path) -> list[str]:
     """Regular files at any depth, relative to `root`; hidden ones and links out of `root` are none."""
     found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files = (Path(parent) / name for name in names)
-        found += [file.relative_to(root).as_posix() for file in files if file.is_file() and _belongs(file, root)]
+    with _readable(folder):
+        for parent, folders, names in os.walk(folder, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            files = (Path(parent) / name for name in names)
+            found += [file.relative_to(root).as_posix() for file in files if file.is_file() and _belongs(file, root)]
     return sorted(found)
 
 
@@ -45,6 +51,20 @@ def split_of(file: Path, data: Path) -> str | None:
         if len(named) == 1:
             return named.pop()
     return None
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """A folder that cannot be listed would be a class without its pictures, or a class less."""
+    try:
+        yield
+    except OSError as error:
+        place, reason = error.filename or str(folder), (error.strerror or "input or output error").lower()
+        raise InputError(f"{place!r} cannot be read ({reason}): allow it, or move it out of the data.") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _belongs(path: Path, root: Path) -> bool:

@@ -1,0 +1,143 @@
+"""Bytes at random for the readers of what strangers write: archives, pictures and the ledger.
+
+    python -m tests.fuzz --seconds 60 --seed 0
+
+Valid archives, pictures and ledgers are mutated and read. An archive must be unpacked below its folder or refused as
+bad input, a picture must give pixels or a reason, a ledger must be read or refused; anything else is printed and ends
+with status 1.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.random import Generator
+
+from study import ledger
+from tests.courses import BONUS, SMALLEST, begin, drive, small_study
+from tests.trees import encoded, make_tar, make_zip, pixels
+from trainables.archives import extract
+from trainables.errors import InputError
+from trainables.images import DecodeError, decode
+
+MEMBERS = {"Images/a/1.jpg": bytes(range(256)) * 4, "Images/b/2.jpg": b"two", "list.mat": b"", "a" * 150: b"long"}
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+Case = tuple[str, Callable[[], object]]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    random, ends, outcomes = np.random.default_rng(chosen.seed), time.monotonic() + chosen.seconds, Counter[str]()
+    warnings.simplefilter("ignore")  # PIL's, about damaged metadata
+    with TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # the ledger says what is torn
+        root = Path(folder)
+        readers = [archives(root / "archives"), pictures(), ledgers(root / "ledgers")]
+        while time.monotonic() < ends:
+            for reader in readers:
+                state = random.bit_generator.state
+                try:
+                    outcomes[reader(random)] += 1
+                except Exception:
+                    print(f"{reader.__qualname__} at {state}:\n{traceback.format_exc()}")
+                    return 1
+    print(", ".join(f"{name}: {count:,}" for name, count in sorted(outcomes.items())))
+    return 0
+
+
+def mutated(data: bytes, random: Generator) -> bytes:
+    """Some bytes changed, a piece cut out, doubled, or put where another was."""
+    found = bytearray(data)
+    for _ in range(random.integers(1, 5)):
+        place, length = int(random.integers(0, len(found) + 1)), int(random.geometric(0.1))
+        kind = random.integers(0, 5)
+        if kind == 0:
+            found[place : place + length] = random.bytes(length)
+        elif kind == 1:
+            del found[place : place + length]
+        elif kind == 2:
+            found[place:place] = found[place : place + length]
+        elif kind == 3:
+            other = int(random.integers(0, len(found) + 1))
+            found[place : place + length] = found[other : other + length]
+        elif random.random() < 0.2:
+            del found[place:]
+        elif place < len(found):
+            found[place] ^= 1 << int(random.integers(0, 8))
+    return bytes(found)
+
+
+def archives(root: Path) -> Callable[[Generator], str]:
+    root.mkdir()
+    made = [make_zip(root / "x.zip", MEMBERS), make_tar(root / "x.tar", MEMBERS), make_tar(root / "x.tar.gz", MEMBERS)]
+    whole = {file: file.read_bytes() for file in made}
+
+    def read(random: Generator) -> str:
+        file = made[random.integers(0, len(made))]
+        file.write_bytes(mutated(whole[file], random))
+        with TemporaryDirectory(dir=root) as into:
+            try:
+                extract(file, Path(into) / "data")
+                outcome = "archives unpacked"
+            except InputError:
+                outcome = "archives refused"
+                assert not list((Path(into) / "data").iterdir()), "something of a refused one stays"
+            assert [path.name for path in Path(into).iterdir()] == ["data"]
+            assert not [
+                path for path in Path(into).rglob("*") if path.is_symlink() or not (path.is_file() or path.is_dir())
+            ]
+        assert {path.name for path in root.iterdir()} == {file.name for file in made}
+        return outcome
+
+    return read
+
+
+def pictures() -> Callable[[Generator], str]:
+    whole = [encoded(pixels(number, 12, 16), kind) for number, kind in enumerate(FORMATS)]
+
+    def read(random: Generator) -> str:
+        try:
+            decode(mutated(whole[random.integers(0, len(whole))], random))
+        except DecodeError:
+            return "pictures refused"
+        return "pictures decoded"
+
+    return read
+
+
+def ledgers(out: Path) -> Callable[[Generator], str]:
+    drive(begin(out, small_study(budget=SMALLEST)), BONUS)
+    files = sorted((out / ledger.LEDGER).rglob("*.json"))
+    whole = {file: file.read_bytes() for file in files}
+
+    def read(random: Generator) -> str:
+        touched = [files[place] for place in random.integers(0, len(files), 3)]
+        for file in touched:
+            file.write_bytes(mutated(whole[file], random))
+        try:
+            begin(out, small_study(budget=SMALLEST))
+            assert len(ledger.read_openings(out)) == 1
+            return "ledgers read"
+        except InputError:
+            return "ledgers refused"
+        finally:
+            for file in touched:
+                file.write_bytes(whole[file])
+
+    return read
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""A picture that goes while a study runs: the study stops with one line, no trial is blamed, and it can go on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+
+from study import ledger, worker
+from study.arguments import parse
+from study.course import Course
+from study.identity import begin
+from study.load import load
+from study.resources import Resources
+from study.setup import Prepared, prepare
+from study.tuning import CourseScheduler
+from tests.tiny import make_pictures, run, write_study
+from trainables.errors import Unavailable
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Prepared:
+    """A study that was interrupted before its first trial; then a picture changed, but not its size."""
+    pictures = make_pictures(tmp_path / "pictures", 5)
+    chosen = parse([str(write_study(tmp_path)), "--data", str(pictures), "--cache", str(tmp_path / "cache")])
+    resources = Resources(cpus=1, gpus=0, concurrent=1)
+    prepared = prepare(load(chosen.study), chosen, resources, tmp_path / "out")
+    begin(prepared, resources, "python -m study.run", None)
+    picture = pictures / "blue" / "00.png"
+    picture.write_bytes(picture.read_bytes()[:-1] + b"?")
+    return prepared
+
+
+def test_a_worker_says_so_and_records_no_end(begun: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(tune, "report", said.append)
+    course = Course(begun.out, begun.study, begun.base, None, lambda *_: None)
+    job = course.next_job()
+    assert job is not None
+    worker.work({"task": job.task, "trial": job.trial, "out": str(begun.out), "place": begun.place})
+    (line,) = (one[worker.UNAVAILABLE] for one in said)
+    assert line.endswith("00.png' changed since the data was scanned: put it back, or start anew.")
+    assert ledger.read_end(begun.out, job.trial) is None
+    assert not (begun.out / ledger.LEDGER / "errors").exists()
+    with pytest.raises(Unavailable, match="changed since"):
+        CourseScheduler(course, 1).on_trial_result(None, None, said[0])
+
+
+def test_the_study_stops_with_the_line_that_lets_it_go_on(begun: Prepared, tmp_path: Path) -> None:
+    places = [tmp_path / "tiny.py", "--data", tmp_path / "pictures", "--out", begun.out, "--cache", tmp_path / "cache"]
+    done = run(*places, "--concurrent", 1, "--resume", expect=130)
+    lines = [line for line in done.stderr.splitlines() if "changed since the data was scanned" in line]
+    assert len(lines) == 1
+    assert "Nothing is lost. Go on with: python -m study.run" in lines[0]
+    assert "Traceback" not in done.stderr
+    assert not (begun.out / ledger.LEDGER / "ends").exists()
+    assert (begun.out / "trials.parquet").exists()
