@@ -8,7 +8,8 @@
     ends/TRIAL.json             how a trial ended
     openings/NNN.json           an opening of the test fold, before it is read
 
-Objects are written under a temporary name and renamed, so a reader finds a whole one or none.
+Objects are written under a temporary name and renamed, so a reader finds a whole one or none. Where --out is remote,
+each is there before its writer goes on.
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from study import storage
 from study.plan import Planned
 from trainables.errors import InputError
 from trainables.metrics import signed
@@ -63,15 +65,18 @@ class Verdict:
 
 
 @contextmanager
-def sole_driver(out: Path) -> Iterator[None]:
-    """Within it no other process drives the study in `out`; a killed one's lock ends with it, and leaves no file."""
+def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
+    """Within it no other process drives the study in `out`; a killed one's lock ends with it, and leaves no file.
+
+    `shown` is what an error calls it.
+    """
     folder = os.open(out, os.O_RDONLY)
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"--out {out} is in use: another process runs its study. Wait for it, or end it."
+                f"--out {shown or out} is in use: another process runs its study. Wait for it, or end it."
             ) from None
         except OSError:
             pass  # a network file system that locks no folders
@@ -85,6 +90,16 @@ def write_object(path: Path, value: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value))
     os.replace(temporary, path)
+    storage.put(path)
+
+
+def end_file(trial: str) -> str:
+    return f"{LEDGER}/ends/{trial}.json"
+
+
+def names_of(trial: str) -> tuple[str, ...]:
+    """What the ledger has of one trial for those who work on it."""
+    return f"{LEDGER}/settings/{trial}.json", f"{LEDGER}/reports/{trial}", f"{LEDGER}/errors/{trial}", end_file(trial)
 
 
 def write_setting(out: Path, planned: Planned, config: dict[str, Any]) -> None:
@@ -100,12 +115,12 @@ def write_verdict(out: Path, number: int, verdict: Verdict) -> None:
 
 
 def write_end(out: Path, trial: str, status: str, error: str = "") -> None:
-    write_object(out / LEDGER / "ends" / f"{trial}.json", {"status": status, "error": error})
+    write_object(out / end_file(trial), {"status": status, "error": error})
 
 
 def read_end(out: Path, trial: str) -> tuple[str, str] | None:
     """How a trial ended, by its own word: status and error."""
-    path = out / LEDGER / "ends" / f"{trial}.json"
+    path = out / end_file(trial)
     if not path.exists():
         return None
     end = json.loads(path.read_text())

@@ -13,9 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from study import storage
 from study.arguments import command, fail, parse
 from study.load import Loaded, copy, load, names
-from study.places import check_out
+from study.places import opened
+from study.remote import is_uri
 from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
 from trainables.errors import InputError
 
@@ -54,8 +56,14 @@ def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
 
 
 def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
-    out = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
-    known = not chosen.dry_run and check_out(out, chosen.resume)
+    place = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
+    if chosen.dry_run:  # whatever lies there is neither read nor touched
+        return _run_in(Path(place), False, loaded, chosen, line)
+    with opened(place, chosen.cache, chosen.resume) as (out, known):
+        return _run_in(out, known, loaded, chosen, line)
+
+
+def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     if known:
         from study.identity import as_before
 
@@ -110,7 +118,9 @@ def _run_on(
 
 
 def _to_the_end(usable: bool, out: Path) -> int:
-    if not write_report(out):
+    made = write_report(out)
+    storage.push(out)
+    if not made:
         again = shlex.join(["python", "-m", "analysis.report", str(out)])
         print(f"The report could not be made; the tables are whole. Make it again: {again}", file=sys.stderr)
         return 1
@@ -132,6 +142,10 @@ def write_report(out: Path) -> bool:
 
 def print_end(out: Path) -> None:
     """Where the answers are, in commands that work as they stand."""
+    if is_uri(uri := storage.address(out)):
+        print(f"Report:      {uri.partition('?')[0]}/report.html")
+        print(f"All of it:   {shlex.join(['python', '-m', 'study.fetch', uri, 'FOLDER'])}")
+        return
     tensorboard = Path(sys.executable).with_name("tensorboard")
     with suppress(ValueError):
         tensorboard = tensorboard.relative_to(Path.cwd())

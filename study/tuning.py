@@ -13,6 +13,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
 
+from study import storage
 from study.course import Course, Job
 from study.resources import Resources
 from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
@@ -66,7 +67,7 @@ class CourseSearcher(Searcher):
         return {
             "task": job.task,
             "trial": job.trial,
-            "out": str(self.course.out.resolve()),
+            "out": storage.address(self.course.out),
             "place": self.place,
         }
 

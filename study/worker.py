@@ -1,15 +1,16 @@
 """The thin Tune adapter of a trial: what an actor does with a job."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from ray import tune
 
-from study import ledger
-from study.course import checkpoint_file, model_file, predictions_file
-from study.results import write_table
+from study import ledger, storage
+from study.course import checkpoint_file, model_file, names_of, predictions_file
+from study.results import MANIFEST_FILE, write_table
 from trainables import checkpoints
 from trainables.config import TrialConfig, from_dict
 from trainables.place import Place, open_pictures
@@ -21,15 +22,17 @@ MOST_ERRORS = 3
 
 def work(config: dict[str, Any]) -> None:
     """Do one job: config holds `task`, `trial`, `out` and the `place`."""
-    out, trial, place = Path(config["out"]), config["trial"], config["place"]
-    try:
-        if config["task"] == "test":
-            see_test_fold(out, trial, place)
-            tune.report({"tested": 1})
-        else:
-            _train_or_record(out, trial, place)
-    finally:
-        free_gpu()
+    trial, place = config["trial"], config["place"]
+    with storage.on_node(config["out"], place.cache, MANIFEST_FILE, *names_of(trial)) as out:
+        place = replace(place, manifest=out / MANIFEST_FILE)
+        try:
+            if config["task"] == "test":
+                see_test_fold(out, trial, place)
+                tune.report({"tested": 1})
+            else:
+                _train_or_record(out, trial, place)
+        finally:
+            free_gpu()
 
 
 def free_gpu() -> None:
@@ -66,12 +69,14 @@ def train(out: Path, trial: str, place: Place) -> None:
     for row, state in run_trial(config, place, start):
         ledger.write_report(out, trial, attempts + 1, dict(row))
         checkpoints.save(state, checkpoint)
+        storage.put(checkpoint)
         best = state.best
         tune.report(dict(row))
     if planned.phase in ("confirm", "control", "retrain", "published"):
         checkpoints.save_tensors(best, model_file(out, trial))
+        storage.put(model_file(out, trial))
     ledger.write_end(out, trial, "completed")
-    checkpoint.unlink(missing_ok=True)
+    storage.drop(checkpoint)
 
 
 def see_test_fold(out: Path, trial: str, place: Place) -> None:
@@ -85,6 +90,7 @@ def see_test_fold(out: Path, trial: str, place: Place) -> None:
         del folds["val"]
     parts = [_predictions(config, place, trial, trained, fold, items) for fold, items in folds.items()]
     write_table(pd.concat(parts, ignore_index=True), predictions_file(out, trial))
+    storage.put(predictions_file(out, trial))
 
 
 def _predictions(config: TrialConfig, place: Place, trial: str, trained: Any, fold: str, items: Any) -> pd.DataFrame:
