@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from study.remote import Remote
+from study.remote import Remote, RemoteError
 from trainables.errors import InputError
 
 DRIVERS = "drivers"
@@ -60,7 +60,7 @@ def _live(remote: Remote, mine: str, about: dict[str, object], over: Event) -> N
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             remote.write(mine, _beat(about, count))
-        except InputError:
+        except RemoteError:
             pass  # an outage: what the study itself writes tells whether it can go on
 
 

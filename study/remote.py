@@ -24,6 +24,10 @@ _ATTEMPTS_AT_FIRST = 2  # a wrong address is told at once
 _ATTEMPTS = 12  # an outage of a minute is sat out
 
 
+class RemoteError(InputError):
+    """A remote that cannot be reached, read or written."""
+
+
 def is_uri(place: object) -> bool:
     return _SCHEME.match(str(place)) is not None
 
@@ -125,7 +129,7 @@ class Remote:
             raise
         except OSError as problem:
             reason = " ".join(str(problem).split())[:300]
-            raise InputError(
+            raise RemoteError(
                 f"{self.uri} cannot be {verb}: {reason}. Check the bucket, the credentials and the network; "
                 "what was written is safe, --resume goes on."
             ) from problem
@@ -159,7 +163,7 @@ def _file_system(uri: str, attempts: int) -> tuple[Any, str]:
         files = S3FileSystem(**options, connect_timeout=5, allow_delayed_open=True, retry_strategy=retries)
     except (OSError, ArrowException) as problem:  # ArrowInvalid is a ValueError, too
         reason = " ".join(str(problem).split())[:300]
-        raise InputError(f"{uri} cannot be used: {reason}. Check the address and the network.") from None
+        raise RemoteError(f"{uri} cannot be used: {reason}. Check the address and the network.") from None
     return files, f"{parts.netloc}{parts.path}".rstrip("/")
 
 

@@ -17,7 +17,6 @@ from study import storage
 from study.arguments import command, fail, parse
 from study.load import Loaded, copy, load, names
 from study.places import opened
-from study.remote import is_uri
 from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
 from trainables.errors import InputError
 
@@ -70,12 +69,14 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
         chosen = as_before(chosen, out)
     trackers = _trackers(chosen, loaded.name, out)
     if chosen.address is not None:
-        from study.cluster import cluster_size, joined
+        from study.cluster import cluster_size, joined, on_nodes
+        from study.nodes import check_nodes
 
         with joined(cluster_address(chosen.address)):
             resources = _resources(chosen, *cluster_size())
             if chosen.dry_run:
                 return _dry_run(loaded, chosen, resources, out)
+            check_nodes(storage.uri_of(out) or out, chosen.data or Path("data") / loaded.name, on_nodes)
             return _run_on(loaded, chosen, resources, out, known, lambda: None, line, trackers)
     if chosen.dry_run:
         return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
@@ -142,7 +143,7 @@ def write_report(out: Path) -> bool:
 
 def print_end(out: Path) -> None:
     """Where the answers are, in commands that work as they stand."""
-    if is_uri(uri := storage.address(out)):
+    if uri := storage.uri_of(out):
         print(f"Report:      {uri.partition('?')[0]}/report.html")
         print(f"All of it:   {shlex.join(['python', '-m', 'study.fetch', uri, 'FOLDER'])}")
         return

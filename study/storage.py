@@ -36,9 +36,9 @@ def mirror(folder: Path, uri: str, names: Iterable[str] = ()) -> None:
     pull(folder, *names)
 
 
-def address(out: Path) -> str:
-    """What another node calls `out`."""
-    return _MIRRORS[out].uri if out in _MIRRORS else str(out.resolve())
+def uri_of(out: Path) -> str | None:
+    """The address that `out` mirrors; None where it mirrors none."""
+    return _MIRRORS[out].uri if out in _MIRRORS else None
 
 
 @contextmanager

@@ -8,16 +8,20 @@ the ledger.
 import shutil
 from typing import Any
 
+import ray
 from ray import tune
+from ray.tune import TuneError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
 
 from study import storage
 from study.course import Course, Job
+from study.nodes import needed
 from study.resources import Resources
-from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
-from study.worker import work
+from study.results import EPOCHS_COLUMNS, METRIC_COLUMN, STUDY_FILE
+from study.worker import BLIND, work
+from trainables.errors import InputError
 from trainables.place import Place
 
 # How often a trial may lose its process (a node taken away, out of memory) before it is recorded as failed.
@@ -47,6 +51,10 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
     )
     try:
         tuner.fit()
+    except TuneError as problem:  # around what the course itself raised
+        if isinstance(problem.__context__, InputError):
+            raise problem.__context__ from None
+        raise
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
@@ -58,6 +66,10 @@ class CourseSearcher(Searcher):
         super().__init__()
         self.course, self.place = course, place
         self.jobs: dict[str, Job] = {}  # by Tune's own trial id
+        uri, folder = storage.uri_of(course.out), course.out.resolve()
+        self.out = uri or str(folder)
+        self.driver = ray.get_runtime_context().get_node_id()
+        self.needs = needed(place.data) + ([] if uri else [str(folder / STUDY_FILE)])
 
     def suggest(self, trial_id: str) -> Any:
         job = self.course.next_job()
@@ -67,7 +79,9 @@ class CourseSearcher(Searcher):
         return {
             "task": job.task,
             "trial": job.trial,
-            "out": storage.address(self.course.out),
+            "out": self.out,
+            "driver": self.driver,
+            "needs": self.needs,
             "place": self.place,
         }
 
@@ -105,6 +119,8 @@ class CourseScheduler(FIFOScheduler):
             self.keeps_actors = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if BLIND in result:
+            raise InputError(result[BLIND])
         if "val_accuracy" not in result:  # a test job's end
             return TrialScheduler.CONTINUE
         row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}

@@ -1,15 +1,19 @@
 """The thin Tune adapter of a trial: what an actor does with a job."""
 
 import gc
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import ray
 from ray import tune
 
 from study import ledger, storage
 from study.course import checkpoint_file, model_file, names_of, predictions_file
+from study.nodes import blind_to
+from study.remote import RemoteError
 from study.results import MANIFEST_FILE, write_table
 from trainables import checkpoints
 from trainables.config import TrialConfig, from_dict
@@ -18,21 +22,33 @@ from trainables.trial import Diverged, predict, run_trial
 
 # An exception that comes back this often is the config's fault, not the machine's.
 MOST_ERRORS = 3
+BLIND = "blind"  # reported by a node that does not see what it needs: no trial's fault
 
 
 def work(config: dict[str, Any]) -> None:
-    """Do one job: config holds `task`, `trial`, `out` and the `place`."""
-    trial, place = config["trial"], config["place"]
-    with storage.on_node(config["out"], place.cache, MANIFEST_FILE, *names_of(trial)) as out:
-        place = replace(place, manifest=out / MANIFEST_FILE)
-        try:
-            if config["task"] == "test":
-                see_test_fold(out, trial, place)
-                tune.report({"tested": 1})
-            else:
-                _train_or_record(out, trial, place)
-        finally:
-            free_gpu()
+    """Do one job: config holds `task`, `trial`, `out`, `place`, the `driver`'s node and what another `needs` to see."""
+    problem = None
+    try:
+        if ray.get_runtime_context().get_node_id() != config["driver"]:
+            problem = blind_to(config["needs"])
+        if problem is None:
+            _work(config["task"], config["trial"], config["out"], config["place"])
+    except RemoteError as gone:
+        problem = f"On node {socket.gethostname()}: {gone}"
+    finally:
+        free_gpu()
+    if problem is not None:
+        tune.report({BLIND: problem})
+
+
+def _work(task: str, trial: str, out: str, place: Place) -> None:
+    with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
+        place = replace(place, manifest=folder / MANIFEST_FILE)
+        if task == "test":
+            see_test_fold(folder, trial, place)
+            tune.report({"tested": 1})
+        else:
+            _train_or_record(folder, trial, place)
 
 
 def free_gpu() -> None:
@@ -47,6 +63,8 @@ def free_gpu() -> None:
 def _train_or_record(out: Path, trial: str, place: Place) -> None:
     try:
         train(out, trial, place)
+    except RemoteError:
+        raise
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
         error = f"{type(problem).__name__}: {problem}"
         if ledger.write_error(out, trial, error) < MOST_ERRORS and not isinstance(problem, Diverged):
