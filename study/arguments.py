@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from study.remote import parse_place
+from study.remote import is_uri, parse_place
 from trainables.errors import InputError
 
 DEFAULT_SEED = 0
@@ -33,7 +33,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--list", action="store_true", help="the studies, one line each")
     add("--new", nargs=2, metavar=("NAME", "FILE.py"), help="copy a study to edit")
-    add("--data", type=Path, metavar="DIR", help="the dataset's folder or archives (default: data/NAME)")
+    add("--data", type=_local, metavar="DIR", help="the dataset's folder or archives (default: data/NAME)")
     add("--out", type=_place, metavar="DIR|URI", help="where the study is written, or s3://… (default: runs/NAME)")
     add("--test", type=Path, metavar="DIR", help="your own test pictures, in class folders")
     add("--trials", type=_positive_int, metavar="N", help="search trials")
@@ -81,6 +81,12 @@ def fail(problem: Exception) -> int:
     """One line on standard error, and the exit status of bad input."""
     print(" ".join(str(problem).split()), file=sys.stderr)
     return 2
+
+
+def _local(text: str) -> Path:
+    if is_uri(text):
+        raise argparse.ArgumentTypeError(f"must be a folder, but got {text.partition(':')[0]}://…: mount or copy it")
+    return Path(text)
 
 
 def _place(text: str) -> Path | str:

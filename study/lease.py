@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
 from study.remote import Remote, RemoteError
@@ -43,7 +43,8 @@ def sole_remote_driver(remote: Remote, driver: str) -> Iterator[None]:
     finally:
         over.set()
         heart.join()
-        remote.delete(mine)
+        with suppress(RemoteError):  # then it is silent, and dies of that
+            remote.delete(mine)
 
 
 def _beat(about: dict[str, object], count: int) -> bytes:
@@ -54,14 +55,12 @@ def _live(remote: Remote, mine: str, about: dict[str, object], over: Event) -> N
     count = 0
     while not over.wait(BEAT):
         count += 1
-        try:
+        with suppress(RemoteError):  # an outage: what the study itself writes tells whether it can go on
             if remote.read(mine) is None:
                 print(f"Another process took over {remote.uri} while this one was suspended.", file=sys.stderr)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             remote.write(mine, _beat(about, count))
-        except RemoteError:
-            pass  # an outage: what the study itself writes tells whether it can go on
 
 
 def _outlive_others(remote: Remote, mine: str) -> None:

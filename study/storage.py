@@ -8,13 +8,13 @@ effect; what can be made again (tables, report, event files) is pushed by the dr
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from study.remote import Remote, is_uri, state_of
+from study.remote import Remote, RemoteError, is_uri, state_of
 from study.results import STUDY_FILE
 
 MODELS, CHECKPOINTS = "models", "checkpoints"
@@ -92,8 +92,7 @@ def pull(out: Path, *names: str) -> None:
             if file.relative_to(out).as_posix() not in there:
                 file.unlink(missing_ok=True)
     changed = [name for name, info in there.items() if not _is_same(out / name, info)]
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        list(threads.map(lambda name: remote.download(there[name], name, out / name), changed))
+    _at_once(lambda name: remote.download(there[name], name, out / name), changed)
 
 
 def push(out: Path) -> None:
@@ -106,13 +105,19 @@ def push(out: Path) -> None:
     files = {file.relative_to(out).as_posix(): file for file in _files(out)}
     changed = {each for each in files if _is_pushed(each) and remote.pushed.get(each) != state_of(files[each])}
     gone = [name for name in remote.pushed if _is_pushed(name) and name not in files]
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        list(
-            threads.map(lambda name: remote.upload(files[name], name), [each for each in changed if each != STUDY_FILE])
-        )
-        list(threads.map(remote.delete, gone))
+    _at_once(lambda name: remote.upload(files[name], name), changed - {STUDY_FILE})
+    _at_once(remote.delete, gone)
     if STUDY_FILE in changed:
         remote.upload(files[STUDY_FILE], STUDY_FILE)
+
+
+def _at_once(work: Callable[[str], object], names: Iterable[str]) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        try:
+            list(threads.map(work, names))
+        except RemoteError:
+            threads.shutdown(cancel_futures=True)  # they would wait as long, one after the other
+            raise
 
 
 def _mirrors_of(file: Path) -> list[Path]:
