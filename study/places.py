@@ -26,7 +26,10 @@ def opened(out: Path | str, cache: Path, resume: bool) -> Iterator[tuple[Path, b
         return
     home, remote = storage.home(out, cache), connect(out)
     _holds_study(out, remote.names() - {DRIVERS}, resume)
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.") from None
     with sole_driver(home, out), sole_remote_driver(remote, _name_of(home)):
         names = remote.names() - {DRIVERS}
         known = _holds_study(out, names, resume)

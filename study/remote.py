@@ -19,9 +19,9 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOGIN = re.compile(r"://[^/:@]*:(?!\d+(/|$))[^@]*@")  # name:password@, but not a port
 _SECRETS = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 _S3_OPTIONS = {"region", "scheme", "endpoint_override"}
-# Tries of one S3 request; the SDK waits twice as long from one to the next, up to 20 s, half of it by chance.
+# Tries of one S3 request; the SDK waits twice as long from one to the next, up to 20 s.
 _ATTEMPTS_AT_FIRST = 2  # a wrong address is told at once
-_ATTEMPTS = 12  # an outage of a minute is sat out
+_ATTEMPTS = 9  # an outage of a minute is sat out
 
 
 class RemoteError(InputError):

@@ -18,7 +18,9 @@ from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 
 TIMING = ["seconds", "images_per_second"]
 # A study of few trials; who resumes it on another machine waits less long for the one that was killed.
-SMALL = STUDY_FILE.replace("trials=16, epochs=4, refine=2, seeds=3", "trials=4, epochs=2, refine=1, seeds=1")
+SMALL = STUDY_FILE.replace("trials=16, epochs=4, refine=2, seeds=3", "trials=4, epochs=2, refine=1, seeds=1").replace(
+    ', "augmentation": ["none", "light"]', ""
+)
 IMPATIENT = (
     "import sys; from study import lease; lease.SILENT, lease.BEAT = 2.0, 0.5\n"
     "from study.run import main; sys.exit(main(sys.argv[1:]))"
@@ -34,7 +36,14 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     folder = tmp_path_factory.mktemp("remote")
-    return [write_study(folder, SMALL), "--data", make_pictures(folder / "pictures", 10), "--concurrent", 1]
+    return [
+        write_study(folder, SMALL),
+        "--data",
+        make_pictures(folder / "pictures", 10),
+        "--concurrent",
+        1,
+        "--skip-preflight",
+    ]
 
 
 def table(study: results.Results, name: str) -> pd.DataFrame:
