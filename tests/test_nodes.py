@@ -20,6 +20,7 @@ from tests.test_remote_study import SMALL
 from tests.tiny import make_pictures, run, write_study
 from trainables.errors import InputError
 
+pytestmark = pytest.mark.timeout(900)
 RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--object-store-memory=100000000"]
 
 
@@ -103,7 +104,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused_and_an_address_serves(
     cluster: str, hidden: Path, tmp_path: Path
 ) -> None:
     pictures = make_pictures(tmp_path / "pictures", 10)
-    there = [write_study(tmp_path, SMALL), "--address", cluster, "--cache", hidden / "cache"]
+    there = [write_study(tmp_path, SMALL), "--address", cluster, "--cache", hidden / "cache", "--skip-preflight"]
     done = run(*there, "--data", pictures, "--out", hidden / "out", expect=2)
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Every node must see --out and --data, but ")

@@ -16,6 +16,7 @@ from study.remote import connect
 from tests.object_store import CREDENTIALS, server, uri
 from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 
+pytestmark = pytest.mark.timeout(900)  # three studies one after the other
 TIMING = ["seconds", "images_per_second"]
 # A study of few trials; who resumes it on another machine waits less long for the one that was killed.
 SMALL = STUDY_FILE.replace("trials=16, epochs=4, refine=2, seeds=3", "trials=4, epochs=2, refine=1, seeds=1").replace(
@@ -82,7 +83,7 @@ def test_killed_and_gone_on_with_on_an_empty_machine_a_remote_study_has_the_tabl
 def killed_when_ended(out: str, arguments: list[object], ends: int) -> None:
     """Kill it once so many trials have ended."""
     process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    remote, deadline = connect(out), time.monotonic() + 120
+    remote, deadline = connect(out), time.monotonic() + 250
     while process.poll() is None and time.monotonic() < deadline:
         if len(remote.listing("ledger/ends")) >= ends:
             process.kill()
