@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from study.remote import is_uri, parse_place
 from trainables.errors import InputError
 
 DEFAULT_SEED = 0
@@ -32,8 +33,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--list", action="store_true", help="the studies, one line each")
     add("--new", nargs=2, metavar=("NAME", "FILE.py"), help="copy a study to edit")
-    add("--data", type=Path, metavar="DIR", help="the dataset's folder or archives (default: data/NAME)")
-    add("--out", type=Path, metavar="DIR", help="where the study is written (default: runs/NAME)")
+    add("--data", type=_local, metavar="DIR", help="the dataset's folder or archives (default: data/NAME)")
+    add("--out", type=_place, metavar="DIR|URI", help="where the study is written, or s3://… (default: runs/NAME)")
     add("--test", type=Path, metavar="DIR", help="your own test pictures, in class folders")
     add("--trials", type=_positive_int, metavar="N", help="search trials")
     add("--epochs", type=_positive_int, metavar="N", help="epochs at most, per trial")
@@ -80,6 +81,19 @@ def fail(problem: Exception) -> int:
     """One line on standard error, and the exit status of bad input."""
     print(" ".join(str(problem).split()), file=sys.stderr)
     return 2
+
+
+def _local(text: str) -> Path:
+    if is_uri(text):
+        raise argparse.ArgumentTypeError(f"must be a folder, but got {text.partition(':')[0]}://…: mount or copy it")
+    return Path(text)
+
+
+def _place(text: str) -> Path | str:
+    try:
+        return parse_place(text)
+    except InputError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def _number(text: str, kind: type, rule: str, holds) -> float:

@@ -118,6 +118,17 @@ def cluster_size() -> tuple[float, float]:
     return total.get("CPU", 0.0), total.get("GPU", 0.0)
 
 
+def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """What `function` gives on each node that has CPUs for trials."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    remote = ray.remote(num_cpus=0, max_retries=0)(function)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    pinned = [remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)) for node in nodes]
+    yield from ray.get([each.remote(*arguments) for each in pinned])
+
+
 def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: Resources) -> Iterator[Any]:
     """What `function` gives for each of `calls`, in their order; as many run at once as trials may.
 

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from study import ledger
+from study import ledger, storage
 from study.agenda import confirm_trials, confirmed_winner, control_trials, refine_trials, retrain_trials, winner
 from study.ledger import Record, Verdict
 from study.plan import Planned
@@ -113,9 +113,10 @@ class Course:
         record = self.records[job.trial]
         if job.task == "train":
             if record.status is None:
+                storage.pull(self.out, ledger.end_file(job.trial))
                 record.status, record.error = ledger.read_end(self.out, job.trial) or ("failed", error)
                 ledger.write_end(self.out, job.trial, record.status, record.error)
-            checkpoint_file(self.out, job.trial).unlink(missing_ok=True)
+            storage.drop(checkpoint_file(self.out, job.trial))
             if self.sampler is not None and record.planned.phase == "search":
                 self.sampler.tell(job.trial, _value(record))
         self.notify("end" if job.task == "train" else "tested", record)
@@ -182,6 +183,7 @@ class Course:
     def _test_jobs(self) -> list[Job]:
         """Show the test fold to the confirmed models that have not seen it, all frozen before the first look."""
         shown = self.shown()
+        storage.pull(self.out, storage.MODELS)
         if all(predictions_file(self.out, record.planned.trial).exists() for record in shown):
             return []
         models = {record.planned.trial: _file_hash(model_file(self.out, record.planned.trial)) for record in shown}
@@ -233,17 +235,24 @@ class Course:
 
 def checkpoint_file(out: Path, trial: str) -> Path:
     """Where a running trial stands."""
-    return out / "checkpoints" / f"{trial}.safetensors"
+    return out / storage.CHECKPOINTS / f"{trial}.safetensors"
 
 
 def model_file(out: Path, trial: str) -> Path:
     """What a confirmed trial has learned, at its best epoch."""
-    return out / "models" / f"{trial}.safetensors"
+    return out / storage.MODELS / f"{trial}.safetensors"
 
 
 def predictions_file(out: Path, trial: str) -> Path:
     """One confirmed trial's part of predictions.parquet."""
-    return out / "models" / f"{trial}.predictions.parquet"
+    return out / storage.MODELS / f"{trial}.predictions.parquet"
+
+
+def names_of(trial: str) -> tuple[str, ...]:
+    """What the work on one trial reads and writes below OUT."""
+    here = Path()
+    files = (checkpoint_file(here, trial), model_file(here, trial), predictions_file(here, trial))
+    return *ledger.names_of(trial), *(file.as_posix() for file in files)
 
 
 def _value(record: Record) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from study import ledger, provenance
+from study import ledger, provenance, storage
 from study.dry_run import planned_resolution
 from study.load import Loaded
 from study.plan import Planned, search_plan
@@ -71,6 +71,7 @@ def begin(
         | {"weights": str(prepared.place.weights) if prepared.place.weights else None},
     }
     write_json(identity, out / STUDY_FILE)
+    storage.push(out)
     keep_rates(prepared.scale, study, prepared.base, prepared.place)
     return identity
 
@@ -226,6 +227,7 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
     known["deviations"] += [each for each in _elsewhere(known) if each not in known["deviations"]]
     # First, so that a resume after a crash in between makes up for the plan.
     write_json(known, out / STUDY_FILE)
+    storage.push(out)
     if study.goal != "best":
         plan, planned = search_plan(study, study.budget.trials, base.study_seed), ledger.read_plan(out)
         if len(plan) > len(planned):

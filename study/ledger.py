@@ -8,8 +8,9 @@
     ends/TRIAL.json             how a trial ended
     openings/NNN.json           an opening of the test fold, before it is read
 
-Objects are written under a temporary name and renamed, so a reader finds a whole one or none. A disk that was full or
-a network file system may still leave a torn one: it counts as never written, but its name keeps its number.
+Objects are written under a temporary name and renamed, so a reader finds a whole one or none. Where --out is remote,
+each is there before its writer goes on. A disk that was full or a network file system may still leave a torn one: it
+counts as never written, but its name keeps its number.
 """
 
 import fcntl
@@ -23,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from study import storage
 from study.plan import Planned
 from trainables.errors import InputError
 from trainables.metrics import signed
@@ -67,15 +69,18 @@ class Verdict:
 
 
 @contextmanager
-def sole_driver(out: Path) -> Iterator[None]:
-    """Within it no other process drives the study in `out`; a killed one's lock ends with it, and leaves no file."""
+def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
+    """Within it no other process drives the study in `out`; a killed one's lock ends with it, and leaves no file.
+
+    `shown` is what an error calls it.
+    """
     folder = os.open(out, os.O_RDONLY)
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"--out {out} is in use: another process runs its study. Wait for it, or end it."
+                f"--out {shown or out} is in use: another process runs its study. Wait for it, or end it."
             ) from None
         except OSError:
             pass  # a network file system that locks no folders
@@ -89,6 +94,16 @@ def write_object(path: Path, value: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value))
     os.replace(temporary, path)
+    storage.put(path)
+
+
+def end_file(trial: str) -> str:
+    return f"{LEDGER}/ends/{trial}.json"
+
+
+def names_of(trial: str) -> tuple[str, ...]:
+    """What the ledger has of one trial for those who work on it."""
+    return f"{LEDGER}/settings/{trial}.json", f"{LEDGER}/reports/{trial}", f"{LEDGER}/errors/{trial}", end_file(trial)
 
 
 def write_setting(out: Path, planned: Planned, config: dict[str, Any]) -> None:
@@ -104,12 +119,12 @@ def write_verdict(out: Path, number: int, verdict: Verdict) -> None:
 
 
 def write_end(out: Path, trial: str, status: str, error: str = "") -> None:
-    write_object(out / LEDGER / "ends" / f"{trial}.json", {"status": status, "error": error})
+    write_object(out / end_file(trial), {"status": status, "error": error})
 
 
 def read_end(out: Path, trial: str) -> tuple[str, str] | None:
     """How a trial ended, by its own word: status and error."""
-    path = out / LEDGER / "ends" / f"{trial}.json"
+    path = out / end_file(trial)
     if not path.exists():
         return None
     return _read(path, lambda end: (str(end["status"]), str(end["error"])))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from study import ledger
+from study import ledger, storage
 from study.costs import estimate, wall_seconds
 from study.course import Course, predictions_file
 from study.display import Display
@@ -51,6 +51,7 @@ def run_phases(
             listener.hear(event, record)
         if (now := time.monotonic()) > due:
             write_tables(course)
+            storage.push(out)
             took = time.monotonic() - now
             due = now + max(_SECONDS_BETWEEN_TABLES, took / _SHARE_FOR_TABLES)
 
@@ -66,8 +67,10 @@ def run_phases(
         events.close()
         write_tables(course)
         save(out, identity, time.monotonic() - began, compute_seconds(course), len(ledger.read_openings(out)))
+        storage.push(out)
         for tracker in trackers:
             tracker.close()
+    storage.pull(out, storage.MODELS)
     write_predictions(course)
     unseen = [record for record in course.shown() if not predictions_file(out, record.planned.trial).exists()]
     if unseen:

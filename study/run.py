@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from study import storage
 from study.arguments import command, fail, parse
 from study.load import Loaded, copy, load, names
-from study.places import check_out
+from study.places import opened
 from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
 from study.results import STUDY_FILE
 from study.unavailable import unavailable
@@ -47,16 +48,10 @@ def show_list() -> int:
 def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     """Run the study to its report; Ctrl-C and SIGTERM end it at any moment, and it can go on."""
     signal.signal(signal.SIGTERM, _interrupt)
-    out = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
     try:
-        return _run(loaded, chosen, out, line)
+        return _run(loaded, chosen, line)
     except KeyboardInterrupt:
         return _interrupted("Interrupted; nothing is lost", line)
-    except Exception as problem:
-        stops = unavailable(problem)
-        if stops is None or not (out / STUDY_FILE).exists():
-            raise
-        return _interrupted(f"{stops} Nothing is lost", line)
 
 
 def _interrupted(why: str, line: str) -> int:
@@ -65,20 +60,35 @@ def _interrupted(why: str, line: str) -> int:
     return INTERRUPTED
 
 
-def _run(loaded: Loaded, chosen: argparse.Namespace, out: Path, line: str) -> int:
-    known = not chosen.dry_run and check_out(out, chosen.resume)
+def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
+    place = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
+    if chosen.dry_run:  # whatever lies there is neither read nor touched
+        return _run_in(Path(place), False, loaded, chosen, line)
+    with opened(place, chosen.cache, chosen.resume) as (out, known):
+        try:
+            return _run_in(out, known, loaded, chosen, line)
+        except Exception as problem:
+            stops = unavailable(problem)
+            if stops is None or not (out / STUDY_FILE).exists():
+                raise
+            return _interrupted(f"{stops} Nothing is lost", line)
+
+
+def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     if known:
         from study.identity import as_before
 
         chosen = as_before(chosen, out)
     trackers = _trackers(chosen, loaded.name, out)
     if chosen.address is not None:
-        from study.cluster import cluster_size, joined
+        from study.cluster import cluster_size, joined, on_nodes
+        from study.nodes import check_nodes
 
         with joined(cluster_address(chosen.address)):
             resources = _resources(chosen, *cluster_size())
             if chosen.dry_run:
                 return _dry_run(loaded, chosen, resources, out)
+            check_nodes(storage.uri_of(out) or out, chosen.data or Path("data") / loaded.name, on_nodes)
             return _run_on(loaded, chosen, resources, out, known, lambda: None, line, trackers)
     if chosen.dry_run:
         return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
@@ -121,7 +131,9 @@ def _run_on(
 
 
 def _to_the_end(usable: bool, out: Path) -> int:
-    if not write_report(out):
+    made = write_report(out)
+    storage.push(out)
+    if not made:
         again = shlex.join(["python", "-m", "analysis.report", str(out)])
         print(f"The report could not be made; the tables are whole. Make it again: {again}", file=sys.stderr)
         return 1
@@ -143,6 +155,10 @@ def write_report(out: Path) -> bool:
 
 def print_end(out: Path) -> None:
     """Where the answers are, in commands that work as they stand."""
+    if uri := storage.uri_of(out):
+        print(f"Report:      {uri.partition('?')[0]}/report.html")
+        print(f"All of it:   {shlex.join(['python', '-m', 'study.fetch', uri, 'FOLDER'])}")
+        return
     tensorboard = Path(sys.executable).with_name("tensorboard")
     with suppress(ValueError):
         tensorboard = tensorboard.relative_to(Path.cwd())

@@ -8,15 +8,18 @@ the ledger.
 import shutil
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.callback import Callback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
 
+from study import storage
 from study.course import Course, Job
+from study.nodes import needed
 from study.resources import Resources
-from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
+from study.results import EPOCHS_COLUMNS, METRIC_COLUMN, STUDY_FILE
 from study.unavailable import unavailable
 from study.worker import UNAVAILABLE, work
 from trainables.errors import Unavailable
@@ -69,6 +72,10 @@ class CourseSearcher(Searcher):
         super().__init__()
         self.course, self.place = course, place
         self.jobs: dict[str, Job] = {}  # by Tune's own trial id
+        uri, folder = storage.uri_of(course.out), course.out.resolve()
+        self.out = uri or str(folder)
+        self.driver = ray.get_runtime_context().get_node_id()
+        self.needs = needed(place.data) + ([] if uri else [str(folder / STUDY_FILE)])
 
     def suggest(self, trial_id: str) -> Any:
         job = self.course.next_job()
@@ -78,7 +85,9 @@ class CourseSearcher(Searcher):
         return {
             "task": job.task,
             "trial": job.trial,
-            "out": str(self.course.out.resolve()),
+            "out": self.out,
+            "driver": self.driver,
+            "needs": self.needs,
             "place": self.place,
         }
 

@@ -1,20 +1,24 @@
 """The thin Tune adapter of a trial: what an actor does with a job."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import ray
 from ray import tune
 from safetensors import SafetensorError
 
-from study import ledger
-from study.course import checkpoint_file, model_file, predictions_file
-from study.results import write_table
+from study import ledger, storage
+from study.course import checkpoint_file, model_file, names_of, predictions_file
+from study.nodes import blind_to
+from study.results import MANIFEST_FILE, write_table
 from study.unavailable import unavailable
 from trainables import checkpoints
 from trainables.checkpoints import State
 from trainables.config import TrialConfig, from_dict
+from trainables.errors import Unavailable
 from trainables.place import Place, open_pictures
 from trainables.trial import Diverged, predict, run_trial
 
@@ -25,14 +29,11 @@ UNAVAILABLE = "unavailable"
 
 
 def work(config: dict[str, Any]) -> None:
-    """Do one job: config holds `task`, `trial`, `out` and the `place`."""
-    out, trial, place = Path(config["out"]), config["trial"], config["place"]
+    """Do one job: config holds `task`, `trial`, `out`, `place`, the `driver`'s node and what another `needs` to see."""
     try:
-        if config["task"] == "test":
-            see_test_fold(out, trial, place)
-            tune.report({"tested": 1})
-        else:
-            _train_or_record(out, trial, place)
+        if ray.get_runtime_context().get_node_id() != config["driver"] and (blind := blind_to(config["needs"])):
+            raise Unavailable(blind)
+        _work(config["task"], config["trial"], config["out"], config["place"])
     except Exception as problem:
         stops = unavailable(problem)
         if stops is None:
@@ -40,6 +41,16 @@ def work(config: dict[str, Any]) -> None:
         tune.report({UNAVAILABLE: str(stops)})
     finally:
         free_gpu()
+
+
+def _work(task: str, trial: str, out: str, place: Place) -> None:
+    with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
+        place = replace(place, manifest=folder / MANIFEST_FILE)
+        if task == "test":
+            see_test_fold(folder, trial, place)
+            tune.report({"tested": 1})
+        else:
+            _train_or_record(folder, trial, place)
 
 
 def free_gpu() -> None:
@@ -78,12 +89,14 @@ def train(out: Path, trial: str, place: Place) -> None:
     for row, state in run_trial(config, place, start):
         ledger.write_report(out, trial, attempts + 1, dict(row))
         checkpoints.save(state, checkpoint)
+        storage.put(checkpoint)
         best = state.best
         tune.report(dict(row))
     if planned.phase in ("confirm", "control", "retrain", "published"):
         checkpoints.save_tensors(best, model_file(out, trial))
+        storage.put(model_file(out, trial))
     ledger.write_end(out, trial, "completed")
-    checkpoint.unlink(missing_ok=True)
+    storage.drop(checkpoint)
 
 
 def _standing(checkpoint: Path, rows: dict[int, ledger.Row]) -> State | None:
@@ -106,6 +119,7 @@ def see_test_fold(out: Path, trial: str, place: Place) -> None:
         del folds["val"]
     parts = [_predictions(config, place, trial, trained, fold, items) for fold, items in folds.items()]
     write_table(pd.concat(parts, ignore_index=True), predictions_file(out, trial))
+    storage.put(predictions_file(out, trial))
 
 
 def _predictions(config: TrialConfig, place: Place, trial: str, trained: Any, fold: str, items: Any) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 
 from search_spaces import optimizers, regularizers
 from search_spaces.distributions import Conditional
-from study import ledger
+from study import ledger, storage
 from study.course import Course, Job, Listener, checkpoint_file, model_file, predictions_file
 from study.plan import Planned, search_plan
 from study.settings import Base
@@ -125,7 +125,7 @@ def work(out: Path, job: Job, accuracy: Accuracy) -> Iterator[ledger.Row]:
     if planned.phase in ("confirm", "retrain", "published"):
         write(model_file(out, job.trial), job.trial)
     ledger.write_end(out, job.trial, "completed")
-    checkpoint.unlink(missing_ok=True)
+    storage.drop(checkpoint)
 
 
 def row(epoch: int, accuracy: float) -> ledger.Row:
@@ -147,6 +147,7 @@ def write(path: Path, text: str) -> None:
     """A file that is no object of the ledger, by the same way, so that a kill may hit it too."""
     ledger.write_object(path.with_suffix(".written"), text)
     path.write_text(text)
+    storage.put(path)
 
 
 @contextmanager

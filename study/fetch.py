@@ -1,0 +1,44 @@
+"""`python -m study.fetch s3://BUCKET/dogs FOLDER`: a study whose --out is remote into a folder, to read it there.
+
+The same command again brings what is new. Models of single trials stay where they are; the winner, `best/`, comes.
+Exit status: 0 done, 2 bad input.
+"""
+
+import sys
+from pathlib import Path
+
+from study import storage
+from study.arguments import Parser, fail
+from study.lease import DRIVERS
+from study.remote import connect, is_uri, parse_place
+from study.results import STUDY_FILE
+from trainables.errors import InputError
+
+
+def main(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m study.fetch", description=__doc__, allow_abbrev=False)
+    parser.add_argument("uri", metavar="URI", help="the --out of a study")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to")
+    try:
+        chosen = parser.parse_args(arguments)
+        fetch(chosen.uri, chosen.folder)
+    except InputError as problem:
+        return fail(problem)
+    print(f"{chosen.folder} holds the study; python -m analysis.report {chosen.folder} makes its report again.")
+    return 0
+
+
+def fetch(uri: str, folder: Path) -> None:
+    """Bring the study at `uri` into `folder`, but for what only its own driver and trials need."""
+    if not is_uri(uri) or isinstance(parse_place(uri), Path):
+        raise InputError(f"URI must be the address of a remote --out, such as s3://BUCKET/dogs, but got {uri!r}.")
+    names = connect(uri).names()
+    if STUDY_FILE not in names:
+        raise InputError(f"{uri} holds no study: there is no {STUDY_FILE}.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / STUDY_FILE).exists():
+        raise InputError(f"FOLDER must be empty or hold the study already, but {folder} holds other files.")
+    storage.mirror(folder, uri, names - {storage.MODELS, storage.CHECKPOINTS, DRIVERS})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
