@@ -33,7 +33,7 @@ def joined(address: str) -> Iterator[None]:
     _prepare_environment(address)
     on_termination = signal.getsignal(signal.SIGTERM)
     _connect(address=address)
-    signal.signal(signal.SIGTERM, on_termination)  # ray.init put one of its own in its place
+    signal.signal(signal.SIGTERM, on_termination)  # Ray's prints its stack and aborts the process three seconds later
     try:
         yield
     finally:
@@ -49,6 +49,7 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
     _prepare_environment(None)
     if warm:
         os.environ |= {"RAY_preload_python_modules": "study.worker"}
+    on_termination = signal.getsignal(signal.SIGTERM)
     problems: list[BaseException] = []
     there, over = Event(), Event()
 
@@ -68,6 +69,7 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
 
     def wait() -> None:
         there.wait()
+        signal.signal(signal.SIGTERM, on_termination)
         if problems:
             raise problems[0]
 

@@ -181,6 +181,7 @@ def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, o
 
 
 def _interrupt(*_: Any) -> None:
+    signal.alarm(0)  # of Ray's handler, which aborts three seconds later: it may have been the first to hear
     raise KeyboardInterrupt
 
 

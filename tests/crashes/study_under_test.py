@@ -1,4 +1,4 @@
-"""The study that the matrix disturbs, and how it is started: one trial after another, so that survivors are equal too."""
+"""The study that the matrix disturbs: one trial after another, so that survivors are equal, too."""
 
 import os
 import subprocess
