@@ -219,6 +219,11 @@ def checkpoint_file(out: Path, trial: str) -> Path:
     return out / "checkpoints" / f"{trial}.safetensors"
 
 
+def train_folder(out: Path) -> Path:
+    """What Ray Train wants to write into; nobody reads it."""
+    return out / ".train"
+
+
 def model_file(out: Path, trial: str) -> Path:
     """What a confirmed trial has learned, at its best epoch."""
     return out / "models" / f"{trial}.safetensors"

@@ -15,7 +15,7 @@ from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
 
 from study.broken_storage import storage_problem
-from study.course import Course, Job
+from study.course import Course, Job, train_folder
 from study.resources import Resources
 from study.results import EPOCHS_COLUMNS, METRIC_COLUMN
 from study.worker import BROKEN_STORAGE, work
@@ -32,7 +32,7 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
     own = course.out / ".tune"
     searcher = CourseSearcher(course, place)
     tuner = tune.Tuner(
-        tune.with_resources(work, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(work, _own_resources(resources)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=CourseScheduler(course, resources.concurrent),
@@ -54,7 +54,13 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
     except Exception as problem:  # Tune wraps what our own side of it raises
         raise storage_problem(problem) or problem from None
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        for folder in (own, train_folder(course.out)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_resources(resources: Resources) -> dict[str, float]:
+    """Of a trial's own process: where several workers train it, they have what the trial may take, and it nothing."""
+    return {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else {"cpu": 0, "gpu": 0}
 
 
 class CourseSearcher(Searcher):

@@ -1,6 +1,7 @@
 """The thin Tune adapter of a trial: what an actor does with a job."""
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainables import checkpoints
 from trainables.checkpoints import State
 from trainables.config import TrialConfig, from_dict
 from trainables.place import Place, open_pictures
+from trainables.team import ALONE, Team
 from trainables.trial import Diverged, predict, run_trial
 
 # An exception that comes back this often at one epoch is the config's fault, not the machine's.
@@ -52,8 +54,15 @@ def free_gpu() -> None:
 
 
 def _train_or_record(out: Path, trial: str, place: Place) -> None:
+    _, values = ledger.read_setting(out, trial)
+    config = from_dict(values)
     try:
-        train(out, trial, place)
+        if config.workers == 1:
+            train(out, trial, place, tune.report)
+        else:
+            from study.together import train_together
+
+            train_together(train, out, trial, place, config, tune.report)
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
         if storage_problem(problem):
             raise
@@ -63,23 +72,27 @@ def _train_or_record(out: Path, trial: str, place: Place) -> None:
         ledger.write_end(out, trial, "failed", error)
 
 
-def train(out: Path, trial: str, place: Place) -> None:
+def train(out: Path, trial: str, place: Place, tell: Callable[[ledger.Row], None], team: Team = ALONE) -> None:
     """Train from the beginning or from the checkpoint; every row is in the ledger before Tune hears of it.
 
-    A trial that goes on first reports the row it stands at again, so that a verdict that was not taken yet is.
+    A trial that goes on first tells of the row it stands at again, so that a verdict that was not taken yet is.
+    Of a team the first alone writes.
     """
     planned, values = ledger.read_setting(out, trial)
     config, checkpoint = from_dict(values), checkpoint_file(out, trial)
     rows, attempts = ledger.read_reports(out, trial)
     start = _standing(checkpoint, rows)
     if start is not None:
-        tune.report(rows[start.epoch])
+        tell(rows[start.epoch])
     best = start.best if start is not None else {}
-    for row, state in run_trial(config, place, start):
-        ledger.write_report(out, trial, attempts + 1, dict(row))
-        checkpoints.save(state, checkpoint)
+    for row, state in run_trial(config, place, start, team):
+        if team.rank == 0:
+            ledger.write_report(out, trial, attempts + 1, dict(row))
+            checkpoints.save(state, checkpoint)
         best = state.best
-        tune.report(dict(row))
+        tell(dict(row))
+    if team.rank > 0:
+        return
     if planned.phase in ("confirm", "control", "retrain", "published"):
         checkpoints.save_tensors(best, model_file(out, trial))
     ledger.write_end(out, trial, "completed")

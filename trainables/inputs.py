@@ -52,7 +52,10 @@ class Inputs:
     def training_features(
         self, items: Items, occurrence: Items, epoch: int, mixed: Mixture | None = None
     ) -> Iterator[torch.Tensor]:
-        """The features of each batch of this process' draws of an epoch, ready for the gradient where the backbone trains."""
+        """The features of each batch of an epoch's draws, ready for the gradient where the backbone trains.
+
+        Of a team, of this process' share of each.
+        """
         size = self.batch_size
         batches = self._rows(items, occurrence, epoch)
         others = repeat(None) if mixed is None else self._rows(mixed.partners, np.zeros_like(items), epoch)
