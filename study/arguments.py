@@ -45,6 +45,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--address", metavar="ADDR", help="a running Ray cluster: auto, or host:port")
     add("--gpus-per-trial", type=_not_negative, metavar="F", help="a fraction is allowed")
     add("--cpus-per-trial", type=_positive_int, metavar="N", help="threads of a trial, too")
+    add("--workers-per-trial", type=_positive_int, metavar="N", help="processes that train one trial (Ray Train)")
     add("--concurrent", type=_positive_int, metavar="N", help="trials at once (default: as many as fit)")
     add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none for random numbers")
     add("--download", action="store_true", help="fetch the dataset first, hashes checked")

@@ -92,11 +92,9 @@ def read_identity(out: Path) -> dict[str, Any]:
 def as_before(chosen: argparse.Namespace, out: Path) -> argparse.Namespace:
     """The flags, with the resources of a trial as they were where nothing is said of them."""
     before = Resources(**read_identity(out)["resources"])
-    given = {"cpus_per_trial": chosen.cpus_per_trial, "gpus_per_trial": chosen.gpus_per_trial}
-    known = {"cpus_per_trial": before.cpus, "gpus_per_trial": before.gpus}
-    return argparse.Namespace(
-        **vars(chosen) | known | {name: value for name, value in given.items() if value is not None}
-    )
+    known = {"cpus_per_trial": before.cpus, "gpus_per_trial": before.gpus, "workers_per_trial": before.workers}
+    given = {name: value for name in known if (value := getattr(chosen, name)) is not None}
+    return argparse.Namespace(**vars(chosen) | known | given)
 
 
 def go_on(
@@ -196,7 +194,8 @@ def _check_same(
         ("--test", _absolute(chosen.test), known["place"]["test"]),
         ("--weights", start, base.weights),
         ("--published", chosen.published or None, known["goal"] == "published"),
-        ("--cpus-per-trial", chosen.cpus_per_trial, base.threads),
+        ("--cpus-per-trial", chosen.cpus_per_trial, base.threads * base.workers),
+        ("--workers-per-trial", chosen.workers_per_trial, base.workers),
     ]
     for flag, given, recorded in flags:
         if given is not None and given != recorded:

@@ -15,23 +15,35 @@ _CPUS_BESIDE_GPU = 4
 
 @dataclass(frozen=True)
 class Resources:
-    """`gpus` may be a fraction; `concurrent` is how many trials run at once."""
+    """CPUs and GPUs of a trial, `gpus` may be a fraction; `concurrent` is how many trials run at once."""
 
     cpus: int
     gpus: float
     concurrent: int
+    workers: int = 1  # that train a trial together, and share what it has
+
+    @property
+    def threads(self) -> int:
+        return self.cpus // self.workers
 
 
 def plan_resources(
-    cpus_per_trial: int | None, gpus_per_trial: float | None, concurrent: int | None, cpus: float, gpus: float
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    concurrent: int | None,
+    cpus: float,
+    gpus: float,
+    workers: int = 1,
 ) -> Resources:
     """The resources of a trial on a machine or cluster with this many CPUs and GPUs in all.
 
     Raises:
         InputError: more is asked for than there is.
     """
-    on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0)
-    on_cpu = cpus_per_trial or (min(_CPUS_BESIDE_GPU, max(1, int(cpus))) if on_gpu else 1)
+    on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0) * workers
+    beside = min(_CPUS_BESIDE_GPU, max(1, int(cpus) // workers)) if on_gpu else 1
+    on_cpu = cpus_per_trial or beside * workers
+    _check_shared(workers, on_cpu, on_gpu)
     if on_cpu > cpus:
         raise InputError(f"--cpus-per-trial must be at most the {cpus:g} CPUs there are, but got {on_cpu}.")
     if on_gpu > gpus:
@@ -43,7 +55,15 @@ def plan_resources(
     fits = int(cpus // on_cpu)
     if on_gpu:
         fits = min(fits, int(gpus) * int(1 / on_gpu + 1e-9) if on_gpu <= 1 else int(gpus // on_gpu))
-    return Resources(on_cpu, on_gpu, max(1, min(concurrent or fits, fits)))
+    return Resources(on_cpu, on_gpu, max(1, min(concurrent or fits, fits)), workers)
+
+
+def _check_shared(workers: int, cpus: int, gpus: float) -> None:
+    if workers > 1 and (cpus % workers or gpus not in (0, workers)):
+        raise InputError(
+            f"The {workers} workers of a trial take equally many CPUs, and a GPU each or none, but got {cpus} CPUs "
+            f"and {gpus:g} GPUs a trial: change --cpus-per-trial, --gpus-per-trial or --workers-per-trial."
+        )
 
 
 def local_cpus() -> int:

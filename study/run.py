@@ -178,13 +178,15 @@ def _trackers(chosen: argparse.Namespace, name: str, out: Path) -> list[Any]:
 
 
 def _resources(chosen: argparse.Namespace, cpus: float, gpus: float) -> Resources:
-    return plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, cpus, gpus)
+    workers = chosen.workers_per_trial or 1
+    return plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, cpus, gpus, workers)
 
 
 def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
     """Where trials take several CPUs each, a warm worker for every CPU would be too many."""
     on_gpu = chosen.gpus_per_trial != 0 and has_gpu_devices()
-    return not on_gpu and chosen.cpus_per_trial in (None, 1) and chosen.concurrent in (None, local_cpus())
+    alone = chosen.workers_per_trial in (None, 1)
+    return alone and not on_gpu and chosen.cpus_per_trial in (None, 1) and chosen.concurrent in (None, local_cpus())
 
 
 def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> int:

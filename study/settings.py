@@ -27,6 +27,7 @@ class Base:
     weights: str  # "pretrained", or "none" where --weights none starts everything from random numbers
     weights_hashes: dict[str, str]
     metric: str = "val_accuracy"
+    workers: int = 1  # of a trial
 
 
 def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
@@ -58,6 +59,7 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
         steps_per_epoch=-(-base.largest_train // values.setdefault("batch_size", BATCH_SIZE)),
         stored_side=base.stored_side,
         device=base.device,
+        workers=base.workers,
         threads=base.threads,
         precision=choose_precision(base.device, base.has_bfloat16, backbone, frozen=False),
         frozen_precision=choose_precision(base.device, base.has_bfloat16, backbone, frozen=True),

@@ -18,6 +18,7 @@ from study.remote import Remote, RemoteError, is_uri, state_of
 from study.results import STUDY_FILE
 
 MODELS, CHECKPOINTS = "models", "checkpoints"
+RAY_FOLDER = ".ray"  # what Tune and Train want to write; nobody reads it
 _PUT_BY_THEMSELVES = ("ledger", MODELS, CHECKPOINTS)
 _AT_ONCE = 16
 
@@ -39,6 +40,14 @@ def mirror(folder: Path, uri: str, names: Iterable[str] = ()) -> None:
 def uri_of(out: Path) -> str | None:
     """The address that `out` mirrors; None where it mirrors none."""
     return _MIRRORS[out].uri if out in _MIRRORS else None
+
+
+def for_ray(out: Path, name: str) -> dict[str, Any]:
+    """Where a run of Ray Train may write, in its own words: a place that all its workers see."""
+    remote = _MIRRORS.get(out)
+    if remote is None:
+        return {"name": name, "storage_path": str((out / RAY_FOLDER).resolve())}
+    return {"name": name, "storage_path": f"{remote.root}/{RAY_FOLDER}", "storage_filesystem": remote.files}
 
 
 @contextmanager

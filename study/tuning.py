@@ -37,10 +37,10 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
     Raises:
         Unavailable: what every trial needs is gone; no trial is recorded as failed for it.
     """
-    own = course.out / ".tune"
+    own = course.out / storage.RAY_FOLDER
     searcher = CourseSearcher(course, place)
     tuner = tune.Tuner(
-        tune.with_resources(work, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(work, _own_resources(resources)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=CourseScheduler(course, resources.concurrent),
@@ -63,6 +63,14 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
         raise unavailable(problem) or problem from None
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def _own_resources(resources: Resources) -> dict[str, float]:
+    """Of a trial's own process: where several workers train it, they have what the trial may take, and it nothing.
+
+    Tune wants it to have something: a byte.
+    """
+    return {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else {"memory": 1}
 
 
 class CourseSearcher(Searcher):

@@ -1,6 +1,8 @@
 """The thin Tune adapter of a trial: what an actor does with a job."""
 
 import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,13 @@ from trainables.checkpoints import State
 from trainables.config import TrialConfig, from_dict
 from trainables.errors import Unavailable
 from trainables.place import Place, open_pictures
+from trainables.team import ALONE, Team
 from trainables.trial import Diverged, predict, run_trial
 
 # An exception that comes back this often at one epoch is the config's fault, not the machine's.
 MOST_ERRORS = 3
+# Called with each row of a trial; does not come back where the trial is to stop.
+Tell = Callable[[ledger.Row], None]
 # What a job reports in place of a row where the study must stop: why.
 UNAVAILABLE = "unavailable"
 
@@ -44,13 +49,19 @@ def work(config: dict[str, Any]) -> None:
 
 
 def _work(task: str, trial: str, out: str, place: Place) -> None:
-    with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
-        place = replace(place, manifest=folder / MANIFEST_FILE)
+    with _on_node(out, trial, place) as (folder, place):
         if task == "test":
             see_test_fold(folder, trial, place)
             tune.report({"tested": 1})
         else:
-            _train_or_record(folder, trial, place)
+            _train_or_record(folder, trial, place, out)
+
+
+@contextmanager
+def _on_node(out: str, trial: str, place: Place) -> Iterator[tuple[Path, Place]]:
+    """The study's folder and place as this node has them."""
+    with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
+        yield folder, replace(place, manifest=folder / MANIFEST_FILE)
 
 
 def free_gpu() -> None:
@@ -62,9 +73,17 @@ def free_gpu() -> None:
         torch.cuda.empty_cache()
 
 
-def _train_or_record(out: Path, trial: str, place: Place) -> None:
+def _train_or_record(out: Path, trial: str, place: Place, shared: str) -> None:
+    """`shared` is `out` as every node knows it."""
+    _, values = ledger.read_setting(out, trial)
+    config = from_dict(values)
     try:
-        train(out, trial, place)
+        if config.workers == 1:
+            train(out, trial, place, tune.report)
+        else:
+            from study.together import train_together
+
+            train_together(train_as_member, (shared, trial, place), config, storage.for_ray(out, trial), tune.report)
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
         if unavailable(problem):
             raise
@@ -74,24 +93,35 @@ def _train_or_record(out: Path, trial: str, place: Place) -> None:
         ledger.write_end(out, trial, "failed", error)
 
 
-def train(out: Path, trial: str, place: Place) -> None:
+def train_as_member(out: str, trial: str, place: Place, tell: Tell, team: Team) -> None:
+    """`train`, on whatever node this worker of a trial is."""
+    with _on_node(out, trial, place) as (folder, place):
+        train(folder, trial, place, tell, team)
+        team.wait()  # what the others may still read stays until all are done
+
+
+def train(out: Path, trial: str, place: Place, tell: Tell, team: Team = ALONE) -> None:
     """Train from the beginning or from the checkpoint; every row is in the ledger before Tune hears of it.
 
-    A trial that goes on first reports the row it stands at again, so that a verdict that was not taken yet is.
+    A trial that goes on first tells of the row it stands at again, so that a verdict that was not taken yet is.
+    Of a team the first alone writes.
     """
     planned, values = ledger.read_setting(out, trial)
     config, checkpoint = from_dict(values), checkpoint_file(out, trial)
     rows, attempts = ledger.read_reports(out, trial)
     start = _standing(checkpoint, rows)
     if start is not None:
-        tune.report(rows[start.epoch])
+        tell(rows[start.epoch])
     best = start.best if start is not None else {}
-    for row, state in run_trial(config, place, start):
-        ledger.write_report(out, trial, attempts + 1, dict(row))
-        checkpoints.save(state, checkpoint)
-        storage.put(checkpoint)
+    for row, state in run_trial(config, place, start, team):
+        if team.rank == 0:
+            ledger.write_report(out, trial, attempts + 1, dict(row))
+            checkpoints.save(state, checkpoint)
+            storage.put(checkpoint)
         best = state.best
-        tune.report(dict(row))
+        tell(dict(row))
+    if team.rank > 0:
+        return
     if planned.phase in ("confirm", "control", "retrain", "published"):
         checkpoints.save_tensors(best, model_file(out, trial))
         storage.put(model_file(out, trial))

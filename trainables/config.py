@@ -95,7 +95,8 @@ class TrialConfig:
 
     # -- the arithmetic: what changes bits is chosen here, never inferred from what happens to be free
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 1
+    workers: int = 1  # processes that train it together, each on its share of every batch
+    threads: int = 1  # of each
     precision: str = "float32"  # of what trains of the backbone; heads and losses are float32 always
     frozen_precision: str = "float32"  # of what is frozen
     channels_last: bool = True
@@ -133,6 +134,11 @@ class TrialConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"`{name} > 0` must hold, but got {value}.")
+        if self.batch_size % self.workers:
+            raise InputError(
+                f"`batch_size` must be a multiple of the {self.workers} workers of a trial, but got {self.batch_size}: "
+                "change --workers-per-trial, or the study's batch_size."
+            )
         if not 0 < self.train_fraction <= 1:
             raise InputError(f"`0 < train_fraction <= 1` must hold, but got {self.train_fraction}.")
         for name, low, high in (("label_smoothing", 0, 1), ("ema_decay", 0, 1)):
@@ -170,7 +176,7 @@ def from_dict(values: dict[str, Any]) -> TrialConfig:
 # fmt: off
 _COUNTS = (
     "views", "patience", "neighbours", "size", "stored_side", "epochs", "steps_per_epoch", "batch_size",
-    "step_every", "threads", "block_size",
+    "step_every", "workers", "threads", "block_size",
 )
 # fmt: on
 FIELDS = tuple(field.name for field in fields(TrialConfig))

@@ -16,6 +16,7 @@ from trainables.place import Pictures
 from trainables.policies import POLICIES
 from trainables.prefetch import ahead
 from trainables.prefixes import POOLED
+from trainables.team import ALONE, Team
 
 # Batches that are made while a GPU is at work: one to hide the making, one more for when it varies.
 _AHEAD = 2
@@ -41,7 +42,9 @@ class Inputs:
         activations: Activations,
         pictures: Pictures,
         drop_paths: Sequence[KeyedDropPath] = (),
+        team: Team = ALONE,
     ) -> None:
+        self.team, self.batch_size = team, config.batch_size // team.size
         self.config, self.net, self.activations, self.pictures = config, net, activations, pictures
         self._drop_paths = drop_paths
         self._kept: dict[bytes, torch.Tensor] = {}
@@ -49,8 +52,11 @@ class Inputs:
     def training_features(
         self, items: Items, occurrence: Items, epoch: int, mixed: Mixture | None = None
     ) -> Iterator[torch.Tensor]:
-        """The features of each batch of an epoch's draws, ready for the gradient where the backbone trains."""
-        size = self.config.batch_size
+        """The features of each batch of an epoch's draws, ready for the gradient where the backbone trains.
+
+        Of a team, of this process' share of each.
+        """
+        size = self.batch_size
         batches = self._rows(items, occurrence, epoch)
         others = repeat(None) if mixed is None else self._rows(mixed.partners, np.zeros_like(items), epoch)
         try:
@@ -67,7 +73,7 @@ class Inputs:
 
     def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
         views = seen(self.config, items, occurrence, epoch)
-        rows = self.activations.batches(views, self.config.batch_size, self.pictures.pool)
+        rows = self.activations.batches(views, self.batch_size, self.pictures.pool)
         return ahead(map(_pinned, rows), _AHEAD) if self.config.device == "cuda" else rows
 
     def _skip_branches(self, items: Items, occurrence: Items, epoch: int) -> None:
@@ -86,7 +92,7 @@ class Inputs:
         """The logits (n, classes) of `items` in evaluation mode and evaluation views, on the CPU."""
         self.net.eval()
         with torch.no_grad():
-            return self.net.logits(self._evaluation_features(items)).cpu()
+            return self.team.gathered(lambda some: self.net.logits(self._evaluation_features(some)), items).cpu()
 
     def _evaluation_features(self, items: Items) -> torch.Tensor:
         name = items.tobytes()

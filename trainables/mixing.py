@@ -25,7 +25,7 @@ class Mixture:
     own: NDArray[np.float32]
     boxes: NDArray[np.int64]  # (n, 4): left, top, right, bottom in pixels of the view
 
-    def __getitem__(self, some: slice) -> "Mixture":
+    def __getitem__(self, some: slice | Items) -> "Mixture":
         return Mixture(self.kind, self.partners[some], self.own[some], self.boxes[some])
 
 

@@ -45,11 +45,13 @@ def train_epoch(training: Training, epoch: int) -> None:
     train_mode(net)
     items, occurrence = _draws(inputs, epoch)
     mixed = mixture(config, items, occurrence, epoch, pictures.train)
+    mine = inputs.team.share(len(items), config.batch_size)
+    items, occurrence, mixed = items[mine], occurrence[mine], None if mixed is None else mixed[mine]
     labels = torch.from_numpy(pictures.labels[items]).to(config.device)
     others = labels if mixed is None else torch.from_numpy(pictures.labels[mixed.partners]).to(config.device)
     weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
     for step, features in enumerate(inputs.training_features(items, occurrence, epoch, mixed)):
-        batch = slice(step * config.batch_size, (step + 1) * config.batch_size)
+        batch = slice(step * inputs.batch_size, (step + 1) * inputs.batch_size)
         if config.dropout:
             features = drop(config, features, items[batch], occurrence[batch], epoch)
         logits = net.logits(features, kept_connections(config, net.head.weight, epoch, step))
@@ -57,6 +59,7 @@ def train_epoch(training: Training, epoch: int) -> None:
         set_rate(optimizer, training.factor(epoch, step))
         optimizer.zero_grad(set_to_none=True)
         (loss + training.penalty()).backward()
+        inputs.team.average_gradients(weights)
         if config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(weights, config.clip_norm)
         optimizer.step()

@@ -29,6 +29,7 @@ from trainables.optimizers import build_optimizer, load_optimizer_tensors, optim
 from trainables.place import Pictures, Place, open_pictures
 from trainables.prefixes import INPUT, Frozen
 from trainables.store import open_store
+from trainables.team import ALONE, Team
 from trainables.training import Training, train_epoch
 from trainables.training_phases import Phase, phases_of
 from trainables.weights import file_hash, find
@@ -56,24 +57,29 @@ class Diverged(ArithmeticError):
     """The loss is not a finite number any more; the config is at fault, not the machine."""
 
 
-def run_trial(config: TrialConfig, place: Place, start: State | None = None) -> Iterator[tuple[Row, State]]:
-    """Train from the beginning or from `start`, the state of an earlier epoch of the same config."""
+def run_trial(
+    config: TrialConfig, place: Place, start: State | None = None, team: Team = ALONE
+) -> Iterator[tuple[Row, State]]:
+    """Train from the beginning or from `start`, the state of an earlier epoch of the same config.
+
+    As one of a `team`, all of whom run the same; each yields the same rows and states.
+    """
     set_arithmetic(config)
     pictures = open_pictures(config, place)
     state = start or State(0, 0, -math.inf, {}, {}, {})
     for phase in phases_of(config):
         if state.epoch >= phase.last:
             continue
-        training = begin(phase, place, pictures, state)
+        training = begin(phase, place, pictures, state, team)
         while state.epoch < phase.last and not _is_out_of_patience(config, phase, state):
             row, state = run_epoch(training, state)
             yield row, state
 
 
-def begin(phase: Phase, place: Place, pictures: Pictures, state: State) -> Training:
+def begin(phase: Phase, place: Place, pictures: Pictures, state: State, team: Team = ALONE) -> Training:
     """The net, the optimiser and the average as `state` left them, or as a phase begins with what was learned."""
     config = phase.config
-    inputs = prepare(config, place, pictures)
+    inputs = prepare(config, place, pictures, team)
     anchor = trained_state(inputs.net) if config.l2_sp is not None else {}
     optimizer = build_optimizer(config, inputs.net)
     load_trained(inputs.net, state.net)
@@ -152,7 +158,7 @@ def _votes(config: TrialConfig, inputs: Inputs, items: NDArray[np.int64]) -> NDA
     return np.log(counts).astype(np.float32)
 
 
-def prepare(config: TrialConfig, place: Place, pictures: Pictures) -> Inputs:
+def prepare(config: TrialConfig, place: Place, pictures: Pictures, team: Team = ALONE) -> Inputs:
     """The net behind its cut, and what comes to it."""
     frozen = _frozen(config, place)
     stored = frozenset(depth for backbone, depth in place.stored if backbone == config.backbone)
@@ -161,7 +167,8 @@ def prepare(config: TrialConfig, place: Place, pictures: Pictures) -> Inputs:
     net = _net(config, frozen, activations.cut, pictures.classes)
     unfreeze(net, frozen.body, config.unfreeze)
     drop_paths = [] if config.drop_path is None else key_drop_paths(net.backbone, config.drop_path)
-    return Inputs(config, net.to(config.device), activations, pictures, drop_paths)
+    team.synchronise_norms(net)
+    return Inputs(config, net.to(config.device), activations, pictures, drop_paths, team)
 
 
 def whole_net(config: TrialConfig, place: Place, classes: int) -> Net:

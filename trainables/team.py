@@ -1,0 +1,86 @@
+"""Several processes that train one trial together: each takes its share of every batch, all hold the same weights.
+
+What they exchange is gradients, the moments of batch norms that train, and the logits of an evaluation; all of it
+through torch.distributed, whose process group somebody else has made.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Items = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Team:
+    """One of `size` processes, counted from 0."""
+
+    rank: int = 0
+    size: int = 1
+
+    def share(self, draws: int, batch_size: int) -> Items:
+        """Where this process finds its part of every batch among an epoch's draws."""
+        return np.arange(draws).reshape(-1, self.size, batch_size // self.size)[:, self.rank].ravel()
+
+    def average_gradients(self, weights: Iterable[nn.Parameter]) -> None:
+        """Leave every process with the gradient of the whole batch: shares are equal, so it is the mean of theirs."""
+        if self.size == 1:
+            return
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        together = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        distributed.all_reduce(together)
+        together /= self.size
+        for gradient, mean in zip(gradients, together.split([each.numel() for each in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def gathered(self, of: Callable[[Items], torch.Tensor], items: Items) -> torch.Tensor:
+        """`of(items)`, row by row, where each process computes its part of the rows."""
+        if self.size == 1:
+            return of(items)
+        parts = np.array_split(items, self.size)
+        mine, longest = of(parts[self.rank]), len(parts[0])
+        padded = torch.cat([mine, mine.new_zeros(longest - len(mine), *mine.shape[1:])])
+        everyones = [torch.empty_like(padded) for _ in parts]
+        distributed.all_gather(everyones, padded)
+        return torch.cat([rows[: len(part)] for rows, part in zip(everyones, parts, strict=True)])
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def synchronise_norms(self, net: nn.Module) -> None:
+        """Let batch norms in training mode see the whole batch; torch's own way of it needs a GPU."""
+        if self.size == 1:
+            return
+        for module in net.modules():
+            if isinstance(module, _BatchNorm):
+                module.forward = partial(_batch_norm, module, module.forward, self.size)
+
+
+def _batch_norm(module: Any, alone: Callable[[torch.Tensor], torch.Tensor], size: int, x: torch.Tensor) -> torch.Tensor:
+    if not module.training:
+        return alone(x)
+    over, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
+    mean = all_reduce(x.mean(over)) / size
+    variance = all_reduce((x - mean.view(shape)).square().mean(over)) / size
+    with torch.no_grad():
+        count = x.numel() // x.shape[1] * size
+        module.num_batches_tracked += 1
+        module.running_mean.lerp_(mean, module.momentum)
+        module.running_var.lerp_(variance * count / (count - 1), module.momentum)
+    x = (x - mean.view(shape)) * (variance + module.eps).rsqrt().view(shape)
+    x = x * module.weight.view(shape) + module.bias.view(shape)
+    # timm's batch norms end with an activation of their own.
+    return module.act(module.drop(x)) if hasattr(module, "act") else x
+
+
+ALONE = Team()
