@@ -4,6 +4,8 @@ import argparse
 import hashlib
 import json
 import shutil
+import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,7 @@ def begin(
         "test_openings": 0,
         "wall_seconds": 0.0,
         "compute_seconds": 0.0,
+        "repeated_epochs": 0,
         "deviations": [],
         "preflight": preflight,
         "hours": hours,
@@ -70,6 +73,7 @@ def begin(
         "place": {"data": str(prepared.place.data), "test": _absolute(prepared.test)}
         | {"weights": str(prepared.place.weights) if prepared.place.weights else None},
     }
+    ledger.write_identity(out, identity)
     write_json(identity, out / STUDY_FILE)
     storage.push(out)
     keep_rates(prepared.scale, study, prepared.base, prepared.place)
@@ -79,13 +83,21 @@ def begin(
 def read_identity(out: Path) -> dict[str, Any]:
     """study.json of a study that this program began."""
     try:
-        known = json.loads((out / STUDY_FILE).read_text(encoding="utf-8"))
-        Base(**known["base"])
-        Resources(**known["resources"])
+        return _checked(out / STUDY_FILE)
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise InputError(
-            f"{out / STUDY_FILE} is not of a study that can go on ({problem!r}): choose another --out."
-        ) from None
+        why = repr(problem)
+    for copy in ledger.identities(out):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            known = _checked(copy)
+            print(f"{out / STUDY_FILE} is torn: going on with the copy in the ledger.", file=sys.stderr)
+            return known
+    raise InputError(f"{out / STUDY_FILE} is not of a study that can go on ({why}): choose another --out.")
+
+
+def _checked(file: Path) -> dict[str, Any]:
+    known = json.loads(file.read_text(encoding="utf-8"))
+    Base(**known["base"])
+    Resources(**known["resources"])
     return known
 
 
@@ -131,6 +143,7 @@ def save(out: Path, identity: dict[str, Any], wall: float, compute: float, openi
     """Renew what grows: the seconds spent and how often the test fold was opened."""
     identity["wall_seconds"] += wall
     identity["compute_seconds"] = compute
+    identity["repeated_epochs"] = ledger.repeated_epochs(out)
     if openings > identity["test_openings"] > 0:
         identity["deviations"].append(f"the test fold was opened again (opening {openings}): it had been seen before")
     identity["test_openings"] = openings
@@ -218,6 +231,8 @@ def _check_still_there(study: Study, base: Base, place: Place, manifest: pd.Data
 
 def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dict[str, Any]:
     """Add what a longer plan adds to the ledger, and say so in study.json."""
+    if study.goal != "best":
+        _mend_plan(known, study, base, out)
     for name in ("trials", "seeds"):
         given, recorded = getattr(study.budget, name), known["budget"][name]
         if given > recorded:
@@ -225,6 +240,7 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
             known["budget"][name] = given
     known["deviations"] += [each for each in _elsewhere(known) if each not in known["deviations"]]
     # First, so that a resume after a crash in between makes up for the plan.
+    ledger.write_identity(out, known)
     write_json(known, out / STUDY_FILE)
     storage.push(out)
     if study.goal != "best":
@@ -232,6 +248,17 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
         if len(plan) > len(planned):
             ledger.write_plan(out, plan[len(planned) :])
     return known
+
+
+def _mend_plan(known: dict[str, Any], study: Study, base: Base, out: Path) -> None:
+    """A torn plan that nothing has extended is drawn again; its hash tells that it is the same."""
+    try:
+        ledger.read_plan(out)
+    except InputError:
+        plan = search_plan(study, known["budget"]["trials"], base.study_seed)
+        if plan_hash(plan) != known["plan_hash"]:
+            raise
+        ledger.write_plan(out, plan, number=0)
 
 
 def _elsewhere(known: dict[str, Any]) -> list[str]:

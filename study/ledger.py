@@ -1,5 +1,6 @@
 """The study's memory: small immutable objects under OUT/ledger, written once and never changed.
 
+    studies/NNN.json            study.json as each driver began with it
     plan/NNN.json               the settings decided on before the first trial; one more for each extension
     settings/TRIAL.json         a trial's resolved config, before it starts
     reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written from the trial's side
@@ -130,12 +131,12 @@ def read_end(out: Path, trial: str) -> tuple[str, str] | None:
     return _read(path, lambda end: (str(end["status"]), str(end["error"])))
 
 
-def write_error(out: Path, trial: str, error: str) -> int:
-    """Count an exception of a trial; gives how many there are now."""
+def write_error(out: Path, trial: str, epoch: int, error: str) -> int:
+    """Record an exception of a trial that had done so many epochs; gives how many there are now at this one."""
     folder = out / LEDGER / "errors" / trial
-    number = len(list(folder.glob("[!.]*.json")))
-    write_object(folder / f"{number:02d}.json", {"error": error})
-    return number + 1
+    known = _objects(folder)
+    write_object(folder / f"{len(known):02d}.json", {"epoch": epoch, "error": error})
+    return 1 + sum(_read(path, lambda value: value["epoch"] == epoch) or 0 for path in known)
 
 
 def read_setting(out: Path, trial: str) -> tuple[Planned, dict[str, Any]]:
@@ -157,6 +158,13 @@ def read_reports(out: Path, trial: str) -> tuple[dict[int, Row], int]:
     return rows, attempts
 
 
+def repeated_epochs(out: Path) -> int:
+    """How many epochs were run again after an interruption: the rows beyond the first of each epoch, all equal."""
+    folders = (out / LEDGER / "reports").glob("[!.]*")
+    reports = [[path.name.split("-")[0] for path in folder.glob("[0-9]*.json")] for folder in folders]
+    return sum(len(epochs) - len(set(epochs)) for epochs in reports)
+
+
 def write_opening(out: Path, models: dict[str, str]) -> None:
     """Record that the test fold is opened, with the hash of every frozen model, before it is read."""
     number = len(list((out / LEDGER / "openings").glob("*.json")))
@@ -169,8 +177,21 @@ def read_openings(out: Path) -> list[dict[str, str]]:
     return [_read(path, lambda value: dict(value["models"])) or {} for path in paths]
 
 
-def write_plan(out: Path, planned: Iterable[Planned]) -> None:
-    number = len(list((out / LEDGER / "plan").glob("*.json")))
+def write_identity(out: Path, identity: dict[str, Any]) -> None:
+    """A copy of study.json, for the day when that is torn."""
+    number = len(_objects(out / LEDGER / "studies"))
+    write_object(out / LEDGER / "studies" / f"{number:03d}.json", identity)
+
+
+def identities(out: Path) -> list[Path]:
+    """The copies of study.json, the newest first."""
+    return _objects(out / LEDGER / "studies")[::-1]
+
+
+def write_plan(out: Path, planned: Iterable[Planned], number: int | None = None) -> None:
+    """A further part of the plan, or part `number` once more."""
+    if number is None:
+        number = len(_objects(out / LEDGER / "plan"))
     write_object(out / LEDGER / "plan" / f"{number:03d}.json", [each.to_dict() for each in planned])
 
 

@@ -88,7 +88,8 @@ def _train_or_record(out: Path, trial: str, place: Place, shared: str) -> None:
         if unavailable(problem):
             raise
         error = f"{type(problem).__name__}: {problem}"
-        if ledger.write_error(out, trial, error) < MOST_ERRORS and not isinstance(problem, Diverged):
+        rows, _ = ledger.read_reports(out, trial)
+        if ledger.write_error(out, trial, len(rows), error) < MOST_ERRORS and not isinstance(problem, Diverged):
             raise
         ledger.write_end(out, trial, "failed", error)
 

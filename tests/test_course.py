@@ -203,7 +203,7 @@ def test_torn_temporary_files_in_the_ledger_are_no_objects(tmp_path: Path) -> No
     again = begin(tmp_path, small_study())
     assert told(again) == told(course)
     assert drive(again, BONUS) == []
-    assert ledger.write_error(tmp_path, "search-0001", "x") == 1  # a torn one is not counted
+    assert ledger.write_error(tmp_path, "search-0001", 0, "x") == 1  # a torn one is not counted
 
 
 class Sampler:

@@ -116,3 +116,33 @@ def test_a_second_driver_of_one_study_is_refused(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
     with ledger.sole_driver(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]", bytes(40)])
+def test_a_torn_study_json_is_read_from_its_copy(
+    torn: bytes, ready: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared, resources = ready()
+    begin(prepared, resources, "python -m study.run", None)
+    resumed(ready, tmp_path, "--trials", 20)
+    before = (tmp_path / "out" / "study.json").read_text()
+    (tmp_path / "out" / "study.json").write_bytes(torn)
+    again, identity, _ = resumed(ready, tmp_path)
+    assert identity == json.loads(before)
+    assert again.study.budget.trials == 20
+    assert (tmp_path / "out" / "study.json").read_text() == before
+    assert "study.json is torn: going on with the copy in the ledger." in capsys.readouterr().err
+
+
+def test_a_torn_plan_is_drawn_again_unless_it_was_extended(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready()
+    begin(prepared, resources, "python -m study.run", None)
+    part = tmp_path / "out" / ledger.LEDGER / "plan" / "000.json"
+    before = part.read_bytes()
+    part.write_bytes(before[:100])
+    resumed(ready, tmp_path, "--trials", 20)
+    assert part.read_bytes() == before
+    assert len(ledger.read_plan(tmp_path / "out")) == 20
+    part.write_bytes(before[:100])
+    with pytest.raises(InputError, match="torn: put a copy of it back"):
+        resumed(ready, tmp_path)

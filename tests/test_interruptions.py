@@ -1,0 +1,121 @@
+"""What ends a trial, what ends a study, and what ends neither: deaths, errors, storage that gives out, torn files."""
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import tune
+
+from study import ledger, worker
+from study.course import Course
+from study.ledger import LEDGER
+from study.tuning import MOST_DEATHS, CourseSearcher, Deaths
+from study.unavailable import unavailable
+from tests.courses import begin, small_study
+from trainables.errors import Unavailable
+
+
+class Killed:
+    """One job as Tune keeps it: tried again as long as it has not failed more often than it may."""
+
+    def __init__(self, course: Course) -> None:
+        searcher = CourseSearcher.__new__(CourseSearcher)
+        job = course.next_job()
+        assert job is not None
+        searcher.course, searcher.jobs = course, {"id": job}
+        self.record, self.deaths = course.records[job.trial], Deaths(searcher)
+        self.trial = SimpleNamespace(trial_id="id", num_failures=0, max_failures=-1)
+
+    def dies(self) -> bool:
+        """Whether it is tried again."""
+        self.trial.num_failures += 1
+        recovers = self.trial.max_failures < 0 or self.trial.num_failures <= self.trial.max_failures
+        if recovers:
+            self.deaths.on_trial_recover(0, [], self.trial)
+        return recovers
+
+    def advances(self) -> None:
+        epoch = len(self.record.rows) + 1
+        self.record.rows[epoch] = {"epoch": epoch}
+        self.deaths.on_trial_result(0, [], self.trial, {"epoch": epoch})
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Killed:
+    return Killed(begin(tmp_path, small_study()))
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_the_third_death_at_one_epoch_is_the_last(killed: Killed, epochs: int) -> None:
+    for _ in range(epochs):
+        killed.advances()
+    assert [killed.dies() for _ in range(MOST_DEATHS)] == [True, True, False]
+
+
+def test_while_epochs_advance_a_process_may_die_for_ever(killed: Killed) -> None:
+    for _ in range(10):
+        assert killed.dies()
+        assert killed.dies()
+        killed.advances()
+
+
+def test_a_row_that_is_told_again_is_no_advance(killed: Killed) -> None:
+    killed.advances()
+    assert killed.dies()
+    killed.deaths.on_trial_result(0, [], killed.trial, {"epoch": 1})
+    assert killed.dies()
+    killed.deaths.on_trial_result(0, [], killed.trial, {"epoch": 1})
+    assert not killed.dies()
+
+
+def test_errors_are_counted_at_each_epoch(tmp_path: Path) -> None:
+    counts = [ledger.write_error(tmp_path, "t", epoch, "x") for epoch in (0, 0, 1, 2, 1, 0)]
+    assert counts == [1, 2, 1, 1, 2, 3]
+
+
+def chained(*problems: Exception) -> Exception:
+    for cause, problem in zip(problems[1:], problems, strict=False):
+        problem.__cause__ = cause
+    return problems[0]
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/out/x"),
+            "No space left on device at /out/x: put that right.",
+        ),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device: put that right."),
+        (OSError("[Errno 122] Error writing bytes. Detail: [errno 122] Disk quota exceeded"), "Disk quota exceeded"),
+        (chained(RuntimeError("wrapped"), OSError(errno.EROFS, "x", "f")), "Read-only file system at f"),
+        (chained(ValueError("by Tune"), Unavailable("A picture is gone.")), "A picture is gone."),
+    ],
+)
+def test_what_no_trial_is_to_blame_for(problem: Exception, said: str) -> None:
+    found = unavailable(problem)
+    assert found is not None
+    assert str(found).startswith(said)
+
+
+@pytest.mark.parametrize("problem", [ValueError("os error 2"), FileNotFoundError(errno.ENOENT, "x"), MemoryError()])
+def test_what_a_trial_may_be_to_blame_for(problem: Exception) -> None:
+    assert unavailable(problem) is None
+
+
+def test_a_full_disk_is_told_in_place_of_a_row_and_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[dict[str, Any]] = []
+    course = begin(tmp_path, small_study())
+    job = course.next_job()
+    assert job is not None
+    monkeypatch.setattr(tune, "report", said.append)
+    monkeypatch.setattr(worker, "_work", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full", "f")))
+    monkeypatch.setattr(worker.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "me"))
+    worker.work({"task": "train", "trial": job.trial, "out": str(tmp_path), "place": None, "driver": "me", "needs": []})
+    assert said == [{worker.UNAVAILABLE: "No space left on device at f: put that right."}]
+    assert ledger.read_end(tmp_path, job.trial) is None
+    assert not (tmp_path / LEDGER / "errors").exists()
