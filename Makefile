@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint setup pin clean
+.PHONY: demo test lint setup pin audit clean
 
 demo: setup ## the embedded default study
 	$(BIN)/python -m study.run digits
@@ -30,6 +30,10 @@ setup: .venv/.installed
 pin: .uv/bin/uv ## resolve the exact versions again
 	.uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--no-annotate --extra weights --extra dev pyproject.toml --output-file requirements.txt
+
+# Asks the advisory database for every pinned version, in an environment of its own.
+audit: .uv/bin/uv ## known vulnerabilities of the pinned versions
+	.uv/bin/uv tool run pip-audit --requirement requirements.txt --no-deps --disable-pip
 
 clean:
 	rm -rf .venv .uv *.egg-info

@@ -40,11 +40,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    random, ends, outcomes = np.random.default_rng(chosen.seed), time.monotonic() + chosen.seconds, Counter[str]()
+    random, outcomes = np.random.default_rng(chosen.seed), Counter[str]()
     warnings.simplefilter("ignore")  # PIL's, about damaged metadata
     with TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # the ledger says what is torn
         root = Path(folder)
         readers = [archives(root / "archives"), pictures(), ledgers(root / "ledgers")]
+        ends = time.monotonic() + chosen.seconds
         while time.monotonic() < ends:
             for reader in readers:
                 state = random.bit_generator.state

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tests.trees import encoded, pixels
 from trainables.images import PIXEL_LIMIT, DecodeError, decode
@@ -151,3 +151,24 @@ def test_every_damaged_byte_gives_pixels_or_a_reason() -> None:
                     reasons.add(str(error))
     unknown = "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"
     assert reasons == {unknown, "truncated", "damaged", "more than 89,478,485 pixels"}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_whole_picture_of_900_megapixels_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = zlib.compressobj(1)
+    row = bytes(1 + 30_000 // 8)
+    packed = b"".join(rows.compress(row) for _ in range(30_000)) + rows.flush()
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0))
+    picture = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    assert len(picture) < 2**20
+
+    def unread(*_: object) -> None:
+        raise AssertionError("its pixels were decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", unread)
+    with pytest.raises(DecodeError, match=r"^more than 89,478,485 pixels$"):
+        decode(picture)
