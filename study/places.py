@@ -10,7 +10,7 @@ from study import storage
 from study.lease import DRIVERS, sole_remote_driver
 from study.ledger import LEDGER, sole_driver
 from study.remote import connect
-from study.results import MANIFEST_FILE, STUDY_FILE
+from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
 from trainables.errors import InputError
 
 
@@ -67,7 +67,7 @@ def _holds_study(out: Path | str, names: set[str], resume: bool) -> bool:
 
 def _is_half_begun(names: set[str]) -> bool:
     """Whether all that lies there is what a study writes before its study.json: it was killed in between."""
-    return {name for name in names if not name.endswith(".part")} <= {MANIFEST_FILE, LEDGER}
+    return {name for name in names if not name.endswith(".part")} <= {MANIFEST_FILE, UNSEEN_FILE, LEDGER}
 
 
 def _name_of(home: Path) -> str:
