@@ -126,7 +126,12 @@ def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
     remote = ray.remote(num_cpus=0, max_retries=0)(function)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     pinned = [remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)) for node in nodes]
-    yield from ray.get([each.remote(*arguments) for each in pinned])
+    for waiting in [each.remote(*arguments) for each in pinned]:
+        try:
+            yield ray.get(waiting)
+        except ray.exceptions.RayError as problem:
+            first = str(problem).strip().rpartition("\n")[2]
+            raise InputError(f"A node of the cluster cannot run this project: {first}") from problem
 
 
 def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: Resources) -> Iterator[Any]:

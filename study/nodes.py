@@ -9,6 +9,7 @@ from pathlib import Path
 from study.remote import connect, is_uri
 from trainables.errors import InputError
 
+_SEEN = ".seen-"
 # Runs a function on each node that may get a trial; gives each node's answer.
 OnNodes = Callable[[Callable[[Sequence[str]], str | None], Sequence[str]], Iterator[str | None]]
 
@@ -22,8 +23,9 @@ def blind_to(places: Sequence[str]) -> str | None:
             except InputError as problem:
                 return f"On node {socket.gethostname()}: {problem}"
         elif not Path(place).exists():
+            shown = Path(place).parent if Path(place).name.startswith(_SEEN) else place
             return (
-                f"Every node must see --out and --data, but {socket.gethostname()} sees no {place}: "
+                f"Every node must see --out and --data, but {socket.gethostname()} does not see {shown} as it is: "
                 "give a folder that all nodes share, or s3://BUCKET/PATH as --out."
             )
     return None
@@ -55,5 +57,5 @@ def _something_in(out: Path | str) -> Iterator[str]:
         yield out
         return
     above = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    with tempfile.TemporaryDirectory(prefix=".seen-", dir=above) as seen:
+    with tempfile.TemporaryDirectory(prefix=_SEEN, dir=above) as seen:
         yield seen

@@ -49,7 +49,9 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 def table(study: results.Results, name: str) -> pd.DataFrame:
     frame = getattr(study, name).drop(columns=TIMING, errors="ignore")
-    return frame.sort_values([column for column in ("trial", "epoch", "fold", "item") if column in frame])
+    return frame.sort_values(
+        [column for column in ("trial", "epoch", "fold", "item") if column in frame], ignore_index=True
+    )
 
 
 def test_killed_and_gone_on_with_on_an_empty_machine_a_remote_study_has_the_tables_of_a_local_one(
@@ -71,9 +73,7 @@ def test_killed_and_gone_on_with_on_an_empty_machine_a_remote_study_has_the_tabl
     assert fetched.study["test_openings"] == 1
     assert pd.read_csv(tmp_path / "fetched" / "answers.csv").equals(pd.read_csv(tmp_path / "local" / "answers.csv"))
     remote = connect(out)
-    assert {"report.html", "tensorboard/", "best/model.safetensors"} <= {name[:22] for name in remote.listing()} | {
-        f"{name}/" for name in remote.names()
-    }
+    assert {"report.html", "tensorboard", "best"} <= remote.names()
     assert not remote.listing("drivers")
     assert not remote.listing("checkpoints")
     said = json.dumps(fetched.study) + done.stdout + done.stderr
