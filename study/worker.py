@@ -36,7 +36,7 @@ UNAVAILABLE = "unavailable"
 def work(config: dict[str, Any]) -> None:
     """Do one job: config holds `task`, `trial`, `out`, `place`, the `driver`'s node and what another `needs` to see."""
     try:
-        if ray.get_runtime_context().get_node_id() != config["driver"] and (blind := blind_to(config["needs"])):
+        if node() != config["driver"] and (blind := blind_to(config["needs"])):
             raise Unavailable(blind)
         _work(config["task"], config["trial"], config["out"], config["place"])
     except Exception as problem:
@@ -55,6 +55,11 @@ def _work(task: str, trial: str, out: str, place: Place) -> None:
             tune.report({"tested": 1})
         else:
             _train_or_record(folder, trial, place, out)
+
+
+def node() -> str:
+    """Ray's name of the node that this process runs on."""
+    return ray.get_runtime_context().get_node_id()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def test_every_flag_of_the_parser_is_tested() -> None:
     text = "".join(Path(__file__).with_name(file).read_text() for file in files)
     constants = map(str, arguments.parse.__code__.co_consts)
     parser_flags = {word for word in constants if re.fullmatch(r"--[a-z-]+", word)}
-    assert len(parser_flags) == 25
+    assert len(parser_flags) == 26
     assert [flag for flag in parser_flags if f'"{flag}"' not in text] == []
 
 

@@ -34,10 +34,12 @@ def begun(tmp_path: Path) -> Prepared:
 def test_a_worker_says_so_and_records_no_end(begun: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[dict[str, Any]] = []
     monkeypatch.setattr(tune, "report", said.append)
+    monkeypatch.setattr(worker, "node", lambda: "here")
     course = Course(begun.out, begun.study, begun.base, None, lambda *_: None)
     job = course.next_job()
     assert job is not None
-    worker.work({"task": job.task, "trial": job.trial, "out": str(begun.out), "place": begun.place})
+    known = {"out": str(begun.out), "place": begun.place, "driver": "here", "needs": []}
+    worker.work({"task": job.task, "trial": job.trial} | known)
     (line,) = (one[worker.UNAVAILABLE] for one in said)
     assert line.endswith("00.png' changed since the data was scanned: put it back, or start anew.")
     assert ledger.read_end(begun.out, job.trial) is None

@@ -114,8 +114,10 @@ def test_a_full_disk_is_told_in_place_of_a_row_and_fails_no_trial(
     assert job is not None
     monkeypatch.setattr(tune, "report", said.append)
     monkeypatch.setattr(worker, "_work", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full", "f")))
-    monkeypatch.setattr(worker.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "me"))
-    worker.work({"task": "train", "trial": job.trial, "out": str(tmp_path), "place": None, "driver": "me", "needs": []})
+    monkeypatch.setattr(worker, "node", lambda: "here")
+    worker.work(
+        {"task": "train", "trial": job.trial, "out": str(tmp_path), "place": None, "driver": "here", "needs": []}
+    )
     assert said == [{worker.UNAVAILABLE: "No space left on device at f: put that right."}]
     assert ledger.read_end(tmp_path, job.trial) is None
     assert not (tmp_path / LEDGER / "errors").exists()
