@@ -1,12 +1,11 @@
 """Several machines on one: namespaces of their own on a bridge, each with its own home, sshd and processes.
 
-They share the file system, so any folder is shared storage to them; but each has its own home (at one path), /tmp/ray,
-/dev/shm and /run. Whatever they start ends with the process that started them: nothing is left to clean up.
+They share the file system, so any folder is shared storage to them; but each has its own home (at one path), /dev/shm,
+/run, and what Ray keeps in /tmp. Whatever they start ends with the process that started them: nothing is left to clean up.
 """
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,12 +18,14 @@ NEEDED = ("bash", "ip", "unshare", "ssh", "ssh-keygen", "sshd", "rsync")
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # where sshd and ip are, which not every shell looks
 _OWN = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--mount", "--uts", "--ipc"]
 _ITSELF = ("unshare", "bash", "sshd")  # what a machine consists of
-_RAY = Path("/tmp/ray")
-_SETUP = """
+# Ray's own places: its sessions, and where the launcher of user root keeps its connections.
+_RAY = (Path("/tmp/ray"), Path("/tmp/ray_ssh_4813494d13"))
+_MOUNT = f"for own in {' '.join(map(str, _RAY))} /dev/shm /run; do mount -t tmpfs tmpfs $own; done"
+_SETUP = f"""
 set -e
 hostname "$NAME"
 mount --bind "$FOLDER/home-of-$NAME" "$FOLDER/home"
-for own in /tmp/ray /dev/shm /run; do mount -t tmpfs tmpfs "$own"; done
+{_MOUNT}
 mkdir /run/sshd
 sshd=$(command -v sshd)
 "$sshd" -D -e -f "$FOLDER/sshd_config" -h "$FOLDER/host-key-of-$NAME" &
@@ -55,21 +56,25 @@ def missing() -> str:
     lacking = [program for program in NEEDED if shutil.which(program, path=_PATH) is None]
     if lacking:
         return f"{', '.join(lacking)} (Debian's iproute2, openssh-server and rsync)"
-    tried = 'mount -t tmpfs tmpfs /run && ip link add one type bridge && ip link add two type veth peer name three'
+    tried = "mount -t tmpfs tmpfs /run && ip link add one type bridge && ip link add two type veth peer name three"
     allowed = subprocess.run([*_OWN, "--net", "bash", "-c", tried], env=_environment(), capture_output=True, text=True)
     return "" if allowed.returncode == 0 else f"the right to make namespaces ({allowed.stderr.strip()})"
 
 
 def apart(command: Sequence[str]) -> int:
     """Run a command in namespaces of its own, where machines can be made; all it started ends with it."""
-    made = not _RAY.exists()
-    _RAY.mkdir(exist_ok=True)  # a place to mount on
-    inside = 'mount -t tmpfs tmpfs /tmp/ray && mount -t tmpfs tmpfs /run && ip link set lo up && "$@"; exit $?'
+    made = [place for place in _RAY if not place.exists()]
+    for place in made:
+        place.mkdir()  # to mount on
+    last_wish = ["setpriv", "--pdeathsig", "KILL"]  # where this process is killed
+    inside = f'{_MOUNT} && ip link set lo up && "$@"; exit $?'
     try:
-        return subprocess.run([*_OWN, "--net", "bash", "-c", inside, "bash", *command], env=_environment()).returncode
+        return subprocess.run(
+            [*last_wish, *_OWN, "--net", "bash", "-c", inside, "bash", *command], env=_environment(), check=False
+        ).returncode
     finally:
-        if made:
-            _RAY.rmdir()
+        for place in made:
+            place.rmdir()
 
 
 def connect(folder: Path, network: str) -> None:
@@ -112,10 +117,11 @@ def start(machine: Machine, folder: Path) -> None:
 
 
 def kill(machine: Machine) -> int:
-    """SIGKILL to all that runs on a machine but its sshd; how many processes that were."""
+    """SIGKILL to all that runs on a machine but its sshd, and wait for their end; how many processes that were."""
     killed = [each for each in _processes(machine) if each.name() not in _ITSELF]
     for process in killed:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
+    psutil.wait_procs(killed, timeout=30)
     return len(killed)
 
 

@@ -39,7 +39,7 @@ EDITS = {
 STUDY = STUDY_FILE.replace('"size": 16', '"size": 64').replace("epochs=4", "epochs=9")
 DISTURB_AFTER = 5  # trials have ended
 CUT_SECONDS = 90  # Ray gives up a machine that says nothing after about 60
-PATIENCE = 150  # seconds, for anything
+PATIENCE = 600  # seconds, for anything
 
 
 def main(arguments: list[str]) -> int:

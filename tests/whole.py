@@ -1,4 +1,4 @@
-"""Whether a study that was disturbed ended whole: its rows are those of an undisturbed one, none is missing or twice."""
+"""Whether a study that was disturbed ended whole: its rows are an undisturbed one's, none is missing, none twice."""
 
 import json
 import shutil
@@ -21,7 +21,9 @@ def differences(out: Path, undisturbed: Path, report: Path) -> list[str]:
     planned = {each.trial for each in ledger.read_plan(out)}
     known = study.trials.set_index("trial")
     wrong = [f"{trial} has not ended" for trial in sorted(planned - set(known.index))]
-    wrong += [f"{trial} ended as {row.status}: {row.error}" for trial, row in known.iterrows() if row.status == "failed"]
+    wrong += [
+        f"{trial} ended as {row.status}: {row.error}" for trial, row in known.iterrows() if row.status == "failed"
+    ]
     wrong += [f"{trial} has no end" for trial in known.index if ledger.read_end(out, trial) is None]
     if set(known["phase"]) != set(other.trials["phase"]):
         wrong.append(f"phases {set(known['phase'])}")
