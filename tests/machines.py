@@ -1,7 +1,7 @@
 """Several machines on one: namespaces of their own on a bridge, each with its own home, sshd and processes.
 
 They share the file system, so any folder is shared storage to them; but each has its own home (at one path), /dev/shm,
-/run, and what Ray keeps in /tmp. Whatever they start ends with the process that started them: nothing is left to clean up.
+/run, and what Ray keeps in /tmp. Whatever they start ends with the process that started them: nothing is left behind.
 """
 
 import os
