@@ -32,7 +32,7 @@ setup: .venv/.installed
 
 pin: .uv/bin/uv ## resolve the exact versions again
 	.uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--no-annotate --extra weights --extra aws --extra dev pyproject.toml --output-file requirements.txt
+		--no-annotate --extra weights --extra dev pyproject.toml --output-file requirements.txt
 
 clean:
 	rm -rf .venv .uv *.egg-info

@@ -30,6 +30,8 @@ def plan_resources(
     Raises:
         InputError: more is asked for than there is.
     """
+    if not cpus:
+        raise InputError("The cluster has no CPU for a trial yet: wait until `ray status` shows its workers.")
     on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0)
     on_cpu = cpus_per_trial or (min(_CPUS_BESIDE_GPU, max(1, int(cpus))) if on_gpu else 1)
     if on_cpu > cpus:

@@ -118,7 +118,7 @@ def start(machine: Machine, folder: Path) -> None:
 
 def kill(machine: Machine) -> int:
     """SIGKILL to all that runs on a machine but its sshd, and wait for their end; how many processes that were."""
-    killed = [each for each in _processes(machine) if each.name() not in _ITSELF]
+    killed = [process for process, name in _processes(machine).items() if name not in _ITSELF]
     for process in killed:
         process.kill()
     psutil.wait_procs(killed, timeout=30)
@@ -136,23 +136,23 @@ def join(machine: Machine) -> None:
 
 def running(machine: Machine, name: str) -> int:
     """How many processes of this name run on a machine."""
-    return sum(each.name() == name for each in _processes(machine))
+    return list(_processes(machine).values()).count(name)
 
 
 def works(machine: Machine) -> bool:
     """Whether a Ray worker there has something to do."""
-    names = {each.name() for each in _processes(machine)}
-    return any(name.startswith("ray::") and name != "ray::IDLE" for name in names)
+    return any(name.startswith("ray::") and name != "ray::IDLE" for name in _processes(machine).values())
 
 
-def _processes(machine: Machine) -> list[psutil.Process]:
+def _processes(machine: Machine) -> dict[psutil.Process, str]:
+    """What runs on a machine, with its names."""
     network = Path(f"/run/netns/{machine.name}").stat().st_ino
-    found = []
+    found = {}
     for process in psutil.process_iter():
         try:
             if Path(f"/proc/{process.pid}/ns/net").stat().st_ino == network:
-                found.append(process)
-        except OSError:  # it has just ended
+                found[process] = process.name()
+        except (OSError, psutil.Error):  # it has just ended
             continue
     return found
 

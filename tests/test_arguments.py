@@ -144,6 +144,11 @@ def test_gpus_are_used_where_there_are_any() -> None:
         plan_resources(None, 1.5, None, 16.0, 2.0)
 
 
+def test_a_cluster_without_workers_is_waited_for() -> None:
+    with pytest.raises(InputError, match="no CPU for a trial yet"):
+        plan_resources(None, None, None, 0.0, 0.0)
+
+
 def test_weights_from_a_folder_or_none(ready: Prepare, tmp_path: Path) -> None:
     study = write_study(tmp_path, STUDY_FILE.replace('"small_cnn"', '"resnet18"'))
     (tmp_path / "weights").mkdir()
