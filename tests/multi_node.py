@@ -24,6 +24,7 @@ from tests.whole import differences, summary
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = Path(sys.executable).parent.parent
 CLUSTER_FILE = "clusters/local.yaml"
+EXPORT = "export RAY_AUTH_MODE=token RAY_UP_enable_autoscaler_v2=0 PATH=$PWD/.venv/bin:$PATH"
 NETWORK = "10.9.0"
 HEAD, FIRST, SECOND = (Machine(name, f"{NETWORK}.{10 + i}") for i, name in enumerate(("head", "first", "second")))
 # What differs from the file as it stands: every worker has one CPU, and the packages are there already.
@@ -64,64 +65,96 @@ def main(arguments: list[str]) -> int:
 
 def tell(folder: Path, cut: bool) -> int:
     """The whole story on machines whose files lie in `folder`; 0 where the study is whole at its end."""
-    began = time.monotonic()
+    prepare(folder)
+    token, up, status, submit, logs, fetch, down = commands(folder)
+    laptop = Laptop(folder)
+    laptop.run(token)
+    laptop.run(up)
+    laptop.say("  the head is up")
+    wait(lambda: "/2.0 CPU" in laptop.quietly(status), "two workers")
+    laptop.run(status, "CPU|local.cluster")
+    laptop.run(submit, "success")
+    disturb(laptop, cut)
+    laptop.run(logs, "Report:")
+    laptop.run(fetch)
+    laptop.run(down)
+    left = {each.name: machines.running(each, "raylet") for each in (HEAD, FIRST, SECOND)}
+    laptop.say(f"  raylets still running: {sum(left.values())}")
+    laptop.say("the same study on one machine, undisturbed")
+    out, undisturbed = folder / "shared/runs/tiny", folder / "undisturbed"
+    here = f"--data {folder}/shared/pictures --out {undisturbed} --cache {folder}/cache"
+    laptop.quietly(f"python -m study.run {folder}/shared/tiny.py {here}")
+    laptop.say(summary(out, undisturbed))
+    wrong = differences(out, undisturbed, folder / "fetched/report.html")
+    if any(left.values()):
+        wrong.append(f"raylets are left after ray down: {left}")
+    laptop.say("\n".join(f"WRONG: {each}" for each in wrong) or "all as it must be")
+    return 1 if wrong else 0
 
-    def say(text: str) -> None:
-        print("\n".join(f"{time.monotonic() - began:5.0f} s  {line}" for line in text.splitlines()), flush=True)
 
-    out, here = folder / "shared/runs/tiny", folder / "here"
+def prepare(folder: Path) -> None:
+    """Pictures and study on the shared storage, the machines, and their addresses in the cluster file."""
     make_pictures(folder / "shared/pictures", 40)
     write_study(folder / "shared", STUDY)
+    (folder / "fetched").mkdir()
     machines.connect(folder, NETWORK)
     for machine in (HEAD, FIRST, SECOND):
         machines.start(machine, folder)
     (folder / "local.yaml").write_text(edited((ROOT / CLUSTER_FILE).read_text(), EDITS))
-    token, up, status, submit, logs, fetch, down = commands(folder)
 
-    def run(command: str, show: str = "") -> str:
-        say(f"$ {command.replace(str(folder), '')}")
-        printed = shell(command, folder)
-        if show:
-            say("\n".join(f"    {line.strip()}" for line in printed.splitlines() if re.search(show, line)))
-        return printed
 
-    run(token)
-    run(up)
-    say("  the head is up")
-    wait(lambda: "/2.0 CPU" in shell(status, folder), "two workers")
-    run(status, "CPU|local.cluster")
-    run(submit, "success|submitted")
-    wait(lambda: ended(out) >= DISTURB_AFTER and machines.works(SECOND), "trials to end and others to run")
-    say(f"  {ended(out)} trials have ended; one runs on each worker")
+def disturb(laptop: "Laptop", cut: bool) -> None:
+    """Take the second worker away in the middle of the study, and see it come back."""
+    ends = laptop.folder / "shared/runs/tiny/ledger/ends"
+
+    def ended() -> int:
+        return len(list(ends.glob("[!.]*.json")))
+
+    wait(lambda: ended() >= DISTURB_AFTER and machines.works(SECOND), "trials to end and others to run")
+    laptop.say(f"  {ended()} trials have ended, others run")
     if cut:
         machines.cut(SECOND)
-        say(f"  the network of worker {SECOND.name} is cut for {CUT_SECONDS} s")
+        laptop.say(f"  the network of worker {SECOND.name} is cut for {CUT_SECONDS} s")
         time.sleep(CUT_SECONDS)
         machines.join(SECOND)
-        say(f"  its network is back; {ended(out)} trials have ended")
+        laptop.say(f"  its network is back; {ended()} trials have ended")
     else:
-        say(f"  {machines.kill(SECOND)} processes of worker {SECOND.name} killed: its raylet, its trial, all")
+        laptop.say(f"  {machines.kill(SECOND)} processes of worker {SECOND.name} killed: its raylet, its trial, all")
         wait(lambda: machines.running(SECOND, "raylet"), "the worker to come back")
-        say(f"  Ray has started the worker again; {ended(out)} trials have ended")
-    run(logs, "Report:|succeeded|failed")
-    here.mkdir()
-    run(fetch)
-    run(down)
-    left = {each.name: machines.running(each, "raylet") for each in (HEAD, FIRST, SECOND)}
-    say(f"  raylets left: {left}")
-    say("the same study, undisturbed and on one machine")
-    undisturbed = folder / "undisturbed"
-    shell(
-        f"{sys.executable} -m study.run {folder}/shared/tiny.py --data {folder}/shared/pictures --out {undisturbed}"
-        f" --cache {folder}/cache",
-        folder,
-    )
-    say(summary(out, undisturbed))
-    wrong = differences(out, undisturbed, here / "report.html")
-    if any(left.values()):
-        wrong.append(f"raylets are left: {left}")
-    say("\n".join(f"WRONG: {each}" for each in wrong) or "all as it must be")
-    return 1 if wrong else 0
+        laptop.say(f"  Ray has started the worker again; {ended()} trials have ended")
+
+
+class Laptop:
+    """Where the commands are typed, in the project's folder; says them with the seconds since the beginning."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.began = folder, time.monotonic()
+
+    def say(self, text: str) -> None:
+        for line in text.replace(str(self.folder), "").splitlines():
+            print(f"{time.monotonic() - self.began:5.0f} s  {line}", flush=True)
+
+    def run(self, command: str, show: str = "$^") -> None:
+        """Say a command, run it, and show the lines of what it printed that match."""
+        self.say(f"$ {command}")
+        printed = re.sub(r"\x1b\[\d+m", "", self.quietly(command))
+        self.say("\n".join(f"    {line.strip()}" for line in printed.splitlines() if re.search(show, line)))
+
+    def quietly(self, command: str) -> str:
+        """Run a command in a shell; what it printed, also kept in commands.log."""
+        environment = {"PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}", "HOME": str(self.folder / "home")}
+        environment |= {"TMPDIR": str(self.folder), "TERM": "dumb", "LANG": "C.UTF-8"}
+        with (self.folder / "commands.log").open("a+") as log:
+            print(f"\n$ {command}", file=log, flush=True)
+            before = log.tell()
+            status = subprocess.run(
+                ["bash", "-c", f"{EXPORT}; {command}"], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, timeout=PATIENCE, check=False,
+            ).returncode  # fmt: skip
+            log.seek(before)
+            printed = log.read()
+        assert status == 0, printed
+        return printed
 
 
 def commands(folder: Path) -> list[str]:
@@ -130,17 +163,17 @@ def commands(folder: Path) -> list[str]:
     assert block is not None
     lines = [re.sub(r"\s+# .*", "", line) for line in block[1].replace("\\\n", "").splitlines()]
     exported, *said = [re.sub(r"\s+", " ", line) for line in lines if line]
-    assert exported.startswith("export RAY_AUTH_MODE=token")
+    assert exported == EXPORT, exported
     edits = {
         CLUSTER_FILE: f"{folder}/local.yaml",
         "study.run dogs": f"study.run {folder}/shared/tiny.py",
         "/shared/dogs": f"{folder}/shared/pictures",
         "/shared/runs/dogs": f"{folder}/shared/runs/tiny",
-        "report.html .": f"report.html {folder}/here",
+        "report.html .": f"report.html {folder}/fetched",
     }
     for old, new in edits.items():
         said = [line.replace(old, new) for line in said]
-    return [f"{exported}; {line}" for line in said]
+    return said
 
 
 def edited(text: str, edits: dict[str, str]) -> str:
@@ -148,27 +181,6 @@ def edited(text: str, edits: dict[str, str]) -> str:
         assert old in text, old
         text = text.replace(old, new)
     return text
-
-
-def shell(command: str, folder: Path) -> str:
-    """Run a command as the user of the laptop would, from the project's folder; what it printed."""
-    environment = {"PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}", "HOME": str(folder / "home")}
-    environment |= {"TMPDIR": str(folder), "TERM": "dumb", "LANG": "C.UTF-8"}
-    with (folder / "commands.log").open("a+") as log:
-        print(f"\n$ {command}", file=log, flush=True)
-        before = log.tell()
-        status = subprocess.run(
-            ["bash", "-c", command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            timeout=PATIENCE, check=False,
-        ).returncode  # fmt: skip
-        log.seek(before)
-        printed = log.read()
-    assert status == 0, printed
-    return printed
-
-
-def ended(out: Path) -> int:
-    return len(list((out / "ledger/ends").glob("[!.]*.json")))
 
 
 def wait(until: Callable[[], object], what: str) -> None:
