@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-NEEDED = ("bash", "ip", "unshare", "ssh", "ssh-keygen", "sshd", "rsync")
+NEEDED = ("bash", "hostname", "ip", "setpriv", "unshare", "ssh", "ssh-keygen", "sshd", "rsync")
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # where sshd and ip are, which not every shell looks
 _OWN = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--mount", "--uts", "--ipc"]
 _ITSELF = ("unshare", "bash", "sshd")  # what a machine consists of

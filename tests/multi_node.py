@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> int:
         return machines.apart([sys.executable, "-m", "tests.multi_node", *arguments, "--inside", str(folder)])
     finally:
         if chosen.keep:
-            shutil.copytree(folder, chosen.keep, symlinks=True, dirs_exist_ok=True)
+            sockets = shutil.ignore_patterns("ray")
+            shutil.copytree(folder, chosen.keep, symlinks=True, dirs_exist_ok=True, ignore=sockets)
         shutil.rmtree(folder)
 
 
@@ -133,7 +134,7 @@ class Laptop:
         for line in text.replace(str(self.folder), "").splitlines():
             print(f"{time.monotonic() - self.began:5.0f} s  {line}", flush=True)
 
-    def run(self, command: str, show: str = "$^") -> None:
+    def run(self, command: str, show: str = "(?!)") -> None:
         """Say a command, run it, and show the lines of what it printed that match."""
         self.say(f"$ {command}")
         printed = re.sub(r"\x1b\[\d+m", "", self.quietly(command))
