@@ -35,6 +35,8 @@ def test_nodes_get_this_project_and_its_exact_versions(file: str) -> None:
     for needed in (PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]):
         assert f"~/study/{needed}" in mounted
     assert any("make setup" in command for command in config["setup_commands"])
+    # `ray up`, its autoscaler and jobs need more than a study on one machine.
+    assert any(each.startswith("ray[default,") for each in PROJECT["project"]["dependencies"])
     started = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
     assert all("~/study/.venv/bin/ray" in command for command in started)
 
