@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,17 +109,11 @@ def _use_started_workers() -> None:
 
 
 def cluster_size() -> tuple[float, float]:
-    """All CPUs and GPUs of the Ray that is connected to, with those of machines that it may still start.
-
-    A cluster that scales begins with no worker at all, and a study is what makes it start some.
-    """
+    """All CPUs and GPUs of the Ray that is connected to."""
     import ray
-    from ray._private.state import state  # there is no public way; Ray's own trainers ask here, too
 
-    now, at_most = ray.cluster_resources(), state.get_max_resources_from_cluster_config() or {}
-    limited = {name: amount for name, amount in at_most.items() if amount < sys.maxsize}
-    cpus, gpus = (max(now.get(name, 0.0), float(limited.get(name, 0))) for name in ("CPU", "GPU"))
-    return cpus, gpus
+    total = ray.cluster_resources()
+    return total.get("CPU", 0.0), total.get("GPU", 0.0)
 
 
 def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: Resources) -> Iterator[Any]:

@@ -23,15 +23,30 @@ class Resources:
 
 
 def plan_resources(
-    cpus_per_trial: int | None, gpus_per_trial: float | None, concurrent: int | None, cpus: float, gpus: float
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    concurrent: int | None,
+    cpus: float,
+    gpus: float,
+    is_cluster: bool = False,
 ) -> Resources:
     """The resources of a trial on a machine or cluster with this many CPUs and GPUs in all.
+
+    A cluster may have no worker yet and grow, and Ray does not tell how far: where `concurrent` says how many trials
+    run at once, that is believed, and Ray starts machines for them or lets them wait.
 
     Raises:
         InputError: more is asked for than there is.
     """
+    if is_cluster and concurrent is not None:
+        on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0)
+        _check_share(on_gpu)
+        return Resources(cpus_per_trial or (_CPUS_BESIDE_GPU if on_gpu else 1), on_gpu, concurrent)
     if not cpus:
-        raise InputError("The cluster has no CPU for a trial yet: wait until `ray status` shows its workers.")
+        raise InputError(
+            "The cluster has no CPU for a trial yet: wait for its workers, or say by --concurrent, --gpus-per-trial "
+            "and --cpus-per-trial what Ray is to start machines for."
+        )
     on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0)
     on_cpu = cpus_per_trial or (min(_CPUS_BESIDE_GPU, max(1, int(cpus))) if on_gpu else 1)
     if on_cpu > cpus:
@@ -40,12 +55,16 @@ def plan_resources(
         raise InputError(
             f"--gpus-per-trial must be at most the {gpus:g} GPUs there are, but got {on_gpu:g}: use 0 for none."
         )
-    if on_gpu > 1 and on_gpu != int(on_gpu):
-        raise InputError(f"--gpus-per-trial must be a fraction of one GPU or a whole number, but got {on_gpu:g}.")
+    _check_share(on_gpu)
     fits = int(cpus // on_cpu)
     if on_gpu:
         fits = min(fits, int(gpus) * int(1 / on_gpu + 1e-9) if on_gpu <= 1 else int(gpus // on_gpu))
     return Resources(on_cpu, on_gpu, max(1, min(concurrent or fits, fits)))
+
+
+def _check_share(gpus: float) -> None:
+    if gpus > 1 and gpus != int(gpus):
+        raise InputError(f"--gpus-per-trial must be a fraction of one GPU or a whole number, but got {gpus:g}.")
 
 
 def local_cpus() -> int:

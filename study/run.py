@@ -151,7 +151,8 @@ def _trackers(chosen: argparse.Namespace, name: str, out: Path) -> list[Any]:
 
 
 def _resources(chosen: argparse.Namespace, cpus: float, gpus: float) -> Resources:
-    return plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, cpus, gpus)
+    asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
+    return plan_resources(*asked, cpus, gpus, is_cluster=chosen.address is not None)
 
 
 def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:

@@ -50,17 +50,3 @@ def test_address_joins_a_cluster_and_leaves_it_running(
     done = run(*here, "--address", cluster, "--cpus-per-trial", 3, "--out", tmp_path / "no", expect=2)
     assert done.stderr == "--cpus-per-trial must be at most the 2 CPUs there are, but got 3.\n"
     assert not (tmp_path / "no").exists()
-    may_grow(cluster, machines=5, cpus=2)
-    done = run(*here, "--address", cluster, "--cpus-per-trial", 11, "--out", tmp_path / "no", expect=2)
-    assert done.stderr == "--cpus-per-trial must be at most the 10 CPUs there are, but got 11.\n"
-
-
-def may_grow(cluster: str, machines: int, cpus: int) -> None:
-    """Say what Ray's autoscaler says of a cluster that it may start machines for."""
-    from ray import _raylet
-    from ray.core.generated.autoscaler_pb2 import ClusterConfig, NodeGroupConfig
-
-    config = ClusterConfig(node_group_configs=[NodeGroupConfig(resources={"CPU": cpus}, max_count=machines)])
-    space, key = _raylet.GCS_AUTOSCALER_STATE_NAMESPACE.encode(), _raylet.GCS_AUTOSCALER_CLUSTER_CONFIG_KEY.encode()
-    client = _raylet.GcsClient(address=cluster)
-    client.internal_kv_put(key, config.SerializeToString(), True, namespace=space)

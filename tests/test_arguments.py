@@ -144,9 +144,15 @@ def test_gpus_are_used_where_there_are_any() -> None:
         plan_resources(None, 1.5, None, 16.0, 2.0)
 
 
-def test_a_cluster_without_workers_is_waited_for() -> None:
+def test_a_cluster_may_grow_to_what_is_asked_for() -> None:
+    """cluster.yaml starts with no worker at all, and a study is what makes Ray start some."""
+    assert plan_resources(None, 1.0, 8, 0.0, 0.0, is_cluster=True) == Resources(cpus=4, gpus=1.0, concurrent=8)
+    assert plan_resources(2, None, 3, 0.0, 0.0, is_cluster=True) == Resources(cpus=2, gpus=0.0, concurrent=3)
+    assert plan_resources(None, None, None, 2.0, 0.0, is_cluster=True) == Resources(cpus=1, gpus=0.0, concurrent=2)
     with pytest.raises(InputError, match="no CPU for a trial yet"):
-        plan_resources(None, None, None, 0.0, 0.0)
+        plan_resources(None, None, None, 0.0, 0.0, is_cluster=True)
+    with pytest.raises(InputError, match="must be a fraction"):
+        plan_resources(None, 1.5, 8, 0.0, 0.0, is_cluster=True)
 
 
 def test_weights_from_a_folder_or_none(ready: Prepare, tmp_path: Path) -> None:
