@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint setup pin audit clean
+.PHONY: demo test cluster-test lint setup pin audit clean
 
 demo: setup ## the embedded default study
 	$(BIN)/python -m study.run digits
 
 test: setup lint ## the whole test suite
 	$(BIN)/python -m pytest
+
+cluster-test: setup ## a study on three machines, of which one is killed; as root on Linux, elsewhere it says why not
+	$(BIN)/python -m pytest --numprocesses 0 -m cluster -rs -s
 
 lint: setup
 	$(BIN)/ruff check .

@@ -34,31 +34,43 @@ def plan_resources(
     cpus: float,
     gpus: float,
     workers: int = 1,
+    is_cluster: bool = False,
 ) -> Resources:
     """The resources of a trial on a machine or cluster with this many CPUs and GPUs in all.
+
+    On a cluster `concurrent` is believed: one that scales starts machines only when a study asks for some, and does
+    not tell how far it may grow.
 
     Raises:
         InputError: more is asked for than there is.
     """
+    grows = is_cluster and concurrent is not None
     on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0) * workers
-    beside = min(_CPUS_BESIDE_GPU, max(1, int(cpus) // workers)) if on_gpu else 1
-    on_cpu = cpus_per_trial or beside * workers
-    _check_shared(workers, on_cpu, on_gpu)
+    most = _CPUS_BESIDE_GPU if grows else min(_CPUS_BESIDE_GPU, max(1, int(cpus) // workers))
+    on_cpu = cpus_per_trial or (most if on_gpu else 1) * workers
+    _check_shares(workers, on_cpu, on_gpu)
+    if grows:
+        return Resources(on_cpu, on_gpu, concurrent, workers)
+    if not cpus:
+        raise InputError(
+            "The cluster has no CPU for a trial yet: wait for its workers, or say by --concurrent, --gpus-per-trial "
+            "and --cpus-per-trial what Ray is to start machines for."
+        )
     if on_cpu > cpus:
         raise InputError(f"--cpus-per-trial must be at most the {cpus:g} CPUs there are, but got {on_cpu}.")
     if on_gpu > gpus:
         raise InputError(
             f"--gpus-per-trial must be at most the {gpus:g} GPUs there are, but got {on_gpu:g}: use 0 for none."
         )
-    if on_gpu > 1 and on_gpu != int(on_gpu):
-        raise InputError(f"--gpus-per-trial must be a fraction of one GPU or a whole number, but got {on_gpu:g}.")
     fits = int(cpus // on_cpu)
     if on_gpu:
         fits = min(fits, int(gpus) * int(1 / on_gpu + 1e-9) if on_gpu <= 1 else int(gpus // on_gpu))
     return Resources(on_cpu, on_gpu, max(1, min(concurrent or fits, fits)), workers)
 
 
-def _check_shared(workers: int, cpus: int, gpus: float) -> None:
+def _check_shares(workers: int, cpus: int, gpus: float) -> None:
+    if gpus > 1 and gpus != int(gpus):
+        raise InputError(f"--gpus-per-trial must be a fraction of one GPU or a whole number, but got {gpus:g}.")
     if workers > 1 and (cpus % workers or gpus not in (0, workers)):
         raise InputError(
             f"The {workers} workers of a trial take equally many CPUs, and a GPU each or none, but got {cpus} CPUs "

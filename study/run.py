@@ -178,8 +178,9 @@ def _trackers(chosen: argparse.Namespace, name: str, out: Path) -> list[Any]:
 
 
 def _resources(chosen: argparse.Namespace, cpus: float, gpus: float) -> Resources:
-    workers = chosen.workers_per_trial or 1
-    return plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, cpus, gpus, workers)
+    asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
+    workers, is_cluster = chosen.workers_per_trial or 1, chosen.address is not None
+    return plan_resources(*asked, cpus, gpus, workers, is_cluster)
 
 
 def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:

@@ -1,6 +1,7 @@
 """The cluster files: valid for Ray itself, and right where Ray does not look."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RAY = re.search(r"^ray(?:\[.*\])?==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
 LAUNCHED = ["cluster.yaml", "clusters/local.yaml"]
 
@@ -27,9 +29,14 @@ def test_ray_accepts_it(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("file", LAUNCHED)
 def test_nodes_get_this_project_and_its_exact_versions(file: str) -> None:
     config = content(file)
-    assert config["file_mounts"]["~/study"] == "."
-    assert {".git", ".venv", "runs", "data"} <= set(config["rsync_exclude"])
+    mounted = {there for there in config["file_mounts"] if there.startswith("~/study/")}
+    packages = {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}
+    assert {f"~/study/{name}" for name in (*packages, "requirements.txt", "pyproject.toml", "Makefile")} <= mounted
+    for needed in (PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]):
+        assert f"~/study/{needed}" in mounted
     assert any("make setup" in command for command in config["setup_commands"])
+    # `ray up`, its autoscaler and jobs need more than a study on one machine.
+    assert any(each.startswith("ray[default,") for each in PROJECT["project"]["dependencies"])
     started = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
     assert all("~/study/.venv/bin/ray" in command for command in started)
 
@@ -78,3 +85,25 @@ def test_kubernetes_runs_the_pinned_ray_with_a_token_and_gives_its_gpus_back() -
     for group in cluster["workerGroupSpecs"]:
         (container,) = group["template"]["spec"]["containers"]
         assert container["resources"]["requests"] == container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("file", LAUNCHED)
+def test_what_is_copied_exists_and_is_small(file: str) -> None:
+    """Ray reads every mounted file, excluded or not, at each `ray up`, so that .venv or data would take minutes."""
+    for there, here in content(file)["file_mounts"].items():
+        assert here.startswith("~") or (ROOT / here).exists(), here
+        assert not (ROOT / here / ".venv").exists(), f"{there} is the whole folder"
+
+
+@pytest.mark.parametrize("file", LAUNCHED)
+def test_nothing_is_written_that_ray_drops_without_a_word(file: str) -> None:
+    """Of clouds, the least number of workers counts with a node type only; a type's own commands do not exist."""
+    config = content(file)
+    if config["provider"]["type"] != "local":
+        assert "min_workers" not in config
+        assert all(each["resources"] for each in config["available_node_types"].values())  # else Ray asks the cloud
+
+
+def test_all_own_machines_are_used() -> None:
+    config = content("clusters/local.yaml")
+    assert config["min_workers"] == config["max_workers"] == len(config["provider"]["worker_ips"])
