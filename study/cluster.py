@@ -55,6 +55,7 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
 
     def start() -> None:
         try:
+            _leave_out_dashboard()
             _connect(
                 address="local",  # whatever RAY_ADDRESS says
                 num_cpus=local_cpus(),
@@ -90,6 +91,16 @@ def _connect(address: str, **ours: Any) -> None:
     except (OSError, RuntimeError, ValueError) as problem:
         first = str(problem).strip().partition("\n")[0]
         raise InputError(f"Ray at {address} cannot be used: {first}") from problem
+
+
+def _leave_out_dashboard() -> None:
+    """Where the dashboard's packages are installed, Ray waits seconds for its agent, shown or not.
+
+    That it lacks them is the only way to say so; there is no public setting.
+    """
+    from ray._private import utils
+
+    utils.get_dashboard_dependency_error = lambda: ImportError("a Ray of our own shows no dashboard")
 
 
 def _shut_down() -> None:

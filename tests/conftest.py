@@ -15,7 +15,14 @@ from study.setup import Prepared, prepare
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
 
 # Files that run whole studies: first, so that the two processes end together.
-SLOW = ("test_study_run.py", "test_readme.py", "test_studies.py", "test_benchmarks.py")
+SLOW = (
+    "test_study_run.py",
+    "test_readme.py",
+    "test_studies.py",
+    "test_benchmarks.py",
+    "test_remote_study.py",
+    "test_nodes.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,7 +56,8 @@ def ready(shared: Path, tmp_path: Path) -> Prepare:
 
     def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
         chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
-        resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
+        asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
+        resources = plan_resources(*asked, **MACHINE, workers=chosen.workers_per_trial or 1)
         return prepare(load(chosen.study), chosen, resources, tmp_path / "out"), resources
 
     return prepared
