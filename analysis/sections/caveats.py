@@ -15,7 +15,7 @@ from study.results import Results
 
 def caveats_section(results: Results, found: list[Setting]) -> Section:
     said = [
-        *(_test_folds(results) if test_folds(results) else [_chosen(results), _few_pictures(results)]),
+        *(_in_turn(results) if test_folds(results) else [_chosen(results), _few_pictures(results)]),
         _fixed(results),
         _few_seeds(found),
         overlap_note(results),
@@ -34,7 +34,7 @@ def _chosen(results: Results) -> str:
     )
 
 
-def _test_folds(results: Results) -> list[str]:
+def _in_turn(results: Results) -> list[str]:
     """How all pictures came to test, what chose what on which of them, and what that leaves open."""
     models, kept = test_folds(results), results.manifest[results.manifest["keep"].eq(True)]
     return [
@@ -59,9 +59,9 @@ def _few_pictures(results: Results) -> str:
     if not 0 < n < FEW_PICTURES or results.study.get("goal", "factors") != "factors":
         return ""
     return (
-        f"{count(n, 'test picture')} are few: under {number(FEW_PICTURES)}, most differences between good levels are too "
-        "small to be seen. A study with Budget(test_folds=5) tests on all pictures in turn, which narrows the intervals "
-        "at the price of five times as many models."
+        f"{count(n, 'test picture')} are few: under {number(FEW_PICTURES)}, most differences between good levels are "
+        "too small to be seen. A study with Budget(test_folds=5) tests on all pictures in turn, which narrows the "
+        "intervals at the price of many more models."
     )
 
 

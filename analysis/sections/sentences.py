@@ -77,8 +77,8 @@ def _chosen_by(results: Results, best: Setting) -> list[str]:
     chosen_by = objective(results)
     if best.models > 1:
         return [
-            f"Its levels were chosen by {chosen_by.said} on validation, on pictures that test in other folds, too, which "
-            "may flatter it a little; what was tuned was chosen for each model without its test pictures."
+            f"Its levels were chosen by {chosen_by.said} on validation, on pictures that test in other folds, too, "
+            "which may flatter it a little; what was tuned was chosen for each model without its test pictures."
         ]
     if chosen_by.is_accuracy:
         return ["It was chosen on validation; the test pictures had no say in it."]
