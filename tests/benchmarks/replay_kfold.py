@@ -8,10 +8,8 @@ those of trainables/splits.py; pictures of a class being exchangeable, one set o
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +26,8 @@ CLASSES, INPUTS = 3, 10
 BATCH = 50  # studies that learn together
 
 _CENTRES = 0.75 * np.random.default_rng(1).standard_normal((CLASSES, INPUTS))
-_STABLE = 10.0 ** np.arange(-2, 3)
-_UNSTABLE = 10.0 ** np.arange(-4, -1)
+_STABLE = (0.01, 0.1, 1.0, 10.0, 100.0)
+_UNSTABLE = (0.0001, 0.001, 0.01)
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,27 @@ class Level:
 
     measurement: int = 0
     features: int = 24
-    ridges: tuple[float, ...] = tuple(_STABLE)
+    ridges: tuple[float, ...] = _STABLE
 
 
 # The second measurement is as good as the first, the third is the first with noise. A hundred features and a hundred
 # training pictures make models that hang on every one of them, wherever the ridge is small.
-PAIRS = {
-    "alike": (Level(), Level(1)),
-    "a worse level": (Level(), Level(2)),
-    "another learner": (Level(), Level(features=0)),
-    "alike, unstable": (Level(0, 100, tuple(_UNSTABLE)), Level(1, 100, tuple(_UNSTABLE))),
+LEVELS = {
+    "base": Level(),
+    "alike": Level(1),
+    "worse": Level(2),
+    "another learner": Level(features=0),
+    "unstable": Level(0, 100, _UNSTABLE),
+    "unstable, alike": Level(1, 100, _UNSTABLE),
 }
-WORLDS = [(pair, n) for pair in PAIRS for n in PICTURES if n == min(PICTURES) or "unstable" not in pair]
+UNSTABLE = "alike, unstable"
+WAYS = ("test folds", "uncorrected", "all folds together", "one test fold")
+PAIRS = {
+    "alike": ("base", "alike"),
+    "a worse level": ("base", "worse"),
+    "another learner": ("base", "another learner"),
+    UNSTABLE: ("unstable", "unstable, alike"),
+}
 Score = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
@@ -85,9 +92,8 @@ def learn(level: Level, drawn: Studies, train: NDArray[np.int64], rng: np.random
     initialisation = rng.standard_normal((len(seen), INPUTS, level.features)) / np.sqrt(INPUTS)
     features = np.maximum(seen @ initialisation + 0.3, 0)
     x, y = features[:, train], np.eye(CLASSES)[labels[train]]
-    values, vectors = np.linalg.eigh(x.transpose(0, 2, 1) @ x)
-    turned = vectors.transpose(0, 2, 1) @ (x.transpose(0, 2, 1) @ y)
-    weights = np.stack([vectors @ (turned / (values + ridge)[:, :, None]) for ridge in level.ridges])
+    gram, target = x.transpose(0, 2, 1) @ x, x.transpose(0, 2, 1) @ y
+    weights = np.stack([np.linalg.solve(gram + ridge * np.eye(level.features), target) for ridge in level.ridges])
     return lambda items: features[:, items] @ weights
 
 
@@ -119,18 +125,19 @@ def locked(level: Level, drawn: Studies, folds: list[Folds], rng: np.random.Gene
     return np.stack([each[chosen, np.arange(len(chosen))] for each in models], axis=1).astype(float)
 
 
-def differences(
-    pair: str, pictures: int, replays: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of correctness between two levels: over the test folds (studies, rounds, pictures), and on one test fold."""
+def replayed(
+    pictures: int, names: Iterable[str], replays: int, rng: np.random.Generator
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """Correctness of each level over the test folds (studies, rounds, pictures), and on one test fold."""
     outer, single = partitions(pictures, TEST_FOLDS), partitions(pictures, None)
-    found: tuple[list, list] = [], []
+    in_turn: dict[str, list] = {name: [] for name in names}
+    at_once: dict[str, list] = {name: [] for name in names}
     for _ in range(-(-replays // BATCH)):
         drawn = draw(min(BATCH, replays), pictures, rng)
-        for way, folds, into in ((nested, outer, found[0]), (locked, single, found[1])):
-            a, b = (way(level, drawn, folds, rng) for level in PAIRS[pair])
-            into.append(a - b)
-    return np.concatenate(found[0]), np.concatenate(found[1])
+        for name in in_turn:
+            in_turn[name].append(nested(LEVELS[name], drawn, outer, rng))
+            at_once[name].append(locked(LEVELS[name], drawn, single, rng))
+    return tuple({name: np.concatenate(each) for name, each in found.items()} for found in (in_turn, at_once))
 
 
 def fold_numbers(pictures: int) -> NDArray[np.int64]:
@@ -164,55 +171,50 @@ def coverage(estimates: list[Estimate], truth: float) -> Coverage:
     )
 
 
-def measure(pair: str, pictures: int, replays: int, seed: int = 0) -> dict[str, Coverage]:
-    """Each way of answering; the truth of levels that are not alike is the mean over the replays themselves."""
-    rng = np.random.default_rng([seed, pictures, list(PAIRS).index(pair)])
-    in_turn, at_once = differences(pair, pictures, replays, rng)
+def measure(pictures: int, pairs: list[str], replays: int, seed: int = 0) -> dict[str, dict[str, Coverage]]:
+    """Each way of answering for each pair; the truth of levels that are not alike is the mean over the replays."""
+    rng = np.random.default_rng([seed, pictures, len(pairs)])
+    names = dict.fromkeys(name for pair in pairs for name in PAIRS[pair])
+    in_turn, at_once = replayed(pictures, names, replays, rng)
     folds = fold_numbers(pictures)
-
-    def truth(drawn: NDArray[np.float64]) -> float:
-        return 0.0 if "alike" in pair else float(drawn.mean())
-
-    def each(how: Callable[..., Estimate], drawn: NDArray[np.float64]) -> Coverage:
-        return coverage([how(one) for one in drawn], truth(drawn))
-
-    def ours(one: NDArray[np.float64], folds: NDArray[np.int64] | None = None) -> Estimate:
-        return compare(one, np.zeros_like(one), np.arange(one.shape[1]), folds)
-
-    return {
-        "test folds": each(partial(ours, folds=folds), in_turn),
-        "without the correction": each(ours, in_turn),
-        "all folds together": each(partial(of_all_folds, folds=folds), in_turn),
-        "one test fold": each(ours, at_once),
-    }
+    found = {}
+    for pair in pairs:
+        turn, once = (drawn[PAIRS[pair][0]] - drawn[PAIRS[pair][1]] for drawn in (in_turn, at_once))
+        truths = [0.0, 0.0] if pair.startswith("alike") else [float(turn.mean()), float(once.mean())]
+        found[pair] = {
+            "test folds": coverage([_ours(one, folds) for one in turn], truths[0]),
+            "uncorrected": coverage([_ours(one) for one in turn], truths[0]),
+            "all folds together": coverage([of_all_folds(one, folds) for one in turn], truths[0]),
+            "one test fold": coverage([_ours(one) for one in once], truths[1]),
+        }
+    return found
 
 
-def kfold_table(measured: dict[tuple[str, int], dict[str, Coverage]]) -> str:
-    ways = list(next(iter(measured.values())))
-    head = ["levels", "pictures", *(f"{way}: {what}" for way in ways for what in ("held", "width", "found"))]
-    rows = [
-        [pair, str(pictures), *(text for one in each.values() for text in _cells(one))]
-        for (pair, pictures), each in measured.items()
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---", *["---:"] * (len(head) - 1)], *rows])
+def _ours(difference: NDArray[np.float64], folds: NDArray[np.int64] | None = None) -> Estimate:
+    return compare(difference, np.zeros_like(difference), np.arange(difference.shape[1]), folds)
 
 
-def _cells(one: Coverage) -> list[str]:
-    held, found = (f"{100 * value:.1f} ± {100 * error:.1f} %" for value, error in (one.held, one.found))
-    return [held, f"{one.width:.1f}", found]
+def rows(pictures: int, measured: dict[str, dict[str, Coverage]]) -> str:
+    return "\n".join(
+        f"| {' | '.join([pair, str(pictures), *(_cells(each[way]) for way in WAYS)])} |"
+        for pair, each in measured.items()
+    )
+
+
+def _cells(one: Coverage) -> str:
+    return f"{100 * one.held[0]:.1f} ± {100 * one.held[1]:.1f} % | {one.width:.1f} | {100 * one.found[0]:.1f} %"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.replay_kfold", description=__doc__.splitlines()[0]
-    )
+    what = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.replay_kfold", description=what)
     parser.add_argument("--replays", type=int, default=1000, metavar="N", help="of each line")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the table there")
     chosen = parser.parse_args(arguments)
-    text = kfold_table({world: measure(*world, chosen.replays) for world in WORLDS}) + "\n"
-    print(text, end="")
-    if chosen.out:
-        chosen.out.write_text(text, encoding="utf-8")
+    heads = ["levels", "pictures", *(f"{way}: {what}" for way in WAYS for what in ("held", "width", "found"))]
+    print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)
+    stable = [pair for pair in PAIRS if pair != UNSTABLE]
+    for pictures, pairs in ((PICTURES[0], [UNSTABLE]), *((n, stable) for n in PICTURES)):
+        print(rows(pictures, measure(pictures, pairs, chosen.replays)), flush=True)
 
 
 if __name__ == "__main__":
