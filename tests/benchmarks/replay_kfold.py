@@ -206,8 +206,7 @@ def _cells(one: Coverage) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    what = __doc__.splitlines()[0]
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.replay_kfold", description=what)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.replay_kfold")
     parser.add_argument("--replays", type=int, default=1000, metavar="N", help="of each line")
     chosen = parser.parse_args(arguments)
     heads = ["levels", "pictures", *(f"{way}: {what}" for way in WAYS for what in ("held", "width", "found"))]
