@@ -104,7 +104,7 @@ def _sources(scale: Scale) -> str:
 
 
 def planned_resolution(manifest: pd.DataFrame, budget: Budget) -> dict[str, float]:
-    """What is to be expected of the test pictures and seeds before anything ran, for study.json."""
+    """What is to be expected of the test pictures and models before anything ran, for study.json."""
     tested = manifest["keep"] if budget.test_folds else manifest["fold"] == "test"
     items = int(tested.sum())
     return {"difference": resolvable_effect(items, budget.repeats), "seeds": budget.seeds, "items": items} | {
