@@ -43,7 +43,8 @@ def _in_turn(results: Results) -> list[str]:
         "picture tests once a round; accuracy on test is what to quote.",
         "Learning rates, strengths and epochs were chosen for each model anew, on training and validation pictures of "
         "its own, so that nothing that chose them had seen its test pictures (nested selection). One level may have "
-        "other ones from fold to fold.",
+        "other ones from fold to fold. A confirmed model is the best refined one of its fold, trained again: on "
+        "validation both have the same accuracy, which chose it and so flatters.",
         f"The winner's levels were chosen by {objective(results).said} on validation, in the search and over all "
         "folds: on pictures that test in other folds. They are the company of both levels of every comparison, which "
         "favours neither; the winner's own accuracy may be flattered by it a little.",
