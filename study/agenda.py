@@ -1,6 +1,8 @@
 """What a study does next, as a pure function of what it knows: so a resumed study goes the same way."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 from search_spaces.distributions import holds
@@ -27,28 +29,31 @@ def winner(records: Iterable[Record]) -> Record | None:
 def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned]:
     """Every level of every factor with the winner's other levels, at the same few nuisance points.
 
-    Settings that coincide run once.
+    Settings that coincide run once; with test folds, once in each. The winner's levels were found in the search, on
+    pictures that then test. They are alike for the levels that are compared, and so favour neither.
     """
     settings = level_settings(study, search)
     points = nuisance_points(study, study.budget.refine, key("refine nuisances", seed))
     trials: dict[str, Planned] = {}
-    for levels in settings.values():
-        for point in points:
-            nuisances = nuisances_at(study, levels, point)
-            name = f"refine-{arm(levels, nuisances)}"
-            trials.setdefault(name, Planned(name, "refine", levels, nuisances))
+    for repeat, levels, point in product(study.budget.refined_on, settings.values(), points):
+        nuisances = nuisances_at(study, levels, point)
+        name = f"refine-{arm(levels, nuisances)}" + (f"-{repeat}" if repeat else "")
+        trials.setdefault(name, Planned(name, "refine", levels, nuisances, seed=repeat))
     return list(trials.values())
 
 
 def confirm_trials(study: Study, search: list[Record], refined: list[Record]) -> list[Planned]:
     """The best refined setting of every level, with several seeds and no stopping.
 
-    A level is decided when all of its refined trials have ended.
+    A level is decided when all of its refined trials have ended; with test folds, those of the same repeat.
     """
     if study.goal == "best":
-        chosen = {record.planned.arm: (record.planned, ()) for record in _best_arms(search)}
+        chosen = {0: {record.planned.arm: (record.planned, ()) for record in _best_arms(search)}}
     else:
-        chosen = _best_of_levels(study, search, refined)
+        settings, tuned = level_settings(study, search), defaultdict(list)
+        for record in refined:
+            tuned[record.planned.seed].append(record)
+        chosen = {repeat: _best_of_levels(settings, tuned[repeat]) for repeat in study.budget.refined_on}
     return [
         Planned(
             f"confirm-{name}-{repeat}",
@@ -59,20 +64,31 @@ def confirm_trials(study: Study, search: list[Record], refined: list[Record]) ->
             repeat,
             stands_for,
         )
-        for repeat in range(1, study.budget.seeds + 1)
-        for name, (planned, stands_for) in chosen.items()
+        for repeat in range(1, study.budget.repeats + 1)
+        for name, (planned, stands_for) in chosen[repeat if repeat in chosen else 0].items()
     ]
 
 
 def confirmed_winner(confirmed: list[Record]) -> Record | None:
     """Of the setting with the best mean over its seeds, on validation, the best seed."""
-    by_arm: dict[str, list[Record]] = {}
+    settings: dict[str, list[Record]] = {}
     for record in confirmed:
-        by_arm.setdefault(record.planned.arm, []).append(record)
-    if not by_arm:
+        settings.setdefault(setting_of(record), []).append(record)
+    if not settings:
         return None
-    arm = max(sorted(by_arm), key=lambda name: sum(record.score for record in by_arm[name]) / len(by_arm[name]))
-    return max(by_arm[arm], key=lambda record: (record.score, -record.planned.seed))
+    best = max(sorted(settings), key=lambda one: sum(record.score for record in settings[one]) / len(settings[one]))
+    return max(settings[best], key=lambda record: (record.score, -record.planned.seed))
+
+
+def setting_of(record: Record) -> str:
+    """A name for what a confirmed trial is a repeat of: its arm, or where every test fold has its own, its levels."""
+    planned = record.planned
+    return arm(planned.factors, {}) if record.config.get("test_folds") else planned.arm
+
+
+def has_control(study: Study) -> bool:
+    """Of test folds there is none: its rounds would have to be refined, too."""
+    return study.control and not study.budget.test_folds and study.budget.seeds >= FEWEST_CONTROL_SEEDS
 
 
 def control_trials(study: Study, confirmed: list[Record]) -> list[Planned]:
@@ -139,12 +155,10 @@ def _moved(study: Study, base: Setting, factor: str, level: Any, own: Record | N
     return setting
 
 
-def _best_of_levels(
-    study: Study, search: list[Record], refined: list[Record]
-) -> dict[str, tuple[Planned, tuple[str, ...]]]:
+def _best_of_levels(settings: dict[str, Setting], refined: list[Record]) -> dict[str, tuple[Planned, tuple[str, ...]]]:
     stands_for: dict[str, list[str]] = {}
     best: dict[str, Planned] = {}
-    for name, setting in level_settings(study, search).items():
+    for name, setting in settings.items():
         own = [each for each in refined if each.planned.factors == setting]
         record = winner(own)
         if record is not None and all(each.status is not None for each in own):

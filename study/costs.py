@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from study.agenda import CONFIRMED_BEST, FEWEST_CONTROL_SEEDS
+from study.agenda import CONFIRMED_BEST, has_control
 from study.plan import AUDITED_PER_LEVEL, search_plan
 from study.rungs import KEPT_PER_LEVEL, rung_epochs
 from study.scale import Scale
@@ -50,7 +50,8 @@ def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
     epochs = [study.budget.epochs if planned.audit else stopped for planned in plan]
     search = [(effective(study, planned.factors), length, 0) for planned, length in zip(plan, epochs, strict=True)]
     costs = [PhaseCost("search", len(plan), round(sum(epochs)), _seconds(search, scale, stored))]
-    repeats = {"refine": [0] * study.budget.refine, "confirm": list(range(1, study.budget.seeds + 1))}
+    refined = [repeat for repeat in study.budget.refined_on for _ in range(study.budget.refine)]
+    repeats = {"refine": refined, "confirm": list(range(1, study.budget.repeats + 1))}
     for phase, runs in repeats.items():
         compared = [_compared(study, planned.factors) for planned in plan[:_WINNERS_TRIED]]
         if study.goal == "best":
@@ -63,7 +64,7 @@ def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
         ]
         costs.append(PhaseCost(phase, trials, trials * study.budget.epochs, sum(priced) / len(priced)))
     confirmed = costs[-1]
-    if study.control and study.budget.seeds >= FEWEST_CONTROL_SEEDS and confirmed.trials:
+    if has_control(study) and confirmed.trials:
         share = study.budget.seeds / confirmed.trials
         costs.append(
             PhaseCost("control", study.budget.seeds, round(share * confirmed.epochs), share * confirmed.seconds)

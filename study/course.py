@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from study import ledger, storage
-from study.agenda import confirm_trials, confirmed_winner, control_trials, refine_trials, retrain_trials, winner
+from study.agenda import (
+    confirm_trials,
+    confirmed_winner,
+    control_trials,
+    has_control,
+    refine_trials,
+    retrain_trials,
+    winner,
+)
 from study.ledger import Record, Verdict
 from study.plan import Planned
 from study.rungs import Rung, rung_epochs
@@ -171,7 +179,7 @@ class Course:
         if self.phase == "published":
             return ledger.read_plan(self.out)
         if self.phase == "control":
-            return control_trials(self.study, self.confirmed()) if self.study.control else []
+            return control_trials(self.study, self.confirmed()) if has_control(self.study) else []
         if self.phase == "retrain":
             return retrain_trials(self.confirmed()) if self.study.retrain else []
         if self.phase == "search":

@@ -12,7 +12,7 @@ from study.resources import Resources
 from study.scale import Scale
 from study.setup import Prepared
 from study.sharing import Candidate, candidates
-from study.spec import Published, Study
+from study.spec import Budget, Published, Study
 from trainables.duplicates import conflicting_groups, copies
 
 # Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
@@ -71,9 +71,12 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"about {total} in all with {resources.concurrent} trials at once on "
         f"{prepared.base.device}: an estimate from {_sources(scale)}"
     )
-    expected = planned_resolution(prepared.manifest, study.budget.seeds)
+    expected = planned_resolution(prepared.manifest, study.budget)
+    seeds = (
+        f"{study.budget.seeds} {f'rounds of {study.budget.test_folds} models' if study.budget.test_folds else 'seeds'}"
+    )
     lines.append(
-        f"{study.budget.seeds} seeds and {expected['items']} test pictures resolve differences of about "
+        f"{seeds} and {expected['items']} test pictures resolve differences of about "
         f"{100 * expected['difference']:.1f} points "
         f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the pictures)"
     )
@@ -100,10 +103,11 @@ def _sources(scale: Scale) -> str:
     )
 
 
-def planned_resolution(manifest: pd.DataFrame, seeds: int) -> dict[str, float]:
-    """What is to be expected of the test pictures and seeds before anything ran, for study.json."""
-    items = int((manifest["fold"] == "test").sum())
-    return {"difference": resolvable_effect(items, seeds), "seeds": seeds, "items": items} | {
+def planned_resolution(manifest: pd.DataFrame, budget: Budget) -> dict[str, float]:
+    """What is to be expected of the test pictures and models before anything ran, for study.json."""
+    tested = manifest["keep"] if budget.test_folds else manifest["fold"] == "test"
+    items = int(tested.sum())
+    return {"difference": resolvable_effect(items, budget.repeats), "seeds": budget.seeds, "items": items} | {
         "disagreement": _DISAGREEMENT,
         "seed_spread": _SEED_SPREAD,
     }
@@ -130,6 +134,11 @@ def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
     if "split" in study.factors:
         sizes = [f"{level}: {int((kept[f'split_{level}'] == 'train').sum())}" for level in study.levels("split")]
         lines.append(f"training pictures by split: {', '.join(sizes)}; the official split is ignored")
+    if study.budget.test_folds:
+        lines.append(
+            f"that is the search; in the confirmation every picture tests once a seed, in {study.budget.test_folds} "
+            "test folds, and nuisances are refined for each; the official split is ignored"
+        )
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
     lines += [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
     twins = int(copies(kept).duplicated().sum())

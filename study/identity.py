@@ -61,7 +61,7 @@ def begin(
         "resources": asdict(resources),
         "manifest": prepared.base.manifest,
         "plan_hash": plan_hash(plan),
-        "resolution": planned_resolution(prepared.manifest, study.budget.seeds),
+        "resolution": planned_resolution(prepared.manifest, study.budget),
         "test_openings": 0,
         "wall_seconds": 0.0,
         "compute_seconds": 0.0,

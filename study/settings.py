@@ -53,6 +53,7 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
         seed=planned.seed,
         trains_on="train+val" if planned.phase == "retrain" else "train",
         folds=study.budget.folds,
+        test_folds=study.budget.test_folds,
         weights_hash=base.weights_hashes[backbone] if values["weights"] == "pretrained" else "",
         epochs=epochs,
         metric=base.metric,

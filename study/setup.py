@@ -66,6 +66,8 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
     study = with_budget(loaded.study, chosen)
     if chosen.published:
         study = study.as_published(chosen.epochs)
+    if chosen.test is not None and study.budget.test_folds:
+        raise InputError(f"With `test_folds` all pictures test in turn, but got --test {chosen.test}: leave one out.")
     seed = DEFAULT_SEED if chosen.seed is None else chosen.seed
     data = chosen.data or Path("data") / loaded.name
     start = "none" if chosen.weights == "none" else "pretrained"
@@ -83,7 +85,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
     manifest, unseen = set_aside(manifest, study.unseen)
     levels, official = study.split_levels(), study.uses_official_split()
     manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)
-    folds = divide(manifest, levels, seed, official=official)
+    folds = divide(manifest, levels, seed, official=official, test_folds=study.budget.test_folds)
     device = "cuda" if resources.gpus else "cpu"
     base = Base(
         manifest=manifest_hash(manifest),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from search_spaces.distributions import Conditional, Range, accepted
+from study.budget import Budget
 from trainables.config import (
     DISTANCES,
     FIELDS,
@@ -27,9 +28,9 @@ from trainables.splits import parse_ratio
 # Of a trial's config, what no study may ask about or fix.
 # fmt: off
 _MACHINERY = (
-    "manifest", "split_levels", "official_split", "study_seed", "seed", "folds", "trains_on", "weights_hash",
-    "stored_side", "epochs", "steps_per_epoch", "device", "threads", "precision", "frozen_precision", "channels_last",
-    "metric",
+    "manifest", "split_levels", "official_split", "study_seed", "seed", "folds", "test_folds", "trains_on",
+    "weights_hash", "stored_side", "epochs", "steps_per_epoch", "device", "threads", "precision", "frozen_precision",
+    "channels_last", "metric",
 )
 # fmt: on
 STUDIED = tuple(name for name in FIELDS if name not in _MACHINERY)
@@ -51,30 +52,6 @@ _KNOWN = {
 }
 # Folds of a study that says nothing about them.
 DEFAULT_SPLIT = "70-15-15"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How much a study may spend. The flags --trials, --epochs and --seeds replace its numbers."""
-
-    trials: int  # search trials
-    epochs: int  # at most, per trial
-    refine: int = 8  # nuisance points for each level around the winner's setting
-    seeds: int = 5  # repeats of each level's best setting in the confirmation
-    folds: int | None = None  # so many repeats share a partition: each picture validates once; None: one each
-    grace: int = 1  # epochs before ASHA's first verdict
-    reduction: int = 3  # ASHA keeps one in this many at a rung
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name == "folds" and value is None:
-                continue
-            least = 2 if each.name in ("reduction", "folds") else 1
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"--{each.name} must be a whole number of at least {least}, but got {value}.")
-        if self.folds and self.seeds % self.folds:
-            raise InputError(f"--seeds must be a multiple of the {self.folds} folds, but got {self.seeds}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +115,10 @@ class Study:
                 raise InputError(f"A hyperparameter is a factor, a nuisance or fixed, but {name!r} is two of them.")
         if self.goal == "factors" and not self.factors:
             raise InputError('A study must compare the levels of at least one factor, or have goal="best".')
+        if self.budget.test_folds and (self.goal == "best" or self.retrain):
+            raise InputError(
+                'With `test_folds` every picture trains, too: goal="best" and `retrain` cannot be had then.'
+            )
         for each in self.published:
             _check_published(each, self.fixed)
         if "size" not in self.fixed and "size" not in self.factors and self.goal != "published":
@@ -156,15 +137,17 @@ class Study:
         return [self.fixed.get("split", DEFAULT_SPLIT)]
 
     def uses_official_split(self) -> bool:
-        """A study that asks about the ratio cannot keep the dataset's own folds."""
-        return self.official_split and "split" not in self.factors and len(self.split_levels()) == 1
+        """A study that asks about the ratio, or tests on all pictures, cannot keep the dataset's own folds."""
+        asks = "split" in self.factors or len(self.split_levels()) > 1
+        return self.official_split and not asks and not self.budget.test_folds
 
     def as_published(self, epochs: int | None) -> "Study":
         """The study that runs the published configurations, for at most so many epochs, and nothing else."""
         if not self.published:
             raise InputError("--published runs what a study's source has published, but this study names nothing.")
         longest = max(each.config.get("epochs", self.budget.epochs) for each in self.published)
-        budget = replace(self.budget, trials=len(self.published) * self.budget.seeds, epochs=epochs or longest)
+        trials = len(self.published) * self.budget.seeds
+        budget = replace(self.budget, trials=trials, epochs=epochs or longest, test_folds=None)
         return replace(self, goal="published", factors={}, nuisances={}, budget=budget)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from study.agenda import setting_of
 from study.course import Course, predictions_file
 from study.ledger import Record
 from study.results import EXAMPLES_FOLDER, SUSPECTS_PREFIX
@@ -23,7 +24,7 @@ def write_suspects(course: Course, winner: Record, place: Place) -> None:
     folder.mkdir(exist_ok=True)
     for stale in folder.glob(f"{SUSPECTS_PREFIX}*.jpg"):
         stale.unlink()
-    same = [each.planned.trial for each in course.of_phase("confirm") if each.planned.arm == winner.planned.arm]
+    same = [each.planned.trial for each in course.of_phase("confirm") if setting_of(each) == setting_of(winner)]
     files = [file for trial in same if (file := predictions_file(course.out, trial)).exists()]
     pixels = open_pictures(from_dict(winner.config), place).pixels
     for item in least_probable(files):

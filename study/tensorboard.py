@@ -91,7 +91,7 @@ class EventFiles:
             _column(name, summary_v2.RealInterval(0.0, float(nuisance.high)))
             for name, nuisance in self.study.nuisances.items()
         ]
-        seeds = summary_v2.RealInterval(0.0, float(self.study.budget.seeds))
+        seeds = summary_v2.RealInterval(0.0, float(self.study.budget.repeats))
         others = [_column("phase", summary_v2.Discrete(list(PHASES))), _column("seed", seeds)]
         if self.study.goal == "published":
             names = dict.fromkeys(["-", *(each.name for each in self.study.published)])

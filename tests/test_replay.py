@@ -8,7 +8,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from analysis.statistics.inference import Estimate, compare
-from tests.benchmarks import replay, replay_model, replay_studies
+from tests.benchmarks import replay, replay_kfold, replay_model, replay_studies
 from tests.benchmarks.replay import ACCURACY, Cell, measure
 from tests.benchmarks.replay_model import Oracle, Share, World, draw, oracle, world_of
 
@@ -98,3 +98,10 @@ def test_the_command_writes_every_cell(tmp_path: Path, capsys: pytest.CaptureFix
     text = (tmp_path / "tables.md").read_text()
     assert capsys.readouterr().out == text
     assert sum(line.startswith(("| 3 |", "| 5 |", "| 10 |")) for line in text.splitlines()) == 18
+
+
+def test_test_folds_narrow_the_intervals_and_they_hold():
+    found = replay_kfold.measure(150, ["alike"], 40)["alike"]
+    assert within(found["test folds"].held, 0.93, 1.0)
+    assert found["uncorrected"].width < found["test folds"].width < 0.6 * found["one test fold"].width
+    assert found["test folds"].width < found["all folds together"].width

@@ -41,6 +41,7 @@ class TrialConfig:
     trains_on: str = "train"  # or train+val, of a model to ship: its last epoch is kept, nothing is left to choose by
     seed: int = 0  # the repeat: 0 in the search, 1 to S in the confirmation
     folds: int | None = None  # the confirmation's repeats are those of a repeated k-fold
+    test_folds: int | None = None  # the same, over what tests: all pictures do, each once in so many repeats
 
     # -- the net
     backbone: str  # any timm name, with or without its weights' tag

@@ -86,10 +86,10 @@ def _folds(manifest: Path, config: TrialConfig) -> Folds:
     return _divide(manifest, *_division(config))
 
 
-def _division(config: TrialConfig) -> tuple[tuple[str, ...], int, int, bool, int | None, float]:
+def _division(config: TrialConfig) -> tuple[tuple[str, ...], int, int, bool, int | None, float, int | None]:
     """What the folds of a trial hang on, beside the manifest."""
-    levels = tuple(config.split_levels.split(","))
-    return levels, config.study_seed, config.seed, config.official_split, config.folds, config.train_fraction
+    levels, shares = tuple(config.split_levels.split(",")), (config.folds, config.train_fraction, config.test_folds)
+    return levels, config.study_seed, config.seed, config.official_split, *shares
 
 
 @lru_cache(maxsize=4)
@@ -106,8 +106,9 @@ def _divide(
     official: bool,
     k_fold: int | None,
     fraction: float,
+    test_folds: int | None,
 ) -> Folds:
-    return divide(_read_manifest(manifest), levels, study_seed, repeat, official, k_fold, fraction)
+    return divide(_read_manifest(manifest), levels, study_seed, repeat, official, k_fold, fraction, test_folds)
 
 
 @lru_cache(maxsize=4)

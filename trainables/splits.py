@@ -1,8 +1,8 @@
 """Train, validation and test: divided per class, in keyed orders of duplicate groups.
 
-The test fold hangs on the seed alone. What is left is ordered anew for each (seed, repeat): a level trains
-on a prefix from the front and validates on a piece from the back, so trainings nest, and the smallest
-validation is common to all levels.
+The test fold hangs on the seed alone, or is one of a k-fold over all pictures. What is left is ordered anew for each
+(seed, repeat): a level trains on a prefix from the front and validates on a piece from the back, so trainings nest,
+and the smallest validation is common to all levels.
 """
 
 import re
@@ -78,6 +78,7 @@ def divide(
     official: bool = True,
     folds: int | None = None,
     fraction: float = 1.0,
+    test_folds: int | None = None,
 ) -> Folds:
     """The folds of one repeat; repeat 0 is the search's.
 
@@ -86,10 +87,17 @@ def divide(
     repeated k-fold: in repeats 1 to k every picture that is not for testing validates once, in k + 1 to 2 k again.
     Of a training set only the leading `fraction` of each class is taken, at least one group: a smaller share lies
     within a larger one.
+
+    With `test_folds` = k the repeats from 1 on come in rounds of k: in 1 to k every kept picture tests once, in k + 1
+    to 2 k again, in another partition. Of each class a round's test folds hold equally many groups to plus or minus
+    one. What does not test is divided as ever; there is no official split then.
     """
     ratios = {level: parse_ratio(level) for level in levels}
     kept = drop_leaks(manifest, official).query("keep").sort_values("item")
     classes = _groups_by_class(kept, official)
+    count = sum(len(members.group) for members in classes.values())
+    if test_folds is not None and count < test_folds:
+        raise InputError(f"{test_folds} test folds need as many different pictures, but there are {count}.")
     given = {split for members in classes.values() for split in members.split} - {"rest"}
     if len(levels) > 1 and "val" in given:
         raise InputError(
@@ -100,10 +108,16 @@ def divide(
     val: list[int] = []
     train: dict[str, list[int]] = {level: [] for level in levels}
     pool: set[int] = set()
+    dealt = 0
     for label, name in sorted(set(zip(manifest["label"], manifest["label_name"], strict=True))):
         members = classes.get(label, _NONE)
-        _check_class(name, members, given)
-        class_test = _test_groups(members, given, min(ratio[2] for ratio in ratios.values()), seed)
+        _check_class(name, members, given, test_folds)
+        class_test = (
+            _test_fold_of(members, seed, repeat, test_folds, dealt)
+            if test_folds is not None and repeat > 0
+            else _test_groups(members, given, min(ratio[2] for ratio in ratios.values()), seed)
+        )
+        dealt += len(members.group)
         rest = members.those(~np.isin(members.group, class_test))
         validations = {
             level: _fold_of(rest, seed, repeat, folds)
@@ -151,14 +165,14 @@ def _groups_by_class(kept: pd.DataFrame, official: bool) -> dict[int, _Members]:
     return {int(label): everything.those(place) for label, place in rows.items()}
 
 
-def _check_class(name: str, members: _Members, given: set[str]) -> None:
+def _check_class(name: str, members: _Members, given: set[str], test_folds: int | None) -> None:
     for fold in sorted(given):
         if not (members.split == fold).any():
             raise InputError(
                 f"Every class needs a {_FOLD_NAMES[fold]} picture, but {name!r} has none in the official "
                 "split: add one or leave the class out."
             )
-    need = 3 - len(given)
+    need = 4 if test_folds == 2 else 3 - len(given)  # of two test folds each takes half, and leaves two at least
     rest = members.those(~np.isin(members.split, list(given)))
     if len(rest.group) < need:
         purpose = ", ".join(["training", *(text for fold, text in _FOLD_NAMES.items() if fold not in given)])
@@ -175,6 +189,16 @@ def _test_groups(members: _Members, given: set[str], percent: float, seed: int) 
     spare = 1 if "val" in given else 2  # for training, and for validation where it is not given
     ordered = order(key("test fold", seed), free.group)
     return ordered[: _nearest(free, ordered, members.size.sum() * percent / 100, len(ordered) - spare)]
+
+
+def _test_fold_of(members: _Members, seed: int, repeat: int, test_folds: int, dealt: int) -> NDArray[np.int64]:
+    """One part of a class, dealt like cards: the larger groups first, going on behind the `dealt` of other classes."""
+    round_, number = divmod(repeat - 1, test_folds)
+    ordered = order(key("test k-fold", seed, round_), members.group)
+    size_of = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
+    sizes = np.array([size_of[group] for group in ordered.tolist()])
+    largest_first = ordered[np.argsort(-sizes, kind="stable")]
+    return largest_first[(dealt + np.arange(len(ordered))) % test_folds == number]
 
 
 def _validation_groups(rest: _Members, share: float, stream: int, repeat: int) -> NDArray[np.int64]:

@@ -114,7 +114,7 @@ def _compare(
         return reason
     right_a, right_b = one.correct.to_numpy(), other.correct[one.correct.columns].to_numpy()
     return _Comparison(
-        estimate=compare(right_a, right_b, groups(results, one.correct.columns)),
+        estimate=compare(right_a, right_b, groups(results, one.correct.columns), one.folds),
         probability_a_better=probability_better(right_a.mean(axis=1) - right_b.mean(axis=1)),
         companions=", ".join(f"{f}={level}" for f, level in _companions(one, other).items() if f != factor),
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.confirmed.settings import test_folds
 from analysis.confirmed.tables import in_company
 from analysis.search.rung import Outcomes
 from study.results import Results, level_text
@@ -29,12 +30,13 @@ def expected_best(values: ArrayLike, most: int = MOST) -> NDArray[np.float64]:
 def budgets(results: Results, seen: Outcomes) -> pd.DataFrame:
     """Expected best validation accuracy of each level by number of nuisance points; factors with two such levels.
 
-    From refining, where levels were tuned in one and the same company; else from the search at the matched rung,
-    where the other factors vary along, stopped trials with what they had and failed ones with nothing.
+    From refining, where levels were tuned in one and the same company; else from the search at the matched rung, where
+    the other factors vary along, stopped trials with what they had and failed ones with nothing. Also with test folds,
+    each of which was refined for itself.
     """
     rows = []
     for factor, levels in results.factors.items():
-        found = _tuned(results, factor), _searched(seen, factor)
+        found = {} if test_folds(results) else _tuned(results, factor), _searched(seen, factor)
         for phase, values in zip((REFINE, SEARCH), found, strict=True):
             enough = {level: values[level] for level in levels if len(values.get(level, ())) >= LEAST}
             if len(enough) >= 2:

@@ -1,6 +1,7 @@
 """What each model said of each fold: class numbers and log-probabilities, rows in the order of the items."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -28,12 +29,23 @@ class Output:
         return self.labels == self.predicted
 
 
+_PARTS = tuple(field.name for field in fields(Output))
+
+
 @dataclass(frozen=True)
 class Outputs:
     """The predictions of a study with their logits, made ready one model at a time: all at once are large."""
 
     predictions: pd.DataFrame
     rows: dict[tuple[str, str], NDArray[np.int64]]  # (trial, fold) -> positions in `predictions`
+
+    def together(self, trials: Iterable[str], fold: str) -> Output | None:
+        """What several models said, one after the other; None where any of them did not see the fold."""
+        each = [self.of(trial, fold) for trial in trials]
+        seen = [one for one in each if one is not None]
+        if len(seen) < len(each):
+            return None
+        return Output(*(np.concatenate([getattr(one, name) for one in seen]) for name in _PARTS))
 
     def of(self, trial: str, fold: str) -> Output | None:
         """None where the model did not see the fold, or its logits were not kept."""

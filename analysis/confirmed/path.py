@@ -93,7 +93,7 @@ def _leg(results: Results, before: Setting | None, after: Setting | None) -> dic
     if len(np.unique(clusters)) < 2:
         return nothing | {"note": "not measured: fewer than 2 different test pictures"}
     right = before.correct[after.correct.columns].to_numpy()
-    estimate = compare(after.correct.to_numpy(), right, clusters)
+    estimate = compare(after.correct.to_numpy(), right, clusters, after.folds)
     low, high = estimate.interval()
     return {"difference": estimate.mean, "low": low, "high": high, "note": ""} | {
         "seeds": estimate.seeds,

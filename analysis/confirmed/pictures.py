@@ -3,12 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.settings import TEST
+from analysis.confirmed.settings import TEST, test_folds
 from study.results import Results
 
 
 def _kept(results: Results) -> pd.DataFrame:
     return results.manifest[results.manifest["keep"].eq(True)]
+
+
+def tested(results: Results, kept: pd.DataFrame) -> pd.Series:
+    """Which of the kept pictures test; with test folds all of them do."""
+    return (kept["fold"] == TEST) | (test_folds(results) is not None)
 
 
 def class_names(results: Results) -> pd.Series:
@@ -20,7 +25,7 @@ def class_names(results: Results) -> pd.Series:
 def baselines(results: Results) -> tuple[float, float]:
     """Accuracy of guessing evenly, and on test of always naming the pool's most frequent class."""
     kept = _kept(results)
-    pool, test = (kept[kept["fold"] == fold]["label"] for fold in ("pool", TEST))
+    pool, test = kept[kept["fold"] == "pool"]["label"], kept[tested(results, kept)]["label"]
     if pool.empty or test.empty:
         return 1 / max(kept["label"].nunique(), 1), np.nan
     return 1 / kept["label"].nunique(), float((test == pool.mode().iloc[0]).mean())

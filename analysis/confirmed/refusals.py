@@ -143,7 +143,7 @@ def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
         values = setting.trials[nuisance.column].dropna()
         if values.empty:
             continue
-        best = float(values.iloc[0])
+        best = float(values.median())  # all alike, but where each test fold has its own
         place = nuisance.place(best)
         end = nuisance.low if place < EDGE else nuisance.high if place > 1 - EDGE else None
         if end is not None and end not in nuisance.natural:

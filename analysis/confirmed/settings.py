@@ -1,5 +1,10 @@
-"""The settings that were confirmed: which levels each stands for, how each seed did, and which one won."""
+"""The settings that were confirmed: which levels each stands for, how each seed did, and which one won.
 
+Where a study has test folds, a seed is a round of models, one for each fold, and a setting is a level across its folds:
+each fold has nuisances of its own. Trials are numbered through in `seed`, those of a round one after the other.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.confirmed.objective import merit
-from study.results import Results, level_text, stands_for
+from study.results import PREDICTIONS_FILE, Results, ResultsError, level_text, stands_for
 
 TEST = "test"
 
@@ -19,13 +24,25 @@ class Setting:
     arm: str
     levels: dict[str, str]  # its level of every factor
     stands_for: frozenset[tuple[str, str]]  # the (factor, level) pairs it was chosen for
-    trials: pd.DataFrame  # its completed trials, by seed
-    correct: pd.DataFrame  # rows as `trials`, one column a test item: 1, 0, or missing where not predicted
+    trials: pd.DataFrame  # its completed trials, by seed; with test folds those of whole rounds
+    correct: pd.DataFrame  # one row a seed, one column a test item: 1, 0, or missing where not predicted
     merit: pd.Series  # rows as `trials`: the study's metric on validation, more is better
+    folds: NDArray[np.float64] | None = None  # as `correct`: the test fold of each cell, where the study has any
+    models: int = 1  # of a seed
+
+    @property
+    def rounds(self) -> list[list[str]]:
+        """The trials of each seed: one, or one for each test fold."""
+        trials = self.trials["trial"].tolist()
+        return [trials[i : i + self.models] for i in range(0, len(trials), self.models)]
 
     @property
     def seeds(self) -> list[int]:
-        return self.trials["seed"].astype(int).tolist()
+        return (1 + (self.trials["seed"].astype(int) - 1) // self.models)[:: self.models].tolist()
+
+    def by_seed(self, values: pd.Series) -> NDArray[np.float64]:
+        """The mean over the models of each seed of `values`, rows as `trials`."""
+        return values.to_numpy(float).reshape(-1, self.models).mean(axis=1)
 
     @property
     def tested(self) -> bool:
@@ -35,26 +52,64 @@ class Setting:
 
 def settings(results: Results, phase: str = "confirm") -> list[Setting]:
     """The confirmed settings, or those of another phase, in the order in which they first appear."""
-    trials = results.trials
+    trials, models = results.trials, test_folds(results) if phase == "confirm" else None
     done = trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
     test = results.predictions[results.predictions["fold"] == TEST]
     right = test.assign(right=(test["label"] == test["predicted"]).astype(float))
-    return [_setting(results, arm, rows, right) for arm, rows in done.groupby("arm", sort=False)]
+    if models is None or not results.factors:
+        return [_setting(results, rows, right) for _, rows in done.groupby("arm", sort=False)]
+    levels = [done[factor].map(level_text) for factor in results.factors]
+    whole = [_whole_rounds(rows, models) for _, rows in done.groupby(levels, sort=False)]
+    return [_setting(results, rows, right, models) for rows in whole if len(rows)]
 
 
-def _setting(results: Results, arm: str, rows: pd.DataFrame, right: pd.DataFrame) -> Setting:
+def test_folds(results: Results) -> int | None:
+    """How many models a seed has, each tested on its share of all pictures; None where there is one test fold."""
+    budget = results.study.get("budget")
+    folds = budget.get("test_folds") if isinstance(budget, Mapping) else None
+    return folds if isinstance(folds, int) and folds > 1 else None
+
+
+def _whole_rounds(rows: pd.DataFrame, models: int) -> pd.DataFrame:
+    """Without the rounds some of whose models are missing: they do not predict every picture."""
+    of_round = rows.groupby((rows["seed"] - 1) // models)["seed"]
+    return rows[(of_round.transform("nunique") == models) & (of_round.transform("size") == models)]
+
+
+def _setting(results: Results, rows: pd.DataFrame, right: pd.DataFrame, models: int = 1) -> Setting:
     rows = rows.sort_values("seed")
     ranked = merit(results)[rows.index].reset_index(drop=True)
     rows = rows.reset_index(drop=True)
-    mine = right[right["trial"].isin(rows["trial"])]
+    correct, folds = _correct(rows, right, models)
     return Setting(
-        arm=arm,
+        arm=rows["arm"].iloc[0],
         levels={factor: level_text(rows[factor].iloc[0]) for factor in results.factors},
         stands_for=frozenset(pair for cell in rows["stands_for"] for pair in stands_for(cell)),
         trials=rows,
-        correct=mine.pivot(index="trial", columns="item", values="right").reindex(rows["trial"]),
+        correct=correct,
         merit=ranked,
+        folds=folds,
+        models=models,
     )
+
+
+def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
+    """`correct` and `folds` of a setting."""
+    mine = right[right["trial"].isin(rows["trial"])]
+    if models == 1:
+        return mine.pivot(index="trial", columns="item", values="right").reindex(rows["trial"]), None
+    repeat = mine["trial"].map(rows.set_index("trial")["seed"]).astype(int) - 1
+    mine = mine.assign(round=repeat // models, fold=repeat % models)
+    twice = mine[mine.duplicated(["round", "item"])]
+    if len(twice):
+        item, number = twice.iloc[0][["item", "round"]]
+        raise ResultsError(
+            f"{PREDICTIONS_FILE}: two models of round {number + 1} of one setting test item {item}; with test folds "
+            "each item tests once a round. Mend `seed` in the trials, or `test_folds` in study.json."
+        )
+    rounds = pd.Index((rows["seed"].astype(int) - 1) // models).unique()
+    wide = {name: mine.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}
+    return wide["right"], wide["fold"].to_numpy(float)
 
 
 def winner(found: list[Setting]) -> Setting | None:

@@ -21,15 +21,15 @@ def scores(results: Results, setting: Setting) -> dict[str, float]:
 
     Validation: for new seeds. Test: for new seeds and new pictures (see `accuracy_interval`).
     """
-    val = setting.trials["val_accuracy"].to_numpy(float)
+    val = setting.by_seed(setting.trials["val_accuracy"])
     val_low, val_high = mean_interval(val)
     test, test_low, test_high = np.nan, np.nan, np.nan
     if setting.tested:
         correct = setting.correct.to_numpy()
         test = float(correct.mean())
-        test_low, test_high = accuracy_interval(correct, groups(results, setting.correct.columns))
+        test_low, test_high = accuracy_interval(correct, groups(results, setting.correct.columns), setting.folds)
     return {
-        "seeds": len(setting.trials),
+        "seeds": len(setting.seeds),
         "val_accuracy": float(val.mean()),
         "val_low": val_low,
         "val_high": val_high,
@@ -58,7 +58,7 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 "failed": int((search[mine]["status"] == "failed").sum()),
                 "search_best": reached[mine].max(),
                 "search_median": reached[mine].median(),
-                "refine_best": refined[refined["level"] == level]["val_accuracy"].max(),
+                "refine_best": _refined_best(refined[refined["level"] == level]),
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
                 **_parameters(next((s.trials for s in found if (factor, level) in s.stands_for), None)),
@@ -68,6 +68,11 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
             }
         )
     return pd.DataFrame(rows)
+
+
+def _refined_best(refined: pd.DataFrame) -> float:
+    """With test folds the mean over them: each has a best of its own."""
+    return refined.groupby("seed", dropna=False)["val_accuracy"].max().mean()
 
 
 def _parameters(trials: pd.DataFrame | None) -> dict[str, float]:

@@ -20,10 +20,12 @@ VALIDATED, TUNED = "which pictures validate", "which rates and strengths were tr
 
 def estimated(results: Results, setting: Setting | None) -> Estimate | None:
     """The accuracy of a setting on test with the parts of its variance; None where they cannot be told apart."""
-    if setting is None or not setting.tested or len(setting.trials) < MIN_SEEDS:
+    if setting is None or not setting.tested or len(setting.seeds) < MIN_SEEDS:
         return None
     clusters = groups(results, setting.correct.columns)
-    return crossed_mean(setting.correct.to_numpy(), clusters) if len(np.unique(clusters)) > 1 else None
+    if len(np.unique(clusters)) < 2:
+        return None
+    return crossed_mean(setting.correct.to_numpy(), clusters, setting.folds)
 
 
 def sources(results: Results, best: Setting) -> pd.DataFrame:
@@ -37,20 +39,19 @@ def sources(results: Results, best: Setting) -> pd.DataFrame:
         return pd.DataFrame(columns=["source", "standard_deviation", "share", "n"])
     whole = estimate.standard_error**2
     of_items = estimate.item_variance / whole if whole else np.nan
-    tried = _refined(results, best)
-    ranked = merit(results)[tried.index].dropna()
+    luck, points = _tuning_luck(results, best)
     rows = [
         (REPEAT, np.sqrt(estimate.seeds * estimate.seed_variance), 1 - of_items, estimate.seeds),
         (PICTURES, np.sqrt(estimate.item_variance), of_items, estimate.items),
         (VALIDATED, _validation_luck(best, estimate), np.nan, estimate.seeds),
-        (TUNED, best_of(ranked, tried["val_accuracy"][ranked.index])[1], np.nan, len(ranked)),
+        (TUNED, luck, np.nan, points),
     ]
     return pd.DataFrame(rows, columns=["source", "standard_deviation", "share", "n"]).astype({"n": "Int64"})
 
 
 def _validation_luck(best: Setting, estimate: Estimate) -> float:
     """What is left of the spread on validation, which has other pictures each time, beyond that on test."""
-    on_validation = float(best.trials["val_accuracy"].var(ddof=1))
+    on_validation = float(best.by_seed(best.trials["val_accuracy"]).var(ddof=1))
     return float(np.sqrt(max(on_validation - estimate.seeds * estimate.seed_variance, 0.0)))
 
 
@@ -68,6 +69,15 @@ def _refined(results: Results, best: Setting) -> pd.DataFrame:
     for factor, level in best.levels.items():
         mine = mine[mine[factor].map(level_text) == level]
     return mine.dropna(subset=["val_accuracy"])
+
+
+def _tuning_luck(results: Results, best: Setting) -> tuple[float, int]:
+    """The standard deviation of the best of the points, and how many; with test folds the mean over the refinings."""
+    tried = _refined(results, best)
+    ranked = merit(results)[tried.index].dropna()
+    repeats = [one.index for _, one in tried.loc[ranked.index].groupby("seed", dropna=False)]
+    each = [best_of(ranked[mine], tried["val_accuracy"][mine])[1] for mine in repeats]
+    return (float(np.mean(each)) if each else np.nan), max(map(len, repeats), default=0)
 
 
 def best_of(ranked: ArrayLike, values: ArrayLike) -> tuple[float, float]:
@@ -140,7 +150,7 @@ def resolution(results: Results, found: list[Setting]) -> Resolution | None:
         return None
     clusters = groups(results, best.correct.columns)
     effects = [
-        smallest_effect(compare(best.correct, other.correct[best.correct.columns], clusters))
+        smallest_effect(compare(best.correct, other.correct[best.correct.columns], clusters, best.folds))
         for other in found
         if other is not best
         and other.seeds == best.seeds

@@ -4,17 +4,18 @@ from collections.abc import Mapping
 
 from analysis.confirmed import pictures
 from analysis.confirmed.objective import objective
-from analysis.confirmed.settings import TEST, Setting
+from analysis.confirmed.settings import TEST, Setting, test_folds
 from analysis.layout.page import Section
 from analysis.layout.text import count, number, value_text
 from analysis.sections.sentences import overlap_note
+from analysis.sections.trust import FEW_PICTURES
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
 from study.results import Results
 
 
 def caveats_section(results: Results, found: list[Setting]) -> Section:
     said = [
-        _chosen(results),
+        *(_in_turn(results) if test_folds(results) else [_chosen(results), _few_pictures(results)]),
         _fixed(results),
         _few_seeds(found),
         overlap_note(results),
@@ -30,6 +31,38 @@ def _chosen(results: Results) -> str:
     return (
         f"Epochs, settings and the winner were chosen by {objective(results).said} on validation ({val} pictures), "
         f"which flatters that number. The {test} test pictures chose nothing; accuracy on test is what to quote."
+    )
+
+
+def _in_turn(results: Results) -> list[str]:
+    """How all pictures came to test, what chose what on which of them, and what that leaves open."""
+    models, kept = test_folds(results), results.manifest[results.manifest["keep"].eq(True)]
+    return [
+        f"A seed is a round: the {count(len(kept), 'picture')} are divided into {models} test folds, by class and in "
+        f"whole groups of duplicates, and {models} models are trained, each of which is tested on one fold. So every "
+        "picture tests once a round; accuracy on test is what to quote.",
+        "Learning rates, strengths and epochs were chosen for each model anew, on training and validation pictures of "
+        "its own, so that nothing that chose them had seen its test pictures (nested selection). One level may have "
+        "other ones from fold to fold. A confirmed model is the best refined one of its fold, trained again: on "
+        "validation both have the same accuracy, which chose it and so flatters.",
+        f"The winner's levels were chosen by {objective(results).said} on validation, in the search and over all "
+        "folds: on pictures that test in other folds. They are the company of both levels of every comparison, which "
+        "favours neither; the winner's own accuracy may be flattered by it a little.",
+        "Intervals are for new rounds and new pictures from the same source. Models of one round share training "
+        "pictures, and all rounds have the same ones, so that rounds differ less than new data sets would. The "
+        "correction of Nadeau and Bengio (2003) allows for that; there is no exact one (Bengio and Grandvalet 2004).",
+    ]
+
+
+def _few_pictures(results: Results) -> str:
+    """The way out of a small test fold, where nothing of the study stands in its way."""
+    n = int((results.manifest["keep"].eq(True) & (results.manifest["fold"] == TEST)).sum())
+    if not 0 < n < FEW_PICTURES or results.study.get("goal", "factors") != "factors":
+        return ""
+    return (
+        f"{count(n, 'test picture')} are few: under {number(FEW_PICTURES)}, most differences between good levels are "
+        "too small to be seen. A study with Budget(test_folds=5) tests on all pictures in turn, which narrows the "
+        "intervals at the price of many more models."
     )
 
 

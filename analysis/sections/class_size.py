@@ -46,7 +46,7 @@ def class_sizes(results: Results, setting: Setting) -> pd.DataFrame:
     `pictures` it trained on in the search's partition; the interval is Wilson's, a test picture counting once however
     many seeds saw it.
     """
-    each = tables.classes(tables.confusion(results, setting), class_names(results), len(setting.trials))
+    each = tables.classes(tables.confusion(results, setting), class_names(results), len(setting.seeds))
     each = each[each["support"] > 0].assign(pictures=lambda f: f["label"].map(_training_pictures(results, setting)))
     each = each.dropna(subset=["pictures"])
     ends = [wilson(row.recall * row.support, row.support) for row in each.itertuples()]

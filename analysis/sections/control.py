@@ -67,6 +67,11 @@ def control_sentence(results: Results, found: list[Setting]) -> str:
     if best is None or not best.tested:
         return ""
     control = negative_control(results, found)
+    if control is None and best.models > 1:
+        return (
+            f"No negative control: with test folds it takes {NEEDED} seeds, of which it compares one half of the "
+            f"winner's rounds with the other, and there are {len(best.seeds)}."
+        )
     if control is None:
         return (
             f"No negative control: the winner against itself takes {NEEDED} seeds, {MIN_SEEDS} against {MIN_SEEDS}, "

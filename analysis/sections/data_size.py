@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.confirmed.answers import margin
-from analysis.confirmed.settings import Setting, groups
+from analysis.confirmed.settings import Setting, groups, test_folds
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.page import Picture, Section, table
@@ -44,7 +44,7 @@ def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
         score = scores(results, setting)
         accuracy, low, high = score[f"{on}_accuracy"], score[f"{on}_low"], score[f"{on}_high"]
         pictures = _pictures(results, setting, factor, level)
-        rows.append((level, pictures, len(setting.trials), accuracy, low, high, on, setting))
+        rows.append((level, pictures, len(setting.seeds), accuracy, low, high, on, setting))
     columns = ["level", "pictures", "seeds", "accuracy", "low", "high", "on", "setting"]
     frame = pd.DataFrame(rows, columns=columns).dropna(subset=["pictures", "accuracy"])
     return frame.sort_values("pictures", kind="stable").reset_index(drop=True)
@@ -64,6 +64,8 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     """Why no law can be fitted to the sizes; empty where one can."""
     if (measured["on"] != "test").any():
         return "the test fold was not opened yet"
+    if test_folds(results):
+        return "its interval is that of one test fold, and here all pictures test in turn"
     n, distinct = measured["pictures"].to_numpy(), measured["pictures"].nunique()
     if distinct < MIN_SIZES or distinct < len(n):
         return f"that takes at least {MIN_SIZES} different sizes, but there {_are(distinct)}"

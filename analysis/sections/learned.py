@@ -114,7 +114,7 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         "times": lambda row: number(row.times),
         "share of the class": lambda row: percent(row.share),
     }
-    together = f"all {count(len(best.trials), 'seed')} together"
+    together = f"all {count(len(best.seeds), 'seed')} together"
     confused = tables.confused(matrix, names)
     return Section(
         "What the winner confuses",
@@ -123,7 +123,7 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         tables=[
             *([_blocks(blocks, together)] if len(blocks) else []),
             table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
-            _classes(tables.classes(matrix, names, len(best.trials)), together, overlap),
+            _classes(tables.classes(matrix, names, len(best.seeds)), together, overlap),
         ],
     )
 

@@ -35,12 +35,12 @@ def loss_table(results: Results, found: list[Setting], outputs: Outputs) -> pd.D
     penalty = _penalties(results)
     rows = []
     for setting in winner_first(found):
-        trials = setting.trials["trial"].tolist()
-        each = [_row(seen, fitted) for trial in trials for seen, fitted in [_scaled(outputs, trial)] if seen]
-        if len(each) == len(trials):
+        scaled = [[_scaled(outputs, trial) for trial in trials] for trials in setting.rounds]
+        if all(seen is not None for models in scaled for seen, _ in models):
+            each = [_row([(seen, fitted) for seen, fitted in models if seen]) for models in scaled]
             means = pd.DataFrame(each).mean().to_dict() | {"unscaled": sum(row["unscaled"] for row in each)}
-            paid = penalty.reindex(trials).mean()
-            rows.append({"setting": name(setting, found), "seeds": len(trials), **means, "penalty": paid})
+            paid = penalty.reindex(setting.trials["trial"]).mean()
+            rows.append({"setting": name(setting, found), "seeds": len(each), **means, "penalty": paid})
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
@@ -62,25 +62,28 @@ def _scaled(outputs: Outputs, trial: str) -> tuple[Output | None, float]:
     return seen, math.nan if val is None else temperature(val.labels, val.log_probabilities)
 
 
-def _row(seen: Output, fitted: float) -> dict[str, float]:
-    t = 1.0 if math.isnan(fitted) else fitted
-    raw, scaled = seen.log_probabilities, tempered(seen.log_probabilities, t)
-    loss, at_t = log_loss(seen.labels, raw), log_loss(seen.labels, scaled)
-    of_errors = -raw[np.arange(len(seen.labels)), seen.labels][~seen.right].sum() / len(seen.labels)
+def _row(models: list[tuple[Output, float]]) -> dict[str, float]:
+    """Of one seed: its model, or those of its test folds together, each at its own temperature."""
+    ts = [1.0 if math.isnan(fitted) else fitted for _, fitted in models]
+    labels, right = (np.concatenate([getattr(seen, part) for seen, _ in models]) for part in ("labels", "right"))
+    raw = np.concatenate([seen.log_probabilities for seen, _ in models])
+    scaled = np.concatenate([tempered(seen.log_probabilities, t) for (seen, _), t in zip(models, ts, strict=True)])
+    loss, at_t = log_loss(labels, raw), log_loss(labels, scaled)
+    of_errors = -raw[np.arange(len(labels)), labels][~right].sum() / len(labels)
     row = {
-        "accuracy": float(seen.right.mean()),
+        "accuracy": float(right.mean()),
         "cross_entropy": loss,
-        "temperature": t,
-        "unscaled": float(math.isnan(fitted)),
+        "temperature": float(np.mean(ts)),
+        "unscaled": float(np.mean([math.isnan(fitted) for _, fitted in models])),
         "cross_entropy_scaled": at_t,
         "overconfidence": loss - at_t,
         "share_of_errors": of_errors / loss if loss > 0 else 0.0,
     }
     for end, log_p in (("", raw), ("_scaled", scaled)):
         confidence = np.exp(log_p.max(axis=1))
-        row[f"ece_width{end}"] = calibration_error(confidence, seen.right, equal_width(confidence))
-        row[f"ece_mass{end}"] = calibration_error(confidence, seen.right, equal_mass(confidence))
-        row[f"brier{end}"] = brier(seen.labels, log_p)
+        row[f"ece_width{end}"] = calibration_error(confidence, right, equal_width(confidence))
+        row[f"ece_mass{end}"] = calibration_error(confidence, right, equal_mass(confidence))
+        row[f"brier{end}"] = brier(labels, log_p)
     return row
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.confirmed import pictures
 from analysis.confirmed.deviations import deviation_sentences, plan_sentence
+from analysis.confirmed.settings import test_folds
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import count, number, value_text
 from analysis.sections.sentences import openings_sentence
@@ -90,7 +91,8 @@ def _phases(phases: Any) -> list[Table]:
 
 def _pictures(results: Results) -> list[Table]:
     by_fold = {"fold": lambda row: row.fold, "pictures": lambda row: number(row.pictures)}
-    shown = [table("folds", "Pictures by fold (pool: training)", pictures.folds(results), by_fold)]
+    which = "Pictures by fold of the search; later all test in turn" if test_folds(results) else "Pictures by fold"
+    shown = [table("folds", f"{which} (pool: training)", pictures.folds(results), by_fold)]
     lost = pictures.dropped(results)
     if len(lost):
         by_reason = {"reason": lambda row: row.reason, "files": lambda row: number(row.files)}

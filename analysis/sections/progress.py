@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from analysis.confirmed.settings import Setting
+from analysis.confirmed.settings import Setting, test_folds
 from analysis.layout.text import count, number
 from study.results import Results
 
@@ -46,9 +46,10 @@ def _few_seeds(results: Results, found: list[Setting]) -> list[str]:
     if not few:
         return []
     missing = sum(planned - len(set(one.seeds)) for one in few)
+    what = "round" if test_folds(results) else "trial"
     return [
         f"This study is not finished, or some of its trials failed: {number(len(few))} of {number(len(found))} "
-        f"confirmed settings have fewer than the {count(planned, 'seed')} planned; {count(missing, 'trial')} missing."
+        f"confirmed settings have fewer than the {count(planned, 'seed')} planned; {count(missing, what)} missing."
     ]
 
 

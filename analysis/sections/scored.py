@@ -20,7 +20,7 @@ def metrics_table(found: list[Setting], outputs: Outputs) -> pd.DataFrame:
     rows = []
     for fold in _FOLDS:
         for setting in winner_first(found):
-            seen = [outputs.of(trial, fold) for trial in setting.trials["trial"]]
+            seen = [outputs.together(trials, fold) for trials in setting.rounds]
             models = [one for one in seen if one is not None]
             if len(models) < len(seen):
                 continue

@@ -41,10 +41,10 @@ def headline(results: Results, best: Setting) -> str:
     """The winner and how well it does, in one or two sentences."""
     score = scores(results, best)
     chosen = f"The best setting found is {setting_text(best.levels)}."
-    seeds = count(len(best.trials), "seed")
+    seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
     if not best.tested:
         return f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."
-    of_what = "new seeds and new pictures" if len(best.trials) >= MIN_SEEDS else "new pictures, not for new seeds"
+    of_what = "new seeds and new pictures" if len(best.seeds) >= MIN_SEEDS else "new pictures, not for new seeds"
     return (
         f"{chosen} It names {percent(score['test_accuracy'])} of the {number(best.correct.shape[1])} test "
         f"pictures right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
@@ -75,6 +75,11 @@ def _caution(results: Results) -> list[str]:
 
 def _chosen_by(results: Results, best: Setting) -> list[str]:
     chosen_by = objective(results)
+    if best.models > 1:
+        return [
+            f"Its levels were chosen by {chosen_by.said} on validation, on pictures that test in other folds, too, "
+            "which may flatter it a little; what was tuned was chosen for each model without its test pictures."
+        ]
     if chosen_by.is_accuracy:
         return ["It was chosen on validation; the test pictures had no say in it."]
     value = best.trials[chosen_by.column].mean()

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed.answers import REFUSED, answers
-from analysis.confirmed.pictures import baselines
+from analysis.confirmed.pictures import baselines, tested
 from analysis.confirmed.recommendations import pairs_of, recommendations, rivals
-from analysis.confirmed.settings import TEST, settings, winner
+from analysis.confirmed.settings import settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.hover import dot_titles, titled
@@ -40,7 +40,7 @@ class Study:
 def studied(results: Results, label: str) -> Study:
     found = settings(results)
     answered = answers(results)
-    kept = results.manifest[results.manifest["keep"].eq(True) & (results.manifest["fold"] == TEST)]
+    kept = results.manifest[results.manifest["keep"].eq(True) & tested(results, results.manifest)]
     return Study(
         label=label,
         facts=_facts(results, label),
@@ -74,8 +74,8 @@ def _facts(results: Results, label: str) -> dict[str, Any]:
         "high": score["test_high"],
         "chance": chance,
         "most_frequent": frequent,
-        "test_pictures": int((results.manifest["keep"].eq(True) & (results.manifest["fold"] == TEST)).sum()),
-        "seeds": len(best.trials) if best else 0,
+        "test_pictures": int((results.manifest["keep"].eq(True) & tested(results, results.manifest)).sum()),
+        "seeds": len(best.seeds) if best else 0,
         "trials": len(results.trials),
         "compute_seconds": study.get("compute_seconds"),
         "pretraining_overlap": study.get("pretraining_overlap"),

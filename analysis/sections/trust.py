@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed.mislabelled import Suspects, suspects
-from analysis.confirmed.settings import Setting, winner
+from analysis.confirmed.settings import Setting, test_folds, winner
 from analysis.confirmed.variance import (
     MORE_PICTURES,
     PICTURES,
@@ -69,6 +69,10 @@ def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> st
     budget = results.study.get("budget")
     folds = budget.get("folds") if isinstance(budget, Mapping) else None
     shared = f" {folds} repeats at a time are the folds of one partition." if isinstance(folds, int) else ""
+    if best.models > 1:
+        shared = (
+            f" Here a repeat is a round of {best.models} models, and renews which of them tests which picture, too."
+        )
     said = f"From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
     return f"{together}{shared} {said}"
 
@@ -148,7 +152,7 @@ def suspects_section(results: Results, found: list[Setting]) -> Section | None:
         seen = count(doubted.looked_at, "picture")
         return Section(title, [f"Of {seen}, none has a label that most of the winner's models contradict."])
     said = [_doubt_sentence(doubted), _caution(winner(found))]
-    return Section(title, said, galleries=_gallery(results, doubted.frame), tables=[_suspects(doubted.frame)])
+    return Section(title, said, galleries=_gallery(results, doubted.frame), tables=[_suspects(results, doubted.frame)])
 
 
 def _doubt_sentence(doubted: Suspects) -> str:
@@ -182,7 +186,7 @@ def _gallery(results: Results, frame: pd.DataFrame) -> list[Gallery]:
     return [Gallery("What the winner's models say instead", there)] if there else []
 
 
-def _suspects(frame: pd.DataFrame) -> Table:
+def _suspects(results: Results, frame: pd.DataFrame) -> Table:
     shown = {
         "picture": lambda row: row.path if isinstance(row.path, str) else row.item,
         "its label": lambda row: row.label_name,
@@ -192,8 +196,11 @@ def _suspects(frame: pd.DataFrame) -> Table:
     }
     if frame["others"].any():
         shown["by those of other settings"] = lambda row: f"{row.others_agree} of {row.others}"
+    one, other = "a test picture was seen by the model of every repeat", "another by those of the repeats that"
+    if test_folds(results):
+        one, other = "each picture was tested by one model of every seed", "and seen by those that"
     caption = (
-        "The pictures with the least probable labels, mean over the winner's models that did not train on them: a test "
-        "picture was seen by the model of every repeat, another by those of the repeats that validated on it"
+        "The pictures with the least probable labels, mean over the winner's models that did not train on them: "
+        f"{one}, {other} validated on it"
     )
     return table("suspects", caption, frame, shown, most=SHOWN_SUSPECTS)

@@ -54,7 +54,7 @@ def _facts(results: Results, best: Setting) -> list[tuple[str, str]]:
     recorded = sizes(best.trials)
     facts = [
         ("trial", str(trial["trial"])),
-        ("seed", number(trial["seed"])),
+        *_which(trial, best.models),
         *((factor, level) for factor, level in best.levels.items() if level),
         *((name.replace("_", " "), _value(trial[name])) for name in _tuned(results, trial)),
         ("best epoch", number(trial["best_epoch"])),
@@ -64,6 +64,12 @@ def _facts(results: Results, best: Setting) -> list[tuple[str, str]]:
         *((heading, say(recorded[column])) for column, (heading, say) in SIZES.items() if column in recorded),
     ]
     return facts + _left(results.out / BEST_FOLDER, "file_bytes" in recorded)
+
+
+def _which(trial: pd.Series, models: int) -> list[tuple[str, str]]:
+    """The seed of a trial, with its test fold where it has one."""
+    number_of, fold = divmod(int(trial["seed"]) - 1, models) if models > 1 else (trial["seed"] - 1, None)
+    return [("seed", number(number_of + 1)), *([] if fold is None else [("test fold", f"{fold + 1} of {models}")])]
 
 
 def _value(value: Any) -> str:
