@@ -27,6 +27,8 @@ from trainables.trial import Diverged, predict, run_trial
 
 # An exception that comes back this often at one epoch is the config's fault, not the machine's.
 MOST_ERRORS = 3
+# Of more classes the logits would take gigabytes a model: they are left empty, and what needs them is left out.
+MOST_CLASSES_WITH_LOGITS = 2000
 # Called with each row of a trial; does not come back where the trial is to stop.
 Tell = Callable[[ledger.Row], None]
 # What a job reports in place of a row where the study must stop: why.
@@ -175,6 +177,6 @@ def _predictions(config: TrialConfig, place: Place, trial: str, trained: Any, fo
             "predicted": predicted.numpy(),
             "confidence": confidence.numpy(),
             "cross_entropy": -picked.numpy(),
-            "logits": list(logits.half().numpy()),
+            "logits": list(logits.half().numpy()) if logits.shape[1] <= MOST_CLASSES_WITH_LOGITS else None,
         }
     )

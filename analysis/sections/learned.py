@@ -94,6 +94,38 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     if best is None or not best.tested:
         return None
     matrix, names = tables.confusion(results, best), class_names(results)
+    together = f"all {count(len(best.seeds), 'seed')} together"
+    if len(matrix) <= MOST_DRAWN:
+        picture, blocks = _confusion_picture(matrix, names)
+        said, pictures = "Each row of the picture is a true class, each column what the winner called it.", [picture]
+        blocked = [_blocks(blocks, together)] if len(blocks) else []
+    else:
+        said, pictures, blocked = (
+            f"{number(len(matrix))} classes are too many for a picture of them.",
+            [],
+            [],
+        )
+    shown = {
+        "true class": lambda row: row.label,
+        "named instead": lambda row: row.predicted,
+        "times": lambda row: number(row.times),
+        "share of the class": lambda row: percent(row.share),
+    }
+    confused = tables.confused(matrix, names)
+    return Section(
+        "What the winner confuses",
+        [said],
+        pictures=pictures,
+        tables=[
+            *blocked,
+            table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
+            _classes(tables.classes(matrix, names, len(best.seeds)), together, overlap),
+        ],
+    )
+
+
+def _confusion_picture(matrix: pd.DataFrame, names: pd.Series) -> tuple[Picture, pd.DataFrame]:
+    """The picture, and the blocks of confused classes that are framed in it."""
     large = len(matrix) > figures.MOST_COUNTED
     shown_matrix, found_blocks = arranged(matrix) if large else (matrix, [])
     labels = names.reindex(shown_matrix.index).fillna(NOTHING).map(str).tolist()
@@ -108,27 +140,11 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     text = figures.svg(2.5 if len(labels) <= 4 else 3.6, draw, titles=titles)
     right = np.trace(matrix.to_numpy()) / max(matrix.to_numpy().sum(), 1)
     alt = f"Predicted against true class, {len(labels)} classes: {percent(right)} on the diagonal"
-    shown = {
-        "true class": lambda row: row.label,
-        "named instead": lambda row: row.predicted,
-        "times": lambda row: number(row.times),
-        "share of the class": lambda row: percent(row.share),
-    }
-    together = f"all {count(len(best.seeds), 'seed')} together"
-    confused = tables.confused(matrix, names)
-    return Section(
-        "What the winner confuses",
-        ["Each row of the picture is a true class, each column what the winner called it."],
-        pictures=[Picture("confusion", title, alt, text, wide=large)],
-        tables=[
-            *([_blocks(blocks, together)] if len(blocks) else []),
-            table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
-            _classes(tables.classes(matrix, names, len(best.seeds)), together, overlap),
-        ],
-    )
+    return Picture("confusion", title, alt, text, wide=large), blocks
 
 
 MOST_CONFUSIONS, MOST_CLASSES, MOST_BLOCKS = 10, 15, 10
+MOST_DRAWN = 1000  # classes of a matrix; of more a pixel each has no room, and ordering them takes minutes
 
 
 def _blocks(frame: pd.DataFrame, together: str) -> Table:
