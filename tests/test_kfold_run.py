@@ -27,7 +27,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> results.Results:
     folder = tmp_path_factory.mktemp("kfold")
     pictures = make_pictures(folder / "pictures")
     everything = [write_study(folder, KFOLD), "--data", pictures, "--out", folder / "out", "--cache", folder / "cache"]
-    everything += ["--concurrent", 1, "--seed", 3, "--resume"]
+    everything += ["--concurrent", 1, "--seed", 3, "--skip-preflight", "--resume"]
     kill_when(folder / "out", everything, 8 + POINTS)  # while the first test fold is refined
     run(*everything)
     return results.read(folder / "out", logits=True)
