@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test lint setup pin audit clean
+.PHONY: demo test cluster-test crash-test lint setup pin audit clean
 
 demo: setup ## the embedded default study
 	$(BIN)/python -m study.run digits
@@ -12,6 +12,9 @@ test: setup lint ## the whole test suite
 
 cluster-test: setup ## a study on three machines, of which one is killed; as root on Linux, elsewhere it says why not
 	$(BIN)/python -m pytest --numprocesses 0 -m cluster -rs -s
+
+crash-test: setup ## a study disturbed in one way of each kind, and gone on with; python -m tests.crashes has all
+	$(BIN)/python -m tests.crashes --short
 
 lint: setup
 	$(BIN)/ruff check .
