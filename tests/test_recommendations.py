@@ -211,3 +211,17 @@ def test_sizes_are_shown_where_a_choice_changes_them(tmp_path):
     assert "| model file | one picture takes |" in text
     assert "16.2 MB | 8.94 ms |" in text
     assert "| model file | 102 MB |" in text  # of the winner
+
+
+def test_where_the_winner_has_no_such_choice_its_refusals_are_said(fabricated):
+    read = results.read(fabricated)
+    found = settings(read)
+    for one in found:
+        if one.levels["f"] == "y":
+            one.levels["f"] = ""
+            one.merit[:] = 1.0
+    refused = [pair("x", "z", "refused: fewer than 3 seeds (2)")]
+    section = recommendations_section(read, found, pd.DataFrame(refused, columns=list(results.ANSWERS_COLUMNS)))
+    assert section is not None
+    said = "f: the winner has no such choice, and where there is one not all levels were compared: fewer than 3 seeds"
+    assert any(line.startswith(said) for line in section.below)

@@ -83,6 +83,10 @@ def _effects(results: Results, seen: Outcomes) -> tuple[list[str], list[Table]]:
         said.append(
             f"In {count(both, 'row')} marked ≠ the model and the wins point in opposite directions: trust neither."
         )
+    if len(search.compared) < len(seen.trials):
+        said.append(
+            f"Wins are those of {number(len(search.compared))} of the trials, drawn at random: always the same."
+        )
     return said, tables
 
 
