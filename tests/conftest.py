@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ def isolated() -> Iterator[Path]:
     changed = {"HOME": str(home), "RAY_TMPDIR": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed, HF_HUB_OFFLINE="1")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts with & ignore Ctrl-C
     yield home
     for name, value in before.items():
         os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)

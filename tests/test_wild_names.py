@@ -7,15 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-from analysis.page import Page, Part, Section, Table
-from analysis.text import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from analysis import markdown, webpage
+from analysis.layout import markdown, webpage
+from analysis.layout.page import Page, Part, Section, Table
+from analysis.layout.text import plain
 from study.display import Display
 from study.ledger import Record
 from study.plan import Planned
