@@ -10,7 +10,7 @@ demo: setup ## the embedded default study
 test: setup lint ## the whole test suite
 	$(BIN)/python -m pytest
 
-cluster-test: setup ## a study on three machines, of which one is killed; as root on Linux, elsewhere it says why not
+cluster-test: setup ## studies on three machines (as root on Linux), in an object store, with two workers a trial
 	$(BIN)/python -m pytest --numprocesses 0 -m cluster -rs -s
 
 crash-test: setup ## a study disturbed in one way of each kind, and gone on with; python -m tests.crashes has all

@@ -21,8 +21,10 @@ SLOW = (
     "test_readme.py",
     "test_studies.py",
     "test_benchmarks.py",
-    "test_remote_study.py",
-    "test_nodes.py",
+    "test_preflight.py",
+    "test_kfold_run.py",
+    "test_sharing.py",
+    "test_address.py",
 )
 
 

@@ -102,6 +102,7 @@ def wait_for_cpu(address: str) -> None:
     subprocess.run([sys.executable, "-c", code, address], check=True, timeout=120, env=environment)
 
 
+@pytest.mark.cluster
 def test_a_folder_that_a_node_does_not_see_is_refused_and_an_address_serves(
     cluster: str, hidden: Path, tmp_path: Path
 ) -> None:
