@@ -10,7 +10,9 @@ from study import results
 from tests.test_study_run import TIMING, kill_when
 from tests.tiny import make_pictures, run, write_study
 
-pytestmark = pytest.mark.cluster
+# Ray Train starts half a dozen processes for every trial.
+PATIENCE = 900
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 STUDY = """
 from search_spaces import optimizers
 from study.spec import Budget, Study
@@ -21,7 +23,7 @@ STUDY = Study(
     factors={"augmentation": ["none", "light"]},
     nuisances=optimizers.adaptive(1e-3, 1e-1),
     fixed={"backbone": "small_cnn", "unfreeze": "all", "size": 16, "batch_size": 8, "split": "60-20-20"},
-    budget=Budget(trials=4, epochs=3, refine=1, seeds=1),
+    budget=Budget(trials=2, epochs=3, refine=1, seeds=1),
     control=False,
 )
 """
@@ -38,7 +40,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]
 @pytest.fixture(scope="module")
 def by_two(places: tuple[Path, list[object]]) -> Path:
     folder, arguments = places
-    run(*arguments, "--out", folder / "two", "--workers-per-trial", 2)
+    run(*arguments, "--out", folder / "two", "--workers-per-trial", 2, patience=PATIENCE)
     return folder / "two"
 
 
@@ -48,9 +50,9 @@ def rows(out: Path) -> pd.DataFrame:
 
 def test_two_workers_follow_the_curve_of_one(places: tuple[Path, list[object]], by_two: Path) -> None:
     folder, arguments = places
-    run(*arguments, "--out", folder / "one")
+    run(*arguments, "--out", folder / "one", patience=PATIENCE)
     both = rows(folder / "one").merge(rows(by_two), on=KEYS, suffixes=("", "_two"))
-    assert both["trial"].nunique() >= 4
+    assert both["trial"].nunique() >= 3
     for name in ("train_cross_entropy", "val_cross_entropy", "learning_rate"):
         np.testing.assert_allclose(both[f"{name}_two"], both[name], rtol=5e-3, err_msg=name)
     assert set(results.read(by_two).trials["workers"]) == {2}
@@ -61,5 +63,5 @@ def test_killed_and_resumed_two_workers_give_the_same_rows(places: tuple[Path, l
     folder, arguments = places
     again = [*arguments, "--out", folder / "killed", "--workers-per-trial", 2, "--resume"]
     kill_when(folder / "killed", again, 1)
-    run(*again)
+    run(*again, patience=PATIENCE)
     pd.testing.assert_frame_equal(rows(by_two), rows(folder / "killed"), check_exact=True)

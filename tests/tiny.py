@@ -58,8 +58,8 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "study.run", *map(str, arguments)]
 
 
-def run(*arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, expect: int = 0, patience: int = 280) -> subprocess.CompletedProcess[str]:
     """The real command line in a process of its own."""
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=os.environ.copy(), timeout=280)
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=os.environ.copy(), timeout=patience)
     assert done.returncode == expect, done.stdout + done.stderr
     return done
