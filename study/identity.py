@@ -131,7 +131,7 @@ def go_on(
         cache_gib=chosen.cache_gib,
         weights=_weights_folder(chosen.weights, known["place"]["weights"]),
     )
-    manifest = pd.read_parquet(out / MANIFEST_FILE)
+    manifest = _manifest(out / MANIFEST_FILE)
     _check_still_there(study, base, place, manifest)
     scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
     place = replace(place, stored=worth_storing(study, scale, base.study_seed))
@@ -248,6 +248,13 @@ def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dic
         if len(plan) > len(planned):
             ledger.write_plan(out, plan[len(planned) :])
     return known
+
+
+def _manifest(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as problem:  # ArrowInvalid is a ValueError
+        raise InputError(f"{file} is torn: put a copy of it back, or choose another --out.") from problem
 
 
 def _mend_plan(known: dict[str, Any], study: Study, base: Base, out: Path) -> None:

@@ -134,6 +134,14 @@ def test_a_torn_study_json_is_read_from_its_copy(
     assert "study.json is torn: going on with the copy in the ledger." in capsys.readouterr().err
 
 
+def test_a_torn_manifest_is_a_line(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready()
+    begin(prepared, resources, "python -m study.run", None)
+    (tmp_path / "out" / "manifest.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"manifest\.parquet is torn: put a copy of it back"):
+        resumed(ready, tmp_path)
+
+
 def test_a_torn_plan_is_drawn_again_unless_it_was_extended(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready()
     begin(prepared, resources, "python -m study.run", None)

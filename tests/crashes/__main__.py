@@ -34,6 +34,7 @@ from tests.crashes.damage import (
     garbage,
     gcs_killed,
     killed_after,
+    ledger_objects,
     raylet_killed,
     signalled,
     small_disk,
@@ -43,7 +44,7 @@ from tests.crashes.study_under_test import Tried, finish, prepare
 
 KILLS = 20
 SPOILED = ("ledger/reports/*/*.json", "ledger/verdicts/*.json", "ledger/ends/*.json", "ledger/settings/*.json")
-SPOILED += ("ledger/plan/*.json", "checkpoints/*.safetensors", "study.json", "trials.parquet")
+SPOILED += ("ledger/plan/*.json", "checkpoints/*.safetensors", "study.json")
 MOST_RESUMES = 3
 
 
@@ -56,16 +57,24 @@ class Case:
     mounts: bool = False
 
 
-def cases(seconds: float, seed: int) -> Iterator[Case]:
-    """`seconds` is what an undisturbed study takes, from its start to its report."""
+def cases(objects: int, seed: int) -> Iterator[Case]:
+    """`objects` is how many an undisturbed study has in its ledger at the end."""
     moments = random.Random(seed)
-    times = [0.5, *(moments.uniform(0.1, 1) * seconds for _ in range(KILLS - 1))]
-    for moment in times:
-        yield Case(f"driver killed after {moment:.1f} s", (killed_after(moment),), short=moment in times[:3])
-    twice = [moments.uniform(0.3, 0.8) * seconds for _ in range(4)]
-    for first, second in zip(twice[::2], twice[1::2], strict=True):
-        name = f"driver killed after {first:.1f} s, and again after {second:.1f} s"
-        yield Case(name, (killed_after(first), killed_after(second)), short=first == twice[0])
+
+    def moment() -> tuple[int, float]:
+        return moments.randint(1, objects - 1), moments.uniform(0, 0.5)
+
+    killed = (-9,)
+    yield Case("driver killed in its first second", (killed_after(0, 0.5),), True, killed)
+    for number in range(KILLS - 2):
+        after, delay = moment()
+        yield Case(f"driver killed at object {after}", (killed_after(after, delay),), number < 2, killed)
+    # The opening of the test fold is the last object.
+    yield Case("driver killed while the test fold is open", (killed_after(objects, 0.2),), True, killed)
+    for number in range(2):
+        first, second = sorted((moment(), moment()))
+        name = f"driver killed at object {first[0]}, and again at {second[0]}"
+        yield Case(name, (killed_after(*first), killed_after(*second)), number == 0, killed)
     yield Case("SIGTERM", (signalled(signal.SIGTERM, 4),), short=True, statuses=(130,))
     yield Case("Ctrl-C", (signalled(signal.SIGINT, 8),), short=True, statuses=(130,))
     yield Case("a trial's process killed", (worker_killed(3),), short=True, statuses=(0,))
@@ -93,7 +102,9 @@ def main(arguments: list[str]) -> int:
         _to_the_end(undisturbed)  # fills the cache of decoded pictures, so that times are alike from now on
         shutil.rmtree(undisturbed.out)
         seconds = _to_the_end(undisturbed)
-        wanted = [each for each in cases(seconds, chosen.seed) if re.search(chosen.only, each.name)]
+        wanted = [
+            each for each in cases(ledger_objects(undisturbed.out), chosen.seed) if re.search(chosen.only, each.name)
+        ]
         may_mount = os.geteuid() == 0
         rows = []
         for number, case in enumerate(each for each in wanted if each.short or not chosen.short):
@@ -132,9 +143,9 @@ def _disturbed(case: Case, tried: Tried, undisturbed: Tried) -> Outcome:
         before = snapshot(tried.out)
     recovered = 0.0
     while statuses[-1] != 0 and len(statuses) <= len(case.damage) + MOST_RESUMES:
-        began, known = time.monotonic(), _objects(tried)
+        began, known = time.monotonic(), ledger_objects(tried.out)
         process = tried.start()
-        while process.poll() is None and _objects(tried) <= known:
+        while process.poll() is None and ledger_objects(tried.out) <= known:
             time.sleep(0.05)
         recovered = recovered or time.monotonic() - began
         status, said = finish(process)
@@ -143,10 +154,6 @@ def _disturbed(case: Case, tried: Tried, undisturbed: Tried) -> Outcome:
             wrong.append(f"--resume ended with {status}: {said.strip().splitlines()[-1:]}")
     wrong += differences(undisturbed.out, tried.out, before)
     return Outcome.of(tried.out, statuses, recovered, before, wrong)
-
-
-def _objects(tried: Tried) -> int:
-    return sum(1 for _ in (tried.out / LEDGER).rglob("[!.]*.json"))
 
 
 def _to_the_end(tried: Tried) -> float:

@@ -30,16 +30,22 @@ def after_ends(tried: Tried, process: subprocess.Popen[str], count: int) -> bool
     return False
 
 
-def killed_after(seconds: float) -> Damage:
-    """The driver, by a signal that nobody can catch, so many seconds after its start."""
+def killed_after(objects: int, seconds: float) -> Damage:
+    """The driver, by a signal that nobody can catch: so long after the ledger has so many objects."""
 
     def kill(tried: Tried, process: subprocess.Popen[str]) -> None:
+        while process.poll() is None and ledger_objects(tried.out) < objects:
+            time.sleep(0.02)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
 
     return kill
+
+
+def ledger_objects(out: Path) -> int:
+    return sum(1 for _ in (out / LEDGER).rglob("[!.]*.json"))
 
 
 def signalled(number: signal.Signals, ends: int) -> Damage:
@@ -127,9 +133,10 @@ def end_orphans(home: Path) -> None:
 def _kills(name: str, ends: int) -> Damage:
     def kill(tried: Tried, process: subprocess.Popen[str]) -> None:
         after_ends(tried, process, ends)
-        for each in psutil.Process(process.pid).children(recursive=True):
-            if each.name() == name:
-                each.kill()
+        found = [each for each in psutil.Process(process.pid).children(recursive=True) if each.name() == name]
+        assert found, f"no {name} to kill"
+        for each in found:
+            each.kill()
 
     return kill
 
