@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from analysis.exporting import command
-from study.results import Results, write_table
+from study.results import Results
+from study.writing import write_table
 
 
 def export(results: Results, folder: Path) -> list[Path]:

@@ -15,7 +15,8 @@ import pandas as pd
 from analysis.confirmed.objective import objective
 from analysis.exporting import command
 from analysis.hyperparameters import VARIED, Choice, Space, space, values
-from study.results import METRIC_COLUMN, Results, level_text, write_table
+from study.results import METRIC_COLUMN, Results, level_text
+from study.writing import write_table
 
 # Its data frames know no conditions: in place of a level that does not exist.
 _NOWHERE = "absent"

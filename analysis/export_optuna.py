@@ -23,7 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.confirmed.objective import objective
 from analysis.hyperparameters import VARIED, Choice, Interval, space, values
 from analysis.layout.text import plain
-from study.results import METRIC_COLUMN, Results, ResultsError, read, write_text
+from study.results import METRIC_COLUMN, Results, ResultsError, read
+from study.writing import write_text
 
 FILE = "optuna.log"  # a journal: a trial takes a tenth of the time that it takes in SQLite
 _STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}

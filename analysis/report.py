@@ -29,9 +29,8 @@ from study.results import (
     TABLES_FOLDER,
     ResultsError,
     read,
-    write_table,
-    write_text,
 )
+from study.writing import write_table, write_text
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from study.best import Best, load_best
 from study.course import Course, predictions_file
 from study.explain import explain, in_view, overlay
 from study.ledger import Record
-from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, EXAMPLES_MORE_COLUMNS, write_table
+from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, EXAMPLES_MORE_COLUMNS
+from study.writing import write_table
 from trainables.config import from_dict
 from trainables.gradcam import box_share, energy_in_box
 from trainables.keyed import key, order

@@ -23,7 +23,8 @@ from study.best import (
 )
 from study.course import Course, model_file, predictions_file
 from study.ledger import Record
-from study.results import BEST_FOLDER, KNN_FILE, LOGITS, RETRIEVAL_FILE, TABLES_FOLDER, write_json, write_text
+from study.results import BEST_FOLDER, KNN_FILE, LOGITS, RETRIEVAL_FILE, TABLES_FOLDER
+from study.writing import write_json, write_text
 from trainables.checkpoints import load_tensors, save_tensors
 from trainables.config import from_dict
 from trainables.manifest import label_names

@@ -17,12 +17,13 @@ from study.dry_run import planned_resolution
 from study.load import Loaded
 from study.plan import Planned, search_plan
 from study.resources import Resources
-from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE, write_json, write_table
+from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
 from study.scale import keep_rates, scale_of
 from study.settings import Base
 from study.setup import Prepared, check_folders, check_pictures, from_scratch, weight_hashes, with_budget
 from study.sharing import worth_storing
 from study.spec import Published, Study
+from study.writing import write_json, write_table
 from trainables.datasets import DATASETS
 from trainables.errors import InputError
 from trainables.place import Place

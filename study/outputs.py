@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from study import results
+from study import results, writing
 from study.course import Course, predictions_file
 from study.footprint import NET
 from study.ledger import Record
@@ -40,8 +39,8 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
     )
     if measured is not None:
         trials = trials.merge(measured, how="left", on=NET)
-    results.write_table(trials, course.out / results.TRIALS_FILE)
-    results.write_table(epochs, course.out / results.EPOCHS_FILE)
+    writing.write_table(trials, course.out / results.TRIALS_FILE)
+    writing.write_table(epochs, course.out / results.EPOCHS_FILE)
 
 
 def write_predictions(course: Course) -> None:
@@ -50,12 +49,12 @@ def write_predictions(course: Course) -> None:
     parts = [predictions_file(course.out, each.planned.trial) for each in course.shown() if each not in controls]
     frames = [pd.read_parquet(part) for part in parts if part.exists()]
     if frames:
-        results.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
+        writing.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
     again = [
         _control_rows(course, each) for each in controls if predictions_file(course.out, each.planned.trial).exists()
     ]
     if again:
-        results.write_table(pd.concat(again, ignore_index=True), course.out / results.CONTROL_FILE)
+        writing.write_table(pd.concat(again, ignore_index=True), course.out / results.CONTROL_FILE)
 
 
 def _control_rows(course: Course, record: Record) -> pd.DataFrame:
@@ -109,7 +108,3 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
             "train_pictures": train_pictures(from_dict(record.config), course.out / results.MANIFEST_FILE),
         }
     )
-
-
-def write_study(out: Path, study: dict[str, Any]) -> None:
-    results.write_json(study, out / results.STUDY_FILE)

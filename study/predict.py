@@ -18,8 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.arguments import Parser, fail
-from study.results import BEST_FOLDER, write_table, write_text
+from study.results import BEST_FOLDER
 from study.submission import Sample, check_complete, read_sample, submission
+from study.writing import write_table, write_text
 from trainables.errors import InputError
 from trainables.sources.tree import files_below
 

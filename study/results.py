@@ -1,11 +1,10 @@
-"""What a study leaves in its folder: file names, columns, and how they are written and read.
+"""What a study leaves in its folder: file names, columns, and how they are read; writing.py writes them.
 
 The one place that knows them. A folder that another program filled in this way is a study too, so everything
 is checked on reading; columns beyond these are kept.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -135,8 +134,7 @@ _IS_KIND: dict[Kind, Callable[[pd.Series], bool]] = {
     "flag": types.is_bool_dtype,
     "any": lambda column: True,
 }
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and newlines, which are quoted
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 class ResultsError(ValueError):
@@ -166,7 +164,7 @@ def level_text(value: Any) -> str:
     if not isinstance(value, str) and pd.isna(value):
         return ""
     text = str(value)
-    return f"{float(text):.12g}" if _NUMBER.fullmatch(text) else text
+    return f"{float(text):.12g}" if NUMBER.fullmatch(text) else text
 
 
 def stands_for(cell: Any) -> list[tuple[str, str]]:
@@ -175,24 +173,6 @@ def stands_for(cell: Any) -> list[tuple[str, str]]:
         return []
     pairs = (pair.partition("=") for pair in json.loads(cell))
     return [(factor, level_text(level)) for factor, _, level in pairs]
-
-
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write parquet or CSV, by the suffix of `path`; readers see the old file or the new one, never half."""
-    if path.suffix == ".parquet":
-        _replace(path, lambda part: _one_type_a_column(frame).to_parquet(part, index=False))
-    elif path.suffix == ".csv":
-        _replace(path, lambda part: _spreadsheet_safe(frame).to_csv(part, index=False, errors="replace"))
-    else:
-        raise ValueError(f"`path` must end in .parquet or .csv, but got ({path.name=}).")
-
-
-def write_text(text: str, path: Path) -> None:
-    _replace(path, lambda part: part.write_text(text, encoding="utf-8", errors="replace"))
-
-
-def write_json(value: Any, path: Path) -> None:
-    write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", path)
 
 
 def read(out: Path, *, logits: bool = False) -> Results:
@@ -285,34 +265,3 @@ def _check_trials(trials: pd.DataFrame, path: Path) -> None:
             stands_for(cell)
         except (ValueError, AttributeError, TypeError):
             raise ResultsError(f'{path}: stands_for {cell!r} must be a JSON list of "factor=level". Mend it.') from None
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _one_type_a_column(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns of text and numbers, such as the levels 2 and "all", become text: parquet mixes no types."""
-    mixed = [name for name in frame if types.infer_dtype(frame[name], skipna=True) == "mixed-integer"]
-    return frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
-
-
-def _spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
-
-    Control characters become blanks: after a lone carriage return, which no writer quotes, a new row would begin.
-    """
-
-    def safe(cell: Any) -> Any:
-        if not isinstance(cell, str):
-            return cell
-        runs = cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(cell)
-        return _CONTROL.sub(" ", f"'{cell}" if runs else cell)
-
-    text = [name for name in frame if not types.is_numeric_dtype(frame[name])]
-    return frame.assign(**{name: frame[name].map(safe) for name in text}).rename(columns=safe)

@@ -28,7 +28,8 @@ import pandas as pd
 
 from study.arguments import CACHE, Parser, fail
 from study.ledger import read_openings
-from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, UNSEEN_FILE, write_table
+from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, UNSEEN_FILE
+from study.writing import write_table
 from trainables.errors import InputError
 from trainables.neighbours import RECALLS, Labelled, knn_classification, retrieval, second_half
 

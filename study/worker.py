@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from study import ledger, storage
 from study.course import checkpoint_file, model_file, names_of, predictions_file
 from study.nodes import blind_to
-from study.results import MANIFEST_FILE, write_table
+from study.results import MANIFEST_FILE
 from study.unavailable import unavailable
+from study.writing import write_table
 from trainables import checkpoints
 from trainables.checkpoints import State
 from trainables.config import TrialConfig, from_dict

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study import results
+from study import results, writing
 
 FACTORS: dict[str, list] = {
     "backbone": ["small", "large"],
@@ -45,18 +45,18 @@ def fabricate(out: Path, plan: Plan | None = None) -> Path:
     manifest = _manifest(plan, rng)
     rows = _search(plan, rng) + _refine(plan, rng) + _confirm(plan, rng) + _published(plan)
     trials = pd.DataFrame(rows)
-    results.write_json(_study(plan), out / results.STUDY_FILE)
-    results.write_table(manifest, out / results.MANIFEST_FILE)
-    results.write_table(_epochs(trials, len(plan.classes), rng), out / results.EPOCHS_FILE)
-    results.write_table(_predictions(plan, manifest, trials, rng), out / results.PREDICTIONS_FILE)
-    results.write_table(trials.drop(columns="truth"), out / results.TRIALS_FILE)
+    writing.write_json(_study(plan), out / results.STUDY_FILE)
+    writing.write_table(manifest, out / results.MANIFEST_FILE)
+    writing.write_table(_epochs(trials, len(plan.classes), rng), out / results.EPOCHS_FILE)
+    writing.write_table(_predictions(plan, manifest, trials, rng), out / results.PREDICTIONS_FILE)
+    writing.write_table(trials.drop(columns="truth"), out / results.TRIALS_FILE)
     return out
 
 
 def rewrite(out: Path, stem: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     """Put the edited table `stem` in the place of what was fabricated."""
     path = out / f"{stem}.parquet"
-    results.write_table(edit(pd.read_parquet(path)), path)
+    writing.write_table(edit(pd.read_parquet(path)), path)
 
 
 def _study(plan: Plan) -> dict:

@@ -15,10 +15,11 @@ from study.ledger import Record
 from study.load import load
 from study.plan import Planned
 from study.resources import Resources
-from study.results import PREDICTIONS_FILE, write_table
+from study.results import PREDICTIONS_FILE
 from study.settings import resolve
 from study.setup import prepare
 from study.worker import see_test_fold
+from study.writing import write_table
 from tests.tiny import COLOURS, STUDY_FILE, make_pictures, write_study
 from trainables.checkpoints import save_tensors
 from trainables.config import TrialConfig

@@ -3,14 +3,13 @@
     python -m tests.fuzz --seconds 60 --seed 0
 
 Valid archives, pictures and ledgers are mutated and read. An archive must be unpacked below its folder or refused as
-bad input, a picture must give pixels or a reason, a ledger must be read or refused; anything else is printed and ends
-with status 1.
+bad input, a picture must give pixels or a reason, a ledger must be read or refused; anything else is raised, with the
+state of the generator that made it.
 """
 
 import argparse
 import sys
 import time
-import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -51,9 +50,9 @@ def main(arguments: list[str]) -> int:
                 state = random.bit_generator.state
                 try:
                     outcomes[reader(random)] += 1
-                except Exception:
-                    print(f"{reader.__qualname__} at {state}:\n{traceback.format_exc()}")
-                    return 1
+                except Exception as finding:
+                    finding.add_note(f"found by {reader.__qualname__} at {state}")
+                    raise
     print(", ".join(f"{name}: {count:,}" for name, count in sorted(outcomes.items())))
     return 0
 

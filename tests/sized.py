@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 FRACTIONS = [0.25, 0.5, 0.75, 1.0]
@@ -29,4 +29,4 @@ def fabricate_sizes(out: Path, error: Callable[[float], float] = law, **changes:
 
 
 def rewrite(out: Path, edit: Callable[[pd.DataFrame], pd.DataFrame], file: str = results.TRIALS_FILE) -> None:
-    results.write_table(edit(pd.read_parquet(out / file)), out / file)
+    writing.write_table(edit(pd.read_parquet(out / file)), out / file)

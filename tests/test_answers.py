@@ -7,7 +7,7 @@ import pytest
 from analysis.confirmed.answers import answers, verdict
 from analysis.confirmed.settings import settings, winner
 from analysis.statistics.inference import Estimate
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 SMALL = {"backbone": ["small", "large"]}
@@ -19,7 +19,7 @@ def answered(tmp_path, plan: Plan, **edits) -> pd.DataFrame:
     out = fabricate(tmp_path / "study", plan)
     for stem, edit in edits.items():
         path = out / f"{stem}.parquet"
-        results.write_table(edit(pd.read_parquet(path)), path)
+        writing.write_table(edit(pd.read_parquet(path)), path)
     return answers(results.read(out))
 
 
@@ -180,7 +180,7 @@ def test_the_winner_is_chosen_on_validation(tmp_path):
     trials = pd.read_parquet(out / results.TRIALS_FILE)
     confirmed = trials["phase"] == "confirm"
     better = trials["val_accuracy"].mask(confirmed & (trials["backbone"] == "large"), 0.99)
-    results.write_table(trials.assign(val_accuracy=better), out / results.TRIALS_FILE)
+    writing.write_table(trials.assign(val_accuracy=better), out / results.TRIALS_FILE)
     best = winner(settings(results.read(out)))
     assert best is not None
     assert best.levels == {"backbone": "large"}

@@ -17,7 +17,7 @@ ALLOWED = {
     "search_spaces": [],
     "trainables": [],
     "study": ["search_spaces", "trainables"],
-    "analysis": ["study.results"],
+    "analysis": ["study.results", "study.writing"],
 }
 # What a shelf of analysis may import of the others: arithmetic knows of no study, and no finding knows how it is shown.
 WORDS = "analysis.layout.text"

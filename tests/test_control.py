@@ -5,7 +5,7 @@ from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import settings
 from analysis.sections.best_of_level import best_of_level
 from analysis.sections.control import control_section, control_sentence, negative_control
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.test_answers import LARGE, SMALL
 
@@ -14,7 +14,7 @@ def studied(tmp_path, plan: Plan, **edits) -> results.Results:
     out = fabricate(tmp_path / "study", plan)
     for stem, edit in edits.items():
         path = out / f"{stem}.parquet"
-        results.write_table(edit(pd.read_parquet(path)), path)
+        writing.write_table(edit(pd.read_parquet(path)), path)
     return results.read(out)
 
 
@@ -77,9 +77,9 @@ def with_control(tmp_path, first: int) -> results.Results:
     trials, seen = (pd.read_parquet(out / name) for name in (results.TRIALS_FILE, results.PREDICTIONS_FILE))
     late = trials[(trials["phase"] == "confirm") & (trials["seed"] >= first)]
     again = seen[seen["fold"] == "test"].merge(late.loc[late["backbone"] == "large", ["trial", "arm", "seed"]])
-    results.write_table(again[list(results.CONTROL_COLUMNS)], out / results.CONTROL_FILE)
+    writing.write_table(again[list(results.CONTROL_COLUMNS)], out / results.CONTROL_FILE)
     for frame, name in ((trials, results.TRIALS_FILE), (seen, results.PREDICTIONS_FILE)):
-        results.write_table(frame[~frame["trial"].isin(late["trial"])], out / name)
+        writing.write_table(frame[~frame["trial"].isin(late["trial"])], out / name)
     return results.read(out)
 
 

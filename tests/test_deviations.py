@@ -8,7 +8,7 @@ import pytest
 
 from analysis import report
 from analysis.confirmed.deviations import deviation_sentences, deviations, plan_sentence
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 
 PLAN = Plan({"f": ["x", "y"], "n": [1, 2]}, {"f": "y", "n": 2}, items=20, trials=4, seeds=3)
@@ -25,7 +25,7 @@ def planned(out, change=lambda plan: plan, **more):
     (out / results.FIRST_PLAN).write_text(text)
     study = json.loads((out / results.STUDY_FILE).read_text())
     known = {"plan_hash": hashlib.sha256(text.encode()).hexdigest()} | more
-    results.write_json(study | known, out / results.STUDY_FILE)
+    writing.write_json(study | known, out / results.STUDY_FILE)
     return out
 
 

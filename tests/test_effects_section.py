@@ -8,7 +8,7 @@ from analysis import report
 from analysis.search.parallel import ABSENT, paths
 from analysis.search.rung import outcomes
 from analysis.sections.search import TITLE, search_section
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.searches import FACTORS, search
 
@@ -120,10 +120,10 @@ def test_a_report_leaves_the_table_of_the_contract(tmp_path):
     fabricate(tmp_path, Plan(factors=factors, winner={"f": "=1+1", "g": "q"}, trials=4, seeds=3, items=40))
     read = search(lambda levels: 0.8 * (levels["f"] == "=1+1"), factors=factors)
     kept = pd.read_parquet(tmp_path / results.TRIALS_FILE).query("phase != 'search'")
-    results.write_table(pd.concat([read.trials, kept]), tmp_path / results.TRIALS_FILE)
-    results.write_table(read.epochs.reindex(columns=list(results.EPOCHS_COLUMNS)), tmp_path / results.EPOCHS_FILE)
+    writing.write_table(pd.concat([read.trials, kept]), tmp_path / results.TRIALS_FILE)
+    writing.write_table(read.epochs.reindex(columns=list(results.EPOCHS_COLUMNS)), tmp_path / results.EPOCHS_FILE)
     study = json.loads((tmp_path / results.STUDY_FILE).read_text())
-    results.write_json(study | {"nuisances": read.study["nuisances"]}, tmp_path / results.STUDY_FILE)
+    writing.write_json(study | {"nuisances": read.study["nuisances"]}, tmp_path / results.STUDY_FILE)
     report.build(tmp_path)
     written = pd.read_csv(tmp_path / results.TABLES_FOLDER / "interactions.csv")
     assert {"factor_a", "factor_b", "contrast", "low", "high", "rung"} <= set(written.columns)

@@ -8,7 +8,7 @@ from analysis.confirmed.settings import settings
 from analysis.sections.combined import ensembles_section
 from analysis.statistics import inference
 from analysis.statistics.metrics import log_softmax
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, classes=("ant", "bee"), items=40, seeds=3, trials=4)
@@ -38,7 +38,7 @@ def test_one_good_model_stays_alone():
 
 def change(out, edit):
     path = out / results.PREDICTIONS_FILE
-    results.write_table(edit(pd.read_parquet(path)), path)
+    writing.write_table(edit(pd.read_parquet(path)), path)
     return results.read(out, logits=True)
 
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from analysis import export_csv, export_deepcave, export_optuna
 from analysis.hyperparameters import Choice, Interval, space, values
-from study import results
+from study import results, writing
 from study.results import Results
 from tests.fabricated import Plan, fabricate
 from tests.test_architecture import loaded_by
@@ -37,7 +37,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trials["l2"] = trials["regularizer"].map({"l2": 1e-4})
     trials.loc[:1, "learning_rate"] = [0.5, 1e-3]
     trials.loc[1, "depth"] = None
-    results.write_table(trials, folder / results.TRIALS_FILE)
+    writing.write_table(trials, folder / results.TRIALS_FILE)
     return folder
 
 
@@ -90,7 +90,7 @@ def test_optuna_hears_how_a_trial_ended_and_what_it_reached(read: Results) -> No
 def test_optuna_is_told_when_less_is_better(tmp_path: Path) -> None:
     folder = fabricate(tmp_path / "out", Plan(trials=4, extra={"metric": "val_log_loss"}))
     trials = pd.read_parquet(folder / results.TRIALS_FILE)
-    results.write_table(trials.assign(val_metric=1 - trials["val_accuracy"]), folder / results.TRIALS_FILE)
+    writing.write_table(trials.assign(val_metric=1 - trials["val_accuracy"]), folder / results.TRIALS_FILE)
     assert export_optuna.main([str(folder)]) == 0
     storage = JournalStorage(JournalFileBackend(str(folder / export_optuna.FILE)))
     study = optuna.load_study(study_name="fabricated: search", storage=storage)

@@ -10,7 +10,7 @@ from analysis.confirmed.settings import settings, winner
 from analysis.sections.loss import loss_section, loss_table
 from analysis.statistics import calibration
 from analysis.statistics.metrics import log_loss, log_softmax
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 # Nine in ten is claimed, three in four are right: dividing the logits by two claims three in four.
@@ -69,7 +69,7 @@ def study(tmp_path, right, **more):
     frame = pd.read_parquet(path)
     predicted = np.where(right(frame["item"].to_numpy()), frame["label"], 1 - frame["label"])
     logits = [np.float16(math.log(9) * np.eye(2)[one]) for one in predicted]
-    results.write_table(frame.assign(predicted=predicted, logits=logits), path)
+    writing.write_table(frame.assign(predicted=predicted, logits=logits), path)
     return results.read(tmp_path, logits=True)
 
 

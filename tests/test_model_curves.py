@@ -12,7 +12,7 @@ from analysis.sections.class_size import class_size_section, class_sizes, rank_c
 from analysis.sections.depth import depth_section, depths
 from analysis.sections.learned import stability_sentence
 from analysis.sections.strengths import strength_sections, strengths, without
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.sized import rewrite
 
@@ -99,7 +99,7 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
 )
 def test_what_a_folder_does_not_describe_is_not_drawn(declared, regularized):
     study = json.loads((regularized / results.STUDY_FILE).read_text())
-    results.write_json(study | {"nuisances": declared}, regularized / results.STUDY_FILE)
+    writing.write_json(study | {"nuisances": declared}, regularized / results.STUDY_FILE)
     assert strengths(results.read(regularized)) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from analysis.confirmed.path import ALONE, NOT_RUN, STEP, SUM, TOTAL, path, start
 from analysis.confirmed.settings import groups, settings
 from analysis.statistics.inference import compare
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 
 TWO = {"a": ["old", "new"], "b": [1, 2]}
@@ -22,7 +22,7 @@ def read(out):
 
 def with_study(out, **more):
     study = json.loads((out / results.STUDY_FILE).read_text())
-    results.write_json(study | more, out / results.STUDY_FILE)
+    writing.write_json(study | more, out / results.STUDY_FILE)
 
 
 def at_the_start(trials):

@@ -7,7 +7,7 @@ from analysis.confirmed.outputs import outputs
 from analysis.confirmed.published import published
 from analysis.sections.published import published_section
 from analysis.statistics import inference
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 ROWS = [
@@ -93,7 +93,7 @@ def test_published_trials_are_no_candidates_for_the_winner(out):
 def test_a_search_shows_what_there_is_to_compare_with(tmp_path):
     fabricate(tmp_path, Plan(**vars(PLAN) | {"published": {}}))
     path = tmp_path / results.TRIALS_FILE
-    results.write_table(pd.read_parquet(path).assign(published=None), path)
+    writing.write_table(pd.read_parquet(path).assign(published=None), path)
     read = results.read(tmp_path, logits=True)
     section = published_section(read, outputs(read), "")
     assert section.paragraphs[0].startswith("None of the 4 published numbers ")
@@ -109,7 +109,7 @@ def test_an_older_study_has_no_section(tmp_path):
 def test_published_trials_alone_make_a_report(tmp_path):
     fabricate(tmp_path, PLAN)
     path = tmp_path / results.TRIALS_FILE
-    results.write_table(pd.read_parquet(path).query("phase == 'published'"), path)
+    writing.write_table(pd.read_parquet(path).query("phase == 'published'"), path)
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
     assert "Only published configurations were run here" in text

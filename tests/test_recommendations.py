@@ -11,7 +11,7 @@ from analysis.confirmed.answers import answers
 from analysis.confirmed.recommendations import recommendations, rivals
 from analysis.confirmed.settings import settings
 from analysis.sections.advice import recommendations_section
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 LEVELS = ["x", "y", "z"]
@@ -180,7 +180,7 @@ def test_a_refused_pair_is_given_with_its_reason_and_no_number_of_seeds(tmp_path
 def test_a_running_study_recommends_nothing_yet(tmp_path):
     fabricate(tmp_path, PLAN)
     trials = pd.read_parquet(tmp_path / results.TRIALS_FILE)
-    results.write_table(trials[trials["phase"] == "search"].head(4), tmp_path / results.TRIALS_FILE)
+    writing.write_table(trials[trials["phase"] == "search"].head(4), tmp_path / results.TRIALS_FILE)
     report.build(tmp_path)
     assert pd.read_csv(tmp_path / "tables" / "recommendations.csv")["recommended"].isna().all()
     text = (tmp_path / results.REPORT_HTML).read_text()
@@ -193,7 +193,7 @@ def test_a_study_that_lacks_seeds_says_so_first(tmp_path):
     fabricate(tmp_path, PLAN)
     trials = pd.read_parquet(tmp_path / results.TRIALS_FILE)
     gone = (trials["phase"] == "confirm") & (trials["f"] == "x") & (trials["seed"] > 3)
-    results.write_table(trials[~gone], tmp_path / results.TRIALS_FILE)
+    writing.write_table(trials[~gone], tmp_path / results.TRIALS_FILE)
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_HTML).read_text()
     said = "1 of 3 confirmed settings have fewer than the 5 seeds planned; 2 trials missing."
@@ -205,7 +205,7 @@ def test_sizes_are_shown_where_a_choice_changes_them(tmp_path):
     trials = pd.read_parquet(tmp_path / results.TRIALS_FILE)
     small = trials["backbone"] == "small"
     sized = trials.assign(file_bytes=np.where(small, 16_200_000, 102e6), latency_ms=np.where(small, 8.94, 31.2))
-    results.write_table(sized, tmp_path / results.TRIALS_FILE)
+    writing.write_table(sized, tmp_path / results.TRIALS_FILE)
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
     assert "| model file | one picture takes |" in text

@@ -79,7 +79,7 @@ def test_what_is_put_is_there_and_a_pull_makes_the_mirror_as_the_remote_is(place
 
 def test_a_push_brings_what_changed_and_deletes_what_is_gone(place: str, tmp_path: Path) -> None:
     storage.mirror(tmp_path, place)
-    for name in ("report.md", "study.json", ".tune/state", "ledger/plan/000.json", "tensorboard/a", "tensorboard/b"):
+    for name in ("report.md", "study.json", ".ray/state", "ledger/plan/000.json", "tensorboard/a", "tensorboard/b"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     storage.push(tmp_path)

@@ -11,7 +11,7 @@ from analysis import report
 from analysis.confirmed import tables
 from analysis.confirmed.settings import settings
 from analysis.layout import webpage
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 from tests.tags import Tags
 
@@ -214,7 +214,7 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path, edit, said):
 def test_the_report_says_which_views_were_seen(tmp_path, augmentation, views, said):
     out = fabricate(tmp_path, Plan(trials=4, seeds=3, items=40))
     trials = pd.read_parquet(out / results.TRIALS_FILE).assign(augmentation=augmentation, views=views)
-    results.write_table(trials, out / results.TRIALS_FILE)
+    writing.write_table(trials, out / results.TRIALS_FILE)
     report.build(out)
     text = (out / results.REPORT_MARKDOWN).read_text()
     assert (said in text) == (augmentation != "none")

@@ -11,7 +11,7 @@ from analysis import report
 from analysis.confirmed.settings import settings, winner
 from analysis.layout.text import decimals, millions
 from analysis.statistics.inference import wilson
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=40, seeds=3, trials=4, accuracy={("f", "x"): 0.6})
@@ -19,7 +19,7 @@ PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=40, seeds=3, trials=4, accuracy
 
 def with_study(out, **more):
     study = json.loads((out / results.STUDY_FILE).read_text())
-    results.write_json(study | more, out / results.STUDY_FILE)
+    writing.write_json(study | more, out / results.STUDY_FILE)
 
 
 def built(out):

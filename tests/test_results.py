@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 
@@ -16,7 +16,7 @@ def out(tmp_path):
 
 def change(out, file, edit):
     """Rewrite one table of a study."""
-    results.write_table(edit(pd.read_parquet(out / file)), out / file)
+    writing.write_table(edit(pd.read_parquet(out / file)), out / file)
 
 
 def test_read_gives_every_table_with_the_contracts_columns(out):
@@ -67,7 +67,7 @@ def test_study_json_is_checked(out, text):
 
 def test_levels_must_be_a_list(out):
     study = json.loads((out / results.STUDY_FILE).read_text()) | {"factors": {"backbone": "large"}}
-    results.write_json(study, out / results.STUDY_FILE)
+    writing.write_json(study, out / results.STUDY_FILE)
     with pytest.raises(results.ResultsError, match="must list its levels"):
         results.read(out)
 
@@ -134,26 +134,26 @@ def test_stands_for_splits_at_the_first_equals_sign():
 def test_csv_is_safe_in_a_spreadsheet_and_harms_no_number(tmp_path):
     cells = ["=cmd()", "+1+cmd", "-2.5", "@x", "\tx", "plain", "-1e-3"]
     frame = pd.DataFrame({"=head": cells, "n": -np.arange(7.0)})
-    results.write_table(frame, tmp_path / "t.csv")
+    writing.write_table(frame, tmp_path / "t.csv")
     back = pd.read_csv(tmp_path / "t.csv", dtype=str)
     assert back["'=head"].tolist() == ["'=cmd()", "'+1+cmd", "-2.5", "'@x", "'\tx", "plain", "-1e-3"]
     assert back["n"].astype(float).tolist() == (-np.arange(7.0)).tolist()
 
 
 def test_levels_of_both_kinds_fit_one_column(tmp_path):
-    results.write_table(pd.DataFrame({"depth": [2, "all", None]}), tmp_path / "t.parquet")
+    writing.write_table(pd.DataFrame({"depth": [2, "all", None]}), tmp_path / "t.parquet")
     assert pd.read_parquet(tmp_path / "t.parquet")["depth"].dropna().tolist() == ["2", "all"]
 
 
 def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path):
     path = tmp_path / "t.parquet"
-    results.write_table(pd.DataFrame({"a": [1]}), path)
+    writing.write_table(pd.DataFrame({"a": [1]}), path)
     with pytest.raises(Exception, match="a"):
-        results.write_table(pd.DataFrame({"a": [object()]}), path)
+        writing.write_table(pd.DataFrame({"a": [object()]}), path)
     assert pd.read_parquet(path)["a"].tolist() == [1]
     assert [one.name for one in tmp_path.iterdir()] == ["t.parquet"]
 
 
 def test_other_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match=re.escape("t.xlsx")):
-        results.write_table(pd.DataFrame(), tmp_path / "t.xlsx")
+        writing.write_table(pd.DataFrame(), tmp_path / "t.xlsx")

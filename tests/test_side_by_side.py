@@ -6,7 +6,7 @@ import pytest
 from analysis import report
 from analysis.layout import webpage
 from analysis.sections.side_by_side import comparable, side_by_side, studied
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 WORSE = {("f", "x"): 0.6, ("g", "u"): 0.7, ("h", "1"): 0.5}
@@ -127,7 +127,7 @@ def test_a_study_without_a_winner_stands_beside_others(tmp_path):
     for name in ("a", "b"):
         fabricate(tmp_path / name, ONE_FACTOR)
     trials = pd.read_parquet(tmp_path / "b" / results.TRIALS_FILE)
-    results.write_table(trials[trials["phase"] == "search"], tmp_path / "b" / results.TRIALS_FILE)
+    writing.write_table(trials[trials["phase"] == "search"], tmp_path / "b" / results.TRIALS_FILE)
     text = webpage.render(side_by_side([studied(results.read(tmp_path / name), name) for name in ("a", "b")]))
     assert text.index("b: This study is not finished.") < text.index("<section")
     assert "refused: no confirmed trial for x" in text

@@ -6,7 +6,7 @@ from analysis.confirmed import pictures, tables
 from analysis.confirmed.settings import name, settings
 from analysis.layout.text import duration, number, percent, plain, points, slug
 from analysis.sections.curves import band, curves
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 
 
@@ -24,7 +24,7 @@ def test_comparison_by_hand(tmp_path):
     epochs = pd.DataFrame(rows, columns=["trial", "epoch", "val_accuracy"]).reindex(
         columns=list(results.EPOCHS_COLUMNS)
     )
-    results.write_table(epochs, tmp_path / results.EPOCHS_FILE)
+    writing.write_table(epochs, tmp_path / results.EPOCHS_FILE)
     ran = {trial: len(values) for trial, values in seen.items()}
     rewrite(tmp_path, "trials", lambda t: t.assign(epochs_run=t["trial"].map(ran).fillna(2)))
     read = results.read(tmp_path)
@@ -42,7 +42,7 @@ def test_levels_are_read_at_the_deepest_epoch_that_all_reached(tmp_path):
     rows = [("search-000", 1, 0.5), ("search-001", 1, 0.4), ("search-001", 2, 0.9), ("search-001", 3, 0.8)]
     epochs = pd.DataFrame(rows, columns=["trial", "epoch", "val_accuracy"])
     epochs = epochs.reindex(columns=list(results.EPOCHS_COLUMNS))
-    results.write_table(epochs, tmp_path / results.EPOCHS_FILE)
+    writing.write_table(epochs, tmp_path / results.EPOCHS_FILE)
     rewrite(tmp_path, "trials", lambda t: t.assign(epochs_run=t["trial"].map({"search-000": 1}).fillna(3)))
     read = results.read(tmp_path)
     assert tables.common_rung(read, "f") == 1

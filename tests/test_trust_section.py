@@ -12,7 +12,7 @@ from analysis.confirmed.mislabelled import suspects
 from analysis.confirmed.settings import settings, winner
 from analysis.sections.path import path_section
 from analysis.sections.trust import doubt_section, suspects_section
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.test_mislabelled import swapped
 
@@ -27,7 +27,7 @@ def read(out):
 
 def with_study(out, **more):
     study = json.loads((out / results.STUDY_FILE).read_text())
-    results.write_json(study | more, out / results.STUDY_FILE)
+    writing.write_json(study | more, out / results.STUDY_FILE)
     return out
 
 
@@ -96,7 +96,7 @@ def test_what_a_repeat_renews_is_said_as_it_was(tmp_path):
     rows = pd.read_parquet(file)
     one = winner(read(tmp_path)[1]).trials["trial"].iloc[0]
     left_out = (rows["trial"] == one) & (rows["fold"] == "val") & (rows["item"] % 2 == 0)
-    results.write_table(rows[~left_out], file)
+    writing.write_table(rows[~left_out], file)
     said = doubt_section(*read(with_study(tmp_path, budget={"folds": None}))).paragraphs[1]
     assert "the partition into training and validation together" in said
     assert "folds of one partition" not in said
@@ -105,7 +105,7 @@ def test_what_a_repeat_renews_is_said_as_it_was(tmp_path):
 def test_models_that_never_differ_leave_no_doubt_to_share(tmp_path):
     fabricate(tmp_path, PLAN)
     file = tmp_path / results.PREDICTIONS_FILE
-    results.write_table(pd.read_parquet(file).assign(predicted=lambda rows: rows["label"]), file)
+    writing.write_table(pd.read_parquet(file).assign(predicted=lambda rows: rows["label"]), file)
     section = doubt_section(*read(tmp_path))
     assert section.paragraphs[0] == "No seed and no picture made any difference to the winner's accuracy on test."
 
@@ -141,7 +141,7 @@ def test_no_file_outside_of_the_examples_is_shown(tmp_path, item):
 def test_no_doubted_label_is_said(tmp_path):
     fabricate(tmp_path, PLAN)
     file = tmp_path / results.PREDICTIONS_FILE
-    results.write_table(pd.read_parquet(file).assign(cross_entropy=0.0), file)
+    writing.write_table(pd.read_parquet(file).assign(cross_entropy=0.0), file)
     section = suspects_section(*read(tmp_path))
     assert "none has a label that most of the winner's models contradict" in section.paragraphs[0]
     file.unlink()

@@ -12,7 +12,7 @@ from scipy.stats import t
 from analysis.confirmed import variance
 from analysis.confirmed.settings import settings, winner
 from analysis.statistics.inference import Estimate, smallest_effect
-from study import results
+from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, {("f", "x"): 0.6}, items=150, trials=4, spread=0.03)
@@ -91,7 +91,7 @@ def test_few_seeds_or_an_unopened_test_fold_have_no_parts(tmp_path):
 def test_one_group_of_pictures_has_no_parts(tmp_path):
     fabricate(tmp_path, PLAN)
     file = tmp_path / results.MANIFEST_FILE
-    results.write_table(pd.read_parquet(file).assign(group=1), file)
+    writing.write_table(pd.read_parquet(file).assign(group=1), file)
     study, found, best = read(tmp_path)
     assert variance.estimated(study, best) is None
     assert variance.resolution(study, found) is None

@@ -20,8 +20,8 @@ from study.display import Display
 from study.ledger import Record
 from study.plan import Planned
 from study.predict import printable
-from study.results import write_table
 from study.tensorboard import EventFiles
+from study.writing import write_table
 from tests.courses import CONFIG, small_study
 from tests.tags import Tags
 from tests.trees import table

@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.ledger import LEDGER
-from study.results import write_table
+from study.writing import write_table
 from tests.crashes.compared import Outcome, differences, snapshot
 from tests.crashes.damage import (
     Damage,
