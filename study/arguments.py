@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from study.remote import is_uri, parse_place
+from study.persistence.remote import is_uri, parse_place
 from trainables.errors import InputError
 
 DEFAULT_SEED = 0

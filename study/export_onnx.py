@@ -26,7 +26,7 @@ from study.results import BEST_FOLDER, EXAMPLES_FOLDER
 from trainables.errors import InputError
 
 if TYPE_CHECKING:
-    from study.best import Best
+    from study.products.best import Best
 
 # The version that PyTorch's translations are written in: a later one is converted to, and runs in fewer places.
 OPSET = 18
@@ -42,7 +42,7 @@ class NotExported(RuntimeError):
 def main(arguments: list[str]) -> int:
     try:
         out = parse(arguments).out
-        from study.best import ONNX_FILE, load_best
+        from study.products.best import ONNX_FILE, load_best
 
         best = load_best(out)
         try:
@@ -68,7 +68,7 @@ def export_onnx(best: "Best", out: Path) -> float:
     Raises:
         NotExported: no file is written, and an earlier one is gone.
     """
-    from study.best import ONNX_FILE, PREPROCESSING_FILE
+    from study.products.best import ONNX_FILE, PREPROCESSING_FILE
 
     file = out / BEST_FOLDER / ONNX_FILE
     file.unlink(missing_ok=True)
@@ -89,8 +89,8 @@ def export_onnx(best: "Best", out: Path) -> float:
 
 def some_pictures(best: "Best", out: Path) -> list[NDArray[np.uint8]]:
     """Thumbnails of the study's own test pictures; noise where it left none."""
-    from study.best import prepared
-    from trainables.images import DecodeError, decode
+    from study.products.best import prepared
+    from trainables.data.images import DecodeError, decode
 
     found: list[NDArray[np.uint8]] = []
     for file in sorted((out / EXAMPLES_FOLDER).glob("*.png")):
@@ -133,7 +133,7 @@ def _difference(best: "Best", file: Path, pictures: list[NDArray[np.uint8]]) -> 
     """
     import onnxruntime
 
-    from study.best import logits, views
+    from study.products.best import logits, views
 
     onnxruntime.set_default_logger_severity(3)  # errors: it warns of every device that it does not find
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

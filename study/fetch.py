@@ -7,10 +7,10 @@ Exit status: 0 done, 2 bad input.
 import sys
 from pathlib import Path
 
-from study import storage
 from study.arguments import Parser, fail
-from study.lease import DRIVERS
-from study.remote import connect, is_uri, parse_place
+from study.persistence import storage
+from study.persistence.lease import DRIVERS
+from study.persistence.remote import connect, is_uri, parse_place
 from study.results import STUDY_FILE
 from trainables.errors import InputError
 

@@ -5,23 +5,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from study import ledger, storage
-from study.costs import estimate, wall_seconds
-from study.course import Course, predictions_file
-from study.display import Display
-from study.examples import write_examples
-from study.export import export_best, shipped
-from study.footprint import footprint
-from study.identity import save
-from study.ledger import Record
-from study.outputs import compute_seconds, write_predictions, write_tables
-from study.resources import Resources
+from study.beginning.identity import save
+from study.beginning.setup import Prepared
+from study.estimates.costs import estimate, wall_seconds
+from study.estimates.resources import Resources
+from study.persistence import ledger, storage
+from study.persistence.ledger import Record
+from study.products.examples import write_examples
+from study.products.export import export_best, shipped
+from study.products.footprint import footprint
+from study.products.outputs import compute_seconds, write_predictions, write_tables
+from study.products.suspects import write_suspects
 from study.retrieval import write_retrieval
-from study.setup import Prepared
-from study.suspects import write_suspects
-from study.tensorboard import EventFiles
-from study.trackers import Tracker
-from trainables.manifest import label_names
+from study.schedule.course import Course, predictions_file
+from study.tracking.display import Display
+from study.tracking.tensorboard import EventFiles
+from study.tracking.trackers import Tracker
+from trainables.data.manifest import label_names
 
 # While a study runs its tables are renewed, so that a report can be made of it: this often, and so rarely that the
 # driver of many trials spends at most this share of its time on it.
@@ -57,7 +57,7 @@ def run_phases(
 
     wait_for_ray()
     # Only now: what imports Ray must find its environment set.
-    from study.tuning import run_on_ray
+    from study.execution.tuning import run_on_ray
 
     course = Course(out, study, prepared.base, _sampler(prepared), hear)
     try:
@@ -91,6 +91,6 @@ def run_phases(
 def _sampler(prepared: Prepared) -> Any:
     if prepared.study.goal == "factors":
         return None
-    from study.sampling import OptunaSampler
+    from study.schedule.sampling import OptunaSampler
 
     return OptunaSampler(prepared.study, prepared.base.study_seed, prepared.out)

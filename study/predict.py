@@ -18,14 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.arguments import Parser, fail
+from study.products.submission import Sample, check_complete, read_sample, submission
 from study.results import BEST_FOLDER
-from study.submission import Sample, check_complete, read_sample, submission
 from study.writing import write_table, write_text
+from trainables.data.sources.tree import files_below
 from trainables.errors import InputError
-from trainables.sources.tree import files_below
 
 if TYPE_CHECKING:
-    from study.best import Best
+    from study.products.best import Best
 
 TOP = 3
 EXPLAINED = "explained"  # the folder in OUT for heat maps, where none is named
@@ -90,7 +90,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def run(chosen: argparse.Namespace) -> int:
     files = list_files(chosen.pictures)
-    from study.best import load_best
+    from study.products.best import load_best
 
     best = load_best(chosen.out)
     sample = read_sample(chosen.sample, best.names) if chosen.sample else None
@@ -142,7 +142,7 @@ def list_files(named: Sequence[Path]) -> list[Path]:
 
 def predictions(best: "Best", files: Sequence[Path]) -> Iterator[list[Prediction]]:
     """In the order of the files; one line on standard error for each that cannot be read."""
-    from study.best import logits, prepared, probabilities, views
+    from study.products.best import logits, prepared, probabilities, views
 
     with ThreadPoolExecutor() as pool:  # decoding holds no lock
         for first in range(0, len(files), _AT_ONCE):
@@ -162,7 +162,7 @@ def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: Counter[
     """A picture NAME.png for each, with the heat of its first class; a name's second file is NAME-2.png."""
     from PIL import Image
 
-    from study.explain import explain, overlay
+    from study.products.explain import explain, overlay
 
     heats = explain(best, [each.picture for each in some], [int(each.probabilities.argmax()) for each in some])
     try:
@@ -190,7 +190,7 @@ def _write_submission(sample: Sample, by_id: dict[str, NDArray[np.float64]], fil
 
 def _read(file: Path) -> NDArray[np.uint8] | str:
     """The picture, or why not."""
-    from trainables.images import DecodeError, decode
+    from trainables.data.images import DecodeError, decode
 
     try:
         return decode(file.read_bytes()).pixels

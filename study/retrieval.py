@@ -27,16 +27,16 @@ import numpy as np
 import pandas as pd
 
 from study.arguments import CACHE, Parser, fail
-from study.ledger import read_openings
+from study.persistence.ledger import read_openings
 from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, UNSEEN_FILE
 from study.writing import write_table
 from trainables.errors import InputError
-from trainables.neighbours import RECALLS, Labelled, knn_classification, retrieval, second_half
+from trainables.frozen.neighbours import RECALLS, Labelled, knn_classification, retrieval, second_half
 
 if TYPE_CHECKING:
-    from study.best import Best
+    from study.products.best import Best
     from trainables.config import TrialConfig
-    from trainables.pixels import Pixels
+    from trainables.data.pixels import Pixels
     from trainables.place import Place
 
 KNN_COLUMNS = [
@@ -87,7 +87,7 @@ def run(chosen: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def write_retrieval(out: Path, place: "Place", frozen: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables of the winner, with `frozen` also of its backbone as the pretrained weights came."""
-    from study.best import load_best, read_trial
+    from study.products.best import load_best, read_trial
     from trainables.config import from_dict
     from trainables.place import open_pictures
 
@@ -132,8 +132,8 @@ def pretrained(best: "Best", config: "TrialConfig", place: "Place") -> "Best":
     """The winner's backbone as its pretrained weights are."""
     from dataclasses import replace
 
-    from trainables.models import build
-    from trainables.weights import find
+    from trainables.nets.models import build
+    from trainables.nets.weights import find
 
     net = build(config.backbone, find(config.backbone, place.weights), seed=0).module
     return replace(best, net=net.requires_grad_(False).to(best.device))
@@ -141,7 +141,7 @@ def pretrained(best: "Best", config: "TrialConfig", place: "Place") -> "Best":
 
 def embed(best: "Best", pixels: "Pixels", items: np.ndarray, labels: np.ndarray) -> Labelled:
     """The pooled features of these items: what the classifier would be given."""
-    from study.best import logits, views
+    from study.products.best import logits, views
 
     best.net.reset_classifier(0)
     parts = [
@@ -155,7 +155,7 @@ def _set_aside(out: Path, config: "TrialConfig", place: "Place") -> tuple["Pixel
     """Pictures, items and labels of the classes that the study set aside; None where it did not."""
     if not (out / UNSEEN_FILE).exists():
         return None
-    from trainables.pixels import open_pixels
+    from trainables.data.pixels import open_pixels
 
     unseen = pd.read_parquet(out / UNSEEN_FILE)
     pixels = open_pixels(unseen, place.data, config.stored_side, place.cache, place.cache_gib, config.region)
@@ -178,7 +178,7 @@ def _retrieval_row(protocol: str, some: Labelled) -> dict[str, Any]:
 
 def _place(chosen: argparse.Namespace) -> "Place":
     """Where the study's pictures and weights are, and whether they are still there."""
-    from study.setup import check_folders, check_pictures
+    from study.beginning.setup import check_folders, check_pictures
     from trainables.place import Place
 
     try:

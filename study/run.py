@@ -13,13 +13,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from study import storage
 from study.arguments import command, fail, parse
-from study.load import Loaded, copy, load, names
-from study.places import opened
-from study.resources import Resources, cluster_address, has_gpu_devices, local_cpus, local_gpus, plan_resources
+from study.design.load import Loaded, copy, load, names
+from study.estimates.resources import (
+    Resources,
+    cluster_address,
+    has_gpu_devices,
+    local_cpus,
+    local_gpus,
+    plan_resources,
+)
+from study.persistence import storage
+from study.persistence.places import opened
+from study.persistence.unavailable import unavailable
 from study.results import STUDY_FILE
-from study.unavailable import unavailable
 from trainables.errors import InputError
 
 INTERRUPTED = 130
@@ -76,13 +83,13 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
 
 def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     if known:
-        from study.identity import as_before
+        from study.beginning.identity import as_before
 
         chosen = as_before(chosen, out)
     trackers = _trackers(chosen, loaded.name, out)
     if chosen.address is not None:
-        from study.cluster import cluster_size, joined, on_nodes
-        from study.nodes import check_nodes
+        from study.execution.cluster import cluster_size, joined, on_nodes
+        from study.persistence.nodes import check_nodes
 
         with joined(cluster_address(chosen.address)):
             resources = _resources(chosen, *cluster_size())
@@ -92,7 +99,7 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
             return _run_on(loaded, chosen, resources, out, known, lambda: None, line, trackers)
     if chosen.dry_run:
         return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
-    from study.cluster import starting
+    from study.execution.cluster import starting
 
     # Before anything else is imported: its workers import the same meanwhile.
     with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
@@ -110,12 +117,12 @@ def _run_on(
     line: str,
     trackers: list[Any],
 ) -> int:
-    from study.dry_run import fold_lines
-    from study.identity import begin, go_on
-    from study.ledger import sole_driver
+    from study.beginning.dry_run import fold_lines
+    from study.beginning.identity import begin, go_on
+    from study.beginning.preflight import preflight
+    from study.beginning.setup import prepare
+    from study.persistence.ledger import sole_driver
     from study.phases import run_phases
-    from study.preflight import preflight
-    from study.setup import prepare
 
     if known:
         with sole_driver(out):
@@ -171,7 +178,7 @@ def _trackers(chosen: argparse.Namespace, name: str, out: Path) -> list[Any]:
     """Other people's trackers that were asked for; their packages are looked for first, and reached before Ray is."""
     if chosen.mlflow is None and chosen.wandb is None:
         return []
-    from study.trackers import check_installed, connect
+    from study.tracking.trackers import check_installed, connect
 
     check_installed(chosen.mlflow, chosen.wandb)
     return [] if chosen.dry_run else connect(chosen.mlflow, chosen.wandb, name, out)
@@ -192,8 +199,8 @@ def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
 
 def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> int:
     """What is asked is said also where the pictures or weights are not there yet."""
-    from study.dry_run import asked, describe
-    from study.setup import prepare
+    from study.beginning.dry_run import asked, describe
+    from study.beginning.setup import prepare
 
     print(asked(loaded.study.as_published(chosen.epochs) if chosen.published else loaded.study), flush=True)
     print(describe(prepare(loaded, chosen, resources, out), resources))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from search_spaces.distributions import Conditional, Range, accepted
 from study.budget import Budget
+from trainables.augmentation.policies import POLICIES
 from trainables.config import (
     DISTANCES,
     FIELDS,
@@ -19,11 +20,10 @@ from trainables.config import (
     UNFREEZE,
     TrialConfig,
 )
-from trainables.datasets import DATASETS
+from trainables.data.datasets import DATASETS
+from trainables.data.splits import parse_ratio
 from trainables.errors import InputError
 from trainables.metrics import METRICS
-from trainables.policies import POLICIES
-from trainables.splits import parse_ratio
 
 # Of a trial's config, what no study may ask about or fix.
 # fmt: off

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from study.arguments import parse
-from study.load import load
-from study.resources import Resources, plan_resources
-from study.setup import Prepared, prepare
+from study.beginning.setup import Prepared, prepare
+from study.design.load import load
+from study.estimates.resources import Resources, plan_resources
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
 
 # Files that run whole studies: first, so that the two processes end together.

@@ -1,4 +1,4 @@
-"""A study's course driven without Ray or torch: rows are made up, and written to the ledger as study/worker.py does."""
+"""A study's course driven without Ray or torch: rows are made up, and written to the ledger as a worker does."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ import pytest
 
 from search_spaces import optimizers, regularizers
 from search_spaces.distributions import Conditional
-from study import ledger, storage
-from study.course import Course, Job, Listener, checkpoint_file, model_file, predictions_file
-from study.plan import Planned, search_plan
-from study.settings import Base
+from study.design.plan import Planned, search_plan
+from study.design.settings import Base
+from study.persistence import ledger, storage
+from study.schedule.course import Course, Job, Listener, checkpoint_file, model_file, predictions_file
 from study.spec import Budget, Study
 
 BASE = Base(
@@ -103,7 +103,7 @@ def phases_of(jobs: list[Job]) -> list[str]:
 
 
 def work(out: Path, job: Job, accuracy: Accuracy) -> Iterator[ledger.Row]:
-    """What an actor does with a job: see study/worker.py."""
+    """What an actor does with a job: see study/execution/worker.py."""
     if job.task == "test":
         write(predictions_file(out, job.trial), job.trial)
         return

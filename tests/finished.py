@@ -5,24 +5,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from study import ledger
 from study.arguments import parse
-from study.course import Course, model_file, predictions_file
-from study.examples import write_examples
-from study.export import export_best
-from study.identity import begin
-from study.ledger import Record
-from study.load import load
-from study.plan import Planned
-from study.resources import Resources
+from study.beginning.identity import begin
+from study.beginning.setup import prepare
+from study.design.load import load
+from study.design.plan import Planned
+from study.design.settings import resolve
+from study.estimates.resources import Resources
+from study.execution.worker import see_test_fold
+from study.persistence import ledger
+from study.persistence.ledger import Record
+from study.products.examples import write_examples
+from study.products.export import export_best
 from study.results import PREDICTIONS_FILE
-from study.settings import resolve
-from study.setup import prepare
-from study.worker import see_test_fold
+from study.schedule.course import Course, model_file, predictions_file
 from study.writing import write_table
 from tests.tiny import COLOURS, STUDY_FILE, make_pictures, write_study
-from trainables.checkpoints import save_tensors
 from trainables.config import TrialConfig
+from trainables.learning.checkpoints import save_tensors
 from trainables.place import Place
 from trainables.trial import run_trial
 

@@ -21,12 +21,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.random import Generator
 
-from study import ledger
+from study.persistence import ledger
 from tests.courses import BONUS, SMALLEST, begin, drive, small_study
 from tests.trees import encoded, make_tar, make_zip, pixels
-from trainables.archives import extract
+from trainables.data.archives import extract
+from trainables.data.images import DecodeError, decode
 from trainables.errors import InputError
-from trainables.images import DecodeError, decode
 
 MEMBERS = {"Images/a/1.jpg": bytes(range(256)) * 4, "Images/b/2.jpg": b"two", "list.mat": b"", "a" * 150: b"long"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

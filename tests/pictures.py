@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from trainables.config import TrialConfig
-from trainables.datasets import read_manifest
+from trainables.data.datasets import read_manifest
+from trainables.data.splits import add_folds
 from trainables.place import Place
-from trainables.splits import add_folds
 
 LEVEL = "60-20-20"
 COLOURS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from study import results
-from study.plan import Planned
-from study.rungs import Rung
+from study.design.plan import Planned
+from study.schedule.rungs import Rung
 
 FACTORS: dict[str, list[str]] = {"f": ["x", "y", "z"], "g": ["p", "q"], "h": ["u", "v"]}
 EPOCHS, PICTURES = 9, 2000

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import trainables.archives
+import trainables.data.archives
 from tests.trees import make_tar, make_zip
-from trainables.archives import check_hash, extract, fetch
+from trainables.data.archives import check_hash, extract, fetch
 from trainables.errors import InputError
 
 
@@ -87,7 +87,7 @@ def test_a_bomb_is_refused(tmp_path: Path, name: str, make: object) -> None:
 
 
 def test_more_members_than_a_file_system_likes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainables.archives, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(trainables.data.archives, "MAX_MEMBERS", 2)
     with pytest.raises(InputError, match="holds more than 2 members"):
         extract(make_tar(tmp_path / "x.tar", MEMBERS), tmp_path / "data")
 

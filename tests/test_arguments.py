@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study import arguments, setup
+from study import arguments
 from study.arguments import command, parse
-from study.dry_run import describe
-from study.load import load, names
-from study.places import check_out
-from study.preflight import preflight
-from study.resources import Resources, plan_resources
+from study.beginning import setup
+from study.beginning.dry_run import describe
+from study.beginning.preflight import preflight
+from study.design.load import load, names
+from study.estimates.resources import Resources, plan_resources
+from study.persistence.places import check_out
 from study.run import main
 from tests.tiny import STUDY_FILE, Prepare, make_pictures, write_study
-from trainables.datasets import DATASETS
+from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
 
 

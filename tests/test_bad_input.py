@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from study import cluster
 from study.arguments import parse
-from study.identity import begin
-from study.load import load
-from study.resources import Resources
+from study.beginning.identity import begin
+from study.beginning.setup import prepare
+from study.design.load import load
+from study.estimates.resources import Resources
+from study.execution import cluster
 from study.run import main
-from study.setup import prepare
 from tests.tiny import STUDY_FILE, make_pictures, write_study
-from trainables.sources import stanford_dogs
+from trainables.data.sources import stanford_dogs
 
 Fails = Callable[..., None]
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables import checkpoints
-from trainables.checkpoints import State, load, load_tensors, save, save_tensors
+from trainables.learning import checkpoints
+from trainables.learning.checkpoints import State, load, load_tensors, save, save_tensors
 
 AWKWARD = {
     "nan": torch.tensor([float("nan"), float("inf"), -0.0, 1e-45]),

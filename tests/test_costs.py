@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.agenda import CONFIRMED_BEST
-from study.costs import PhaseCost, estimate, fit, wall_seconds
-from study.plan import AUDITED_PER_LEVEL
-from study.resources import Resources
-from study.scale import Scale, scale_of
-from study.sharing import candidates, worth_storing
+from study.design.plan import AUDITED_PER_LEVEL
+from study.estimates.costs import PhaseCost, estimate, fit, wall_seconds
+from study.estimates.resources import Resources
+from study.estimates.scale import Scale, scale_of
+from study.estimates.sharing import candidates, worth_storing
+from study.schedule.agenda import CONFIRMED_BEST
 from study.spec import Study
 from tests.courses import BASE, CONDITIONAL, small_study
 from trainables.errors import InputError

@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study import ledger
-from study.course import Course, checkpoint_file
-from study.ledger import LEDGER
-from study.plan import Planned
+from study.design.plan import Planned
+from study.persistence import ledger
+from study.persistence.ledger import LEDGER
+from study.schedule.course import Course, checkpoint_file
 from tests.courses import (
     BONUS,
     CONDITIONAL,

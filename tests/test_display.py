@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from study.display import Display, clock, setting
-from study.ledger import Record
-from study.plan import Planned
+from study.design.plan import Planned
+from study.persistence.ledger import Record
+from study.tracking.display import Display, clock, setting
 from tests.courses import CONFIG, row
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.dry_run import resolvable_effect
+from study.beginning.dry_run import resolvable_effect
 from study.run import main
 from tests.tiny import STUDY_FILE, make_pictures, write_study
 

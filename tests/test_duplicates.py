@@ -6,10 +6,10 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
 from tests.trees import class_folders, encoded, pixels, put
-from trainables.duplicates import conflicting_groups, find_groups, perceptual_hash, thumbnail
-from trainables.images import decode
-from trainables.manifest import scan
-from trainables.sources import folder
+from trainables.data.duplicates import conflicting_groups, find_groups, perceptual_hash, thumbnail
+from trainables.data.images import decode
+from trainables.data.manifest import scan
+from trainables.data.sources import folder
 
 
 def groups_of(pictures: list[np.ndarray]) -> list[int]:

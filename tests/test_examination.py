@@ -15,14 +15,15 @@ from sklearn.datasets import load_sample_images
 
 from tests.pictures import COLOURS, config, make_place, noisy
 from tests.trees import class_folders, encoded, put
-from trainables import examination, training, trial
+from trainables import examination, trial
+from trainables.augmentation.views import InputContract
 from trainables.config import TrialConfig
-from trainables.datasets import read_manifest
+from trainables.data.datasets import read_manifest
+from trainables.data.splits import add_folds
 from trainables.examination import Findings, examine, sample_of
+from trainables.learning import training
+from trainables.nets.weights import file_hash, find
 from trainables.place import Place, open_pictures_of
-from trainables.splits import add_folds
-from trainables.views import InputContract
-from trainables.weights import file_hash, find
 
 LEVEL = "60-20-20"
 
@@ -134,7 +135,7 @@ def test_stored_features_are_those_that_trials_look_for(few: tuple[Place, pd.Dat
 
 def test_a_wrong_mean(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
     typed = InputContract((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", 1.0)
-    monkeypatch.setattr("trainables.activations.input_contract", lambda backbone: typed)
+    monkeypatch.setattr("trainables.frozen.activations.input_contract", lambda backbone: typed)
     assert set(failed(examine(config(), ["all"], *few))) == {"input contract"}
 
 

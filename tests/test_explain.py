@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.examples import EACH, choose
-from study.explain import in_view, overlay
+from study.products.examples import EACH, choose
+from study.products.explain import in_view, overlay
 
 
 def test_a_box_in_the_coordinates_of_the_view() -> None:

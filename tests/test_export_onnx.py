@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 import torch
 
-from study.best import load_best, logits, views
 from study.export_onnx import OPSET, main, some_pictures
+from study.products.best import load_best, logits, views
 from tests.finished import Finished, finish
 
 

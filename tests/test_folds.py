@@ -1,13 +1,12 @@
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_splits import LEVELS, classes, same, seeds
+from tests.divisions import LEVELS, classes, same, seeds
 from tests.trees import table
+from trainables.data.splits import divide
 from trainables.errors import InputError
-from trainables.splits import divide
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5])

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from study import results
-from study.footprint import footprint
-from study.outputs import write_tables
+from study.products.footprint import footprint
+from study.products.outputs import write_tables
 from tests.finished import Finished, finish
 
 

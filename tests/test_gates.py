@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import gates
-from trainables.gates import Gate
-from trainables.probe import hat_matrices, leave_one_out
+from trainables.screening import gates
+from trainables.screening.gates import Gate
+from trainables.screening.probe import hat_matrices, leave_one_out
 
 LEVEL = "60-20-20"
 

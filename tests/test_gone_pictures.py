@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from ray import tune
 
-from study import ledger, worker
 from study.arguments import parse
-from study.course import Course
-from study.identity import begin
-from study.load import load
-from study.resources import Resources
-from study.setup import Prepared, prepare
-from study.tuning import CourseScheduler
+from study.beginning.identity import begin
+from study.beginning.setup import Prepared, prepare
+from study.design.load import load
+from study.estimates.resources import Resources
+from study.execution import worker
+from study.execution.tuning import CourseScheduler
+from study.persistence import ledger
+from study.schedule.course import Course
 from tests.tiny import make_pictures, run, write_study
 from trainables.errors import Unavailable
 

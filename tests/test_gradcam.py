@@ -9,9 +9,9 @@ import timm
 import torch
 from torch import nn
 
-from trainables import scratch_nets  # noqa: F401  (timm learns their names)
 from trainables.errors import InputError
-from trainables.gradcam import box_share, energy_in_box, heat_maps, target_layer
+from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
+from trainables.nets.gradcam import box_share, energy_in_box, heat_maps, target_layer
 
 Make = Callable[[], nn.Module]
 SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4), "img_size": 64, "window_size": 2}

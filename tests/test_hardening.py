@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study import cluster
+from study.execution import cluster
 from tests import fuzz
 
 

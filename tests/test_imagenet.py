@@ -1,6 +1,6 @@
 """Which classes bear the names of ImageNet's."""
 
-from trainables.imagenet import imagenet_classes
+from trainables.screening.imagenet import imagenet_classes
 
 LEVEL = "60-20-20"
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from tests.trees import encoded, pixels
-from trainables.images import PIXEL_LIMIT, DecodeError, decode
+from trainables.data.images import PIXEL_LIMIT, DecodeError, decode
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:

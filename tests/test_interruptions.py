@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from ray import tune
 
-from study import ledger, worker
-from study.course import Course
-from study.ledger import LEDGER
-from study.tuning import MOST_DEATHS, CourseSearcher, Deaths
-from study.unavailable import unavailable
+from study.execution import worker
+from study.execution.tuning import MOST_DEATHS, CourseSearcher, Deaths
+from study.persistence import ledger
+from study.persistence.ledger import LEDGER
+from study.persistence.unavailable import unavailable
+from study.schedule.course import Course
 from tests.courses import begin, small_study
 from trainables.errors import Unavailable
 

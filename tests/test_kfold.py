@@ -7,21 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.agenda import confirmed_winner, has_control, setting_of
+from study.beginning.dry_run import fold_lines, planned_resolution
 from study.budget import Budget
-from study.costs import estimate
-from study.course import Course
-from study.dry_run import fold_lines, planned_resolution
-from study.ledger import Record
-from study.plan import Planned
-from study.settings import resolve
+from study.design.plan import Planned
+from study.design.settings import resolve
+from study.estimates.costs import estimate
+from study.persistence.ledger import Record
+from study.schedule.agenda import confirmed_winner, has_control, setting_of
+from study.schedule.course import Course
 from study.spec import Study
 from tests.courses import BASE, begin, drive, killed, phases_of, row, small_study
 from tests.test_costs import SCALE
 from tests.trees import table
 from trainables.config import TrialConfig, from_dict
+from trainables.data.splits import add_folds, divide
 from trainables.errors import InputError
-from trainables.splits import add_folds, divide
 
 FOLDS, SEEDS, POINTS = 3, 2, 2
 RATE = 1e-3  # between the two that are tried

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from study import results
-from study.ledger import LEDGER
+from study.persistence.ledger import LEDGER
 from tests.test_study_run import kill_when
 from tests.tiny import STUDY_FILE, make_pictures, run, write_study
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from tests.trees import class_folders, encoded, pixels, put
+from trainables.data.manifest import Candidate, check, label_names, manifest_hash, scan
 from trainables.errors import InputError
-from trainables.manifest import Candidate, check, label_names, manifest_hash, scan
 
 COLUMNS = [
     *("item", "path", "label", "label_name", "bytes", "sha256", "width", "height", "mode"),

@@ -10,10 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.pictures import config
-from trainables.activations import Activations
+from trainables.data.pixels import Pixels
 from trainables.errors import InputError
-from trainables.inputs import Inputs
-from trainables.models import (
+from trainables.frozen.activations import Activations
+from trainables.learning.inputs import Inputs
+from trainables.learning.optimizers import build_optimizer
+from trainables.learning.training import Training, train_epoch
+from trainables.nets.models import (
     Body,
     Net,
     build,
@@ -27,11 +30,8 @@ from trainables.models import (
     trained_state,
     unfreeze,
 )
-from trainables.optimizers import build_optimizer
-from trainables.pixels import Pixels
+from trainables.nets.prefixes import Frozen
 from trainables.place import Pictures
-from trainables.prefixes import Frozen
-from trainables.training import Training, train_epoch
 
 # Stages and blocks by hand: stem first, then what timm's own definition of the net lists.
 NETS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainables.neighbours import KS, Labelled, Search, knn_classification, retrieval, second_half, vote
+from trainables.frozen.neighbours import KS, Labelled, Search, knn_classification, retrieval, second_half, vote
 
 
 def line(*places: float) -> np.ndarray:

@@ -13,8 +13,8 @@ from tempfile import mkdtemp
 
 import pytest
 
-from study.nodes import blind_to, check_nodes
-from study.remote import connect
+from study.persistence.nodes import blind_to, check_nodes
+from study.persistence.remote import connect
 from tests.object_store import server, uri
 from tests.test_remote_study import SMALL
 from tests.tiny import make_pictures, run, write_study

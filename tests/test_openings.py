@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from study import ledger
-from study.agenda import confirmed_winner
-from study.course import Course, Job
-from study.export import shipped
-from study.plan import Planned
+from study.design.plan import Planned
+from study.persistence import ledger
+from study.products.export import shipped
+from study.schedule.agenda import confirmed_winner
+from study.schedule.course import Course, Job
 from tests.courses import BONUS, SMALLEST, Accuracy, begin, drive, killed, mortal, phases_of, small_study, work
 
 
@@ -62,7 +62,7 @@ def test_an_extension_that_changes_the_winner_confirms_it_and_keeps_the_rest_apa
     study = small_study(budget={"trials": 12})
     drive(begin(tmp_path, study), BONUS)
     longer = small_study(budget={"trials": 16})
-    from study.plan import search_plan
+    from study.design.plan import search_plan
 
     ledger.write_plan(tmp_path, search_plan(longer, 16, 0)[12:])
 

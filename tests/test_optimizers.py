@@ -6,8 +6,7 @@ import torch
 
 from tests.pictures import config
 from trainables.config import OPTIMIZERS
-from trainables.models import Net, build, unfreeze
-from trainables.optimizers import (
+from trainables.learning.optimizers import (
     build_optimizer,
     load_optimizer_tensors,
     optimizer_tensors,
@@ -15,7 +14,8 @@ from trainables.optimizers import (
     schedule,
     set_rate,
 )
-from trainables.scratch_nets import DESCRIPTIONS
+from trainables.nets.models import Net, build, unfreeze
+from trainables.nets.scratch_nets import DESCRIPTIONS
 
 WIDTHS = DESCRIPTIONS["small_cnn"].widths
 FEATURES = WIDTHS[-1] * DESCRIPTIONS["small_cnn"].grid ** 2

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from tests.trees import class_folders, encoded, pixels, put
+from trainables.data.manifest import scan
+from trainables.data.pixels import Pixels, open_pixels
+from trainables.data.sources import folder
 from trainables.errors import InputError
-from trainables.manifest import scan
-from trainables.pixels import Pixels, open_pixels
-from trainables.sources import folder
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 import pandas as pd
-import trainables.pixels as module
+import trainables.data.pixels as module
 decode, delay = module.decode, float(sys.argv[4])
 def slow(data):
     sys.stdout.write("decoding\\n")  # one write: print would write the end of the line apart

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.distributions import Conditional, Range, holds
-from study.plan import AUDITED_PER_LEVEL, arm, nuisance_points, search_plan
+from study.design.plan import AUDITED_PER_LEVEL, arm, nuisance_points, search_plan
 from study.spec import Study
 from tests.courses import CONDITIONAL, small_study
 

@@ -14,17 +14,17 @@ import timm
 import torch
 from PIL import Image
 
-from study.best import Best, load_best, logits, prepared, probabilities, views
-from study.examples import BOX_COLUMNS
-from study.export import as_classes, export_best, timm_state
 from study.predict import main, printable
+from study.products.best import Best, load_best, logits, prepared, probabilities, views
+from study.products.examples import BOX_COLUMNS
+from study.products.export import as_classes, export_best, timm_state
+from study.products.submission import read_sample, submission
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_MORE_COLUMNS, KNN_FILE, RETRIEVAL_FILE
-from study.submission import read_sample, submission
 from tests.finished import TRIAL, Finished, finish
-from trainables.checkpoints import load_tensors
+from trainables.data.images import decode
 from trainables.errors import InputError
-from trainables.images import decode
-from trainables.models import Net, build
+from trainables.learning.checkpoints import load_tensors
+from trainables.nets.models import Net, build
 from trainables.place import open_pictures
 from trainables.trial import predict
 
@@ -227,13 +227,13 @@ def test_heat_is_measured_in_the_box_of_the_object(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Pictures of 24 x 20; the view is their centre square, columns 2 to 22: the box holds its left half.
-    import study.setup
+    import study.beginning.setup
 
     def with_boxes(*arguments: object) -> pd.DataFrame:
         return read_manifest(*arguments).assign(**dict(zip(BOX_COLUMNS, (0, 0, 12, 20), strict=True)))
 
-    read_manifest = study.setup.read_manifest
-    monkeypatch.setattr(study.setup, "read_manifest", with_boxes)
+    read_manifest = study.beginning.setup.read_manifest
+    monkeypatch.setattr(study.beginning.setup, "read_manifest", with_boxes)
     table = pd.read_csv(finish(tmp_path_factory.mktemp("boxes")).out / "examples" / "examples.csv")
     np.testing.assert_allclose(table["box_share"], 0.5)
     energy = table["energy_in_box"].dropna()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trainables.prefetch import ahead
+from trainables.learning.prefetch import ahead
 
 
 def test_batches_come_in_order_and_all_of_them() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.folding import fold_norms
-from trainables.models import Body, build
-from trainables.prefixes import INPUT, POOLED, Frozen
+from trainables.nets.folding import fold_norms
+from trainables.nets.models import Body, build
+from trainables.nets.prefixes import INPUT, POOLED, Frozen
 
 
 @pytest.fixture(autouse=True)

@@ -10,15 +10,15 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from study import cluster
-from study import preflight as wiring
-from study.identity import begin
-from study.preflight import nets_of, preflight
+from study.beginning import preflight as wiring
+from study.beginning.identity import begin
+from study.beginning.preflight import nets_of, preflight
+from study.execution import cluster
 from tests.tiny import STUDY_FILE, Prepare, run, write_study
 from tests.trees import class_folders
 from trainables.errors import InputError
 from trainables.examination import Findings
-from trainables.gates import Gate
+from trainables.screening.gates import Gate
 
 
 @pytest.fixture

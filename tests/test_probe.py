@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from trainables.probe import STRENGTHS, hat_matrices, leave_one_out
+from trainables.screening.probe import STRENGTHS, hat_matrices, leave_one_out
 
 LEVEL = "60-20-20"
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from study import ledger
-from study.agenda import winner
 from study.arguments import parse
-from study.load import load, names
-from study.plan import search_plan
-from study.settings import resolve
+from study.design.load import load, names
+from study.design.plan import search_plan
+from study.design.settings import resolve
+from study.persistence import ledger
+from study.schedule.agenda import winner
 from study.spec import Published
 from tests.courses import BASE, begin, drive, phases_of, small_study
 from tests.tiny import STUDY_FILE, Prepare, write_study

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from study import fetch, lease, ledger, storage
-from study.course import Course
-from study.lease import sole_remote_driver
-from study.ledger import Verdict
-from study.remote import connect, is_uri, parse_place
+from study import fetch
+from study.persistence import lease, ledger, storage
+from study.persistence.lease import sole_remote_driver
+from study.persistence.ledger import Verdict
+from study.persistence.remote import connect, is_uri, parse_place
 from study.run import main
+from study.schedule.course import Course
 from tests.courses import BONUS, SMALLEST, begin, drive, killed, row, small_study
 from tests.object_store import server, uri
 from trainables.errors import InputError

@@ -12,7 +12,7 @@ import pytest
 
 from study import results
 from study.fetch import fetch
-from study.remote import connect
+from study.persistence.remote import connect
 from tests.object_store import CREDENTIALS, server, uri
 from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 

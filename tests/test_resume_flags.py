@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from study import ledger, provenance
 from study.arguments import parse
-from study.dry_run import resolvable_effect
-from study.identity import as_before, begin, go_on
-from study.load import load
-from study.places import check_out
-from study.resources import Resources, plan_resources
+from study.beginning import provenance
+from study.beginning.dry_run import resolvable_effect
+from study.beginning.identity import as_before, begin, go_on
+from study.beginning.setup import Prepared
+from study.design.load import load
+from study.estimates.resources import Resources, plan_resources
+from study.persistence import ledger
+from study.persistence.places import check_out
 from study.results import FIRST_PLAN
-from study.setup import Prepared
 from tests.tiny import MACHINE, Prepare
 from trainables.errors import InputError
 

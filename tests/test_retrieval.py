@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import report
-from study.best import load_best, prepared, views
+from study.products.best import load_best, prepared, views
 from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, TABLES_FOLDER, UNSEEN_FILE
 from study.retrieval import KNN_COLUMNS, RETRIEVAL_COLUMNS, embed, main, trained_on
 from tests.fabricated import fabricate

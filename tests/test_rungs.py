@@ -5,8 +5,8 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.plan import Planned
-from study.rungs import KEPT_PER_LEVEL, Rung, rung_epochs
+from study.design.plan import Planned
+from study.schedule.rungs import KEPT_PER_LEVEL, Rung, rung_epochs
 from study.spec import Budget
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from search_spaces.distributions import holds
-from study.sampling import OptunaSampler
+from study.schedule.sampling import OptunaSampler
 from study.spec import Study
 from tests.courses import CONDITIONAL, begin, by_level, drive, killed, small_study
 

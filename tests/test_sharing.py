@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from tests.pictures import config, make_place, measured
-from trainables import store as stores
 from trainables.config import TrialConfig
-from trainables.inputs import seen
+from trainables.frozen import store as stores
+from trainables.frozen.store import Store, open_store
+from trainables.learning.inputs import seen
+from trainables.nets.prefixes import Frozen
 from trainables.place import Place, open_pictures
-from trainables.prefixes import Frozen
-from trainables.store import Store, open_store
 from trainables.trial import run_trial
 
 NET = "test_efficientnet"
@@ -31,7 +31,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("trainables.activations.UNIT", 8)  # several units in a fold of 27
+    monkeypatch.setattr("trainables.frozen.activations.UNIT", 8)  # several units in a fold of 27
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -78,8 +78,8 @@ def test_a_stored_trial_computes_nothing_that_is_frozen(place: Place, monkeypatc
         raise AssertionError("computed again")
 
     monkeypatch.setattr(Frozen, "segment", refuse)
-    monkeypatch.setattr("trainables.activations.training_views", refuse)
-    monkeypatch.setattr("trainables.activations.evaluation_views", refuse)
+    monkeypatch.setattr("trainables.frozen.activations.training_views", refuse)
+    monkeypatch.setattr("trainables.frozen.activations.evaluation_views", refuse)
     for depth in DEPTHS:
         # Another setting of what trains, the same frozen part.
         assert_same(results(trial(unfreeze=depth, augmentation="strong"), shared), expected[depth])

@@ -6,9 +6,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.trees import class_folders, put
-from trainables.datasets import DATASETS, read_manifest
+from trainables.data.datasets import DATASETS, read_manifest
+from trainables.data.sources import digits, folder
 from trainables.errors import InputError
-from trainables.sources import digits, folder
 
 
 def paths(data: Path, test: Path | None = None) -> dict[str, tuple[str, str | None]]:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.trees import encoded, pixels, put, voc
-from trainables.boxes import Box, fit
+from trainables.data.boxes import Box, fit
+from trainables.data.sources.voc import largest_box
 from trainables.errors import InputError
-from trainables.sources.voc import largest_box
 
 
 def test_the_largest_of_several_objects(tmp_path: Path) -> None:

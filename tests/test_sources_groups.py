@@ -8,11 +8,11 @@ import pytest
 from analysis.confirmed import pictures
 from tests import trees
 from tests.trees import class_folders, encoded, pixels, put
-from trainables.datasets import read_manifest
-from trainables.duplicates import conflicting_groups
+from trainables.data.datasets import read_manifest
+from trainables.data.duplicates import conflicting_groups
+from trainables.data.manifest import manifest_hash
+from trainables.data.splits import add_folds, drop_leaks
 from trainables.errors import InputError
-from trainables.manifest import manifest_hash
-from trainables.splits import add_folds, drop_leaks
 
 
 def grouped(data: Path, rows: str, name: str = "folder") -> dict[str, int]:

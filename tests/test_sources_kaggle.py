@@ -8,10 +8,10 @@ import pytest
 
 from tests import trees
 from tests.trees import class_folders, encoded, members, pixels, put
-from trainables.datasets import DATASETS, read_manifest
-from trainables.duplicates import conflicting_groups
+from trainables.data.datasets import DATASETS, read_manifest
+from trainables.data.duplicates import conflicting_groups
+from trainables.data.sources import cats_vs_dogs, dog_breeds
 from trainables.errors import InputError
-from trainables.sources import cats_vs_dogs, dog_breeds
 
 BULL, DINGO = trees.BREEDS
 

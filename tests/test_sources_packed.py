@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.trees import class_folders, encoded, make_tar, pixels, put, write_parquet
-from trainables.datasets import read_manifest
+from trainables.data.datasets import read_manifest
 from trainables.errors import InputError
 
 

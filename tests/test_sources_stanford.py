@@ -5,11 +5,11 @@ import pytest
 
 from tests import trees
 from tests.trees import put
-from trainables.datasets import DATASETS, read_manifest
+from trainables.data.datasets import DATASETS, read_manifest
+from trainables.data.manifest import Candidate
+from trainables.data.sources import stanford_cars, stanford_dogs
+from trainables.data.splits import drop_leaks
 from trainables.errors import InputError
-from trainables.manifest import Candidate
-from trainables.sources import stanford_cars, stanford_dogs
-from trainables.splits import drop_leaks
 
 BOX = ["box_left", "box_top", "box_right", "box_bottom"]
 

@@ -6,29 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.divisions import LEVELS, classes, same, seeds
 from tests.trees import table
+from trainables.data.splits import Folds, add_folds, divide, drop_leaks, parse_ratio
 from trainables.errors import InputError
-from trainables.splits import Folds, add_folds, divide, drop_leaks, parse_ratio
 
-LEVELS = ["80-10-10", "70-15-15", "60-30-10"]
-classes = st.dictionaries(
-    st.sampled_from("abc"), st.lists(st.integers(1, 4), min_size=3, max_size=15), min_size=1, max_size=3
-)
-seeds = st.integers(0, 2**32)
 some_levels = st.lists(st.sampled_from([*LEVELS, "50-25-25", "34-33-33"]), min_size=1, max_size=4, unique=True)
 
 
 def sizes(folds: Folds) -> tuple[int, int, list[int]]:
     return len(folds.test), len(folds.val), [len(train) for train in folds.train.values()]
-
-
-def same(a: Folds, b: Folds) -> bool:
-    return (
-        np.array_equal(a.test, b.test)
-        and np.array_equal(a.val, b.val)
-        and a.train.keys() == b.train.keys()
-        and all(np.array_equal(a.train[level], b.train[level]) for level in a.train)
-    )
 
 
 def test_a_ratio_is_three_shares_of_a_hundred() -> None:

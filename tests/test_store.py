@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trainables.store import Store, shrink
+from trainables.frozen.store import Store, shrink
 
 
 def test_the_least_useful_makes_room_first(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
-from study.load import DEFINITIONS, load
+from study.design.load import DEFINITIONS, load
 from study.results import read
 from tests.tiny import run
 from tests.trees import CARS, DOGS, car_row, encoded, pixels, put, write_cars, write_list

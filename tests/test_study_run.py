@@ -15,7 +15,7 @@ import timm
 import torch
 
 from study import results
-from study.ledger import LEDGER
+from study.persistence.ledger import LEDGER
 from tests import notebooks
 from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 from tests.trees import stanford_dogs

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from study.course import predictions_file
-from study.suspects import MOST, least_probable, write_suspects
+from study.products.suspects import MOST, least_probable, write_suspects
+from study.schedule.course import predictions_file
 from tests.finished import TRIAL, Finished, finish
 
 

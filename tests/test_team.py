@@ -13,8 +13,8 @@ from torch import distributed, multiprocessing
 from tests.pictures import config, make_place
 from trainables.config import TrialConfig
 from trainables.errors import InputError
+from trainables.learning.team import Team
 from trainables.place import Place
-from trainables.team import Team
 from trainables.trial import Row, run_trial
 
 # Batch norms that train, mixtures, masks, skipped branches, a clipped gradient, an average: each must see the whole.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainables.temperature import cross_entropy, fit_temperature
+from trainables.learning.temperature import cross_entropy, fit_temperature
 
 
 def test_a_net_that_is_too_sure_of_two_classes() -> None:

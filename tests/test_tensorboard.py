@@ -15,10 +15,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from study.course import Course
-from study.ledger import Record
-from study.plan import Planned
-from study.tensorboard import BEST, FOLDER, SECONDS, EventFiles
+from study.design.plan import Planned
+from study.persistence.ledger import Record
+from study.schedule.course import Course
+from study.tracking.tensorboard import BEST, FOLDER, SECONDS, EventFiles
 from tests.courses import BASE, CONDITIONAL, CONFIG, begin, by_level, drive, killed, small_study
 
 STUDY = small_study(CONDITIONAL, {"trials": 6, "epochs": 2, "refine": 1, "seeds": 1})

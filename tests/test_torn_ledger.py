@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study import ledger
-from study.course import Course
-from study.ledger import LEDGER
+from study.persistence import ledger
+from study.persistence.ledger import LEDGER
+from study.schedule.course import Course
 from tests.courses import BASE, BONUS, SMALLEST, begin, drive, small_study
 from trainables.errors import InputError
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from study.course import Course
 from study.run import main
-from study.trackers import Background, check_installed, connect
+from study.schedule.course import Course
+from study.tracking.trackers import Background, check_installed, connect
 from tests.courses import CONDITIONAL, begin, by_level, drive, killed, small_study
 from trainables.errors import InputError
 
@@ -221,7 +221,7 @@ def test_a_slow_tracker_hears_a_row_as_it_was(tmp_path: Path) -> None:
 def test_a_missing_package_is_one_line_before_anything_starts(
     flag: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("study.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("study.tracking.trackers.find_spec", lambda name: None)
     out = tmp_path / "out"
     assert main(["digits", flag, "somewhere", "--out", str(out)]) == 2
     assert capsys.readouterr().err == f"{flag} needs the package {flag[2:]}: pip install {package}\n"
@@ -229,7 +229,7 @@ def test_a_missing_package_is_one_line_before_anything_starts(
 
 
 def test_nothing_is_looked_for_that_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("study.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("study.tracking.trackers.find_spec", lambda name: None)
     check_installed(None, None)
     assert connect(None, None, "tiny", Path("out")) == []
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from study.plan import search_plan
-from study.settings import resolve
+from study.design.plan import search_plan
+from study.design.settings import resolve
 from tests.courses import BASE, small_study
 from tests.pictures import config, make_place, measured
 from trainables.errors import InputError

@@ -9,17 +9,17 @@ import torch
 from torch.nn import functional as F
 
 from tests.pictures import config, make_place, measured
-from trainables.averaging import Average
-from trainables.drop_path import KeyedDropPath, key_drop_paths
+from trainables.augmentation.mixing import Mixture, blend, mixture
 from trainables.errors import InputError
-from trainables.losses import batch_loss
+from trainables.learning.losses import batch_loss
+from trainables.learning.sampling import class_balanced_draws, uniform_draws
+from trainables.learning.training import drop, kept_connections
+from trainables.learning.training_phases import Phase, phases_of
 from trainables.metrics import measure, signed
-from trainables.mixing import Mixture, blend, mixture
-from trainables.models import Net, build, check_drop_path, unfreeze
+from trainables.nets.averaging import Average
+from trainables.nets.drop_path import KeyedDropPath, key_drop_paths
+from trainables.nets.models import Net, build, check_drop_path, unfreeze
 from trainables.place import Place
-from trainables.sampling import class_balanced_draws, uniform_draws
-from trainables.training import drop, kept_connections
-from trainables.training_phases import Phase, phases_of
 from trainables.trial import run_trial
 
 

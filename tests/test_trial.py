@@ -10,15 +10,15 @@ import torch
 from torch.nn import functional as F
 
 from tests.pictures import config, make_place, measured
-from trainables import checkpoints
-from trainables.checkpoints import State
 from trainables.config import TrialConfig
-from trainables.inputs import Inputs
+from trainables.learning import checkpoints
+from trainables.learning.checkpoints import State
+from trainables.learning.inputs import Inputs
+from trainables.learning.sampling import uniform_draws
+from trainables.nets.scratch_nets import DESCRIPTIONS
+from trainables.nets.weights import file_hash, find
 from trainables.place import Pictures, Place, open_pictures
-from trainables.sampling import uniform_draws
-from trainables.scratch_nets import DESCRIPTIONS
 from trainables.trial import Diverged, predict, prepare, run_trial, score
-from trainables.weights import file_hash, find
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.trees import class_folders, put
-from trainables.datasets import read_manifest
+from trainables.data.datasets import read_manifest
+from trainables.data.sources import folder, table
 from trainables.errors import InputError
-from trainables.sources import folder, table
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, forbidden: Path) -> None:

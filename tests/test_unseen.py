@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
+from trainables.data.unseen import set_aside
 from trainables.errors import InputError
-from trainables.unseen import set_aside
 
 MANIFEST = pd.DataFrame(
     {

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trees import pixels
-from trainables.policies import POLICIES, Policy
-from trainables.views import InputContract, ViewKey, evaluation_views, training_views
+from trainables.augmentation.policies import POLICIES, Policy
+from trainables.augmentation.views import InputContract, ViewKey, evaluation_views, training_views
 
 CONTRACT = InputContract(mean=(0.5, 0.25, 0.75), std=(0.5, 0.5, 0.5), interpolation="bilinear", crop=1.0)
 WHERE = ViewKey(study_seed=1, repeat=0, epoch=1)

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
+from trainables.augmentation.views import evaluation_views
 from trainables.errors import InputError
-from trainables.models import build, input_contract
-from trainables.views import evaluation_views
-from trainables.weights import PACKAGES, check_known, file_hash, find, read
+from trainables.nets.models import build, input_contract
+from trainables.nets.weights import PACKAGES, check_known, file_hash, find, read
 
 
 @pytest.fixture(autouse=True, scope="module")

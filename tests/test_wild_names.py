@@ -16,16 +16,16 @@ from tensorboard.plugins.hparams import metadata
 from analysis.layout import markdown, webpage
 from analysis.layout.page import Page, Part, Section, Table
 from analysis.layout.text import plain
-from study.display import Display
-from study.ledger import Record
-from study.plan import Planned
+from study.design.plan import Planned
+from study.persistence.ledger import Record
 from study.predict import printable
-from study.tensorboard import EventFiles
+from study.tracking.display import Display
+from study.tracking.tensorboard import EventFiles
 from study.writing import write_table
 from tests.courses import CONFIG, small_study
 from tests.tags import Tags
 from tests.trees import table
-from trainables.manifest import manifest_hash
+from trainables.data.manifest import manifest_hash
 
 # Pieces that mean something to one of the readers, between any characters but lone surrogates, which no file keeps.
 MARKS = (

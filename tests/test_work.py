@@ -6,7 +6,7 @@ import pytest
 
 from tests.pictures import config
 from trainables import rates
-from trainables.work import Work, parameters_of, work_of
+from trainables.nets.work import Work, parameters_of, work_of
 
 
 @pytest.mark.parametrize(

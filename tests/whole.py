@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study import ledger, results
+from study import results
+from study.persistence import ledger
 
 TIMING = ["seconds", "images_per_second"]  # what two runs of one config may differ in
 

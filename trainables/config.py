@@ -4,9 +4,9 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from trainables.augmentation.policies import POLICIES
 from trainables.errors import InputError
 from trainables.metrics import METRICS
-from trainables.policies import POLICIES
 
 # Each a field that is set exactly under its regularizer: rates below 1, and weights of a penalty.
 RATES = ("dropout", "drop_connect", "drop_path")

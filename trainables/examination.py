@@ -11,21 +11,21 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from trainables import gates
-from trainables.activations import Items, autocast, evaluation_draws
 from trainables.config import STRENGTHS, TrialConfig
-from trainables.gates import Gate
-from trainables.imagenet import SYNSET, imagenet_classes
-from trainables.inputs import Inputs
+from trainables.frozen.activations import Items, autocast, evaluation_draws
 from trainables.keyed import key, order
-from trainables.losses import score
-from trainables.models import Body, original, trainable_names
-from trainables.optimizers import build_optimizer
+from trainables.learning.inputs import Inputs
+from trainables.learning.losses import score
+from trainables.learning.optimizers import build_optimizer
+from trainables.learning.training import Training, train_epoch
+from trainables.nets.models import Body, original, trainable_names
+from trainables.nets.weights import find
 from trainables.place import Pictures, Place, open_pictures_of
-from trainables.probe import hat_matrices, leave_one_out
-from trainables.training import Training, train_epoch
+from trainables.screening import gates
+from trainables.screening.gates import Gate
+from trainables.screening.imagenet import SYNSET, imagenet_classes
+from trainables.screening.probe import hat_matrices, leave_one_out
 from trainables.trial import prepare, set_arithmetic
-from trainables.weights import find
 
 MOST_PICTURES = 512
 # Of these the original head is shown so many, and so many are learned by heart.

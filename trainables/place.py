@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
+from trainables.data.pixels import Pixels, open_pixels
+from trainables.data.splits import Folds, divide
 from trainables.keyed import key, order
-from trainables.pixels import Pixels, open_pixels
-from trainables.splits import Folds, divide
 
 
 @dataclass(frozen=True)

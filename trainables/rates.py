@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from trainables.activations import autocast, processor, versions
-from trainables.arithmetic import DEPTHWISE
+from trainables.augmentation.views import ViewKey, training_views
 from trainables.config import TrialConfig
-from trainables.models import Body, Net, build, input_contract, train_mode
-from trainables.prefixes import INPUT, POOLED, Frozen
-from trainables.views import ViewKey, training_views
-from trainables.work import work_of
+from trainables.frozen.activations import autocast, processor, versions
+from trainables.nets.arithmetic import DEPTHWISE
+from trainables.nets.models import Body, Net, build, input_contract, train_mode
+from trainables.nets.prefixes import INPUT, POOLED, Frozen
+from trainables.nets.work import work_of
 
 FILE = "rates.json"
 # Pictures in a measurement, and how often it is taken: the fastest counts, the first warms up.

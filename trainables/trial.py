@@ -14,25 +14,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.activations import Activations
-from trainables.averaging import Average
-from trainables.checkpoints import State
 from trainables.config import TrialConfig
-from trainables.drop_path import key_drop_paths
-from trainables.inputs import Inputs
+from trainables.frozen.activations import Activations
+from trainables.frozen.neighbours import Search, vote
+from trainables.frozen.store import open_store
 from trainables.keyed import key
-from trainables.losses import score
+from trainables.learning.checkpoints import State
+from trainables.learning.inputs import Inputs
+from trainables.learning.losses import score
+from trainables.learning.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from trainables.learning.team import ALONE, Team
+from trainables.learning.training import Training, train_epoch
+from trainables.learning.training_phases import Phase, phases_of
 from trainables.metrics import measure, signed
-from trainables.models import Net, build, load_trained, trained_state, unfreeze
-from trainables.neighbours import Search, vote
-from trainables.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from trainables.nets.averaging import Average
+from trainables.nets.drop_path import key_drop_paths
+from trainables.nets.models import Net, build, load_trained, trained_state, unfreeze
+from trainables.nets.prefixes import INPUT, Frozen
+from trainables.nets.weights import file_hash, find
 from trainables.place import Pictures, Place, open_pictures
-from trainables.prefixes import INPUT, Frozen
-from trainables.store import open_store
-from trainables.team import ALONE, Team
-from trainables.training import Training, train_epoch
-from trainables.training_phases import Phase, phases_of
-from trainables.weights import file_hash, find
 
 # What tips the scales between equally frequent neighbours; less would be lost in half precision.
 _LEAD = 0.01

@@ -1,0 +1,1 @@
+"""What the confirmed models answer: the test fold, with intervals."""

@@ -1,0 +1,1 @@
+"""How a finding looks: pages, figures and words."""

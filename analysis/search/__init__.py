@@ -1,0 +1,1 @@
+"""What the search found, across many settings of one run each."""

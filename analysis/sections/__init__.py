@@ -1,0 +1,1 @@
+"""The sections of the report, in which findings are shown."""

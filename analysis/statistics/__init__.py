@@ -1,0 +1,1 @@
+"""Arithmetic on tables; it knows of no study."""

@@ -35,7 +35,7 @@ def lay_out_for_cvic(task: Task, folder: Path) -> None:
     import timm
     from safetensors.torch import save_file
 
-    from trainables.weights import find, read
+    from trainables.nets.weights import find, read
 
     for fold, files in (("train", task.train), ("val", task.val)):
         for path, _ in files:

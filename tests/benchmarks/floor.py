@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from study import ledger
-from study.ledger import Record
+from study.persistence import ledger
+from study.persistence.ledger import Record
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.race import WORKS, make_task, run
 from tests.benchmarks.task import Task
 from trainables import rates
 from trainables.config import from_dict
+from trainables.nets.work import work_of
 from trainables.rates import Rates
-from trainables.work import work_of
 
 _STEP = 3.0  # a step forward and back, in forward passes
 _BYTES_PER_VALUE = 2  # of a stored activation, in bfloat16

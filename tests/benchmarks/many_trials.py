@@ -19,7 +19,7 @@ def stub(config: dict[str, Any]) -> None:
     """A trial's reports without the trial: each accuracy is a function of its name and epoch."""
     from ray import tune
 
-    from study import ledger
+    from study.persistence import ledger
     from trainables.keyed import key, uniform
 
     out, trial = Path(config["out"]), config["trial"]
@@ -37,11 +37,11 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.many_trials", description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     trials = parser.parse_args(arguments).trials
-    from study.cluster import starting
-    from study.ledger import write_plan
-    from study.plan import search_plan
-    from study.resources import plan_resources
-    from study.settings import Base
+    from study.design.plan import search_plan
+    from study.design.settings import Base
+    from study.estimates.resources import plan_resources
+    from study.execution.cluster import starting
+    from study.persistence.ledger import write_plan
     from study.spec import Budget, Study
     from trainables.place import Place
 
@@ -72,8 +72,8 @@ def main(arguments: list[str]) -> None:
         out = Path(folder)
         write_plan(out, search_plan(study, trials, 0))
         wait_for_ray()
-        from study import tuning
-        from study.course import Course
+        from study.execution import tuning
+        from study.schedule.course import Course
 
         tuning.work = stub
         course = Course(out, study, base, None, hear, phases=("search", "done"))

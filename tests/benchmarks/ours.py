@@ -8,8 +8,8 @@ from tests.benchmarks.task import Task, answer, read_task
 
 
 def main(task: Task, options: list[str]) -> None:
-    from study.cluster import starting
-    from study.resources import plan_resources
+    from study.estimates.resources import plan_resources
+    from study.execution.cluster import starting
 
     with starting(warm=True) as wait_for_ray:
         search(task, options, plan_resources(1, 0, None, task.cores, 0), wait_for_ray)
@@ -18,11 +18,11 @@ def main(task: Task, options: list[str]) -> None:
 def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callable[[], None]) -> None:
     from search_spaces import optimizers
     from search_spaces.distributions import Range
-    from study import course as courses
     from study.arguments import parse
-    from study.identity import begin
-    from study.load import Loaded
-    from study.setup import prepare
+    from study.beginning.identity import begin
+    from study.beginning.setup import prepare
+    from study.design.load import Loaded
+    from study.schedule import course as courses
     from study.spec import Budget, Study
 
     strengths = {
@@ -59,7 +59,7 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
     prepared = prepare(Loaded("race", Path("race.py"), study), chosen, resources, out)
     begin(prepared, resources, "race", None)
     wait_for_ray()
-    from study.tuning import run_on_ray
+    from study.execution.tuning import run_on_ray
 
     course = courses.Course(out, prepared.study, prepared.base, None, lambda *_: None, phases=("search", "done"))
     run_on_ray(course, prepared.place, resources)

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from tests.benchmarks.task import Task
-from trainables.weights import find, read
+from trainables.nets.weights import find, read
 
 
 def pretrained(task: Task) -> Any:

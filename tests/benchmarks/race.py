@@ -24,8 +24,8 @@ import psutil
 
 from tests.benchmarks.contestants import CONTESTANTS, NEEDS, Contestant
 from tests.benchmarks.task import Task, write_task
-from trainables.datasets import read_manifest
-from trainables.splits import divide
+from trainables.data.datasets import read_manifest
+from trainables.data.splits import divide
 
 SPLIT = "70-15-15"
 HEAD: dict[str, Any] = {"depths": ("head",), "views": None, "trials": 64, "epochs": 3, "asha": False}

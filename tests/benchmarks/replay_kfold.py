@@ -4,7 +4,7 @@
 
 Prints the tables of docs/calibration.md. Pictures are drawn anew for every study, and models learn from them: ridge
 regressions in closed form on random features, whose ridge is the nuisance, and nearest centroids. The partitions are
-those of trainables/splits.py; pictures of a class being exchangeable, one set of partitions serves all studies.
+those of trainables/data/splits.py; pictures of a class being exchangeable, one set of partitions serves all studies.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from analysis.statistics.inference import Estimate, Interval, compare
 from tests.benchmarks.replay_model import Share, share
 from tests.trees import table
-from trainables.splits import Folds, divide
+from trainables.data.splits import Folds, divide
 
 PICTURES = (150, 300, 600)
 ROUNDS, TEST_FOLDS = 5, 5

@@ -17,14 +17,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from trainables.arithmetic import choose_precision, computes_bfloat16
 from trainables.config import TrialConfig
-from trainables.datasets import read_manifest
-from trainables.inputs import Inputs, seen
-from trainables.optimizers import build_optimizer
+from trainables.data.datasets import read_manifest
+from trainables.data.splits import add_folds
+from trainables.learning.inputs import Inputs, seen
+from trainables.learning.optimizers import build_optimizer
+from trainables.learning.training import Training, train_epoch
+from trainables.nets.arithmetic import choose_precision, computes_bfloat16
 from trainables.place import Place, open_pictures
-from trainables.splits import add_folds
-from trainables.training import Training, train_epoch
 from trainables.trial import prepare
 
 SPLIT = "70-15-15"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.ledger import LEDGER
+from study.persistence.ledger import LEDGER
 from study.writing import write_table
 from tests.crashes.compared import Outcome, differences, snapshot
 from tests.crashes.damage import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.ledger import LEDGER
+from study.persistence.ledger import LEDGER
 
 TIMING = ["seconds", "images_per_second", "latency_ms"]
 ANSWERS = ["factor", "level_a", "level_b", "difference", "low", "high", "verdict"]

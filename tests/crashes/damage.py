@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from study.ledger import LEDGER
+from study.persistence.ledger import LEDGER
 from tests.crashes.study_under_test import PATIENCE, Tried
 
 Damage = Callable[[Tried, subprocess.Popen[str]], None]

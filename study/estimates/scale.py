@@ -1,0 +1,66 @@
+"""What the data and the machine contribute to the cost of a study."""
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from study.design.plan import search_plan
+from study.design.settings import Base, resolve
+from study.estimates.resources import Resources
+from study.spec import Study
+from trainables import rates
+from trainables.config import TrialConfig
+from trainables.frozen.store import store_limit
+from trainables.place import Place
+from trainables.rates import Rates
+
+
+@dataclass(frozen=True)
+class Scale:
+    train: int  # pictures a training epoch sees
+    val: int
+    workers: int  # trials at once
+    rates: dict[str, Rates]  # by backbone
+    bytes_per_value: int  # of a stored activation
+    store_bytes: float  # what the store may take; 0 where nothing is shared
+
+
+def scale_of(
+    study: Study, manifest: pd.DataFrame, base: Base, resources: Resources, place: Place, sharing: bool
+) -> Scale:
+    """With the rates that were measured on this machine before, or those of a table."""
+    return Scale(
+        train=base.largest_train,
+        val=int((manifest["fold"] == "val").sum()),
+        workers=resources.concurrent,
+        rates={
+            backbone: rates.stored(place.cache, config) or rates.table(backbone, config.device)
+            for backbone, config in _examples(study, base).items()
+        },
+        bytes_per_value=2 if base.has_bfloat16 else 4,
+        store_bytes=store_limit(place.cache, place.cache_gib) if sharing else 0.0,
+    )
+
+
+def measured(scale: Scale, study: Study, base: Base) -> Scale:
+    """With every rate measured, which takes seconds for each backbone."""
+    known = {
+        backbone: scale.rates[backbone] if scale.rates[backbone].measured else rates.measure(config)
+        for backbone, config in _examples(study, base).items()
+    }
+    return replace(scale, rates=known)
+
+
+def keep_rates(scale: Scale, study: Study, base: Base, place: Place) -> None:
+    """Keep what was measured for the next study on this machine."""
+    for backbone, config in _examples(study, base).items():
+        if scale.rates[backbone].measured:
+            rates.keep(place.cache, config, scale.rates[backbone])
+
+
+def _examples(study: Study, base: Base) -> dict[str, TrialConfig]:
+    """A config of each backbone, also of one that so few trials would not come to."""
+    most = max((len(factor.levels) for factor in study.factors.values()), default=1)
+    plan = search_plan(study, max(study.budget.trials, most), base.study_seed)
+    configs = [resolve(study, planned, base) for planned in reversed(plan)]
+    return {config.backbone: config for config in configs}

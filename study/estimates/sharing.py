@@ -1,0 +1,105 @@
+"""What a study computes once and stores for all of its trials: what is frozen, and views where all trains."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from study.design.plan import search_plan
+from study.design.settings import effective
+from study.estimates.scale import Scale
+from study.spec import Study
+from trainables.augmentation.policies import POLICIES
+from trainables.nets.work import work_of
+
+# Gathering rows from mapped files, and on a GPU sending them: bytes a second, and seconds for each picture.
+_READ, _LOOK_UP = 1e9, 3e-6
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The activations that trials of one backbone at one unfreeze depth have in common."""
+
+    backbone: str
+    depth: str
+    trials: int  # of the search that need the same views of the same pictures
+    bytes: float  # for all views of the search
+    computing: float  # seconds per picture
+    reading: float
+    kept: bool = False
+
+    @property
+    def saved(self) -> float:
+        """Seconds per picture over all trials; the first of them computes, stores and reads."""
+        return (self.trials - 1) * self.computing - (self.trials + 1) * self.reading
+
+
+def candidates(study: Study, scale: Scale, seed: int) -> list[Candidate]:
+    """What could be stored, and `kept`: what saves time, the most per byte first, as far as the store has room."""
+    settings = [effective(study, planned.factors) for planned in search_plan(study, study.budget.trials, seed)]
+    plan = [part for values in settings for part, _ in parts_of(values, study.budget.epochs)]
+    groups = Counter((values["backbone"], depth_of(values), views_of(values)) for values in plan)
+    found: dict[tuple[str, str], Candidate] = {}
+    for (backbone, depth, views), trials in groups.items():
+        values = next(v for v in plan if (v["backbone"], depth_of(v), views_of(v)) == (backbone, depth, views))
+        size = row_bytes(values, scale) * (scale.train * view_epochs(values, study.budget.epochs) + 2 * scale.val)
+        before = found.get((backbone, depth))
+        found[backbone, depth] = Candidate(
+            backbone,
+            depth,
+            trials=max(trials, before.trials if before else 0),
+            bytes=size + (before.bytes if before else 0.0),
+            computing=computing_seconds(values, scale),
+            reading=reading_seconds(values, scale),
+        )
+    left, chosen = scale.store_bytes, []
+    for each in sorted(found.values(), key=lambda c: (-c.saved / c.bytes, c.backbone, c.depth)):
+        kept = each.saved > 0 and each.bytes <= left
+        left -= each.bytes if kept else 0
+        chosen.append(replace(each, kept=kept))
+    return chosen
+
+
+def worth_storing(study: Study, scale: Scale, seed: int) -> frozenset[tuple[str, str]]:
+    """The (backbone, unfreeze depth) of what is kept."""
+    return frozenset((each.backbone, each.depth) for each in candidates(study, scale, seed) if each.kept)
+
+
+def computing_seconds(values: Mapping[str, Any], scale: Scale) -> float:
+    """From a decoded picture to the activation at the cut."""
+    rates = scale.rates[values["backbone"]]
+    return rates.view + work_of(values["backbone"], depth_of(values), values["size"]).frozen / rates.frozen
+
+
+def reading_seconds(values: Mapping[str, Any], scale: Scale) -> float:
+    return _LOOK_UP + row_bytes(values, scale) / _READ
+
+
+def row_bytes(values: Mapping[str, Any], scale: Scale) -> float:
+    """Of one picture at the cut; views are bytes themselves."""
+    work = work_of(values["backbone"], depth_of(values), values["size"])
+    return work.values * (scale.bytes_per_value if work.frozen else 1)
+
+
+def views_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Equal for settings whose trials see the same views."""
+    return values.get("augmentation", "none"), values.get("views"), values["size"], values.get("region", "picture")
+
+
+def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
+    """How many different views of each picture a trial sees."""
+    if POLICIES[values.get("augmentation", "none")] is None:
+        return 1
+    return min(epochs, values.get("views") or epochs)
+
+
+def depth_of(values: Mapping[str, Any]) -> str:
+    """Behind which nothing is shared: the unfreeze depth, or all where views are mixed before the net sees them."""
+    return values.get("unfreeze", "head") if values.get("mixing", "none") == "none" else "all"
+
+
+def parts_of(values: Mapping[str, Any], epochs: float) -> list[tuple[Mapping[str, Any], float]]:
+    """The phases of a trial, each with its epochs: the head alone at first, where the setting says so."""
+    frozen = min(values.get("frozen_epochs", 0), epochs)
+    parts = [(dict(values) | {"unfreeze": "head"}, frozen), (values, epochs - frozen)]
+    return [(part, count) for part, count in parts if count]

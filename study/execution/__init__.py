@@ -1,0 +1,1 @@
+"""Trials on Ray: the cluster, the Tune adapters, and workers that train one trial together."""

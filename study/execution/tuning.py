@@ -1,0 +1,179 @@
+"""The only place that runs Ray Tune: the course of a study as a searcher and a scheduler.
+
+One Tuner runs all phases, so actors keep their imports and their data from the first trial to the last.
+`Tuner.restore` is not used: it forgets ASHA's rungs and unpickles what it finds; a resume builds a new Tuner from
+the ledger.
+"""
+
+import shutil
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.callback import Callback
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers.trial_scheduler import TrialScheduler
+from ray.tune.search import Searcher
+
+from study.estimates.resources import Resources
+from study.execution.worker import UNAVAILABLE, work
+from study.persistence import storage
+from study.persistence.nodes import needed
+from study.persistence.unavailable import unavailable
+from study.results import EPOCHS_COLUMNS, METRIC_COLUMN, STUDY_FILE
+from study.schedule.course import Course, Job
+from trainables.errors import Unavailable
+from trainables.place import Place
+
+# How often a job may lose its process in one place (out of memory at this epoch, say) before it is recorded as failed.
+# Where epochs advance between, it may as often as it likes: nodes are taken away.
+MOST_DEATHS = 3
+_FOR_EVER = -1  # of Tune's retries
+
+
+def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
+    """Run the course to its end on the Ray that is connected to.
+
+    Raises:
+        Unavailable: what every trial needs is gone; no trial is recorded as failed for it.
+    """
+    own = course.out / storage.RAY_FOLDER
+    searcher = CourseSearcher(course, place)
+    tuner = tune.Tuner(
+        tune.with_resources(work, _own_resources(resources)),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=CourseScheduler(course, resources.concurrent),
+            num_samples=-1,  # the searcher says when it is over
+            max_concurrent_trials=resources.concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(own.resolve()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=_FOR_EVER),
+            callbacks=[Deaths(searcher)],
+        ),
+    )
+    try:
+        tuner.fit()
+    except Exception as problem:  # Tune wraps what our own side of it raises
+        raise unavailable(problem) or problem from None
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _own_resources(resources: Resources) -> dict[str, float]:
+    """Of a trial's own process: where several workers train it, they have what the trial may take, and it nothing.
+
+    Tune wants it to have something: a byte.
+    """
+    return {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else {"memory": 1}
+
+
+class CourseSearcher(Searcher):
+    """Hands out the course's jobs in its order, and tells it how each ended."""
+
+    def __init__(self, course: Course, place: Place) -> None:
+        super().__init__()
+        self.course, self.place = course, place
+        self.jobs: dict[str, Job] = {}  # by Tune's own trial id
+        uri, folder = storage.uri_of(course.out), course.out.resolve()
+        self.out = uri or str(folder)
+        self.driver = ray.get_runtime_context().get_node_id()
+        self.needs = needed(place.data) + ([] if uri else [str(folder / STUDY_FILE)])
+
+    def suggest(self, trial_id: str) -> Any:
+        job = self.course.next_job()
+        if job is None:
+            return Searcher.FINISHED if self.course.phase == "done" else None
+        self.jobs[trial_id] = job
+        return {
+            "task": job.task,
+            "trial": job.trial,
+            "out": self.out,
+            "driver": self.driver,
+            "needs": self.needs,
+            "place": self.place,
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        died = f"its process died {MOST_DEATHS} times at the same epoch; see Ray's log for why" if error else ""
+        self.course.ended(self.jobs.pop(trial_id), died)
+
+    def save(self, checkpoint_path: str) -> None:
+        """The ledger is the memory."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise AssertionError("a study resumes from its ledger")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles the searcher beside its own state, which nobody reads
+
+
+class Deaths(Callback):
+    """Ends the retries of a job whose process keeps dying in one place."""
+
+    def __init__(self, searcher: CourseSearcher) -> None:
+        self.searcher = searcher
+        self.places: dict[str, tuple[int, int]] = {}  # by Tune's id: epochs done at the last death, deaths there
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        done, (before, deaths) = self._epochs(trial), self.places.get(trial.trial_id, (0, 0))
+        deaths = deaths + 1 if done == before else 1
+        self.places[trial.trial_id] = done, deaths
+        # Tune gives up when a trial has failed more often in all.
+        trial.max_failures = trial.num_failures + MOST_DEATHS - 1 - deaths
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if self._epochs(trial) > self.places.get(trial.trial_id, (0, 0))[0]:
+            trial.max_failures = _FOR_EVER
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.places.pop(trial.trial_id, None)
+
+    def _epochs(self, trial: Any) -> int:
+        job = self.searcher.jobs.get(trial.trial_id)
+        return len(self.searcher.course.records[job.trial].rows) if job else 0
+
+
+class CourseScheduler(FIFOScheduler):
+    """Asks the course whether a trial goes on."""
+
+    def __init__(self, course: Course, actors: int) -> None:
+        super().__init__()
+        self.course, self.actors = course, actors
+        self.keeps_actors = False
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Let Tune keep as many idle actors as trials may run at once.
+
+        By itself it ends an idle actor, imports and all, whenever no further trial is waiting at that moment, which
+        is so at the end of every phase; there is no public setting.
+        """
+        super().on_trial_add(tune_controller, trial)
+        if not self.keeps_actors:
+            tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.actors)
+            self.keeps_actors = True
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if UNAVAILABLE in result:
+            raise Unavailable(result[UNAVAILABLE])
+        if "val_accuracy" not in result:  # a test job's end
+            return TrialScheduler.CONTINUE
+        row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}
+        go_on = self.course.reported(trial.config["trial"], row)
+        return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Drop Tune's statistics of every metric, 37 KiB a trial: it keeps its trials to the end of the run."""
+        super().on_trial_complete(tune_controller, trial, result)
+        trial.metric_analysis.clear()
+        trial.metric_n_steps.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

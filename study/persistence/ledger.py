@@ -1,0 +1,270 @@
+"""The study's memory: small immutable objects under OUT/ledger, written once and never changed.
+
+    studies/NNN.json            study.json as each driver began with it
+    plan/NNN.json               the settings decided on before the first trial; one more for each extension
+    settings/TRIAL.json         a trial's resolved config, before it starts
+    reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written from the trial's side
+    verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
+    errors/TRIAL/NN.json        an exception of a trial, before it is retried
+    ends/TRIAL.json             how a trial ended
+    openings/NNN.json           an opening of the test fold, before it is read
+
+Objects are written under a temporary name and renamed, so a reader finds a whole one or none. Where --out is remote,
+each is there before its writer goes on. A disk that was full or a network file system may still leave a torn one: it
+counts as never written, but its name keeps its number.
+"""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from study.design.plan import Planned
+from study.persistence import storage
+from trainables.errors import InputError
+from trainables.metrics import signed
+
+LEDGER = "ledger"
+Row = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass
+class Record:
+    """What is known of one trial."""
+
+    planned: Planned
+    config: dict[str, Any]
+    rows: dict[int, Row] = field(default_factory=dict)  # by epoch, from 1
+    status: str | None = None  # completed, stopped, failed, or None while it is not ended
+    error: str = ""
+
+    @property
+    def best(self) -> Row | None:
+        """The first of the rows with the best metric on the validation."""
+        return max(self.rows.values(), key=lambda row: (self.score_of(row), -row["epoch"]), default=None)
+
+    @property
+    def score(self) -> float:
+        """The metric of the best row, turned so that more is better."""
+        return float("-inf") if self.best is None else self.score_of(self.best)
+
+    def score_of(self, row: Row) -> float:
+        return signed(self.config["metric"], row["val_metric"])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What ASHA decided about a trial at a rung, and on which value."""
+
+    trial: str
+    epoch: int
+    value: float
+    go_on: bool
+
+
+@contextmanager
+def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
+    """Within it no other process drives the study in `out`; a killed one's lock ends with it, and leaves no file.
+
+    `shown` is what an error calls it.
+    """
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--out {shown or out} is in use: another process runs its study. Wait for it, or end it."
+            ) from None
+        except OSError:
+            pass  # a network file system that locks no folders
+        yield
+    finally:
+        os.close(folder)
+
+
+def write_object(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value))
+    os.replace(temporary, path)
+    storage.put(path)
+
+
+def end_file(trial: str) -> str:
+    return f"{LEDGER}/ends/{trial}.json"
+
+
+def names_of(trial: str) -> tuple[str, ...]:
+    """What the ledger has of one trial for those who work on it."""
+    return f"{LEDGER}/settings/{trial}.json", f"{LEDGER}/reports/{trial}", f"{LEDGER}/errors/{trial}", end_file(trial)
+
+
+def write_setting(out: Path, planned: Planned, config: dict[str, Any]) -> None:
+    write_object(out / LEDGER / "settings" / f"{planned.trial}.json", {"planned": planned.to_dict(), "config": config})
+
+
+def write_report(out: Path, trial: str, attempt: int, row: Row) -> None:
+    write_object(out / LEDGER / "reports" / trial / f"{row['epoch']:04d}-{attempt:02d}.json", row)
+
+
+def write_verdict(out: Path, number: int, verdict: Verdict) -> None:
+    write_object(out / LEDGER / "verdicts" / f"{number:06d}.json", vars(verdict))
+
+
+def write_end(out: Path, trial: str, status: str, error: str = "") -> None:
+    write_object(out / end_file(trial), {"status": status, "error": error})
+
+
+def read_end(out: Path, trial: str) -> tuple[str, str] | None:
+    """How a trial ended, by its own word: status and error."""
+    path = out / end_file(trial)
+    if not path.exists():
+        return None
+    return _read(path, lambda end: (str(end["status"]), str(end["error"])))
+
+
+def write_error(out: Path, trial: str, epoch: int, error: str) -> int:
+    """Record an exception of a trial that had done so many epochs; gives how many there are now at this one."""
+    folder = out / LEDGER / "errors" / trial
+    known = _objects(folder)
+    write_object(folder / f"{len(known):02d}.json", {"epoch": epoch, "error": error})
+    return 1 + sum(_read(path, lambda value: value["epoch"] == epoch) or 0 for path in known)
+
+
+def read_setting(out: Path, trial: str) -> tuple[Planned, dict[str, Any]]:
+    return _setting(json.loads((out / LEDGER / "settings" / f"{trial}.json").read_text()))
+
+
+def read_reports(out: Path, trial: str) -> tuple[dict[int, Row], int]:
+    """A trial's rows by epoch, those of the last attempt, and how many attempts there were.
+
+    An epoch whose row is torn in every attempt is missing; its attempts count.
+    """
+    rows, attempts = {}, 0
+    for path in sorted((out / LEDGER / "reports" / trial).glob("[0-9]*.json")):
+        epoch, attempt = (int(part) for part in path.stem.split("-"))
+        row = _read(path, lambda value, epoch=epoch: _checked_row(value, epoch))
+        if row is not None:
+            rows[epoch] = row
+        attempts = max(attempts, attempt)
+    return rows, attempts
+
+
+def repeated_epochs(out: Path) -> int:
+    """How many epochs were run again after an interruption: the rows beyond the first of each epoch, all equal."""
+    folders = (out / LEDGER / "reports").glob("[!.]*")
+    reports = [[path.name.split("-")[0] for path in folder.glob("[0-9]*.json")] for folder in folders]
+    return sum(len(epochs) - len(set(epochs)) for epochs in reports)
+
+
+def write_opening(out: Path, models: dict[str, str]) -> None:
+    """Record that the test fold is opened, with the hash of every frozen model, before it is read."""
+    number = len(list((out / LEDGER / "openings").glob("*.json")))
+    write_object(out / LEDGER / "openings" / f"{number:03d}.json", {"models": models})
+
+
+def read_openings(out: Path) -> list[dict[str, str]]:
+    """The models of each opening; a torn one is an opening too, of models that nobody knows."""
+    paths = _objects(out / LEDGER / "openings")
+    return [_read(path, lambda value: dict(value["models"])) or {} for path in paths]
+
+
+def write_identity(out: Path, identity: dict[str, Any]) -> None:
+    """A copy of study.json, for the day when that is torn."""
+    number = len(_objects(out / LEDGER / "studies"))
+    write_object(out / LEDGER / "studies" / f"{number:03d}.json", identity)
+
+
+def identities(out: Path) -> list[Path]:
+    """The copies of study.json, the newest first."""
+    return _objects(out / LEDGER / "studies")[::-1]
+
+
+def write_plan(out: Path, planned: Iterable[Planned], number: int | None = None) -> None:
+    """A further part of the plan, or part `number` once more."""
+    if number is None:
+        number = len(_objects(out / LEDGER / "plan"))
+    write_object(out / LEDGER / "plan" / f"{number:03d}.json", [each.to_dict() for each in planned])
+
+
+def read_plan(out: Path) -> list[Planned]:
+    """The planned search trials, those of later extensions behind the first.
+
+    Raises:
+        InputError: a part is torn. Going on without it would begin another study under the same name.
+    """
+    planned: list[Planned] = []
+    for path in _objects(out / LEDGER / "plan"):
+        part = _read(path, lambda entries: [_planned(entry) for entry in entries])
+        if part is None:
+            raise InputError(f"The plan {path} is torn: put a copy of it back, or choose another --out.")
+        planned += part
+    return planned
+
+
+def read_verdicts(out: Path) -> list[Verdict]:
+    read = (_read(path, lambda value: Verdict(**value)) for path in _objects(out / LEDGER / "verdicts"))
+    return [verdict for verdict in read if verdict is not None]
+
+
+def next_verdict(out: Path) -> int:
+    """The number of the next verdict: above those of all, whole or torn."""
+    return 1 + max((int(path.stem) for path in _objects(out / LEDGER / "verdicts")), default=-1)
+
+
+def read_records(out: Path) -> dict[str, Record]:
+    """Every trial whose setting was recorded, by name."""
+    settings = (_read(path, _setting) for path in _objects(out / LEDGER / "settings"))
+    return {one[0].trial: read_record(out, *one) for one in settings if one is not None}
+
+
+def read_record(out: Path, planned: Planned, config: dict[str, Any]) -> Record:
+    """What is known of a trial; one that ended but lacks a row of before has not ended, and runs again."""
+    record = Record(planned, config)
+    record.rows, _ = read_reports(out, planned.trial)
+    record.status, record.error = read_end(out, planned.trial) or (None, "")
+    named = [int(path.stem.split("-")[0]) for path in (out / LEDGER / "reports" / planned.trial).glob("[0-9]*.json")]
+    if record.status in ("completed", "stopped") and len(record.rows) < max(named, default=0):
+        record.status = None
+    return record
+
+
+def _objects(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[!.]*.json"))
+
+
+def _read(path: Path, make: Callable[[Any], T]) -> T | None:
+    """What `make` makes of an object's content; None where it is torn, as if it had never been written."""
+    try:
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        _say_torn(path)
+        return None
+
+
+@cache
+def _say_torn(path: Path) -> None:
+    print(f"{path} is torn: it counts as never written.", file=sys.stderr)
+
+
+def _checked_row(value: Any, epoch: int) -> Row:
+    if value["epoch"] != epoch:
+        raise ValueError
+    float(value["val_metric"])
+    return dict(value)
+
+
+def _setting(value: Any) -> tuple[Planned, dict[str, Any]]:
+    return _planned(value["planned"]), dict(value["config"])
+
+
+def _planned(value: dict[str, Any]) -> Planned:
+    return Planned(**value | {"stands_for": tuple(value["stands_for"])})

@@ -1,0 +1,78 @@
+"""Where a study may be written: looked at before anything is imported or started for it."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from study.persistence import storage
+from study.persistence.lease import DRIVERS, sole_remote_driver
+from study.persistence.ledger import LEDGER, sole_driver
+from study.persistence.remote import connect
+from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
+from trainables.errors import InputError
+
+
+@contextmanager
+def opened(out: Path | str, cache: Path, resume: bool) -> Iterator[tuple[Path, bool]]:
+    """The folder to work in, and whether a study to go on with lies there; of a remote `out` its mirror.
+
+    Raises:
+        InputError: it is in use, and not to be resumed, or it can not be written.
+    """
+    if isinstance(out, Path):
+        yield out, check_out(out, resume)
+        return
+    home, remote = storage.home(out, cache), connect(out)
+    _holds_study(out, remote.names() - {DRIVERS}, resume)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.") from None
+    with sole_driver(home, out), sole_remote_driver(remote, _name_of(home)):
+        names = remote.names() - {DRIVERS}
+        known = _holds_study(out, names, resume)
+        folder = home / "driver"
+        storage.remove(folder)
+        storage.mirror(folder, out, names - {storage.CHECKPOINTS} if known else ())
+        yield folder, known
+
+
+def check_out(out: Path, resume: bool) -> bool:
+    """Whether `out` holds a study to go on with.
+
+    Raises:
+        InputError: it is in use, and not to be resumed, or it can not be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out must be a folder, but {out} is a file.")
+    if _holds_study(out, {path.name for path in out.iterdir()} if out.exists() else set(), resume):
+        return True
+    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(above, os.W_OK):
+        raise InputError(f"--out {out} cannot be written: choose a folder of your own.")
+    return False
+
+
+def _holds_study(out: Path | str, names: set[str], resume: bool) -> bool:
+    if STUDY_FILE in names:
+        if not resume:
+            raise InputError(f"--out {out} already holds a study: go on with it by --resume, or choose another.")
+        return True
+    if names and not (resume and _is_half_begun(names)):
+        raise InputError(f"--out {out} is in use: it holds other files. Choose an empty or a new folder.")
+    return False
+
+
+def _is_half_begun(names: set[str]) -> bool:
+    """Whether all that lies there is what a study writes before its study.json: it was killed in between."""
+    return {name for name in names if not name.endswith(".part")} <= {MANIFEST_FILE, UNSEEN_FILE, LEDGER}
+
+
+def _name_of(home: Path) -> str:
+    """The name under which drivers of this machine are known to others; drawn once."""
+    file = home / "name"
+    if not file.exists():
+        file.write_text(uuid.uuid4().hex)
+    return file.read_text()

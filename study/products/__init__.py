@@ -1,0 +1,1 @@
+"""What a study leaves: tables, examples, and the winner as a model."""

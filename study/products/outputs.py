@@ -1,0 +1,110 @@
+"""The tables a study leaves, built from what its course knows."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pandas as pd
+
+from study import results, writing
+from study.persistence.ledger import Record
+from study.products.footprint import NET
+from study.schedule.course import Course, predictions_file
+from trainables.config import FIELDS, TrialConfig, from_dict
+from trainables.nets.work import parameters_of
+from trainables.place import train_pictures
+
+# Empty in every trial of most studies.
+_OPTIONAL_NUMBERS = [each.name for each in fields(TrialConfig) if each.type in (float | None, int | None)]
+_WRITTEN_BESIDE = (results.METRIC_COLUMN, "published", "parameters", "trained_parameters", "train_pictures")
+
+
+def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
+    """trials.parquet and epochs.parquet as of now; called while the study runs, too.
+
+    At its end with what was `measured` of the nets (see footprint.py), which the trials of each net then carry.
+    """
+    begun = [
+        record
+        for record in course.records.values()
+        if (record.rows or record.status) and record.planned.phase != "control"
+    ]
+    trials = pd.DataFrame([_trial_row(record, course) for record in begun], columns=_trial_columns(course))
+    # Empty in every trial, a number's column would have no type.
+    numbers = ["best_epoch", "val_accuracy", results.METRIC_COLUMN, *_OPTIONAL_NUMBERS, *course.study.nuisances]
+    trials = trials.astype(dict.fromkeys(numbers, "float64"))
+    epochs = pd.DataFrame(
+        [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
+        columns=[*results.EPOCHS_COLUMNS, results.METRIC_COLUMN],
+    )
+    if measured is not None:
+        trials = trials.merge(measured, how="left", on=NET)
+    writing.write_table(trials, course.out / results.TRIALS_FILE)
+    writing.write_table(epochs, course.out / results.EPOCHS_FILE)
+
+
+def write_predictions(course: Course) -> None:
+    """predictions.parquet from the parts of the confirmed trials, and control.parquet from those of their control."""
+    controls = course.controls()
+    parts = [predictions_file(course.out, each.planned.trial) for each in course.shown() if each not in controls]
+    frames = [pd.read_parquet(part) for part in parts if part.exists()]
+    if frames:
+        writing.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
+    again = [
+        _control_rows(course, each) for each in controls if predictions_file(course.out, each.planned.trial).exists()
+    ]
+    if again:
+        writing.write_table(pd.concat(again, ignore_index=True), course.out / results.CONTROL_FILE)
+
+
+def _control_rows(course: Course, record: Record) -> pd.DataFrame:
+    planned = record.planned
+    seen = pd.read_parquet(predictions_file(course.out, planned.trial), columns=["item", "fold", "label", "predicted"])
+    test = seen[seen["fold"] == "test"].assign(trial=planned.trial, arm=planned.arm, seed=planned.seed)
+    return test[list(results.CONTROL_COLUMNS)]
+
+
+def compute_seconds(course: Course) -> float:
+    return sum(row["seconds"] for record in course.records.values() for row in record.rows.values())
+
+
+def _trial_columns(course: Course) -> list[str]:
+    study = course.study
+    own = [name for name in study.nuisances if name not in FIELDS]
+    known = [*results.TRIALS_COLUMNS, *_WRITTEN_BESIDE]
+    return [*known, *own, *(name for name in FIELDS if name not in known)]
+
+
+def _trial_row(record: Record, course: Course) -> dict[str, Any]:
+    planned, best = record.planned, record.best
+    config = dict(record.config)
+    for factor in course.study.factors:
+        if factor not in planned.factors:
+            config[factor] = None  # a conditional one that does not exist here
+    own = {name: value for name, value in planned.nuisances.items() if name not in FIELDS}
+    outputs = 1 if config["loss"] == "binary_cross_entropy" else course.base.classes
+    parameters, trained = parameters_of(config["backbone"], record.config["unfreeze"], config["size"], outputs)
+    stands_for = course.stands_for.get(planned.trial, ()) if planned.phase == "confirm" else ()
+    return (
+        config
+        | own
+        | {
+            "trial": planned.trial,
+            "phase": planned.phase,
+            "arm": planned.arm,
+            "stands_for": json.dumps(list(stands_for)) if planned.phase == "confirm" else None,
+            "audit": planned.audit,
+            "seed": planned.seed,
+            "status": record.status or "stopped",
+            "epochs_run": len(record.rows),
+            "seconds": sum(row["seconds"] for row in record.rows.values()),
+            "error": record.error or None,
+            "best_epoch": best["epoch"] if best else None,
+            "val_accuracy": best["val_accuracy"] if best else None,
+            results.METRIC_COLUMN: best["val_metric"] if best else None,
+            "published": planned.published or None,
+            "parameters": parameters,
+            "trained_parameters": trained,
+            "train_pictures": train_pictures(from_dict(record.config), course.out / results.MANIFEST_FILE),
+        }
+    )

@@ -1,0 +1,46 @@
+"""examples/suspect-ITEM.jpg: the pictures whose label the winner's models find least probable, for the report."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from study.persistence.ledger import Record
+from study.results import EXAMPLES_FOLDER, SUSPECTS_PREFIX
+from study.schedule.agenda import setting_of
+from study.schedule.course import Course, predictions_file
+from trainables.config import from_dict
+from trainables.place import Place, open_pictures
+
+MOST = 50
+_LONGEST_SIDE = 160
+
+
+def write_suspects(course: Course, winner: Record, place: Place) -> None:
+    """Thumbnails of what the report may show as mislabelled; those of an earlier winner go."""
+    folder = course.out / EXAMPLES_FOLDER
+    folder.mkdir(exist_ok=True)
+    for stale in folder.glob(f"{SUSPECTS_PREFIX}*.jpg"):
+        stale.unlink()
+    same = [each.planned.trial for each in course.of_phase("confirm") if setting_of(each) == setting_of(winner)]
+    files = [file for trial in same if (file := predictions_file(course.out, trial)).exists()]
+    pixels = open_pictures(from_dict(winner.config), place).pixels
+    for item in least_probable(files):
+        image = Image.fromarray(np.asarray(pixels[item]))
+        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        image.save(folder / f"{SUSPECTS_PREFIX}{item}.jpg", quality=85)
+
+
+def least_probable(files: Iterable[Path]) -> list[int]:
+    """Items by the mean probability of their label over the models that did not train on them, the least first.
+
+    The report's own, finer rule orders by the same number, so that it chooses among these.
+    """
+    parts = [pd.read_parquet(file, columns=["item", "cross_entropy"]) for file in files]
+    if not parts:
+        return []
+    seen = pd.concat(parts)
+    probability = np.exp(-seen["cross_entropy"]).groupby(seen["item"]).mean()
+    return probability[probability < 0.5].sort_values(kind="stable").index[:MOST].tolist()

@@ -1,0 +1,109 @@
+"""What a person sees while a study runs: one live table on a terminal, one line per end elsewhere."""
+
+import time
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from study.persistence.ledger import Record
+from study.results import PHASES
+
+_BAR = 20  # characters
+
+
+class Display:
+    """Hears of every event of the course; use it as a context manager around the run."""
+
+    def __init__(self, title: str, epochs: int, expected_seconds: float, console: Console | None = None) -> None:
+        self.title, self.epochs, self.expected = title, epochs, expected_seconds
+        self.console = console or Console(stderr=True)
+        self.began = time.monotonic()
+        self.running: dict[str, Record] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.tested = 0
+        self.best: Record | None = None
+        self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.live.stop()
+
+    def hear(self, event: str, record: Record) -> None:
+        """Take in an event: start, row, end or tested."""
+        trial = record.planned.trial
+        if event in ("start", "row"):
+            self.running[trial] = record
+        else:
+            self.running.pop(trial, None)
+        if event == "end":
+            self.counts[record.planned.phase, record.status or ""] += 1
+            if not self.console.is_terminal:
+                self.console.print(Text(self.line(record)), soft_wrap=True)
+        self.tested += event == "tested"
+        if record.best and (self.best is None or _accuracy(record) > _accuracy(self.best)):
+            self.best = record
+
+    def line(self, record: Record) -> str:
+        """One line about a trial that ended."""
+        score = f"val {_accuracy(record):.3f}" if record.best else "no epoch"
+        error = "".join(filter(str.isprintable, " ".join(record.error.split())))
+        rest = f": {error}" if error else ""
+        return f"{record.planned.trial} {record.status} after {len(record.rows)} epochs, {score}{rest}"
+
+    def render(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_row(Text(self.title, style="bold"), Text(self._time()))
+        for phase in PHASES:
+            if any(name == phase for name, _ in self.counts):
+                table.add_row(phase, Text(self._phase(phase)))
+        if self.tested:
+            table.add_row("test", f"{self.tested} models have seen the test fold")
+        if self.best is not None:
+            table.add_row("best so far", Text(f"val {_accuracy(self.best):.3f}  {setting(self.best)}"))
+        for trial, record in sorted(self.running.items()):
+            done = len(record.rows)
+            state = f"epoch {done} of {self.epochs}" + (f", val {_accuracy(record):.3f}" if record.best else "")
+            progress = Table.grid(padding=(0, 1))
+            progress.add_row(ProgressBar(total=self.epochs, completed=done, width=_BAR), state)
+            table.add_row(Text(trial, style="cyan"), progress)
+        return table
+
+    def _phase(self, phase: str) -> str:
+        parts = [
+            f"{self.counts[phase, status]} {'finished' if status == 'completed' else status}"
+            for status in ("completed", "stopped", "failed")
+            if self.counts[phase, status]
+        ]
+        return ", ".join(parts)
+
+    def _time(self) -> str:
+        passed = time.monotonic() - self.began
+        left = max(0.0, self.expected - passed)
+        return f"{clock(passed)} so far, about {clock(left)} left" if left else f"{clock(passed)} so far"
+
+
+def setting(record: Record) -> str:
+    """A trial's levels and nuisances on one line."""
+    planned = record.planned
+    nuisances = [f"{name} {value:.2g}" for name, value in planned.nuisances.items()]
+    return ", ".join([*map(str, planned.factors.values()), *nuisances])
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def _accuracy(record: Record) -> float:
+    assert record.best is not None
+    return record.best["val_accuracy"]

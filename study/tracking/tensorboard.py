@@ -1,0 +1,155 @@
+"""TensorBoard event files: clean tags, and the HParams plugin with each trial's best value."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+from tensorboardX import SummaryWriter
+from tensorboardX.proto import summary_pb2 as x_summary_pb2
+
+from search_spaces.distributions import Conditional
+from study.persistence.ledger import Record
+from study.results import METRIC_COLUMN, PHASES
+from study.spec import Study
+
+FOLDER = "tensorboard"
+BEST = "best/val_accuracy"
+SECONDS = "total/seconds"
+# Row -> tag and what TensorBoard says of it; it lays train and val of one quantity into one chart group.
+_SHARE = "share of the pictures named right, 0 to 1"
+_NATS = "pure cross-entropy in nats a picture, without penalty or smoothing; guessing has ln K"
+_TAGS = {
+    "train_accuracy": ("accuracy/train", f"{_SHARE}: a fixed sample of the training fold, without augmentation"),
+    "val_accuracy": ("accuracy/val", f"{_SHARE}: the common validation"),
+    "train_cross_entropy": ("cross_entropy/train", _NATS),
+    "val_cross_entropy": ("cross_entropy/val", _NATS),
+    "penalty": ("loss/penalty", "what the regularizer adds to the loss that is trained on, in nats"),
+    "learning_rate": ("optimizer/learning_rate", "of the head, at this epoch"),
+    "images_per_second": ("speed/images_per_second", "training pictures a second"),
+}
+
+
+class EventFiles:
+    """One folder a trial under OUT/tensorboard, written as the rows come; a resumed trial's is written anew."""
+
+    def __init__(self, out: Path, study: Study, metric: str = "val_accuracy") -> None:
+        """`metric` is what the study chooses by."""
+        self.folder = out / FOLDER
+        self.study, self.metric = study, metric
+        self.writers: dict[str, SummaryWriter] = {}
+        self.written: dict[str, int] = {}
+        if not self.folder.exists():
+            with SummaryWriter(str(self.folder)) as writer:
+                _add(writer, self._experiment())
+
+    def hear(self, event: str, record: Record) -> None:
+        if event == "tested" or (event == "start" and record.status is not None):
+            return  # a look at the test fold is no part of the training that is shown here
+        trial = record.planned.trial
+        writer = self.writers.get(trial) or self._begin(record)
+        for epoch in sorted(record.rows):
+            if epoch > self.written[trial]:
+                _write_row(writer, record.rows[epoch])
+                self.written[trial] = epoch
+        if event == "end":
+            self._end(record)
+
+    def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+    def _begin(self, record: Record) -> SummaryWriter:
+        trial = record.planned.trial
+        shutil.rmtree(self.folder / trial, ignore_errors=True)
+        writer = self.writers[trial] = SummaryWriter(str(self.folder / trial))
+        self.written[trial] = 0
+        _add(writer, summary_v2.hparams_pb(self._values(record), trial_id=trial, start_time_secs=time.time()))
+        return writer
+
+    def _end(self, record: Record) -> None:
+        writer = self.writers.pop(record.planned.trial)
+        if record.best is not None:
+            writer.add_scalar(BEST, record.best["val_accuracy"], record.best["epoch"])
+            if self.metric != "val_accuracy":
+                writer.add_scalar(f"best/{self.metric}", record.best[METRIC_COLUMN], record.best["epoch"])
+            seconds = sum(row["seconds"] for row in record.rows.values())
+            writer.add_scalar(SECONDS, seconds, len(record.rows))
+        failed = record.status == "failed"
+        _add(writer, _session_end(api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS))
+        writer.close()
+
+    def _experiment(self) -> Any:
+        """The columns. TensorBoard shows the first five hyperparameters, those that differ before the others."""
+        factors = [
+            _column(name, summary_v2.Discrete(_levels(factor)), differs=True)
+            for name, factor in self.study.factors.items()
+        ]
+        nuisances = [
+            _column(name, summary_v2.RealInterval(0.0, float(nuisance.high)))
+            for name, nuisance in self.study.nuisances.items()
+        ]
+        seeds = summary_v2.RealInterval(0.0, float(self.study.budget.repeats))
+        others = [_column("phase", summary_v2.Discrete(list(PHASES))), _column("seed", seeds)]
+        if self.study.goal == "published":
+            names = dict.fromkeys(["-", *(each.name for each in self.study.published)])
+            others.append(_column("published", summary_v2.Discrete(list(names)), differs=True))
+        experiment = api_pb2.Experiment(
+            hparam_infos=[*factors, *nuisances, *others], metric_infos=[each.as_proto() for each in self._metrics()]
+        )
+        return _summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
+
+    def _metrics(self) -> list[summary_v2.Metric]:
+        chosen_by = [self.metric] if self.metric != "val_accuracy" else []
+        return [
+            *(summary_v2.Metric(f"best/{each}", display_name=f"{each}, best (chosen by)") for each in chosen_by),
+            summary_v2.Metric(BEST, display_name="validation accuracy, best epoch (share)"),
+            summary_v2.Metric(SECONDS, display_name="training time (s)"),
+        ]
+
+    def _values(self, record: Record) -> dict[str, Any]:
+        """One type a column, or the plugin hides runs: text for factors, 0 for a strength that does not exist."""
+        planned = record.planned
+        factors = {name: str(planned.factors.get(name, "-")) for name in self.study.factors}
+        nuisances = {name: float(planned.nuisances.get(name, 0.0)) for name in self.study.nuisances}
+        published = {"published": planned.published or "-"} if self.study.goal == "published" else {}
+        return factors | nuisances | published | {"phase": planned.phase, "seed": float(planned.seed)}
+
+
+def _levels(factor: Conditional) -> list[str]:
+    """A conditional factor does not exist in every trial."""
+    return [str(level) for level in factor.levels] + (["-"] if factor.when else [])
+
+
+def _column(name: str, domain: summary_v2.Domain, differs: bool = False) -> api_pb2.HParamInfo:
+    column = api_pb2.HParamInfo(name=name, differs=differs)
+    domain.update_hparam_info(column)
+    return column
+
+
+def _write_row(writer: SummaryWriter, row: dict[str, Any]) -> None:
+    for name, (tag, description) in _TAGS.items():
+        writer.add_scalar(tag, row[name], row["epoch"], summary_description=description)
+    writer.flush()
+
+
+def _session_end(status: int) -> summary_pb2.Summary:
+    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+
+
+def _summary(tag: str, data: plugin_data_pb2.HParamsPluginData) -> summary_pb2.Summary:
+    data.version = metadata.PLUGIN_DATA_VERSION
+    summary = summary_pb2.Summary()
+    value = summary.value.add(tag=tag)
+    value.metadata.CopyFrom(metadata.create_summary_metadata(data))
+    value.tensor.CopyFrom(metadata.NULL_TENSOR)
+    return summary
+
+
+def _add(writer: SummaryWriter, summary: Any) -> None:
+    """tensorboardX has protos of its own; the wire format is the same."""
+    assert writer.file_writer is not None
+    writer.file_writer.add_summary(x_summary_pb2.Summary.FromString(summary.SerializeToString()))

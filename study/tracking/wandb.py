@@ -1,0 +1,61 @@
+"""Trials as runs of a Weights & Biases project, in a group that has the study's name."""
+
+from pathlib import Path
+from typing import Any
+
+from study.persistence.ledger import Record
+from study.tracking.tracked import measured, setting, summary
+from trainables.errors import InputError
+
+# The tables hold what a study printed, ran on and ran with.
+_QUIET = {"console": "off", "silent": True, "disable_git": True, "x_disable_stats": True, "x_save_requirements": False}
+
+
+class WandbRuns:
+    """One run a trial; a trial that goes on after a crash is a new run with all its rows."""
+
+    def __init__(self, project: str, name: str, out: Path) -> None:
+        import wandb
+
+        self.start, self.project, self.name, self.out = wandb.init, project, name, out
+        try:
+            usable = wandb.setup().settings.mode in ("offline", "disabled") or wandb.login(prompt=False)
+        except Exception as problem:  # of its own, or of its HTTP client
+            raise InputError(f"--wandb {project} cannot be used: {str(problem).strip().splitlines()[0]}") from None
+        if not usable:
+            raise InputError("--wandb has no key: run wandb login, or set WANDB_MODE=offline and sync later.")
+        self.runs: dict[str, Any] = {}
+        self.logged: dict[str, int] = {}
+
+    def hear(self, event: str, record: Record) -> None:
+        if event == "tested" or (event == "start" and record.status is not None):
+            return  # a look at the test fold
+        trial = record.planned.trial
+        if trial not in self.runs:
+            self.runs[trial], self.logged[trial] = self._begin(record), 0
+        for epoch, row in sorted(record.rows.items()):
+            if epoch > self.logged[trial]:
+                self.runs[trial].log(measured(row), step=epoch)
+                self.logged[trial] = epoch
+        if event == "end":
+            run = self.runs.pop(trial)
+            run.summary.update({**summary(record), "status": record.status, "error": record.error})
+            run.finish(exit_code=int(record.status == "failed"))
+
+    def close(self) -> None:
+        """What still runs was interrupted."""
+        for run in self.runs.values():
+            run.finish(exit_code=1)
+
+    def _begin(self, record: Record) -> Any:
+        planned = record.planned
+        return self.start(
+            project=self.project,
+            dir=str(self.out),
+            name=planned.trial,
+            group=self.name,
+            job_type=planned.phase,
+            config=setting(record) | {"arm": planned.arm, "audit": planned.audit},
+            reinit="create_new",  # several trials run at once
+            settings=_QUIET,
+        )

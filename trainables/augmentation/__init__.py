@@ -1,0 +1,1 @@
+"""Training views as functions of a key: policies, operations, mixing."""

@@ -1,0 +1,1 @@
+"""From files of strangers to a manifest, pixels and splits."""

@@ -1,0 +1,49 @@
+"""The datasets by name: where they come from and what a pretrained backbone may have seen of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from trainables.data.manifest import Source, check, scan
+from trainables.data.sources import cats_vs_dogs, digits, dog_breeds, folder, stanford_cars, stanford_dogs
+from trainables.data.sources.groups import add_groups
+from trainables.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    name: str
+    title: str
+    source: Callable[[Path, Path | None], Source]  # (data, the user's own test folder)
+    download: Callable[[Path], None] | None  # None: nothing to fetch; others say what to place by hand
+    pretraining_overlap: Literal["full", "partial", "none", "unknown"]  # with ImageNet-1k
+
+
+DATASETS = {
+    dataset.name: dataset
+    for dataset in [
+        Dataset("digits", "Handwritten digits", digits.candidates, None, "none"),
+        Dataset("folder", "A folder of pictures", folder.candidates, None, "unknown"),
+        # Built from ImageNet's own pictures; all 120 breeds are among its classes.
+        Dataset("stanford_dogs", "Stanford Dogs", stanford_dogs.candidates, stanford_dogs.download, "full"),
+        Dataset("dog_breeds", "Kaggle's dog breeds", dog_breeds.candidates, dog_breeds.download, "full"),
+        # ImageNet has cats and dogs, but not from this site; nobody seems to have compared the pictures.
+        Dataset("cats_vs_dogs", "Cats vs Dogs", cats_vs_dogs.candidates, cats_vs_dogs.download, "unknown"),
+        Dataset("stanford_cars", "Stanford Cars", stanford_cars.candidates, stanford_cars.download, "none"),
+    ]
+}
+
+
+def read_manifest(
+    name: str, data: Path, test: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on."""
+    if name not in DATASETS:
+        raise InputError(f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.")
+    source = DATASETS[name].source(data, test)
+    manifest = scan(data, add_groups(data, source.candidates), progress, source.label_names)
+    check(manifest)
+    return manifest

@@ -1,0 +1,217 @@
+"""Decoded pictures on a node's disk: decoded once, read by every trial as views into one file.
+
+The file holds the pictures one after another, without a header: where each begins follows from the manifest.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainables.data.images import DecodeError, decode
+from trainables.data.manifest import data_folder
+from trainables.errors import InputError, Unavailable
+
+# Raise it whenever decoding or reducing gives other pixels: older files are then left alone and age out.
+VERSION = 1
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pictures by item number: `pixels[item]` is a read-only (height, width, 3) view, not a copy.
+
+    `key` is the same where every picture is the same, pixel for pixel.
+    """
+
+    key: str
+    _flat: NDArray[np.uint8]
+    _places: dict[int, tuple[int, int, int]]  # item: offset, height, width
+
+    def __getitem__(self, item: int) -> NDArray[np.uint8]:
+        offset, height, width = self._places[item]
+        return self._flat[offset : offset + height * width * 3].reshape(height, width, 3)
+
+
+def open_pixels(
+    manifest: pd.DataFrame,
+    data: Path,
+    short_side: int,
+    cache: Path,
+    cache_gib: float | None = None,
+    region: str = "picture",
+) -> Pixels:
+    """The kept pictures, or the annotated boxes of those that have one, reduced to `short_side` if that is shorter.
+
+    The first caller on a node decodes, the others wait for it. `cache_gib` bounds all pixel files in `cache`;
+    the ones unused for longest make room.
+    """
+    kept = _regions(manifest[manifest["keep"]].sort_values("item"), region)
+    places, size = _layout(kept, short_side)
+    key = _content_key(kept, short_side)
+    file = cache / f"{key}.pixels"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The cache folder {cache} cannot be made ({error.strerror}): give --cache.") from error
+    with FileLock(cache / "pixels.lock"):
+        if not file.exists():
+            _make_room(cache, size, cache_gib)
+            with _temporary(file) as part:
+                _build(part, kept, places, data_folder(data), short_side)
+        os.utime(file)  # the time of last use, for _make_room
+        return Pixels(key, _map(file, size), places)
+
+
+def reduced(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """A picture as it is kept: its shorter side reduced to `short_side` where it is longer."""
+    height, width = pixels.shape[:2]
+    size = _reduced_size(width, height, short_side)
+    if size == (width, height):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None) -> None:
+    """Refuse a cache that could never take these pictures, before anything is decoded for it."""
+    _check_limit(_layout(_regions(manifest[manifest["keep"]], "picture"), short_side)[1], cache_gib)
+
+
+def _check_limit(size: int, cache_gib: float | None) -> None:
+    if cache_gib is not None and size > cache_gib * _GIB:
+        raise InputError(
+            f"The decoded pictures need {size / _GIB:.3g} GiB, but the cache may take {cache_gib:.3g} GiB: "
+            "allow more with --cache-gib."
+        )
+
+
+def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, int, int]], int]:
+    places, offset = {}, 0
+    for item, (left, top, right, bottom) in zip(kept["item"], _corners(kept), strict=True):
+        width, height = _reduced_size(right - left, bottom - top, short_side)
+        places[int(item)] = (offset, height, width)
+        offset += height * width * 3
+    return places, offset
+
+
+def _regions(kept: pd.DataFrame, region: str) -> pd.DataFrame:
+    """With the edges of what is taken of each picture: `left`, `top`, `right`, `bottom`."""
+    whole = {"left": 0, "top": 0, "right": kept["width"], "bottom": kept["height"]}
+    if region == "picture" or "box_left" not in kept:
+        return kept.assign(**whole)
+    edges = {name: kept[f"box_{name}"].fillna(pd.Series(whole[name], index=kept.index)) for name in whole}
+    return kept.assign(**{name: edge.astype(int) for name, edge in edges.items()})
+
+
+def _corners(kept: pd.DataFrame) -> Iterator[tuple[int, int, int, int]]:
+    return zip(kept["left"], kept["top"], kept["right"], kept["bottom"], strict=True)
+
+
+def _reduced_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    scale = min(1.0, short_side / min(width, height))
+    return round(width * scale), round(height * scale)
+
+
+def _content_key(kept: pd.DataFrame, short_side: int) -> str:
+    digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {short_side}".encode())
+    for item, sha256, edges, width, height in zip(
+        kept["item"], kept["sha256"], _corners(kept), kept["width"], kept["height"], strict=True
+    ):
+        digest.update(f" {item} {sha256}".encode())
+        if edges != (0, 0, width, height):
+            digest.update(f" {edges}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _map(file: Path, size: int) -> NDArray[np.uint8]:
+    """The mapping holds a shared lock as long as it lives, which keeps _make_room of any process away.
+
+    The lock belongs to the open file, and mmap keeps its own duplicate of that.
+    """
+    with open(file, "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        return np.asarray(np.memmap(stream, dtype=np.uint8, mode="r", shape=(size,)))
+
+
+@contextmanager
+def _temporary(file: Path) -> Iterator[int]:
+    """A descriptor to write to; the file gets its name when it is whole."""
+    part = file.with_suffix(".part")
+    try:
+        with open(part, "wb") as stream:
+            yield stream.fileno()
+            os.fsync(stream)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _build(
+    part: int, kept: pd.DataFrame, places: dict[int, tuple[int, int, int]], folder: Path, short_side: int
+) -> None:
+    def write(item: int, path: str, sha256: str, edges: tuple[int, int, int, int]) -> None:
+        left, top, right, bottom = edges
+        pixels = reduced(_read(folder / path, sha256)[top:bottom, left:right], short_side)
+        if os.pwrite(part, pixels.tobytes(), places[item][0]) < pixels.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(write, kept["item"], kept["path"], kept["sha256"], _corners(kept)):
+            pass
+
+
+def _read(file: Path, sha256: str) -> NDArray[np.uint8]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise Unavailable(f"Picture {str(file)!r} is gone since the data was scanned: put it back.") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise Unavailable(f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew.")
+    try:
+        return decode(data).pixels
+    except DecodeError as error:
+        raise Unavailable(f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
+
+
+def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
+    """Called under the folder's lock, so no other builder is at work and each `.part` is a killed one's."""
+    for part in cache.glob("*.part"):
+        part.unlink()
+    _check_limit(size, cache_gib)
+    limit = np.inf if cache_gib is None else cache_gib * _GIB
+    files = sorted(cache.glob("*.pixels"), key=lambda file: file.stat().st_mtime)
+    total = sum(file.stat().st_size for file in files)
+    for file in files:
+        if total + size > limit and _unused(file):
+            total -= file.stat().st_size
+            file.unlink()
+    free = shutil.disk_usage(cache).free
+    if total + size > limit or size > free:
+        raise Unavailable(
+            f"The decoded pictures need {size / _GIB:.3g} GiB, but {cache} has "
+            f"{min(limit - total, free) / _GIB:.3g} GiB left: choose another folder with "
+            "--cache, or wait for the studies that use it."
+        )
+
+
+def _unused(file: Path) -> bool:
+    with open(file, "rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,51 @@
+"""scikit-learn's 1,797 handwritten digits, as 8 x 8 greyscale PNG files in a folder per digit."""
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+from PIL import Image
+
+from trainables.data.manifest import Source
+from trainables.data.sources import folder
+from trainables.errors import InputError
+
+COUNT = 1797
+
+
+def candidates(data: Path, test: Path | None) -> Source:
+    """The digits' files, written at the first call."""
+    if test is not None:
+        raise InputError(f"The digits take no test pictures of yours, but got {test}: leave out --test.")
+    if not data.exists() or (data.is_dir() and not any(data.iterdir())):
+        try:
+            _write(data)
+        except OSError as error:
+            raise InputError(f"The digits cannot be written to {data} ({error.strerror}): give --data.") from error
+    source = folder.candidates(data, None)
+    if len(source.candidates) != COUNT:
+        raise InputError(
+            f"The folder of the digits holds {COUNT} pictures, but {data} holds {len(source.candidates)}: "
+            "name an empty folder."
+        )
+    return source
+
+
+def _write(data: Path) -> None:
+    """All files or none: written beside their place, then renamed as one folder."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    data.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(mkdtemp(prefix=f".{data.name}-", dir=data.parent))
+    for number, (image, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+        file = part / str(digit) / f"{number:04}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.rint(image * (255 / 16)).astype(np.uint8)).save(file)  # stored as 0 to 16
+    try:
+        part.chmod(0o755)  # mkdtemp's folders are private
+        os.replace(part, data)
+    except OSError:  # another process was first
+        shutil.rmtree(part)

@@ -1,0 +1,77 @@
+"""A folder of pictures as the Hugging Face hub keeps them: metadata.csv or metadata.jsonl with file_name and label."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trainables.data.manifest import Source
+from trainables.data.sources import class_names, table
+from trainables.data.sources.tree import SPLITS, visible_folders
+from trainables.errors import InputError
+
+_NAMES = ("metadata.csv", "metadata.jsonl")
+_COLUMNS = {"file_name": "path", "label": "label"}  # theirs -> ours
+
+
+def lists(data: Path) -> list[Path]:
+    """The metadata files of the folder and of its train/, validation/ and test/ that give labels."""
+    folders = [data, *(folder for folder in visible_folders(data) if folder.name.lower() in SPLITS)]
+    files = [folder / name for folder in folders for name in _NAMES]
+    return [file for file in files if file.is_file() and set(_COLUMNS) <= set(_rows(file).columns)]
+
+
+def read(data: Path, lists: list[Path]) -> Source:
+    """The listed pictures; without a column split, the folder train/, validation/ or test/ they lie in tells it."""
+    if data not in {file.parent for file in lists}:
+        for folder in visible_folders(data):
+            if folder.name.lower() in SPLITS and folder not in {file.parent for file in lists}:
+                raise InputError(
+                    f"Each of train/, validation/ and test/ needs its metadata with file_name and label, but {folder} "
+                    "has none: add it or move the folder away."
+                )
+    found = [one for file in lists for one in table.from_rows(file, _table(file, data), data)]
+    paths = pd.Series([one.path for one in found])
+    if paths.duplicated().any():
+        raise InputError(f"Two metadata files list {paths[paths.duplicated()].iloc[0]!r}: leave one row.")
+    return Source(found, class_names.in_order(one.label_name for one in found))
+
+
+def _table(file: Path, data: Path) -> pd.DataFrame:
+    rows = _rows(file)
+    rows = rows[[name for name in (*_COLUMNS, "split", "group") if name in rows]].rename(columns=_COLUMNS)
+    first = [(file.parent.relative_to(data) / path).parts[:1] for path in rows["path"]]
+    folders = [part[0].lower() if part and part[0].lower() in SPLITS else "" for part in first]
+    given = rows["split"] if "split" in rows else pd.Series("", index=rows.index)
+    return rows.assign(split=given.where(given != "", pd.Series(folders, index=rows.index)))
+
+
+def _rows(file: Path) -> pd.DataFrame:
+    return table.read(file) if file.suffix == ".csv" else _read_lines(file)
+
+
+def _read_lines(file: Path) -> pd.DataFrame:
+    """All columns as text, as a CSV is read; what is neither text nor an integer is empty."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({error}): save it as UTF-8.") from error
+    rows = [_object(line, f"line {number} of {file}") for number, line in enumerate(lines, 1) if line.strip()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pd.DataFrame({name: [_text(row.get(name)) for row in rows] for name in names})
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"Each line must be a JSON object, but {where} is none ({reason}): mend it.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"Each line must be a JSON object, but {where} is none: mend it.")
+    return content
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

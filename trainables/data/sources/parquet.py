@@ -1,0 +1,104 @@
+"""Parquet tables of pictures as the Hugging Face hub keeps them: columns image (bytes and path) and label."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trainables.data.archives import MAX_MEMBERS, MAX_RATIO, SMALL
+from trainables.data.manifest import Candidate, Source
+from trainables.data.sources import class_names
+from trainables.data.sources.tree import files_below, files_ending, split_of
+from trainables.data.sources.unpacked import unpack
+from trainables.data.sources.webdataset import PICTURES
+from trainables.errors import InputError
+
+_BATCH = 64  # rows in memory at once, each a picture of some megabytes at most
+
+
+def tables(data: Path) -> list[Path]:
+    return files_ending(data, ".parquet")
+
+
+def read(data: Path, tables: list[Path]) -> Source:
+    """The rows of all tables, unpacked; class numbers are named by the tables themselves, else by classes.txt."""
+    listed = class_names.read(data)
+    found: list[Candidate] = []
+    order: dict[str, None] = {}
+    for table in tables:
+        labels, own = _labels(table)
+        names = own or listed
+        folder = unpack(table, data, lambda part, table=table: _write(table, part))
+        for row, (path, label) in enumerate(zip(files_below(folder, data), labels, strict=True)):
+            name = class_names.name_of(label, names, f"row {row} of {table}")
+            found.append(Candidate(path, name, split_of(table, data)))
+        order |= dict.fromkeys(names or ())
+    return Source(found, class_names.in_order((one.label_name for one in found), list(order) or None))
+
+
+def _labels(table: Path) -> tuple[list[Any], list[str] | None]:
+    """The column label, and the names of its numbers where the table has them."""
+    try:
+        import pyarrow.parquet as pq
+
+        schema = pq.read_schema(table)
+        if "label" in schema.names and _holds_bytes(schema):
+            return pq.read_table(table, columns=["label"])["label"].to_pylist(), _names(schema.metadata or {})
+    except Exception as error:  # pyarrow raises whatever its parsers stumble over
+        raise _unreadable(table, error) from error
+    raise InputError(
+        f"{table} must have the columns image (with bytes and path) and label, but has "
+        f"{', '.join(f'{field.name} ({field.type})' for field in schema)}: rename them."
+    )
+
+
+def _holds_bytes(schema: Any) -> bool:
+    from pyarrow import types
+
+    if "image" not in schema.names:
+        return False
+    image = schema.field("image").type
+    if not types.is_struct(image) or image.get_field_index("bytes") < 0:
+        return False
+    content = image.field("bytes").type
+    return types.is_binary(content) or types.is_large_binary(content)
+
+
+def _names(metadata: dict[bytes, bytes]) -> list[str] | None:
+    try:
+        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+    except (KeyError, TypeError, ValueError, RecursionError):  # no class labels, or not that library's table
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _write(table: Path, folder: Path) -> None:
+    """Each picture as ROW.SUFFIX; of a stranger's path only a known suffix is taken."""
+    allowance = table.stat().st_size * MAX_RATIO + SMALL
+    for row, image in enumerate(_images(table, allowance)):
+        if not image or not (content := image["bytes"]):
+            raise InputError(f"Each row must hold its picture, but row {row} of {table} has no bytes: get it again.")
+        allowance -= len(content)
+        if allowance < 0 or row >= MAX_MEMBERS:
+            raise InputError(f"{table} would grow more than {MAX_RATIO}-fold or has too many rows: get it again.")
+        suffix = PurePosixPath(str(image.get("path"))).suffix.lower()
+        (folder / f"{row:08}{suffix if suffix[1:] in PICTURES else ''}").write_bytes(content)
+
+
+def _images(table: Path, allowance: int) -> Iterator[dict[str, Any] | None]:
+    try:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(table) as opened:
+            groups = (opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups))
+            if sum(group.total_byte_size for group in groups) > allowance:
+                raise ValueError(f"it would grow more than {MAX_RATIO}-fold")
+            for batch in opened.iter_batches(_BATCH, columns=["image"]):
+                yield from batch.column("image").to_pylist()
+    except Exception as error:
+        raise _unreadable(table, error) from error
+
+
+def _unreadable(table: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{table} cannot be read as a parquet table ({reason}): get it again.")

@@ -1,0 +1,66 @@
+"""WebDataset shards: tar files in which KEY.jpg is a picture and KEY.cls, or KEY.json with a "label", its class."""
+
+import json
+import re
+from pathlib import Path
+
+from trainables.data.archives import extract
+from trainables.data.manifest import Candidate, Source
+from trainables.data.sources import class_names
+from trainables.data.sources.tree import files_below, files_ending, split_of
+from trainables.data.sources.unpacked import unpack
+from trainables.errors import InputError
+
+PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+
+_LONGEST_LABEL = 2**20  # bytes; the metadata of a picture are a few thousand
+
+
+def shards(data: Path) -> list[Path]:
+    return files_ending(data, ".tar")
+
+
+def read(data: Path, shards: list[Path]) -> Source:
+    """The samples of all shards, unpacked; class numbers are named by classes.txt where it is."""
+    names = class_names.read(data)
+    found = [one for shard in shards for one in _samples(shard, data, names)]
+    return Source(found, class_names.in_order((one.label_name for one in found), names))
+
+
+def _samples(shard: Path, data: Path, names: list[str] | None) -> list[Candidate]:
+    folder = unpack(shard, data, lambda part: extract(shard, part))
+    samples: dict[str, dict[str, str]] = {}  # key -> kind -> path
+    for path in files_below(folder, data):
+        parent, _, name = path.rpartition("/")
+        key, _, kind = name.partition(".")  # at the first dot: 7.seg.png is another field of sample 7
+        samples.setdefault(f"{parent}/{key}", {})[kind.lower()] = path
+    found = []
+    for key, fields in samples.items():
+        pictures = [path for kind, path in fields.items() if kind in PICTURES]
+        label = fields.get("cls") or fields.get("json")
+        if not pictures and not label:
+            continue
+        if len(pictures) != 1 or not label:
+            raise InputError(
+                f"A sample of a shard is one picture with its .cls or .json, but {key.rpartition('/')[2]!r} of {shard} "
+                f"has {', '.join(f'.{kind}' for kind in sorted(fields))}: mend the shard."
+            )
+        name = class_names.name_of(_label(data / label), names, f"{label!r}")
+        found.append(Candidate(pictures[0], name, split_of(shard, data)))
+    if not found:
+        raise InputError(f"A shard holds pictures KEY.jpg with KEY.cls or KEY.json, but {shard} has none: mend it.")
+    return found
+
+
+def _label(file: Path) -> object:
+    try:
+        if file.stat().st_size > _LONGEST_LABEL:
+            raise ValueError(f"more than {_LONGEST_LABEL} bytes")
+        text = file.read_text(encoding="utf-8-sig").strip()
+        if file.suffix.lower() == ".json":
+            content = json.loads(text)
+            return content.get("label") if isinstance(content, dict) else None
+        return int(text) if re.fullmatch(r"-?[0-9]+", text) else text
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file} holds no label ({reason}): mend the shard.") from error

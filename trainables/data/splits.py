@@ -1,0 +1,246 @@
+"""Train, validation and test: divided per class, in keyed orders of duplicate groups.
+
+The test fold hangs on the seed alone, or is one of a k-fold over all pictures. What is left is ordered anew for each
+(seed, repeat): a level trains on a prefix from the front and validates on a piece from the back, so trainings nest,
+and the smallest validation is common to all levels.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainables.data.duplicates import copies
+from trainables.errors import InputError
+from trainables.keyed import key, order
+
+_FOLD_NAMES = {"val": "validation", "test": "test"}
+_RATIO = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Item numbers, sorted."""
+
+    test: NDArray[np.int64]
+    val: NDArray[np.int64]  # the common validation
+    train: dict[str, NDArray[np.int64]]  # per level, the asked-for share of it
+    pool: NDArray[np.int64]  # what any level may train on, whatever the share
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Groups of one class, in plain arrays: frames would take seconds for each thousand classes."""
+
+    group: NDArray[np.int64]
+    size: NDArray[np.int64]
+    split: NDArray[np.object_]  # official test or val, else rest
+
+    def those(self, mask: NDArray[np.bool_]) -> "_Members":
+        return _Members(self.group[mask], self.size[mask], self.split[mask])
+
+
+def parse_ratio(level: str) -> tuple[float, float, float]:
+    """Train, validation and test in percent from "80-10-10"."""
+    match = _RATIO.fullmatch(level)
+    train, val, test = (float(part) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    if min(train, val, test) <= 0 or abs(train + val + test - 100) > 1e-9:
+        raise InputError(
+            f"A split is train-val-test in percent, each above 0 and 100 together, but got {level!r}: "
+            "write one like 80-10-10."
+        )
+    return train, val, test
+
+
+def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
+    """Where the official split counts, training pictures in one group with a held-out one lose `keep`."""
+    manifest = manifest.copy()
+    for fold, inner in (("test", ("test",)), ("val", ("test", "val"))):
+        split = manifest["official_split"]
+        held_out = manifest.loc[manifest["keep"] & (split == fold), "group"]
+        leaks = manifest["keep"] & manifest["group"].isin(held_out) & ~split.isin(inner)
+        if official and leaks.any():
+            manifest.loc[leaks, "keep"] = False
+            same = copies(manifest).isin(copies(manifest)[held_out.index])
+            manifest.loc[leaks & same, "drop_reason"] = f"duplicate of a {_FOLD_NAMES[fold]} picture"
+            manifest.loc[leaks & ~same, "drop_reason"] = f"in one group with a {_FOLD_NAMES[fold]} picture"
+    return manifest
+
+
+def divide(
+    manifest: pd.DataFrame,
+    levels: Sequence[str],
+    seed: int,
+    repeat: int = 0,
+    official: bool = True,
+    folds: int | None = None,
+    fraction: float = 1.0,
+    test_folds: int | None = None,
+) -> Folds:
+    """The folds of one repeat; repeat 0 is the search's.
+
+    `official` takes the dataset's own test and validation where it has them; a validation given that way is
+    used as it is in repeat 0 and sets the size per class in the others. With `folds` the repeats are those of a
+    repeated k-fold: in repeats 1 to k every picture that is not for testing validates once, in k + 1 to 2 k again.
+    Of a training set only the leading `fraction` of each class is taken, at least one group: a smaller share lies
+    within a larger one.
+
+    With `test_folds` = k the repeats from 1 on come in rounds of k: in 1 to k every kept picture tests once, in k + 1
+    to 2 k again, in another partition. Of each class a round's test folds hold equally many groups to plus or minus
+    one. What does not test is divided as ever; there is no official split then.
+    """
+    ratios = {level: parse_ratio(level) for level in levels}
+    kept = drop_leaks(manifest, official).query("keep").sort_values("item")
+    classes = _groups_by_class(kept, official)
+    count = sum(len(members.group) for members in classes.values())
+    if test_folds is not None and count < test_folds:
+        raise InputError(f"{test_folds} test folds need as many different pictures, but there are {count}.")
+    given = {split for members in classes.values() for split in members.split} - {"rest"}
+    if len(levels) > 1 and "val" in given:
+        raise InputError(
+            f"A validation set of its own leaves no ratio to compare, but got splits {', '.join(levels)}: "
+            "name one split, or study the ratio without the official split."
+        )
+    test: list[int] = []
+    val: list[int] = []
+    train: dict[str, list[int]] = {level: [] for level in levels}
+    pool: set[int] = set()
+    dealt = 0
+    for label, name in sorted(set(zip(manifest["label"], manifest["label_name"], strict=True))):
+        members = classes.get(label, _NONE)
+        _check_class(name, members, given, test_folds)
+        class_test = (
+            _test_fold_of(members, seed, repeat, test_folds, dealt)
+            if test_folds is not None and repeat > 0
+            else _test_groups(members, given, min(ratio[2] for ratio in ratios.values()), seed)
+        )
+        dealt += len(members.group)
+        rest = members.those(~np.isin(members.group, class_test))
+        validations = {
+            level: _fold_of(rest, seed, repeat, folds)
+            if folds is not None and repeat > 0
+            else _validation_groups(rest, ratio[1] / (ratio[0] + ratio[1]), key("partition", seed, repeat), repeat)
+            for level, ratio in ratios.items()
+        }
+        test.extend(class_test)
+        val.extend(min(validations.values(), key=len))
+        for level, validation in validations.items():
+            left = rest.those(~np.isin(rest.group, validation))
+            train[level].extend(_leading(left, key("partition", seed, repeat), fraction))
+            pool.update(left.group.tolist())
+    return Folds(
+        test=_items(kept, test),
+        val=_items(kept, val),
+        train={level: _items(kept, train[level]) for level in levels},
+        pool=_items(kept, list(pool)),
+    )
+
+
+def add_folds(
+    manifest: pd.DataFrame, levels: Sequence[str], seed: int, official: bool, split_is_factor: bool
+) -> pd.DataFrame:
+    """Repeat 0 as columns: `fold` and, where the split is a factor, each `split_LEVEL`; None if dropped."""
+    folds = divide(manifest, levels, seed, official=official)
+    manifest = drop_leaks(manifest, official)
+    manifest["fold"] = _column(manifest, "pool", {"val": folds.val, "test": folds.test})
+    for level in levels if split_is_factor else ():
+        parts = {"train": folds.train[level], "val": folds.val, "test": folds.test}
+        manifest[f"split_{level}"] = _column(manifest, "unused", parts)
+    return manifest
+
+
+_NONE = _Members(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, object))
+
+
+def _groups_by_class(kept: pd.DataFrame, official: bool) -> dict[int, _Members]:
+    """The groups by label, that of a group's first item."""
+    columns = {"label": ("label", "first"), "size": ("item", "size"), "split": ("official_split", "first")}
+    groups = kept.groupby("group").agg(**columns)
+    groups["split"] = groups["split"].where(groups["split"].isin(["test", "val"]) & official, "rest")
+    columns = (groups.index.to_numpy(), groups["size"].to_numpy(), groups["split"].to_numpy(object))
+    everything, rows = _Members(*columns), groups.groupby("label").indices
+    return {int(label): everything.those(place) for label, place in rows.items()}
+
+
+def _check_class(name: str, members: _Members, given: set[str], test_folds: int | None) -> None:
+    for fold in sorted(given):
+        if not (members.split == fold).any():
+            raise InputError(
+                f"Every class needs a {_FOLD_NAMES[fold]} picture, but {name!r} has none in the official "
+                "split: add one or leave the class out."
+            )
+    need = 4 if test_folds == 2 else 3 - len(given)  # of two test folds each takes half, and leaves two at least
+    rest = members.those(~np.isin(members.split, list(given)))
+    if len(rest.group) < need:
+        purpose = ", ".join(["training", *(text for fold, text in _FOLD_NAMES.items() if fold not in given)])
+        raise InputError(
+            f"Class {name!r} needs at least {need} different pictures for {purpose}, but has "
+            f"{rest.size.sum()} ({len(rest.group)} different): add pictures or leave the class out."
+        )
+
+
+def _test_groups(members: _Members, given: set[str], percent: float, seed: int) -> NDArray[np.int64]:
+    if "test" in given:
+        return members.group[members.split == "test"]
+    free = members.those(members.split == "rest")
+    spare = 1 if "val" in given else 2  # for training, and for validation where it is not given
+    ordered = order(key("test fold", seed), free.group)
+    return ordered[: _nearest(free, ordered, members.size.sum() * percent / 100, len(ordered) - spare)]
+
+
+def _test_fold_of(members: _Members, seed: int, repeat: int, test_folds: int, dealt: int) -> NDArray[np.int64]:
+    """One part of a class, dealt like cards: the larger groups first, going on behind the `dealt` of other classes."""
+    round_, number = divmod(repeat - 1, test_folds)
+    ordered = order(key("test k-fold", seed, round_), members.group)
+    size_of = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
+    sizes = np.array([size_of[group] for group in ordered.tolist()])
+    largest_first = ordered[np.argsort(-sizes, kind="stable")]
+    return largest_first[(dealt + np.arange(len(ordered))) % test_folds == number]
+
+
+def _validation_groups(rest: _Members, share: float, stream: int, repeat: int) -> NDArray[np.int64]:
+    given = rest.those(rest.split == "val")
+    if len(given.group) and repeat == 0:
+        return given.group
+    target = given.size.sum() if len(given.group) else rest.size.sum() * share
+    backwards = order(stream, rest.group)[::-1]
+    return backwards[: _nearest(rest, backwards, target, len(rest.group) - 1)]
+
+
+def _fold_of(rest: _Members, seed: int, repeat: int, folds: int) -> NDArray[np.int64]:
+    """One of `folds` nearly equal parts of a class; a class of fewer groups than folds validates in some only."""
+    round_, number = divmod(repeat - 1, folds)
+    ordered = order(key("k-fold", seed, round_), rest.group)
+    if len(ordered) < folds:  # every fold needs a picture of the class to train on, and one to validate on
+        return ordered[number % len(ordered)][None]
+    return np.array_split(ordered, folds)[number]
+
+
+def _leading(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
+    """The groups of a class that a share of its training set consists of."""
+    ordered = order(stream, left.group)
+    if fraction == 1:
+        return ordered
+    return ordered[: _nearest(left, ordered, left.size.sum() * fraction, len(ordered))]
+
+
+def _nearest(members: _Members, ordered: NDArray[np.int64], target: float, most: int) -> int:
+    """How many leading groups (1 to `most`) hold the number of pictures nearest to the target."""
+    size = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
+    totals = np.cumsum([size[group] for group in ordered.tolist()])
+    return 1 + int(np.argmin(np.abs(totals[:most] - target)))
+
+
+def _items(kept: pd.DataFrame, groups: Sequence[int]) -> NDArray[np.int64]:
+    return np.sort(kept.loc[kept["group"].isin(groups), "item"].to_numpy(dtype=np.int64))
+
+
+def _column(manifest: pd.DataFrame, other: str, parts: dict[str, NDArray[np.int64]]) -> pd.Series:
+    column = pd.Series(other, index=manifest.index, dtype=object)
+    column[~manifest["keep"]] = None
+    for name, items in parts.items():
+        column[manifest["item"].isin(items)] = name
+    return column

@@ -1,0 +1,1 @@
+"""What frozen parts compute, once: looked up where it is stored."""

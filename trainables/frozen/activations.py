@@ -1,0 +1,267 @@
+"""From pictures to the activation at a cut: looked up where it is stored, computed where it is not.
+
+Both ways run the same blocks of `block_size` pictures, the last one padded with repeats: a fixed shape keeps the
+kernels, hence the bits, whatever else is in a block. So storing changes no result.
+"""
+
+import hashlib
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+import PIL
+import timm
+import torch
+from numpy.typing import NDArray
+
+from trainables.augmentation.policies import POLICIES
+from trainables.augmentation.views import VERSION, ViewKey, evaluation_views, training_views
+from trainables.config import TrialConfig
+from trainables.frozen.store import UNIT, Store
+from trainables.nets.models import input_contract
+from trainables.nets.prefixes import INPUT, Frozen
+from trainables.place import Pictures
+
+Items = NDArray[np.int64]
+# Turns the draws in a slice into their activations.
+Source = Callable[[slice], torch.Tensor]
+_SECONDS_BETWEEN_LOOKS = 0.005
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Pictures to be seen, in order, and in which view: epoch 0 is the evaluation view."""
+
+    items: Items
+    epoch: Items
+    occurrence: Items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, some: slice) -> "Draws":
+        return Draws(self.items[some], self.epoch[some], self.occurrence[some])
+
+
+def evaluation_draws(items: Items) -> Draws:
+    return Draws(items, np.zeros_like(items), np.zeros_like(items))
+
+
+class Activations:
+    """What a trial's frozen part makes of pictures.
+
+    `stored` are the depths whose cuts are kept for the trials of this backbone; a unit is computed from the deepest
+    of these cuts that lies before the trial's own, so one pass fills all of them.
+    """
+
+    def __init__(
+        self, config: TrialConfig, frozen: Frozen, pictures: Pictures, store: Store | None, stored: frozenset[str]
+    ) -> None:
+        self.config, self.frozen, self.pictures = config, frozen, pictures
+        # What is mixed is mixed as views: nothing behind them is shared.
+        self.cut = frozen.cut(config.unfreeze) if config.mixing == "none" else INPUT
+        cuts = {frozen.cut(depth) for depth in stored} if store is not None else set()
+        self._stored = sorted(
+            (cut for cut in cuts if frozen.position(cut) <= frozen.position(self.cut)), key=frozen.position
+        )
+        self._store = store
+        self._contract = input_contract(frozen.body.module)
+        shape, device = (1, 3, 1, 1), config.device
+        self._mean = torch.tensor(self._contract.mean, device=device).view(shape) * 255
+        self._scale = 1 / (torch.tensor(self._contract.std, device=device).view(shape) * 255)
+
+    def batches(self, draws: Draws, size: int, universe: Items) -> Iterator[torch.Tensor]:
+        """The activations of `draws`, `size` at a time; views where all trains (uint8, channels last).
+
+        `universe` holds every item that other trials may ask for in the same views: stored units cover it.
+        """
+        source = self._looked_up(draws, universe) if self._stored else lambda some: self._views(draws[some])
+        start = self._stored[-1] if self._stored else INPUT
+        if start == self.cut:
+            yield from (source(slice(first, first + size)) for first in range(0, len(draws), size))
+        else:
+            yield from _regrouped(self._advanced(source, len(draws), start, self.cut), size)
+
+    def to_device(self, rows: torch.Tensor) -> torch.Tensor:
+        """A batch as what trains takes it in: views normalised, the rest in float32."""
+        rows = rows.to(self.config.device, non_blocking=True)
+        if self.cut != INPUT:
+            return _channels_first(rows, self.config.channels_last).float()
+        return self._normalised(rows)
+
+    def _looked_up(self, draws: Draws, universe: Items) -> Source:
+        """Activations at the last stored cut, from units that are there or are computed now."""
+        unit_of, row_of = np.empty(len(draws), np.int64), np.empty(len(draws), np.int64)
+        units: list[torch.Tensor] = []
+        for epoch, occurrence in sorted(set(zip(draws.epoch.tolist(), draws.occurrence.tolist(), strict=True))):
+            chosen = np.flatnonzero((draws.epoch == epoch) & (draws.occurrence == occurrence))
+            # A second pass through the fold needs a few pictures only: those alone are its universe.
+            items = universe if occurrence == 0 else np.unique(draws.items[chosen])
+            number, row_of[chosen] = np.divmod(np.searchsorted(items, draws.items[chosen]), UNIT)
+            found = self._units(_Stream(items, epoch, occurrence), np.unique(number).tolist())
+            unit_of[chosen] = len(units) + np.searchsorted(list(found), number)
+            units.extend(found.values())
+
+        def gather(some: slice) -> torch.Tensor:
+            return torch.stack([units[u][r] for u, r in zip(unit_of[some], row_of[some], strict=True)])
+
+        return gather
+
+    def _units(self, stream: "_Stream", numbers: list[int]) -> dict[int, torch.Tensor]:
+        """What nobody has stored yet is computed by whoever comes first; the others go on with other units."""
+        assert self._store is not None
+        found: dict[int, torch.Tensor] = {}
+        waiting = deque(numbers)
+        refused = 0
+        while waiting:
+            number = waiting.popleft()
+            rows = self._load(stream, self._stored[-1], number)
+            if rows is None:
+                # One claim for all cuts of a backbone: they are computed from each other.
+                with self._store.claim(f"{self._name(stream, INPUT)} {self.config.backbone}", number) as mine:
+                    if mine:
+                        rows = self._computed(stream, len(self._stored) - 1, number)
+            if rows is not None:
+                found[number], refused = rows, 0
+                continue
+            waiting.append(number)
+            refused += 1
+            if refused >= len(waiting):  # others are at work on all that is left
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return dict(sorted(found.items()))
+
+    def _computed(self, stream: "_Stream", station: int, number: int) -> torch.Tensor:
+        """A unit at one of the stored cuts, from the one before, and so on back to the pictures."""
+        assert self._store is not None
+        cut = self._stored[station]
+        rows = self._load(stream, cut, number)
+        if rows is not None:
+            return rows
+        draws = stream.draws(number)
+        if station > 0:
+            start, source = self._stored[station - 1], self._computed(stream, station - 1, number).__getitem__
+        else:
+            start, source = INPUT, lambda some: self._views(draws[some])
+        began = time.perf_counter()
+        if start == cut:  # the views themselves
+            rows = source(slice(None))
+        else:
+            rows = torch.cat(list(self._advanced(source, len(draws), start, cut))).cpu()
+        self._store.save(self._name(stream, cut), number, rows, time.perf_counter() - began)
+        return rows
+
+    def _load(self, stream: "_Stream", cut: str, number: int) -> torch.Tensor | None:
+        assert self._store is not None
+        return self._store.load(self._name(stream, cut), number)
+
+    def _advanced(self, source: Source, count: int, start: str, end: str) -> Iterator[torch.Tensor]:
+        """Activations at `end` in blocks, on the device, from those at `start`."""
+        config, size = self.config, self.config.block_size
+        segment = self.frozen.segment(start, end)
+        for first in range(0, count, size):
+            rows = source(slice(first, min(first + size, count)))
+            block = rows[torch.arange(size) % len(rows)].to(config.device, non_blocking=True)
+            x = self._normalised(block) if start == INPUT else _channels_first(block, config.channels_last)
+            with torch.no_grad(), autocast(config.device, config.frozen_precision):
+                activation = segment(x)[: len(rows)]
+            yield _channels_last(activation, config.channels_last)
+
+    def _views(self, draws: Draws) -> torch.Tensor:
+        config = self.config
+        pixels = [self.pictures.pixels[int(item)] for item in draws.items]
+        if not draws.epoch.any():
+            return torch.from_numpy(evaluation_views(pixels, config.size, self._contract, config.threads))
+        views = np.empty((len(draws), config.size, config.size, 3), dtype=np.uint8)
+        for epoch in np.unique(draws.epoch):
+            chosen = np.flatnonzero(draws.epoch == epoch)
+            views[chosen] = training_views(
+                [pixels[i] for i in chosen],
+                draws.items[chosen],
+                draws.occurrence[chosen],
+                ViewKey(config.study_seed, config.seed, int(epoch)),
+                config.augmentation,
+                config.size,
+                self._contract,
+                config.threads,
+            )
+        return torch.from_numpy(views)
+
+    def _normalised(self, views: torch.Tensor) -> torch.Tensor:
+        x = (views.permute(0, 3, 1, 2).float() - self._mean) * self._scale
+        return x.contiguous(memory_format=torch.channels_last if self.config.channels_last else torch.contiguous_format)
+
+    def _name(self, stream: "_Stream", cut: str) -> str:
+        """Equal for two streams exactly where every bit of what they hold is; of units: where their items are."""
+        config = self.config
+        key = [VERSION, self.pictures.pixels.key, stream.digest, self._contract, config.size]
+        key += [versions(), UNIT]
+        if stream.epoch:
+            key += [POLICIES[config.augmentation], config.study_seed, config.seed, stream.epoch, stream.occurrence]
+        if cut != INPUT:
+            key += [config.backbone, config.weights_hash or ("random", config.study_seed, config.seed), cut]
+            key += [config.frozen_precision, config.channels_last, config.block_size, config.threads]
+            key += [processor(config.device)]
+        return hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """One view of each of `items`, which are sorted."""
+
+    items: Items
+    epoch: int
+    occurrence: int
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.items.tobytes()).hexdigest()
+
+    def draws(self, number: int) -> Draws:
+        items = self.items[number * UNIT : (number + 1) * UNIT]
+        return Draws(items, np.full_like(items, self.epoch), np.full_like(items, self.occurrence))
+
+
+def _regrouped(groups: Iterator[torch.Tensor], size: int) -> Iterator[torch.Tensor]:
+    """The same rows in groups of `size`."""
+    rows = next(groups)
+    for group in groups:
+        while len(rows) >= size:
+            yield rows[:size]
+            rows = rows[size:]
+        rows = torch.cat([rows, group])
+    yield from rows.split(size)
+
+
+def _channels_last(x: torch.Tensor, wanted: bool) -> torch.Tensor:
+    """As it is stored: (n, h, w, c) where the net works channels last, and no copy then."""
+    return (x.permute(0, 2, 3, 1) if wanted and x.ndim == 4 else x).contiguous()
+
+
+def _channels_first(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    return x.permute(0, 3, 1, 2) if channels_last and x.ndim == 4 else x
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def versions() -> tuple[str, ...]:
+    return (torch.__version__, timm.__version__, np.__version__, PIL.__version__)
+
+
+@cache
+def processor(device: str) -> str:
+    """Kernels are chosen by the processor's model."""
+    if device == "cuda":
+        return f"{torch.cuda.get_device_name()} {torch.version.cuda} {torch.backends.cudnn.version()}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    model = next((line for line in lines if line.startswith(("model name", "CPU part"))), platform.processor())
+    return f"{platform.machine()} {model} {torch.backends.cpu.get_cpu_capability()}"

@@ -1,0 +1,1 @@
+"""What happens to a batch: sampling, losses, optimizers, checkpoints, several workers."""

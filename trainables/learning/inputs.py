@@ -1,0 +1,120 @@
+"""What a trial's net takes in, epoch by epoch and fold by fold."""
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+
+import numpy as np
+import torch
+
+from trainables.augmentation.mixing import Mixture, blend
+from trainables.augmentation.policies import POLICIES
+from trainables.config import TrialConfig
+from trainables.frozen.activations import Activations, Draws, Items, autocast, evaluation_draws
+from trainables.keyed import key, uniform
+from trainables.learning.prefetch import ahead
+from trainables.learning.team import ALONE, Team
+from trainables.nets.drop_path import KeyedDropPath
+from trainables.nets.models import Net
+from trainables.nets.prefixes import POOLED
+from trainables.place import Pictures
+
+# Batches that are made while a GPU is at work: one to hide the making, one more for when it varies.
+_AHEAD = 2
+
+
+def seen(config: TrialConfig, items: Items, occurrence: Items, epoch: int) -> Draws:
+    """The view that an epoch sees of each picture."""
+    if POLICIES[config.augmentation] is None:
+        return evaluation_draws(items)
+    if config.views is None:
+        return Draws(items, np.full_like(items, epoch), occurrence)
+    # Every time a picture is seen, the next of its views.
+    return Draws(items, (epoch - 1 + occurrence) % config.views + 1, np.zeros_like(occurrence))
+
+
+class Inputs:
+    """Features for the head: activations at the cut, through what of the backbone trains."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        net: Net,
+        activations: Activations,
+        pictures: Pictures,
+        drop_paths: Sequence[KeyedDropPath] = (),
+        team: Team = ALONE,
+    ) -> None:
+        self.team, self.batch_size = team, config.batch_size // team.size
+        self.config, self.net, self.activations, self.pictures = config, net, activations, pictures
+        self._drop_paths = drop_paths
+        self._kept: dict[bytes, torch.Tensor] = {}
+
+    def training_features(
+        self, items: Items, occurrence: Items, epoch: int, mixed: Mixture | None = None
+    ) -> Iterator[torch.Tensor]:
+        """The features of each batch of an epoch's draws, ready for the gradient where the backbone trains.
+
+        Of a team, of this process' share of each.
+        """
+        size = self.batch_size
+        batches = self._rows(items, occurrence, epoch)
+        others = repeat(None) if mixed is None else self._rows(mixed.partners, np.zeros_like(items), epoch)
+        try:
+            for step, (rows, partners) in enumerate(zip(batches, others, strict=False)):
+                some = slice(step * size, (step + 1) * size)
+                x = self.activations.to_device(rows)
+                if mixed is not None and partners is not None:
+                    x = blend(x, self.activations.to_device(partners), mixed[some])
+                self._skip_branches(items[some], occurrence[some], epoch)
+                yield self._features(x)
+        finally:
+            for each in self._drop_paths:
+                each.scale = None
+
+    def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
+        views = seen(self.config, items, occurrence, epoch)
+        rows = self.activations.batches(views, self.batch_size, self.pictures.pool)
+        return ahead(map(_pinned, rows), _AHEAD) if self.config.device == "cuda" else rows
+
+    def _skip_branches(self, items: Items, occurrence: Items, epoch: int) -> None:
+        for number, each in enumerate(self._drop_paths):
+            stream = key("drop path", self.config.study_seed, self.config.seed, epoch, number)
+            kept = uniform(stream, items, occurrence) >= each.rate
+            each.scale = torch.from_numpy(kept.astype(np.float32)).to(self.config.device) / (1 - each.rate)
+
+    def evaluation_features(self, items: Items) -> torch.Tensor:
+        """What comes into the head, (n, features) on the CPU, in evaluation mode and evaluation views."""
+        self.net.eval()
+        with torch.no_grad():
+            return self._evaluation_features(items).cpu()
+
+    def evaluation_logits(self, items: Items) -> torch.Tensor:
+        """The logits (n, classes) of `items` in evaluation mode and evaluation views, on the CPU."""
+        self.net.eval()
+        with torch.no_grad():
+            return self.team.gathered(lambda some: self.net.logits(self._evaluation_features(some)), items).cpu()
+
+    def _evaluation_features(self, items: Items) -> torch.Tensor:
+        name = items.tobytes()
+        if name in self._kept:
+            return self._kept[name]
+        # Where training sees the same views, its units hold these pictures too.
+        plain = POLICIES[self.config.augmentation] is None and np.isin(items, self.pictures.pool).all()
+        universe = self.pictures.pool if plain else np.unique(items)
+        size = self.config.block_size
+        features = []
+        for rows in self.activations.batches(evaluation_draws(items), size, universe):
+            block = rows[torch.arange(size) % len(rows)]
+            features.append(self._features(self.activations.to_device(block))[: len(rows)])
+        if self.activations.cut == POOLED:  # what training does not change is kept
+            self._kept[name] = torch.cat(features)
+        return torch.cat(features)
+
+    def _features(self, x: torch.Tensor) -> torch.Tensor:
+        with autocast(self.config.device, self.config.precision):
+            return self.net.backbone(x).float()
+
+
+def _pinned(rows: torch.Tensor) -> torch.Tensor:
+    """From where a GPU fetches them while it computes."""
+    return rows if rows.is_cuda else rows.pin_memory()

@@ -1,0 +1,28 @@
+"""The loss of a batch. Binary cross-entropy with one output is the cross-entropy of the logits (0, z): see Net."""
+
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from trainables.augmentation.mixing import Mixture
+from trainables.config import TrialConfig
+
+
+def batch_loss(
+    config: TrialConfig, logits: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, mixed: Mixture | None
+) -> torch.Tensor:
+    """The mean cross-entropy; of a mixed batch each label counts by its share, `others` are the partners' labels."""
+    smoothing = config.label_smoothing
+    if mixed is None:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    own = torch.from_numpy(mixed.own).to(logits.device)
+    of_own = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+    of_others = F.cross_entropy(logits, others, label_smoothing=smoothing, reduction="none")
+    return (own * of_own + (1 - own) * of_others).mean()
+
+
+def score(logits: torch.Tensor, labels: NDArray) -> tuple[float, float]:
+    """Accuracy as a summed count over n, and the mean cross-entropy: pure, whatever the training smooths or mixes."""
+    target = torch.from_numpy(labels)
+    correct = int((logits.argmax(dim=1) == target).sum())
+    return correct / len(labels), float(F.cross_entropy(logits.double(), target))

@@ -1,0 +1,95 @@
+"""Optimisers, learning-rate schedules and penalties, as the config names them."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from trainables.config import PENALTIES, TrialConfig
+from trainables.nets.models import Net, depth_from_head
+
+
+def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
+    """The optimiser over what trains; each group's `base` is its rate before the schedule.
+
+    With `layer_decay` below 1 a block's rate shrinks with its distance from the head.
+    """
+    depths = depth_from_head(net)
+    by_depth: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            by_depth.setdefault(depths[name], []).append(parameter)
+    groups = [
+        {"params": parameters, "base": config.learning_rate * config.layer_decay**depth}
+        for depth, parameters in sorted(by_depth.items())
+    ]
+    rate, decay, momentum = config.learning_rate, config.weight_decay, config.momentum
+    match config.optimizer:
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=rate, momentum=momentum, weight_decay=decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=rate, momentum=momentum, weight_decay=decay)
+    raise AssertionError(config.optimizer)
+
+
+def schedule(config: TrialConfig, step: int) -> float:
+    """The factor on every rate at a step counted from 0 over the whole trial."""
+    warmup = config.warmup_epochs * config.steps_per_epoch
+    if step < warmup:
+        return (step + 1) / warmup
+    step -= warmup
+    match config.schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * step / (config.epochs * config.steps_per_epoch - warmup)))
+        case "step":
+            return config.step_factor ** (step // (config.step_every * config.steps_per_epoch))
+    return 1.0
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["base"] * factor
+
+
+def penalty(config: TrialConfig, net: Net, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """lambda * sum(w^2) or lambda * sum(|w|) over the weights that train, biases and norms left out.
+
+    Keras' definitions (no half), so that a published lambda means the same here. `l2_sp` takes the distance to the
+    weights at `start` (Li et al. 2018) in the place of w; a head starts at zero.
+    """
+    total = torch.zeros((), device=net.head.weight.device)
+    if all(getattr(config, name) is None for name in PENALTIES):
+        return total
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad and parameter.ndim > 1:
+            if config.l2 is not None:
+                total = total + config.l2 * parameter.square().sum()
+            if config.l2_sp is not None:
+                total = total + config.l2_sp * (parameter - start[name]).square().sum()
+            if config.l1 is not None:
+                total = total + config.l1 * parameter.abs().sum()
+    return total
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """A copy of the optimiser's memory as named tensors: what a checkpoint without pickle can hold."""
+    return {
+        f"{index}.{name}": value.clone()
+        for index, memory in optimizer.state_dict()["state"].items()
+        for name, value in memory.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave; the groups stay those of the config."""
+    memory: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        memory.setdefault(int(index), {})[name] = value.clone()  # steps work in place
+    optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,94 @@
+"""One epoch of training: batches, loss, regularisers and optimiser, put together."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.augmentation.mixing import mixture
+from trainables.config import TrialConfig
+from trainables.keyed import key, uniform
+from trainables.learning.inputs import Inputs
+from trainables.learning.losses import batch_loss
+from trainables.learning.optimizers import penalty, schedule, set_rate
+from trainables.learning.sampling import class_balanced_draws, uniform_draws
+from trainables.nets.averaging import Average
+from trainables.nets.models import train_mode
+
+Items = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What trains, and what it is told beside its config: `first` counts the epochs before those of this config."""
+
+    inputs: Inputs
+    optimizer: torch.optim.Optimizer
+    first: int = 0
+    average: Average | None = None
+    start: dict[str, torch.Tensor] = field(default_factory=dict)  # the weights that L2-SP pulls towards
+
+    def penalty(self) -> torch.Tensor:
+        return penalty(self.inputs.config, self.inputs.net, self.start)
+
+    def factor(self, epoch: int, step: int = 0) -> float:
+        """The schedule's factor at a step of an epoch of the trial."""
+        config = self.inputs.config
+        return schedule(config, (epoch - self.first - 1) * config.steps_per_epoch + step)
+
+
+def train_epoch(training: Training, epoch: int) -> None:
+    """`steps_per_epoch` optimiser steps over keyed draws from the training fold."""
+    inputs, optimizer = training.inputs, training.optimizer
+    config, net, pictures = inputs.config, inputs.net, inputs.pictures
+    train_mode(net)
+    items, occurrence = _draws(inputs, epoch)
+    mixed = mixture(config, items, occurrence, epoch, pictures.train)
+    mine = inputs.team.share(len(items), config.batch_size)
+    items, occurrence, mixed = items[mine], occurrence[mine], None if mixed is None else mixed[mine]
+    labels = torch.from_numpy(pictures.labels[items]).to(config.device)
+    others = labels if mixed is None else torch.from_numpy(pictures.labels[mixed.partners]).to(config.device)
+    weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    for step, features in enumerate(inputs.training_features(items, occurrence, epoch, mixed)):
+        batch = slice(step * inputs.batch_size, (step + 1) * inputs.batch_size)
+        if config.dropout:
+            features = drop(config, features, items[batch], occurrence[batch], epoch)
+        logits = net.logits(features, kept_connections(config, net.head.weight, epoch, step))
+        loss = batch_loss(config, logits, labels[batch], others[batch], None if mixed is None else mixed[batch])
+        set_rate(optimizer, training.factor(epoch, step))
+        optimizer.zero_grad(set_to_none=True)
+        (loss + training.penalty()).backward()
+        inputs.team.average_gradients(weights)
+        if config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(weights, config.clip_norm)
+        optimizer.step()
+        if training.average is not None:
+            training.average.update()
+
+
+def _draws(inputs: Inputs, epoch: int) -> tuple[Items, Items]:
+    config, pictures = inputs.config, inputs.pictures
+    stream, count = key("order", config.study_seed, config.seed, epoch), config.steps_per_epoch * config.batch_size
+    if config.sampling == "class_balanced":
+        return class_balanced_draws(stream, pictures.train, pictures.labels[pictures.train], count)
+    return uniform_draws(stream, pictures.train, count)
+
+
+def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: Items, epoch: int) -> torch.Tensor:
+    """Dropout whose mask is keyed by picture and unit, so that it too is the same in every batch order."""
+    assert config.dropout is not None
+    stream = key("dropout", config.study_seed, config.seed, epoch)
+    u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])
+    mask = torch.from_numpy((u >= config.dropout).astype(np.float32)).to(features.device)
+    return features * mask / (1 - config.dropout)
+
+
+def kept_connections(config: TrialConfig, weight: torch.Tensor, epoch: int, step: int) -> torch.Tensor | None:
+    """DropConnect (Wan et al. 2013) on the head: which of its weights take part in a step, scaled to the same mean."""
+    if not config.drop_connect:
+        return None
+    stream = key("drop connect", config.study_seed, config.seed, epoch, step)
+    u = uniform(stream, np.arange(weight.numel())).reshape(weight.shape)
+    kept = torch.from_numpy((u >= config.drop_connect).astype(np.float32)).to(weight.device)
+    return kept / (1 - config.drop_connect)

@@ -1,0 +1,43 @@
+"""A moving average of the weights: what is evaluated and kept, while the weights themselves go on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from trainables.nets.models import Net, load_trained, trained_state
+
+
+class Average:
+    """The exponential moving average of what trains, buffers included.
+
+    The first steps average over few weights: the decay is at most (1 + t) / (10 + t) after t steps, as in
+    TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, net: Net, decay: float, known: dict[str, torch.Tensor], steps: int) -> None:
+        self.net, self.decay, self.steps = net, decay, steps
+        self.state = {name: tensor.to(net.head.weight.device).clone() for name, tensor in known.items()}
+        self.state = self.state or trained_state(net)
+
+    def update(self) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, tensor in trained_state(self.net).items():
+            if tensor.is_floating_point():
+                self.state[name].lerp_(tensor, 1 - decay)
+            else:
+                self.state[name].copy_(tensor)
+
+    def copy(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self.state.items()}
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within it the net has the averaged weights."""
+        own = trained_state(self.net)
+        load_trained(self.net, self.state)
+        try:
+            yield
+        finally:
+            load_trained(self.net, own)

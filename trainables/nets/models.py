@@ -1,0 +1,244 @@
+"""A backbone from timm, a new head, and which of its parameters train."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from timm.layers.drop import DropPath
+from timm.models import get_pretrained_cfg, group_parameters
+from torch import nn
+from torch.nn import functional as F
+
+from trainables.augmentation.views import InputContract
+from trainables.errors import InputError
+from trainables.nets.drop_path import PLACEHOLDER
+from trainables.nets.weights import read
+
+Groups = list[list[str]]
+
+_PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten, nn.ModuleList, nn.Sequential)
+
+
+@dataclass(frozen=True)
+class Body:
+    """A backbone that ends after pooling; `stages` and `blocks` are the names of its parameters in its own groups,
+    coarse and fine, from the stem on."""
+
+    module: nn.Module
+    stages: Groups
+    blocks: Groups
+    features: int
+
+
+class Net(nn.Module):
+    """What of a backbone trains, or all of it, and a linear head."""
+
+    def __init__(self, body: Body, outputs: int) -> None:
+        super().__init__()
+        self.backbone = body.module
+        self.blocks = body.blocks
+        self.head = nn.Linear(body.features, outputs)
+        # Zeros make every first prediction uniform, so that the first loss is ln K exactly.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.logits(self.backbone(x))
+
+    def logits(self, features: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (n, classes); a single output z counts as the logits (0, z). `kept` scales the head's weights."""
+        weight = self.head.weight if kept is None else self.head.weight * kept
+        outputs = F.linear(features, weight, self.head.bias)
+        return outputs if outputs.shape[1] > 1 else F.pad(outputs, (1, 0))
+
+
+def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = False) -> Body:
+    """A backbone on the CPU in evaluation mode; `seed` draws what the weights do not bring, `weights` None: all.
+
+    With `drop_paths` its residual branches can be skipped, see drop_path.py.
+    """
+    options = {"drop_path_rate": PLACEHOLDER} if drop_paths else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed & (2**63 - 1))
+        module = timm.create_model(backbone, **options) if weights is None else original(backbone, weights, options)
+        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
+        module.reset_classifier(0)
+        return Body(module.eval(), stages, blocks, _pooled_features(module))
+
+
+def original(backbone: str, path: Path, options: Mapping[str, float] = MappingProxyType({})) -> nn.Module:
+    """The net as it was pretrained, with the classifier that its weights carry."""
+    state = read(path, list(timm.create_model(backbone).state_dict()))
+    try:
+        body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
+    except (RuntimeError, KeyError) as error:
+        raise InputError(
+            f"The weights of {backbone} must fit the net with timm's own classifier, but {path} does not: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    body.pretrained_cfg.pop("state_dict")  # timm would keep this second copy as long as the net
+    return body
+
+
+def input_contract(backbone: nn.Module) -> InputContract:
+    """What the weights of a backbone, as timm made it, expect of their input."""
+    config = resolve_model_data_config(backbone)
+    return InputContract(
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config["interpolation"],
+        crop=config["crop_pct"],
+    )
+
+
+def crop_share(backbone: str) -> float:
+    """The share of the shorter side that the evaluation's centre crop keeps, from the weights' configuration."""
+    config = get_pretrained_cfg(backbone, allow_unregistered=True)
+    return config.crop_pct if config is not None else 1.0
+
+
+def outline(backbone: str) -> Body:
+    """A backbone's shapes without its numbers: on the device "meta", where nothing is computed."""
+    with torch.device("meta"):
+        module = timm.create_model(backbone)
+        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
+        module.reset_classifier(0)
+        return Body(module.eval(), stages, blocks, features=0)
+
+
+def check_depth(backbone: str, depth: str) -> None:
+    """Refuse to unfreeze more of a backbone than it has; no weights are needed to tell."""
+    if depth not in ("head", "all"):
+        trainable_names(outline(backbone), depth)
+
+
+def check_drop_path(backbone: str) -> None:
+    """Refuse stochastic depth for a backbone without residual branches that can be skipped."""
+    try:
+        with torch.device("meta"):
+            module = timm.create_model(backbone, drop_path_rate=PLACEHOLDER)
+        able = any(isinstance(each, DropPath) for each in module.modules())
+    except TypeError:
+        able = False
+    if not able:
+        raise InputError(f"{backbone} has no residual branches to skip: leave out drop_path, or take another backbone.")
+
+
+def parameter_counts(net: nn.Module) -> tuple[int, int]:
+    """All parameters of a net, and those that train."""
+    parameters = list(net.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+
+
+def check_size(backbone: str, size: int) -> None:
+    """Refuse pictures of a size that the backbone does not take."""
+    config = get_pretrained_cfg(backbone, allow_unregistered=True)
+    if config is not None and config.fixed_input_size and size != config.input_size[-1]:
+        raise InputError(f"{backbone} takes pictures of {config.input_size[-1]} px only, but `size` is {size}.")
+
+
+def unfreeze(net: Net, body: Body, depth: str) -> None:
+    """Let the head and the last blocks of `body`, of which the net has all or those, train; freeze the rest."""
+    trainable = trainable_names(body, depth)
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad = name.removeprefix("backbone.") in trainable or name.startswith("head.")
+
+
+def train_mode(net: Net) -> None:
+    """Training mode for what trains; a frozen BatchNorm stays in evaluation mode, always.
+
+    So does what has no parameters of its own: dropout inside a backbone would be drawn, not keyed. Attention that
+    keeps its biases in evaluation mode (levit) recomputes them in this one, or they would never train.
+    """
+    for module in net.modules():  # a parent comes before its children, which train() sets too
+        module.train(any(parameter.requires_grad for parameter in module.parameters(recurse=False)))
+
+
+def trained_state(net: Net) -> dict[str, torch.Tensor]:
+    """A copy of the parameters that train and the buffers beside them: all that training can have changed."""
+    training = {
+        prefix
+        for prefix, module in net.named_modules()
+        if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    }
+    state = net.state_dict().items()
+    return {name: tensor.detach().clone() for name, tensor in state if name.rpartition(".")[0] in training}
+
+
+def load_trained(net: Net, state: dict[str, torch.Tensor]) -> None:
+    """Put back what `trained_state` gave."""
+    result = net.load_state_dict(state, strict=False)
+    assert not result.unexpected_keys, result.unexpected_keys
+
+
+def depth_from_head(net: Net) -> dict[str, int]:
+    """For every parameter how many blocks lie between it and the head, which is at 0."""
+    depths = {f"backbone.{name}": len(net.blocks) - i for i, names in enumerate(net.blocks) for name in names}
+    return {name: depths.get(name, 0) for name, _ in net.named_parameters()}
+
+
+def trainable_names(body: Body, depth: str) -> set[str]:
+    """The names of the backbone's parameters that train when `depth` does.
+
+    Raises:
+        InputError: the backbone has fewer parts than are to be unfrozen.
+    """
+    if depth == "head":
+        return set()
+    if depth == "all":
+        return {name for name, _ in body.module.named_parameters()}
+    match = re.fullmatch(r"last (?:(\d+) )?(stage|block|layer)s?", depth)
+    assert match, depth
+    count = int(match[1] or 1)
+    parts = {"stage": body.stages, "block": body.blocks, "layer": _layers(body.module)}[match[2]]
+    if count > len(parts):
+        raise InputError(
+            f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: use 'all'."
+        )
+    return {name for names in parts[-count:] for name in names}
+
+
+def _groups(body: nn.Module, coarse: bool) -> Groups:
+    """The backbone's own groups of parameters, without the classifier's.
+
+    What shares timm's last group with the classifier (a norm, a projection) trains with the last block.
+    """
+    if not hasattr(body, "group_matcher"):
+        return []
+    by_depth = group_parameters(body, body.group_matcher(coarse=coarse))
+    classifiers = body.get_classifier()  # distilled nets have two
+    modules = classifiers if isinstance(classifiers, tuple) else (classifiers,)
+    classifier = {id(parameter) for module in modules for parameter in module.parameters()}
+    of_head = {name for name, parameter in body.named_parameters() if id(parameter) in classifier}
+    groups = [by_depth[depth] for depth in sorted(by_depth)]
+    behind = [name for name in groups.pop() if name not in of_head]
+    groups[-1] = groups[-1] + behind
+    return groups
+
+
+def _layers(backbone: nn.Module) -> list[list[str]]:
+    """Layers in the order of definition, as Keras counts: convolutions, norms, activations, poolings alike.
+
+    What stands behind the features (the global pooling) is no layer of a Keras base model and is not counted.
+    """
+    layers = []
+    for prefix, module in backbone.named_modules():
+        own = [f"{prefix}.{name}" for name, _ in module.named_parameters(recurse=False)]
+        behind = "global_pool" in prefix.split(".")
+        if own or not (behind or list(module.children()) or isinstance(module, _PASSIVE)):
+            layers.append(own)
+    return layers
+
+
+def _pooled_features(backbone: nn.Module) -> int:
+    """How many features come out of pooling, seen on the smallest picture that the net takes."""
+    side = math.ceil(max(64, *resolve_model_data_config(backbone)["input_size"][1:]))
+    with torch.no_grad():
+        return backbone.eval()(torch.zeros(1, 3, side, side)).shape[-1]

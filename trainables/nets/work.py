@@ -1,0 +1,68 @@
+"""How much arithmetic a backbone takes before and behind a cut: counted, without weights or pictures."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+
+from trainables.nets.models import outline, trainable_names
+from trainables.nets.prefixes import INPUT, Frozen
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one picture: 1e9 multiply-adds of convolutions and linear layers, and the numbers kept at the cut."""
+
+    frozen: float
+    trained: float
+    values: int
+
+
+@cache
+def work_of(backbone: str, depth: str, size: int) -> Work:
+    """What a picture of `size` px costs when `depth` trains."""
+    frozen = _outlined(backbone, size)
+    cut = frozen.cut(depth)
+    x = torch.empty(1, 3, size, size, device="meta")
+    if cut == INPUT:
+        return Work(0.0, _multiply_adds(frozen.body.module, x), x.numel())
+    with torch.no_grad():
+        activation = frozen.segment(INPUT, cut)(x)
+    behind = _multiply_adds(frozen.rest(cut), activation)
+    return Work(_multiply_adds(frozen.body.module, x) - behind, behind, activation.numel())
+
+
+@cache
+def parameters_of(backbone: str, depth: str, size: int, outputs: int) -> tuple[int, int]:
+    """The parameters of a backbone with a head of so many outputs, and those of them that train."""
+    frozen = _outlined(backbone, size)
+    trainable = trainable_names(frozen.body, depth)
+    counts = {name: parameter.numel() for name, parameter in frozen.body.module.named_parameters()}
+    with torch.no_grad():
+        features = frozen.body.module(torch.empty(1, 3, size, size, device="meta")).shape[1]
+    head = (features + 1) * outputs
+    return sum(counts.values()) + head, sum(counts[name] for name in trainable) + head
+
+
+@cache
+def _outlined(backbone: str, size: int) -> Frozen:
+    return Frozen(outline(backbone), size)
+
+
+def _multiply_adds(module: nn.Module, x: torch.Tensor) -> float:
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        nonlocal total
+        # Each number of the output is a sum over one filter, or over one row of the weights.
+        total += output.numel() * layer.weight[0].numel()
+
+    hooks = [
+        layer.register_forward_hook(count) for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    with torch.no_grad():
+        module(x)
+    for each in hooks:
+        each.remove()
+    return total / 1e9
