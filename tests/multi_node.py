@@ -1,8 +1,11 @@
-"""A study on three machines of which one is killed, from `ray up` to `ray down`: python -m tests.multi_node [--cut]
+"""A study on three machines of which one is lost, from `ray up` to `ray down`.
+
+    python -m tests.multi_node                  # a worker is killed, with all that runs on it
+    python -m tests.multi_node --lose network   # a worker's network is cut for a while
+    python -m tests.multi_node --lose head      # the head is killed: Ray's memory (GCS), the study's driver, all
 
 The machines are namespaces of this one (tests/machines.py). The commands are the README's, the cluster file is
-clusters/local.yaml with their addresses, the study is small. With --cut the worker is not killed but loses its network
-for a while. Ends with status 0 and one line where it may not run.
+clusters/local.yaml with their addresses, the study is small. Ends with status 0 and one line where it may not run.
 """
 
 import argparse
@@ -45,12 +48,12 @@ PATIENCE = 600  # seconds, for anything
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cut", action="store_true", help="cut the worker's network for a while instead of killing it")
+    parser.add_argument("--lose", choices=("worker", "network", "head"), default="worker")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="copy what all machines leave there")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.inside:
-        return tell(chosen.inside, chosen.cut)
+        return tell(chosen.inside, chosen.lose)
     if lacking := machines.missing():
         print(f"Not run: it needs {lacking}.")
         return 0
@@ -64,18 +67,24 @@ def main(arguments: list[str]) -> int:
         shutil.rmtree(folder)
 
 
-def tell(folder: Path, cut: bool) -> int:
+def tell(folder: Path, lose: str) -> int:
     """The whole story on machines whose files lie in `folder`; 0 where the study is whole at its end."""
     prepare(folder)
     token, up, status, submit, logs, fetch, down = commands(folder)
     laptop = Laptop(folder)
     laptop.run(token)
-    laptop.run(up)
-    laptop.say("  the head is up")
-    wait(lambda: "/2.0 CPU" in laptop.quietly(status), "two workers")
-    laptop.run(status, "CPU|local.cluster")
-    laptop.run(submit, "success")
-    disturb(laptop, cut)
+
+    def begin() -> None:
+        laptop.run(up)
+        laptop.say("  the head is up")
+        wait(lambda: "/2.0 CPU" in laptop.quietly(status), "two workers")
+        laptop.run(status, "CPU|local.cluster")
+        laptop.run(submit, "success")
+
+    begin()
+    DISTURBANCES[lose](laptop)
+    if lose == "head":
+        begin()
     laptop.run(logs, "Report:")
     laptop.run(fetch)
     laptop.run(down)
@@ -103,8 +112,32 @@ def prepare(folder: Path) -> None:
     (folder / "local.yaml").write_text(edited((ROOT / CLUSTER_FILE).read_text(), EDITS))
 
 
-def disturb(laptop: "Laptop", cut: bool) -> None:
-    """Take the second worker away in the middle of the study, and see it come back."""
+def lose_worker(laptop: "Laptop") -> None:
+    ended = in_the_middle(laptop)
+    laptop.say(f"  {machines.kill(SECOND)} processes of worker {SECOND.name} killed: its raylet, its trial, all")
+    wait(lambda: machines.running(SECOND, "raylet"), "the worker to come back")
+    laptop.say(f"  Ray has started the worker again; {ended()} trials have ended")
+
+
+def lose_network(laptop: "Laptop") -> None:
+    ended = in_the_middle(laptop)
+    machines.cut(SECOND)
+    laptop.say(f"  the network of worker {SECOND.name} is cut for {CUT_SECONDS} s")
+    time.sleep(CUT_SECONDS)
+    machines.join(SECOND)
+    laptop.say(f"  its network is back; {ended()} trials have ended")
+
+
+def lose_head(laptop: "Laptop") -> None:
+    in_the_middle(laptop)
+    laptop.say(f"  {machines.kill(HEAD)} processes of the head killed: the GCS, the study's driver, all")
+
+
+DISTURBANCES = {"worker": lose_worker, "network": lose_network, "head": lose_head}
+
+
+def in_the_middle(laptop: "Laptop") -> Callable[[], int]:
+    """Wait until the second worker is at work in the middle of the study; gives what counts the trials that ended."""
     ends = laptop.folder / "shared/runs/tiny/ledger/ends"
 
     def ended() -> int:
@@ -112,16 +145,7 @@ def disturb(laptop: "Laptop", cut: bool) -> None:
 
     wait(lambda: ended() >= DISTURB_AFTER and machines.works(SECOND), "trials to end and others to run")
     laptop.say(f"  {ended()} trials have ended, others run")
-    if cut:
-        machines.cut(SECOND)
-        laptop.say(f"  the network of worker {SECOND.name} is cut for {CUT_SECONDS} s")
-        time.sleep(CUT_SECONDS)
-        machines.join(SECOND)
-        laptop.say(f"  its network is back; {ended()} trials have ended")
-    else:
-        laptop.say(f"  {machines.kill(SECOND)} processes of worker {SECOND.name} killed: its raylet, its trial, all")
-        wait(lambda: machines.running(SECOND, "raylet"), "the worker to come back")
-        laptop.say(f"  Ray has started the worker again; {ended()} trials have ended")
+    return ended
 
 
 class Laptop:
