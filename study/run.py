@@ -83,7 +83,7 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
 
 def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
     if known:
-        from study.beginning.identity import as_before
+        from study.beginning.resume import as_before
 
         chosen = as_before(chosen, out)
     trackers = _trackers(chosen, loaded.name, out)
@@ -118,8 +118,9 @@ def _run_on(
     trackers: list[Any],
 ) -> int:
     from study.beginning.dry_run import fold_lines
-    from study.beginning.identity import begin, go_on
+    from study.beginning.identity import begin
     from study.beginning.preflight import preflight
+    from study.beginning.resume import go_on
     from study.beginning.setup import prepare
     from study.persistence.ledger import sole_driver
     from study.phases import run_phases

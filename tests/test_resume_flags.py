@@ -10,7 +10,8 @@ import pytest
 from study.arguments import parse
 from study.beginning import provenance
 from study.beginning.dry_run import resolvable_effect
-from study.beginning.identity import as_before, begin, go_on
+from study.beginning.identity import begin
+from study.beginning.resume import as_before, go_on
 from study.beginning.setup import Prepared
 from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
