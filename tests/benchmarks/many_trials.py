@@ -1,9 +1,12 @@
-"""What the driver of a study costs as the trials grow: memory, and seconds for a result. The trials do nothing.
+"""What a study costs its driver as the trials grow: memory, seconds a trial, disk, and a report made meanwhile.
 
-python -m tests.benchmarks.many_trials --trials 10000
+    python -m tests.benchmarks.many_trials --trials 10000
+
+All is real, from the display to the tables and TensorBoard, but the training: the trials only say rows.
 """
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +16,7 @@ from typing import Any
 import psutil
 
 _EPOCHS = 3
+_TENTHS = 10
 
 
 def stub(config: dict[str, Any]) -> None:
@@ -33,52 +37,76 @@ def stub(config: dict[str, Any]) -> None:
     ledger.write_end(out, trial, "completed")
 
 
-def main(arguments: list[str]) -> None:
+class Watch:
+    """Hears what the display hears, and says at every tenth of the trials what they cost."""
+
+    def __init__(self, out: Path, trials: int) -> None:
+        self.out, self.step, self.ended = out, trials // _TENTHS, 0
+        self.process, self.began = psutil.Process(), time.perf_counter()
+        self.report: subprocess.Popen[str] | None = None
+
+    def hear(self, event: str, _: Any) -> None:
+        self.ended += event == "end"
+        if event != "end" or self.ended % self.step:
+            return
+        now = time.perf_counter()
+        driver, disk = self.process.memory_info().rss / 2**20, _kib(self.out) / self.ended
+        print(f"{self.ended:6}  {(now - self.began) / self.step:15.4f}  {driver:8.0f}  {disk:14.1f}", flush=True)
+        if self.ended == self.step * (_TENTHS // 2):
+            self.report = _report(self.out)
+        self.began = now
+
+    def close(self) -> None:
+        pass
+
+
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.many_trials", description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     trials = parser.parse_args(arguments).trials
-    from study.design.plan import search_plan
-    from study.design.settings import Base
+    from study import phases
+    from study.arguments import parse
+    from study.beginning.identity import begin
+    from study.beginning.setup import prepare
+    from study.design.load import load
     from study.estimates.resources import plan_resources
     from study.execution.cluster import starting
-    from study.persistence.ledger import write_plan
-    from study.spec import Budget, Study
-    from trainables.place import Place
+    from study.schedule import course
+    from tests.tiny import make_pictures, write_study
 
-    study = Study(
-        dataset="folder",
-        question="What does a driver cost?",
-        factors={"augmentation": ["none", "light"], "optimizer": ["adamw", "sgd"]},
-        nuisances={},
-        fixed={"backbone": "small_cnn", "unfreeze": "all", "size": 16},
-        budget=Budget(trials=trials, epochs=_EPOCHS),
-    )
-    base = Base("", 0, 1000, 10, 16, "cpu", 1, False, "none", {})
-    resources = plan_resources(1, 0, None, 2, 0)
-    process, began, ended = psutil.Process(), 0.0, 0
-    print("trials  seconds a trial  driver's memory in MiB")
-
-    def hear(event: str, _: Any) -> None:
-        nonlocal began, ended
-        ended += event == "end"
-        began = began or time.perf_counter()
-        if event == "end" and ended % (trials // 10) == 0:
-            now = time.perf_counter()
-            each = (now - began) / (trials // 10)
-            print(f"{ended:6}  {each:15.4f}  {process.memory_info().rss / 2**20:8.0f}", flush=True)
-            began = now
-
-    with tempfile.TemporaryDirectory() as folder, starting(warm=True) as wait_for_ray:
-        out = Path(folder)
-        write_plan(out, search_plan(study, trials, 0))
+    with tempfile.TemporaryDirectory() as name, starting(warm=True) as wait_for_ray:
+        folder, out = Path(name), Path(name, "out")
+        pictures = make_pictures(folder / "pictures", 10)
+        flags = ["--data", pictures, "--cache", folder / "cache", "--trials", trials, "--epochs", _EPOCHS]
+        chosen = parse([str(write_study(folder)), *map(str, flags)])
+        resources = plan_resources(1, 0, None, 2, 0)
+        prepared = prepare(load(chosen.study), chosen, resources, out)
+        identity = begin(prepared, resources, "many_trials", None)
         wait_for_ray()
         from study.execution import tuning
-        from study.schedule.course import Course
 
-        tuning.work = stub
-        course = Course(out, study, base, None, hear, phases=("search", "done"))
-        tuning.run_on_ray(course, Place(out, out, out), resources)
+        tuning.work, course.PHASES = stub, ("search", "done")
+        print("trials  seconds a trial  driver's memory in MiB  KiB a trial in the study's folder")
+        watch = Watch(out, trials)
+        phases.run_phases(prepared, identity, resources, wait_for_ray, [watch])
+        assert watch.report is not None
+        said, _ = watch.report.communicate()
+        print(f"a report while it ran: status {watch.report.returncode}, {said.strip()}")
+        began = time.perf_counter()
+        last = _report(out)
+        said, _ = last.communicate()
+        print(f"a report at the end: status {last.returncode}, {time.perf_counter() - began:.1f} s")
+    return watch.report.returncode or last.returncode
+
+
+def _report(out: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "analysis.report", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _kib(folder: Path) -> int:
+    return int(subprocess.run(["du", "-sk", folder], capture_output=True, text=True, check=False).stdout.split()[0])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
