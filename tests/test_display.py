@@ -42,7 +42,7 @@ def test_elsewhere_each_end_is_one_line() -> None:
         one.hear("tested", record("confirm-ab-1", "completed", e1=0.75))
     assert text.getvalue().splitlines() == [
         "search-0001 stopped after 2 epochs, val 0.500",
-        "refine-ab completed after 1 epochs, val 0.750",
+        "refine-ab completed after 1 epoch, val 0.750",
         "search-0003 failed after 0 epochs, no epoch: OSError: no space left",
     ]
 

@@ -57,7 +57,8 @@ class Display:
         score = f"val {_accuracy(record):.3f}" if record.best else "no epoch"
         error = "".join(filter(str.isprintable, " ".join(record.error.split())))
         rest = f": {error}" if error else ""
-        return f"{record.planned.trial} {record.status} after {len(record.rows)} epochs, {score}{rest}"
+        epochs = "1 epoch" if len(record.rows) == 1 else f"{len(record.rows)} epochs"
+        return f"{record.planned.trial} {record.status} after {epochs}, {score}{rest}"
 
     def render(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 KS = (1, 3, 7, 10)
 METRICS = ("euclidean", "cosine")
@@ -102,6 +101,8 @@ class Search:
     """Exact search in a gallery (n, d); under "cosine" all vectors are given length 1 first, which ranks the same."""
 
     def __init__(self, gallery: NDArray[np.floating], metric: str) -> None:
+        from sklearn.neighbors import NearestNeighbors  # over a second, which few trials need
+
         self.metric = metric
         self.gallery = self._prepared(gallery)
         self._squared_length = float((self.gallery**2).sum(axis=1).max(initial=0.0))
