@@ -42,14 +42,14 @@ def run_phases(
     expected = wall_seconds(estimate(study, prepared.scale, prepared.base.study_seed), resources.concurrent)
     display = Display(f"study {prepared.name}", study.budget.epochs, expected)
     events = EventFiles(out, study, prepared.base.metric)
-    due = began + _SECONDS_BETWEEN_TABLES
+    due = began  # so that there are tables as soon as there is a row
 
     def hear(event: str, record: Record) -> None:
         nonlocal due
         display.hear(event, record)
         for listener in (events, *trackers):
             listener.hear(event, record)
-        if (now := time.monotonic()) > due:
+        if event != "start" and (now := time.monotonic()) > due:
             write_tables(course)
             storage.push(out)
             took = time.monotonic() - now

@@ -37,7 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def arguments(folder: Path) -> list[object]:
-    return [folder / "tiny.py", "--data", folder / "pictures", "--cache", folder / "cache"]
+    # The gates have tests of their own.
+    return [folder / "tiny.py", "--data", folder / "pictures", "--cache", folder / "cache", "--skip-preflight"]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_killed_and_resumed_every_row_and_survivor_is_the_same(
 ) -> None:
     out = folder / "killed"
     everything = [*arguments, "--out", out, "--concurrent", 1, "--resume"]
-    for ends in (0, 5, 21):  # before the first trial ends, in the search, in the confirmation
+    for ends in (5, 21):  # in the search, in the confirmation
         kill_when(out, everything, ends)
     run(*everything)
     killed = results.read(out)
@@ -217,7 +218,8 @@ def test_the_dogs_study_on_a_small_tree_in_the_real_layout(folder: Path) -> None
     data = stanford_dogs(folder / "dogs")
     (folder / "kennel").mkdir()
     file = write_study(folder / "kennel", DOGS)
-    run(file, "--data", data, "--out", folder / "kennel" / "out", "--cache", folder / "cache", "--weights", "none")
+    flags = ["--cache", folder / "cache", "--weights", "none", "--skip-preflight"]
+    run(file, "--data", data, "--out", folder / "kennel" / "out", *flags)
     study = results.read(folder / "kennel" / "out")
     assert set(study.trials["status"]) == {"completed"}
     assert {"split_80-10-10", "split_70-15-15", "split_60-30-10"} <= set(study.manifest.columns)
@@ -269,6 +271,7 @@ STUDY = Study(
 def test_sharing_what_is_frozen_changes_no_row(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "frozen.py").write_text(FROZEN_STUDY)
     same = [tmp_path / "frozen.py", "--data", folder / "pictures", "--weights", "none", "--concurrent", 1]
+    same += ["--skip-preflight"]
     run(*same, "--cache", tmp_path / "cache", "--out", tmp_path / "shared")
     assert list((tmp_path / "cache" / "prefixes").rglob("*.safetensors"))
     run(*same, "--cache", tmp_path / "other", "--out", tmp_path / "alone", "--no-sharing")
