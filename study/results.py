@@ -217,7 +217,7 @@ def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: t
     if not path.is_file():
         if optional:
             return _empty(columns)
-        raise ResultsError(f"{path}: missing. A study writes it with its first epoch; if it runs no more, use --resume.")
+        raise ResultsError(f"{path}: missing. A study writes it with its first epoch; if none runs, use --resume.")
     import pyarrow.parquet  # a third of a second that a program which only wants the names need not spend
 
     try:
