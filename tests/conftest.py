@@ -15,7 +15,7 @@ from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
 
-# Files that run whole studies: first, so that the two processes end together.
+# Files that run whole studies: first, the longest before the others, so that the two processes end together.
 SLOW = (
     "test_study_run.py",
     "test_readme.py",
@@ -29,7 +29,7 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in SLOW)
+    items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
 
 
 @pytest.fixture(scope="session", autouse=True)
