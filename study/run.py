@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,18 @@ from study.persistence.places import opened
 from study.persistence.unavailable import unavailable
 from study.results import STUDY_FILE
 from trainables.errors import InputError
+from trainables.nets.arithmetic import computes_bfloat16
 
 INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where trials run: what each gets, what waits until it can be had, and whether a device has bfloat16 there."""
+
+    resources: Resources
+    wait_for_ray: Callable[[], None]
+    has_bfloat16: Callable[[str], bool]
 
 
 def main(arguments: list[str]) -> int:
@@ -88,7 +99,7 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
         chosen = as_before(chosen, out)
     trackers = _trackers(chosen, loaded.name, out)
     if chosen.address is not None:
-        from study.execution.cluster import cluster_size, joined, on_nodes
+        from study.execution.cluster import cluster_size, joined, on_nodes, on_workers
         from study.persistence.nodes import check_nodes
 
         with joined(cluster_address(chosen.address)):
@@ -96,7 +107,12 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
             if chosen.dry_run:
                 return _dry_run(loaded, chosen, resources, out)
             check_nodes(storage.uri_of(out) or out, chosen.data or Path("data") / loaded.name, on_nodes)
-            return _run_on(loaded, chosen, resources, out, known, lambda: None, line, trackers)
+
+            def has_bfloat16(device: str) -> bool:  # this machine may have another processor, and no GPU
+                return next(on_workers(computes_bfloat16, [(device,)], resources))
+
+            ground = Ground(resources, lambda: None, has_bfloat16)
+            return _run_on(ground, loaded, chosen, out, known, line, trackers)
     if chosen.dry_run:
         return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
     from study.execution.cluster import starting
@@ -104,16 +120,16 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
     # Before anything else is imported: its workers import the same meanwhile.
     with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
         resources = _resources(chosen, local_cpus(), local_gpus())
-        return _run_on(loaded, chosen, resources, out, known, wait_for_ray, line, trackers)
+        ground = Ground(resources, wait_for_ray, computes_bfloat16)
+        return _run_on(ground, loaded, chosen, out, known, line, trackers)
 
 
 def _run_on(
+    ground: Ground,
     loaded: Loaded,
     chosen: argparse.Namespace,
-    resources: Resources,
     out: Path,
     known: bool,
-    wait_for_ray: Callable[[], None],
     line: str,
     trackers: list[Any],
 ) -> int:
@@ -125,11 +141,12 @@ def _run_on(
     from study.persistence.ledger import sole_driver
     from study.phases import run_phases
 
+    resources, wait_for_ray = ground.resources, ground.wait_for_ray
     if known:
         with sole_driver(out):
             prepared, identity = go_on(loaded, chosen, resources, out)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
-    prepared = prepare(loaded, chosen, resources, out)
+    prepared = prepare(loaded, chosen, resources, out, ground.has_bfloat16)
     print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     out.mkdir(parents=True, exist_ok=True)

@@ -57,8 +57,14 @@ def with_budget(study: Study, chosen: argparse.Namespace) -> Study:
     return replace(study, budget=budget)
 
 
-def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> Prepared:
-    """Read the data and find the weights.
+def prepare(
+    loaded: Loaded,
+    chosen: argparse.Namespace,
+    resources: Resources,
+    out: Path,
+    has_bfloat16: Callable[[str], bool] = computes_bfloat16,
+) -> Prepared:
+    """Read the data and find the weights. `has_bfloat16` says it of a device where trials run, by default here.
 
     Raises:
         InputError: whatever is wrong with either, before anything is written.
@@ -96,7 +102,7 @@ def prepare(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, ou
         device=device,
         workers=resources.workers,
         threads=resources.threads,
-        has_bfloat16=computes_bfloat16(device),
+        has_bfloat16=has_bfloat16(device),
         weights=start,
         weights_hashes=hashes,
         metric=study.metric or _metric_for(manifest),

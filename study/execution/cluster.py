@@ -148,11 +148,13 @@ def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
 def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: Resources) -> Iterator[Any]:
     """What `function` gives for each of `calls`, in their order; as many run at once as trials may.
 
-    Each runs in a worker with the resources of a trial. What one raises is raised here.
+    Each runs with the resources of a trial, or of one of its workers, which may be on several nodes. What one raises
+    is raised here.
     """
     import ray
 
-    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(function)
+    share = {"num_cpus": resources.cpus / resources.workers, "num_gpus": resources.gpus / resources.workers}
+    remote = ray.remote(**share)(function)
     for first in range(0, len(calls), resources.concurrent):
         for waiting in [remote.remote(*call) for call in calls[first : first + resources.concurrent]]:
             try:
