@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test crash-test lint setup pin audit clean
+.PHONY: demo test long-test cluster-test crash-test lint setup pin audit clean
 
 demo: setup ## the embedded default study
 	$(BIN)/python -m study.run digits
 
 test: setup lint ## the whole test suite
 	$(BIN)/python -m pytest
+
+long-test: setup ## what was published on every data set's layout, and the race against peers
+	$(BIN)/python -m pytest -m long
 
 cluster-test: setup ## studies on three machines (as root on Linux), in an object store, with two workers a trial
 	$(BIN)/python -m pytest --numprocesses 0 -m cluster -rs -s

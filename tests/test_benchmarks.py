@@ -26,6 +26,7 @@ def benchmark(name: str, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_race_has_every_contestant_do_the_same_search(pictures: Path, tmp_path: Path) -> None:
     peers = "ours,plain-ray-reuse,optuna,sklearn"
     small = ["--trials", 3, "--size", 32, "--csv", tmp_path / "race.csv", "--work", "head-32"]
