@@ -231,6 +231,8 @@ def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: t
         raise ResultsError(f"{path}: no column {', '.join(map(repr, missing))}. Add it, empty if unknown.")
     for name in frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]:
         frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
+    if frame.empty:  # nothing told its writer what the columns hold
+        frame = frame.astype({name: _DTYPES[kind] for name, kind in columns.items()})
     for name, kind in columns.items():
         values = frame[name].dropna().infer_objects()
         if len(values) and not _IS_KIND[kind](values):

@@ -35,8 +35,8 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
-class Ground:
-    """Where trials run: what each gets, what waits until it can be had, and whether a device has bfloat16 there."""
+class Machines:
+    """Where trials run: what each gets, what waits until Ray is there, and whether a device has bfloat16 there."""
 
     resources: Resources
     wait_for_ray: Callable[[], None]
@@ -111,8 +111,8 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
             def has_bfloat16(device: str) -> bool:  # this machine may have another processor, and no GPU
                 return next(on_workers(computes_bfloat16, [(device,)], resources))
 
-            ground = Ground(resources, lambda: None, has_bfloat16)
-            return _run_on(ground, loaded, chosen, out, known, line, trackers)
+            machines = Machines(resources, lambda: None, has_bfloat16)
+            return _run_on(machines, loaded, chosen, out, known, line, trackers)
     if chosen.dry_run:
         return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
     from study.execution.cluster import starting
@@ -120,12 +120,12 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
     # Before anything else is imported: its workers import the same meanwhile.
     with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
         resources = _resources(chosen, local_cpus(), local_gpus())
-        ground = Ground(resources, wait_for_ray, computes_bfloat16)
-        return _run_on(ground, loaded, chosen, out, known, line, trackers)
+        machines = Machines(resources, wait_for_ray, computes_bfloat16)
+        return _run_on(machines, loaded, chosen, out, known, line, trackers)
 
 
 def _run_on(
-    ground: Ground,
+    machines: Machines,
     loaded: Loaded,
     chosen: argparse.Namespace,
     out: Path,
@@ -141,12 +141,12 @@ def _run_on(
     from study.persistence.ledger import sole_driver
     from study.phases import run_phases
 
-    resources, wait_for_ray = ground.resources, ground.wait_for_ray
+    resources, wait_for_ray = machines.resources, machines.wait_for_ray
     if known:
         with sole_driver(out):
             prepared, identity = go_on(loaded, chosen, resources, out)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
-    prepared = prepare(loaded, chosen, resources, out, ground.has_bfloat16)
+    prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
     print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     out.mkdir(parents=True, exist_ok=True)

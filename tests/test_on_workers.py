@@ -17,11 +17,10 @@ from study.estimates.resources import Resources, local_cpus
 from study.execution.cluster import on_workers, starting
 from trainables.nets.arithmetic import computes_bfloat16
 
-if __name__ == "__main__":
-    with starting(warm=False) as wait_for_ray:
-        wait_for_ray()
-        team = Resources(cpus=2 * local_cpus(), gpus=0, concurrent=1, workers=2)
-        assert list(on_workers(computes_bfloat16, [("cpu",)] * 2, team)) == [computes_bfloat16("cpu")] * 2
+with starting(warm=False) as wait_for_ray:
+    wait_for_ray()
+    team = Resources(cpus=2 * local_cpus(), gpus=0, concurrent=1, workers=2)
+    assert list(on_workers(computes_bfloat16, [("cpu",)] * 2, team)) == [computes_bfloat16("cpu")] * 2
 """
 
 

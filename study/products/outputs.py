@@ -37,8 +37,6 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
         [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
         columns=[*results.EPOCHS_COLUMNS, results.METRIC_COLUMN],
     )
-    if epochs.empty:
-        epochs = epochs.astype({name: "float64" for name in epochs if name != "trial"})
     if measured is not None:
         trials = trials.merge(measured, how="left", on=NET)
     writing.write_table(trials, course.out / results.TRIALS_FILE)

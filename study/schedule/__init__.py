@@ -1,1 +1,1 @@
-"""What runs next: a pure function of the ledger, of which Ray knows nothing but one sampler."""
+"""What runs next: a function of the ledger alone. Nothing here but the sampler knows of Ray."""

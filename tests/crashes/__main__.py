@@ -1,6 +1,6 @@
 """A study disturbed in every way we know, gone on with by --resume, and compared with an undisturbed one.
 
-    python -m tests.crashes                       # the whole matrix; an hour on two cores
+    python -m tests.crashes                       # the whole matrix
     python -m tests.crashes --short               # one case of each kind
     python -m tests.crashes --only 'raylet|GCS'   # the cases whose name this pattern finds
 
