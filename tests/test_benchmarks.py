@@ -28,13 +28,14 @@ def benchmark(name: str, *arguments: object) -> str:
 
 @pytest.mark.long
 def test_the_race_has_every_contestant_do_the_same_search(pictures: Path, tmp_path: Path) -> None:
-    peers = "ours,plain-ray-reuse,optuna,sklearn"
+    peers = "ours,ours-unshared,plain-ray-reuse,optuna,sklearn"
     small = ["--trials", 3, "--size", 32, "--csv", tmp_path / "race.csv", "--work", "head-32"]
     shown = benchmark("race", "--data", pictures, "--peers", peers, *small)
     rows = pd.read_csv(tmp_path / "race.csv").set_index("peer")
     assert list(rows.index) == peers.split(",")
     assert (rows["trial_epochs"] == 9).all()
     assert rows["best"].between(0.2, 1).all()
+    assert rows.at["ours", "best"] == rows.at["ours-unshared", "best"]
     assert (rows[["wall", "cpu"]] > 0).all(axis=None)
     assert "plain/it" in shown
 

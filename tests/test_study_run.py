@@ -134,12 +134,20 @@ def test_best_loads_with_timm_and_predicts_as_recorded(undisturbed: results.Resu
     assert labels == ["blue", "green", "red"]
 
 
+@pytest.mark.long
+def test_beside_others_every_row_is_the_same(
+    undisturbed: results.Results, folder: Path, arguments: list[object]
+) -> None:
+    run(*arguments, "--out", folder / "beside", "--concurrent", 2)
+    assert_equal_on_common_epochs(undisturbed, results.read(folder / "beside"))
+
+
 def test_killed_and_resumed_every_row_and_survivor_is_the_same(
     undisturbed: results.Results, folder: Path, arguments: list[object]
 ) -> None:
     out = folder / "killed"
     everything = [*arguments, "--out", out, "--concurrent", 1, "--resume"]
-    for ends in (5, 21):  # in the search, in the confirmation
+    for ends in (0, 5, 21):  # before the first trial ends, in the search, in the confirmation
         kill_when(out, everything, ends)
     run(*everything)
     killed = results.read(out)
@@ -157,7 +165,7 @@ def test_interrupted_says_how_to_go_on_and_an_extended_study_keeps_its_rows(
     undisturbed: results.Results, folder: Path, arguments: list[object]
 ) -> None:
     out = folder / "interrupted"
-    process = start([*arguments, "--out", out])  # its trials run two at a time, those of the undisturbed one by one
+    process = start([*arguments, "--out", out])
     wait_for_ends(out, process, 3)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
@@ -200,7 +208,7 @@ from study.spec import Budget
 
 STUDY = replace(
     DOGS,
-    factors=dict(DOGS.factors) | {"backbone": ["mobilenetv2_100", "resnet18"]},
+    factors=dict(DOGS.factors) | {"backbone": ["mobilenetv2_100", "resnet50"]},
     fixed={"size": 32, "batch_size": 8},
     budget=Budget(trials=3, epochs=1, refine=1, seeds=1),
 )
@@ -211,8 +219,7 @@ def test_the_dogs_study_on_a_small_tree_in_the_real_layout(folder: Path) -> None
     data = stanford_dogs(folder / "dogs")
     (folder / "kennel").mkdir()
     file = write_study(folder / "kennel", DOGS)
-    flags = ["--cache", folder / "cache", "--weights", "none", "--skip-preflight"]
-    run(file, "--data", data, "--out", folder / "kennel" / "out", *flags)
+    run(file, "--data", data, "--out", folder / "kennel" / "out", "--cache", folder / "cache", "--weights", "none")
     study = results.read(folder / "kennel" / "out")
     assert set(study.trials["status"]) == {"completed"}
     assert {"split_80-10-10", "split_70-15-15", "split_60-30-10"} <= set(study.manifest.columns)
