@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -58,6 +59,7 @@ def fails(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr(cluster, "joined", no_ray)
     monkeypatch.setattr(cluster, "starting", lambda warm: nullcontext(no_ray))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as on most machines, whatever this one's settings
 
     def check(pattern: str, *flags: object, study: object = None, **places: Path) -> None:
         given = {"data": shared / "pictures", "out": tmp_path / "out", "cache": tmp_path / "cache"} | places

@@ -1,7 +1,7 @@
 """Study files: by name from `study/definitions`, or by path."""
 
-import importlib.util
 import re
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,19 +33,15 @@ def load(name: str) -> Loaded:
         raise InputError(f"No study named {name!r}. Studies: {', '.join(names())}; or give a file, FILE.py.")
     if not file.is_file():
         raise InputError(f"No study file {name!r}: copy one to edit with --new NAME {name}.")
-    spec = importlib.util.spec_from_file_location(f"study_file_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        defined = runpy.run_path(str(file), run_name=f"study_file_{file.stem}")  # leaves no bytecode beside the file
     except InputError as problem:
         raise InputError(f"{file}: {problem}") from None
     except (Exception, SystemExit) as problem:  # the user's code: whatever it raises is theirs to mend
         raise InputError(f"{file}: cannot be read as a study ({type(problem).__name__}: {problem}).") from problem
-    if not isinstance(getattr(module, "STUDY", None), Study):
+    if not isinstance(study := defined.get("STUDY"), Study):
         raise InputError(f"{file}: must define STUDY = Study(...), but does not; --new NAME FILE.py shows how.")
-    return Loaded(file.stem, file, module.STUDY)
+    return Loaded(file.stem, file, study)
 
 
 def copy(name: str, target: Path) -> None:
