@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from study.arguments import parse
 from study.beginning.setup import Prepared, prepare
 from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
+
+# Machines are shared: how long an example takes says nothing of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # Files that run whole studies: first, the longest before the others, so that the two processes end together.
 SLOW = (

@@ -34,6 +34,7 @@ def cluster() -> Iterator[str]:
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # all of it: `ray start` made a group of its own
         process.wait()
+        print(Path(home, "log").read_text())  # why it ended, if it did before its time
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -47,7 +47,7 @@ def test_members_that_leave_the_folder_are_refused(tmp_path: Path, name: str) ->
 
 
 @given(names=st.lists(st.one_of(st.text(max_size=8), st.text("./ab\\", max_size=8)), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_name_writes_outside(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

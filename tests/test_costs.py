@@ -69,7 +69,7 @@ def test_wall_time_is_shared_by_the_workers() -> None:
     assert wall_seconds(costs, 1) - wall_seconds(costs, 2) == pytest.approx(sum(c.seconds for c in costs) / 2)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(0.001, 200), st.integers(1, 8))
 def test_whatever_fits_keeps_to_the_hours_or_is_refused(hours: float, workers: int) -> None:
     study, machine = small_study(budget=LARGE), scale(workers=workers)

@@ -102,7 +102,7 @@ def test_stopped_trials_have_a_verdict_and_audited_ones_run_to_the_end(tmp_path:
     assert all(record.status == "completed" for record in course.records.values() if record not in search)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     deaths=st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=3),
     conditional=st.booleans(),
@@ -126,7 +126,7 @@ def test_killed_at_any_write_it_comes_to_the_same_rows_and_verdicts(
         assert told(begin(Path(other), study)) == told(resumed)  # what a third process reads is what was known
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(lives=st.integers(0, 90), at_once=st.integers(2, 4))
 def test_killed_with_several_at_once_no_row_changes_and_no_verdict_is_taken_twice(lives: int, at_once: int) -> None:
     with TemporaryDirectory() as one, TemporaryDirectory() as other:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.search.design import nuisance_values, search_of
@@ -161,7 +161,7 @@ number = st.one_of(st.none(), st.floats(-2, 2), st.sampled_from([0.0, 1.0, np.in
     ),
     rate=st.lists(number, min_size=12, max_size=12),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_small_and_strange_tables_never_stop_the_report(rows, rate):
     names = [f"t{i}" for i in range(len(rows))]
     columns = {

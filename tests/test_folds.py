@@ -28,7 +28,7 @@ def test_in_a_k_fold_every_picture_validates_once_a_round(folds: int) -> None:
 
 
 @given(classes, seeds, st.integers(2, 6), st.sampled_from([["70-15-15"], LEVELS]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_in_test_folds_every_picture_tests_once_a_round(
     groups: dict[str, list[int]], seed: int, k: int, levels: list[str]
 ) -> None:

@@ -35,7 +35,7 @@ def studies(draw: st.DrawFn) -> Study:
     return small_study(factors, nuisances=nuisances, fixed=fixed)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(studies(), st.integers(1, 40), st.integers(0, 3))
 def test_levels_are_balanced_to_one_at_every_length(study: Study, trials: int, seed: int) -> None:
     counts = {name: Counter(dict.fromkeys(study.levels(name), 0)) for name in study.factors}
@@ -47,13 +47,13 @@ def test_levels_are_balanced_to_one_at_every_length(study: Study, trials: int, s
             assert max(counts[name].values()) - min(counts[name].values()) <= 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies(), st.integers(1, 20), st.integers(0, 20))
 def test_a_longer_plan_begins_with_the_shorter(study: Study, trials: int, more: int) -> None:
     assert search_plan(study, trials + more, 0)[:trials] == search_plan(study, trials, 0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies(), st.integers(1, 8))
 def test_every_level_meets_every_nuisance_point(study: Study, points: int) -> None:
     run = max(len(factor.levels) for factor in study.factors.values())
@@ -66,7 +66,7 @@ def test_every_level_meets_every_nuisance_point(study: Study, points: int) -> No
             assert len(met) == len(factor.levels) * points
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies(), st.integers(1, 40))
 def test_a_conditional_nuisance_is_drawn_under_its_level_only(study: Study, trials: int) -> None:
     first = next(iter(study.factors))
@@ -76,7 +76,7 @@ def test_a_conditional_nuisance_is_drawn_under_its_level_only(study: Study, tria
         assert 0.5 <= each.nuisances.get("layer_decay", 0.5) <= 1.0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(studies(), st.integers(1, 60))
 def test_audited_trials_are_a_prefix_with_four_of_every_level(study: Study, trials: int) -> None:
     plan = search_plan(study, trials, 0)

@@ -26,7 +26,7 @@ def test_the_published_resnet50_on_15_30_50_percent_predicts_the_whole(accuracy,
 
 
 @given(st.floats(0.05, 0.4), st.floats(0.2, 1.0), st.floats(0.01, 0.1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_true_law_is_found_again(a, b, c):
     n = np.array([100, 200, 400, 600, 800])
     law = fit(n, a * (n / 800) ** -b + c, floor=True)

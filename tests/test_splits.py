@@ -42,7 +42,7 @@ def test_whole_groups_go_to_the_nearest_count() -> None:
 
 
 @given(classes, some_levels, seeds, st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_holds_for_any_manifest(groups: dict[str, list[int]], levels: list[str], seed: int, repeat: int) -> None:
     manifest = table(groups)
     folds = divide(manifest, levels, seed, repeat)
@@ -66,7 +66,7 @@ def test_what_holds_for_any_manifest(groups: dict[str, list[int]], levels: list[
 
 
 @given(classes, seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_level_that_tests_on_no_less_moves_no_test_picture(groups: dict[str, list[int]], seed: int) -> None:
     manifest = table(groups)
     few, more = divide(manifest, ["80-10-10"], seed), divide(manifest, ["80-10-10", "40-20-40"], seed)
@@ -197,7 +197,7 @@ def test_columns_show_the_leaks_as_dropped() -> None:
 @given(
     classes, st.lists(st.floats(0.01, 1), min_size=1, max_size=4), seeds, st.integers(0, 5), st.sampled_from([None, 3])
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_shares_of_a_training_set_nest(
     groups: dict[str, list[int]], fractions: list[float], seed: int, repeat: int, k_fold: int | None
 ) -> None:

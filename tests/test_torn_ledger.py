@@ -38,7 +38,7 @@ def told(records: dict[str, ledger.Record]) -> dict[str, tuple]:
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_whatever_is_torn_the_study_ends_with_the_same_rows(finished: Path, data: st.DataObject) -> None:
     kinds = ("settings", "reports", "ends", "verdicts", "errors")
     everything = [path for kind in kinds for path in objects(finished, kind)]

@@ -139,7 +139,7 @@ SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.sampled_from([(1,
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=SIZES, size=st.integers(1, 33), item=st.integers(0, 2**40))
 def test_any_shape_gives_a_view(policy: str, shape: tuple[int, int], size: int, item: int) -> None:
     picture = np.full((*shape, 3), 9, np.uint8)

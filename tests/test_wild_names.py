@@ -48,7 +48,7 @@ MARKS = (
 SIGNS = ("\n", "\r", "\t", "\x1b[31m", "\x9b2J", "\u202e", "\x00", "🐶")
 PIECES = st.one_of(st.sampled_from([*MARKS, *SIGNS]), st.text(max_size=4))
 NAMES = st.lists(PIECES, min_size=1, max_size=6).map("".join)
-WILD = settings(max_examples=30, deadline=None)
+WILD = settings(max_examples=30)
 
 
 def page(name: str) -> Page:
@@ -61,7 +61,7 @@ EMPTY = Tags(webpage.render(page("x")))
 
 
 @given(NAMES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_in_html_it_adds_no_tag_and_no_attribute(name: str) -> None:
     text = webpage.render(page(f"n{name}"))
     seen = Tags(text)
@@ -106,7 +106,7 @@ def test_on_a_terminal_it_is_one_line_without_commands(name: str) -> None:
 
 
 @given(NAMES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_in_tensorboard_it_is_a_value(name: str) -> None:
     study = small_study({"backbone": [name, f"{name}x"]})
     with TemporaryDirectory() as folder:
