@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.tiny import make_pictures
+from tests.tiny import PATIENCE, make_pictures
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,7 +21,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def benchmark(name: str, *arguments: object) -> str:
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ.copy(), timeout=280)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ.copy(), timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -20,7 +20,6 @@ from tests.test_remote_study import SMALL
 from tests.tiny import make_pictures, run, write_study
 from trainables.errors import InputError
 
-pytestmark = pytest.mark.timeout(900)
 RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--object-store-memory=100000000"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import make_pictures
+from tests.tiny import PATIENCE, make_pictures
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -35,7 +35,7 @@ def test_there_are_commands_to_run() -> None:
     assert len(COMMANDS) >= 8
 
 
-@pytest.mark.timeout(900)  # half a dozen starts of the command line, four of them of Ray
+@pytest.mark.timeout(1800)  # half a dozen starts of the command line, four of them of Ray
 def test_commands(folder: Path) -> None:
     for text in COMMANDS:
         words = shlex.split(text.replace("pictures/birds", "birds"))
@@ -62,7 +62,7 @@ def _smaller(words: list[str]) -> list[str]:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ.copy(), timeout=280)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ.copy(), timeout=PATIENCE)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -16,7 +16,7 @@ from study.persistence.remote import connect
 from tests.object_store import CREDENTIALS, server, uri
 from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]  # three studies one after the other
+pytestmark = pytest.mark.cluster
 TIMING = ["seconds", "images_per_second"]
 # A study of few trials; who resumes it on another machine waits less long for the one that was killed.
 SMALL = STUDY_FILE.replace("trials=16, epochs=4, refine=2, seeds=3", "trials=4, epochs=2, refine=1, seeds=1").replace(

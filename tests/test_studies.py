@@ -72,7 +72,6 @@ def smaller(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", TREES)
 def test_what_was_published_runs_on_the_datasets_own_layout(name: str, tmp_path: Path) -> None:
     TREES[name](tmp_path / "data")

@@ -8,10 +8,9 @@ import pytest
 
 from study import results
 from tests.test_study_run import TIMING, kill_when
-from tests.tiny import make_pictures, run, write_study
+from tests.tiny import PATIENCE, make_pictures, run, write_study
 
 # Ray Train starts half a dozen processes for every trial.
-PATIENCE = 900
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 STUDY = """
 from search_spaces import optimizers
@@ -40,7 +39,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]
 @pytest.fixture(scope="module")
 def by_two(places: tuple[Path, list[object]]) -> Path:
     folder, arguments = places
-    run(*arguments, "--out", folder / "two", "--workers-per-trial", 2, patience=PATIENCE)
+    run(*arguments, "--out", folder / "two", "--workers-per-trial", 2)
     return folder / "two"
 
 
@@ -50,7 +49,7 @@ def rows(out: Path) -> pd.DataFrame:
 
 def test_two_workers_follow_the_curve_of_one(places: tuple[Path, list[object]], by_two: Path) -> None:
     folder, arguments = places
-    run(*arguments, "--out", folder / "one", patience=PATIENCE)
+    run(*arguments, "--out", folder / "one")
     both = rows(folder / "one").merge(rows(by_two), on=KEYS, suffixes=("", "_two"))
     assert both["trial"].nunique() >= 3
     for name in ("train_cross_entropy", "val_cross_entropy", "learning_rate"):
@@ -63,5 +62,5 @@ def test_killed_and_resumed_two_workers_give_the_same_rows(places: tuple[Path, l
     folder, arguments = places
     again = [*arguments, "--out", folder / "killed", "--workers-per-trial", 2, "--resume"]
     kill_when(folder / "killed", again, 1)
-    run(*again, patience=PATIENCE)
+    run(*again)
     pd.testing.assert_frame_equal(rows(by_two), rows(folder / "killed"), check_exact=True)

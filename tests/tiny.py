@@ -14,6 +14,7 @@ from study.estimates.resources import Resources
 
 # Makes the tiny study ready as flags want it, on a machine like this.
 Prepare = Callable[..., tuple[Prepared, Resources]]
+PATIENCE = 900  # seconds for one command: it ends a hang, and not a slow machine
 MACHINE = {"cpus": 8.0, "gpus": 0.0}
 COLOURS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}
 STUDY_FILE = '''"""A tiny study.
@@ -58,8 +59,8 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "study.run", *map(str, arguments)]
 
 
-def run(*arguments: object, expect: int = 0, patience: int = 280) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
     """The real command line in a process of its own."""
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=os.environ.copy(), timeout=patience)
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=os.environ.copy(), timeout=PATIENCE)
     assert done.returncode == expect, done.stdout + done.stderr
     return done
