@@ -10,7 +10,7 @@ demo: setup ## the embedded default study
 test: setup lint ## the whole test suite
 	$(BIN)/python -m pytest
 
-long-test: setup ## what was published on every data set's layout, and the race against peers
+long-test: setup ## the README's commands, what was published on every data set's layout, the race against peers
 	$(BIN)/python -m pytest -m long
 
 cluster-test: setup ## studies on three machines (as root on Linux), in an object store, with two workers a trial

@@ -215,6 +215,7 @@ STUDY = replace(
 """
 
 
+@pytest.mark.long
 def test_the_dogs_study_on_a_small_tree_in_the_real_layout(folder: Path) -> None:
     data = stanford_dogs(folder / "dogs")
     (folder / "kennel").mkdir()
