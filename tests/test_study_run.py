@@ -15,9 +15,11 @@ import timm
 import torch
 
 from study import results
+from study.execution.tuning import MOST_DEATHS
 from study.persistence.ledger import LEDGER
 from tests import notebooks
-from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
+from tests.crashes.damage import workers_of
+from tests.tiny import PATIENCE, STUDY_FILE, command, make_pictures, run, write_study
 from tests.trees import stanford_dogs
 from trainables.config import from_dict
 from trainables.place import Place
@@ -189,6 +191,27 @@ def test_failing_trials_are_recorded_and_a_study_of_them_exits_1(folder: Path, a
     trials = results.read(folder / "failing").trials
     assert list(trials["status"]) == ["failed", "failed"]
     assert trials["error"].str.contains("Diverged").all()
+
+
+@pytest.mark.long
+def test_a_trial_whose_process_keeps_dying_is_failed_and_the_study_goes_on(
+    folder: Path, arguments: list[object]
+) -> None:
+    """As where memory is short: the process is gone each time before its first epoch is over."""
+    out = folder / "dying"
+    process = start([*arguments, "--out", out, "--concurrent", 1, "--trials", 3, "--epochs", 2, "--seeds", 1])
+    killed = set()
+    while process.poll() is None and not list((out / LEDGER / "ends").glob("[!.]*.json")):
+        for each in workers_of(process):
+            killed.add(each.pid)
+            each.kill()
+        time.sleep(0.02)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert len(killed) == MOST_DEATHS
+    failed = results.read(out).trials.query("status == 'failed'")
+    assert failed["trial"].tolist() == ["search-0001"]
+    assert failed["error"].str.contains("died 3 times at the same epoch").all()
 
 
 def test_goal_best_samples_with_tpe_and_confirms_the_best(folder: Path, arguments: list[object]) -> None:

@@ -56,15 +56,13 @@ def signalled(number: signal.Signals, ends: int) -> Damage:
     return send
 
 
-def worker_killed(ends: int, times: int = 1) -> Damage:
+def worker_killed(ends: int) -> Damage:
     """The process of the trial that is running."""
 
     def kill(tried: Tried, process: subprocess.Popen[str]) -> None:
-        for _ in range(times):
-            after_ends(tried, process, ends)
-            for each in _workers(process):
-                each.kill()
-            time.sleep(1)
+        after_ends(tried, process, ends)
+        for each in workers_of(process):
+            each.kill()
 
     return kill
 
@@ -141,6 +139,14 @@ def _kills(name: str, ends: int) -> Damage:
     return kill
 
 
-def _workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes of the trials that a driver has running."""
     found = psutil.Process(process.pid).children(recursive=True)
-    return [each for each in found if any(part.startswith("ray::ImplicitFunc") for part in each.cmdline())]
+    return [each for each in found if any(part.startswith("ray::ImplicitFunc") for part in _command_line(each))]
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended meanwhile
+        return []
