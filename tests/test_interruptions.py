@@ -1,6 +1,8 @@
 """What ends a trial, what ends a study, and what ends neither: deaths, errors, storage that gives out, torn files."""
 
 import errno
+import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from ray import tune
 
+from study import results
 from study.execution import worker
 from study.execution.tuning import MOST_DEATHS, CourseSearcher, Deaths
 from study.persistence import ledger
@@ -15,6 +18,8 @@ from study.persistence.ledger import LEDGER
 from study.persistence.unavailable import unavailable
 from study.schedule.course import Course
 from tests.courses import begin, small_study
+from tests.crashes.damage import workers_of
+from tests.tiny import PATIENCE, command
 from trainables.errors import Unavailable
 
 
@@ -122,3 +127,26 @@ def test_a_full_disk_is_told_in_place_of_a_row_and_fails_no_trial(
     assert said == [{worker.UNAVAILABLE: "No space left on device at f: put that right."}]
     assert ledger.read_end(tmp_path, job.trial) is None
     assert not (tmp_path / LEDGER / "errors").exists()
+
+
+# -- on a real Ray
+
+
+@pytest.mark.long
+def test_a_trial_whose_process_keeps_dying_is_failed_and_the_study_goes_on(shared: Path, tmp_path: Path) -> None:
+    """As where memory is short: the process is gone each time before its first epoch is over."""
+    out = tmp_path / "out"
+    flags = ["--data", shared / "pictures", "--cache", tmp_path / "cache", "--out", out, "--concurrent", 1]
+    budget = ["--trials", 3, "--epochs", 2, "--seeds", 1, "--skip-preflight"]
+    process = subprocess.Popen(command(shared / "tiny.py", *flags, *budget))
+    pids = set()
+    while process.poll() is None and not list((out / LEDGER / "ends").glob("[!.]*.json")):
+        for each in workers_of(process):
+            pids.add(each.pid)
+            each.kill()
+        time.sleep(0.02)
+    assert process.wait(PATIENCE) == 0
+    assert len(pids) == MOST_DEATHS
+    failed = results.read(out).trials.query("status == 'failed'")
+    assert failed["trial"].tolist() == ["search-0001"]
+    assert failed["error"].str.contains(f"died {MOST_DEATHS} times at the same epoch").all()

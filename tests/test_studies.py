@@ -1,4 +1,4 @@
-"""Every published configuration of every study, on a small tree in its dataset's own layout, to the report.
+"""The studies on small trees in their datasets' own layouts: every published configuration, and a search.
 
 Pictures and batches are made smaller than published, so that nets made for GPUs take seconds here.
 """
@@ -13,8 +13,8 @@ from scipy.io import savemat
 
 from study.design.load import DEFINITIONS, load
 from study.results import read
-from tests.tiny import run
-from tests.trees import CARS, DOGS, car_row, encoded, pixels, put, write_cars, write_list
+from tests.tiny import run, write_study
+from tests.trees import CARS, DOGS, car_row, encoded, pixels, put, stanford_dogs, write_cars, write_list
 
 TRAIN, TEST = 6, 3  # pictures of each class
 
@@ -99,3 +99,31 @@ def test_the_nine_experiments_are_named_beforehand(tmp_path: Path) -> None:
     assert [line.split()[1] for line in shown.splitlines() if line.startswith("published ")] == [
         "1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "3.1", "3.2", "3.3",
     ]  # fmt: skip
+
+
+SMALL_DOGS = """
+from dataclasses import replace
+
+from study.definitions.dogs import STUDY as DOGS
+from study.spec import Budget
+
+STUDY = replace(
+    DOGS,
+    factors=dict(DOGS.factors) | {"backbone": ["mobilenetv2_100", "resnet50"]},
+    fixed={"size": 32, "batch_size": 8},
+    budget=Budget(trials=3, epochs=1, refine=1, seeds=1),
+)
+"""
+
+
+@pytest.mark.long
+def test_the_dogs_study_on_a_small_tree_in_the_real_layout(tmp_path: Path) -> None:
+    data = stanford_dogs(tmp_path / "dogs")
+    file = write_study(tmp_path, SMALL_DOGS)
+    run(file, "--data", data, "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--weights", "none")
+    study = read(tmp_path / "out")
+    assert set(study.trials["status"]) == {"completed"}
+    assert {"split_80-10-10", "split_70-15-15", "split_60-30-10"} <= set(study.manifest.columns)
+    assert "Shih-Tzu" in set(study.manifest["label_name"])
+    assert study.trials["steps_per_epoch"].nunique() == 1
+    assert set(study.trials["weights"]) == {"none"}

@@ -15,12 +15,9 @@ import timm
 import torch
 
 from study import results
-from study.execution.tuning import MOST_DEATHS
 from study.persistence.ledger import LEDGER
 from tests import notebooks
-from tests.crashes.damage import workers_of
-from tests.tiny import PATIENCE, STUDY_FILE, command, make_pictures, run, write_study
-from tests.trees import stanford_dogs
+from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 from trainables.config import from_dict
 from trainables.place import Place
 from trainables.trial import run_trial
@@ -193,27 +190,6 @@ def test_failing_trials_are_recorded_and_a_study_of_them_exits_1(folder: Path, a
     assert trials["error"].str.contains("Diverged").all()
 
 
-@pytest.mark.long
-def test_a_trial_whose_process_keeps_dying_is_failed_and_the_study_goes_on(
-    folder: Path, arguments: list[object]
-) -> None:
-    """As where memory is short: the process is gone each time before its first epoch is over."""
-    out = folder / "dying"
-    process = start([*arguments, "--out", out, "--concurrent", 1, "--trials", 3, "--epochs", 2, "--seeds", 1])
-    killed = set()
-    while process.poll() is None and not list((out / LEDGER / "ends").glob("[!.]*.json")):
-        for each in workers_of(process):
-            killed.add(each.pid)
-            each.kill()
-        time.sleep(0.02)
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
-    assert len(killed) == MOST_DEATHS
-    failed = results.read(out).trials.query("status == 'failed'")
-    assert failed["trial"].tolist() == ["search-0001"]
-    assert failed["error"].str.contains("died 3 times at the same epoch").all()
-
-
 def test_goal_best_samples_with_tpe_and_confirms_the_best(folder: Path, arguments: list[object]) -> None:
     (folder / "best").mkdir()
     file = write_study(folder / "best", STUDY_FILE.replace("    budget=", '    goal="best",\n    budget='))
@@ -221,35 +197,6 @@ def test_goal_best_samples_with_tpe_and_confirms_the_best(folder: Path, argument
     study = results.read(folder / "goal")
     assert Counter(study.trials["phase"]) == {"search": 6, "confirm": 3}
     assert pd.read_csv(folder / "goal" / "answers.csv")["verdict"].str.startswith("refused").all()
-
-
-DOGS = """
-from dataclasses import replace
-
-from study.definitions.dogs import STUDY as DOGS
-from study.spec import Budget
-
-STUDY = replace(
-    DOGS,
-    factors=dict(DOGS.factors) | {"backbone": ["mobilenetv2_100", "resnet50"]},
-    fixed={"size": 32, "batch_size": 8},
-    budget=Budget(trials=3, epochs=1, refine=1, seeds=1),
-)
-"""
-
-
-@pytest.mark.long
-def test_the_dogs_study_on_a_small_tree_in_the_real_layout(folder: Path) -> None:
-    data = stanford_dogs(folder / "dogs")
-    (folder / "kennel").mkdir()
-    file = write_study(folder / "kennel", DOGS)
-    run(file, "--data", data, "--out", folder / "kennel" / "out", "--cache", folder / "cache", "--weights", "none")
-    study = results.read(folder / "kennel" / "out")
-    assert set(study.trials["status"]) == {"completed"}
-    assert {"split_80-10-10", "split_70-15-15", "split_60-30-10"} <= set(study.manifest.columns)
-    assert "Shih-Tzu" in set(study.manifest["label_name"])
-    assert study.trials["steps_per_epoch"].nunique() == 1
-    assert set(study.trials["weights"]) == {"none"}
 
 
 def start(arguments: list[object]) -> subprocess.Popen[str]:
