@@ -3,6 +3,7 @@
     python -m tests.multi_node                  # a worker is killed, with all that runs on it
     python -m tests.multi_node --lose network   # a worker's network is cut for a while
     python -m tests.multi_node --lose head      # the head is killed: Ray's memory (GCS), the study's driver, all
+    python -m tests.multi_node --lose worker head   # first the one, then the other
 
 The machines are namespaces of this one (tests/machines.py). The commands are the README's, the cluster file is
 clusters/local.yaml with their addresses, the study is small. Ends with status 0 and one line where it may not run.
@@ -41,14 +42,14 @@ EDITS = {
 }
 # Long enough to have a middle.
 STUDY = STUDY_FILE.replace('"size": 16', '"size": 64').replace("epochs=4", "epochs=9")
-DISTURB_AFTER = 5  # trials have ended
+DISTURB_AFTER = 5  # more trials have ended
 CUT_SECONDS = 90  # Ray gives up a machine that says nothing after about 60
 PATIENCE = 600  # seconds, for anything
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--lose", choices=("worker", "network", "head"), default="worker")
+    parser.add_argument("--lose", nargs="+", choices=tuple(DISTURBANCES), default=["worker"])
     parser.add_argument("--keep", type=Path, metavar="DIR", help="copy what all machines leave there")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> int:
         shutil.rmtree(folder)
 
 
-def tell(folder: Path, lose: str) -> int:
+def tell(folder: Path, lose: list[str]) -> int:
     """The whole story on machines whose files lie in `folder`; 0 where the study is whole at its end."""
     prepare(folder)
     token, up, status, submit, logs, fetch, down = commands(folder)
@@ -82,9 +83,10 @@ def tell(folder: Path, lose: str) -> int:
         laptop.run(submit, "success")
 
     begin()
-    DISTURBANCES[lose](laptop)
-    if lose == "head":
-        begin()
+    for each in lose:
+        DISTURBANCES[each](laptop)
+        if each == "head":
+            begin()
     laptop.run(logs, "Report:")
     laptop.run(fetch)
     laptop.run(down)
@@ -137,13 +139,17 @@ DISTURBANCES = {"worker": lose_worker, "network": lose_network, "head": lose_hea
 
 
 def in_the_middle(laptop: "Laptop") -> Callable[[], int]:
-    """Wait until the second worker is at work in the middle of the study; gives what counts the trials that ended."""
+    """Wait until some more trials have ended and the second worker trains one.
+
+    Returns the function that counts the trials that have ended.
+    """
     ends = laptop.folder / "shared/runs/tiny/ledger/ends"
 
     def ended() -> int:
         return len(list(ends.glob("[!.]*.json")))
 
-    wait(lambda: ended() >= DISTURB_AFTER and machines.works(SECOND), "trials to end and others to run")
+    enough = ended() + DISTURB_AFTER
+    wait(lambda: ended() >= enough and machines.works(SECOND), "trials to end and others to run")
     laptop.say(f"  {ended()} trials have ended, others run")
     return ended
 
