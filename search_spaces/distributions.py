@@ -1,7 +1,7 @@
 """What a hyperparameter may be, and under which condition it exists at all."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,24 @@ class Conditional:
     levels: Sequence[Any]
     when: Condition
     otherwise: Any
+
+
+def related(factors: Mapping[str, Conditional], names: Iterable[str]) -> dict[str, Conditional]:
+    """The named factors and those whose levels decide on them; a factor stands behind what it depends on."""
+    asked = set(names)
+    for name in reversed(list(factors)):
+        if name in asked:
+            asked |= factors[name].when.keys()
+    return {name: factor for name, factor in factors.items() if name in asked}
+
+
+def combinations(factors: Mapping[str, Conditional]) -> list[dict[str, Any]]:
+    """Every combination of levels that a trial can have, without the factors that do not exist in it."""
+    found: list[dict[str, Any]] = [{}]
+    for name, factor in factors.items():
+        levels = [{name: level} for level in factor.levels]
+        found = [chosen | more for chosen in found for more in (levels if holds(factor.when, chosen) else [{}])]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

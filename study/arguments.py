@@ -3,13 +3,14 @@
 import argparse
 import math
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from study.persistence.remote import is_uri, parse_place
-from trainables.errors import InputError
+from trainables.errors import InputError, did_you_mean
 
 DEFAULT_SEED = 0
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "study"
@@ -19,7 +20,16 @@ class Parser(argparse.ArgumentParser):
     """One line on standard error instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.")
+        raise InputError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.{self._suggestion(message)}")
+
+    def _suggestion(self, message: str) -> str:
+        """The flag or the value that a wrong one is close to."""
+        if match := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            return did_you_mean(match[1], [each.strip("' ") for each in match[2].split(",")])
+        if message.startswith("unrecognized arguments: "):
+            wrong = message.split()[2].partition("=")[0]
+            return did_you_mean(wrong, [flag for action in self._actions for flag in action.option_strings])
+        return ""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

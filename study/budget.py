@@ -32,8 +32,8 @@ class Budget:
             if each.name in _FOLDS and value is None:
                 continue
             least = 2 if each.name in ("reduction", *_FOLDS) else 1
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"--{each.name} must be a whole number of at least {least}, but got {value}.")
+            if type(value) is not int or value < least:
+                raise InputError(f"--{each.name} must be a whole number of at least {least}, but got {value!r}.")
         if self.folds and self.seeds % self.folds:
             raise InputError(f"--seeds must be a multiple of the {self.folds} folds, but got {self.seeds}.")
         if self.folds and self.test_folds:

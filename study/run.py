@@ -218,9 +218,9 @@ def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
 def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> int:
     """What is asked is said also where the pictures or weights are not there yet."""
     from study.beginning.dry_run import asked, describe
-    from study.beginning.setup import prepare
+    from study.beginning.setup import as_asked, prepare
 
-    print(asked(loaded.study.as_published(chosen.epochs) if chosen.published else loaded.study), flush=True)
+    print(asked(as_asked(loaded.study, chosen)), flush=True)
     print(describe(prepare(loaded, chosen, resources, out), resources))
     return 0
 

@@ -1,76 +1,22 @@
 """What a study is: a question, as factors, nuisances and what is fixed. A wrong study fails when imported."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from search_spaces.distributions import Conditional, Range, accepted
 from study.budget import Budget
-from trainables.augmentation.policies import POLICIES
-from trainables.config import (
-    DISTANCES,
-    FIELDS,
-    LOSSES,
-    MIXINGS,
-    OPTIMIZERS,
-    REGIONS,
-    REGULARIZERS,
-    SAMPLINGS,
-    SCHEDULES,
-    UNFREEZE,
-    TrialConfig,
-)
+from study.declared import Declared, check_declared, shortened, unfit
+from study.hyperparameters import STUDIED, check_field, check_level, is_number
+from study.published import Published, at_most, check_published
 from trainables.data.datasets import DATASETS
-from trainables.data.splits import parse_ratio
-from trainables.errors import InputError
+from trainables.errors import InputError, unknown
+from trainables.fields import WHOLE, check_value
 from trainables.metrics import METRICS
 
-# Of a trial's config, what no study may ask about or fix.
-# fmt: off
-_MACHINERY = (
-    "manifest", "split_levels", "official_split", "study_seed", "seed", "folds", "test_folds", "trains_on",
-    "weights_hash", "stored_side", "epochs", "steps_per_epoch", "device", "threads", "precision", "frozen_precision",
-    "channels_last", "metric",
-)
-# fmt: on
-STUDIED = tuple(name for name in FIELDS if name not in _MACHINERY)
-_TYPES = {each.name: each.type for each in fields(TrialConfig)}
-_WHOLE = (int, int | None)
-_FROM_ZERO = ("warmup_epochs", "frozen_epochs")
 _GOALS = ("factors", "best", "published")
-_KNOWN = {
-    "regularizer": REGULARIZERS,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "augmentation": tuple(POLICIES),
-    "weights": ("pretrained", "none"),
-    "sampling": SAMPLINGS,
-    "mixing": MIXINGS,
-    "loss": LOSSES,
-    "distance": DISTANCES,
-    "region": REGIONS,
-}
 # Folds of a study that says nothing about them.
 DEFAULT_SPLIT = "70-15-15"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A configuration that somebody published, with the number they gave for it.
-
-    `config` holds what differs from the study's `fixed`; `epochs` may be among it. `value` is a share of 1 for
-    accuracies, `n` the pictures it was measured on, where that can be told. `differs` says what our run does otherwise;
-    `also` are other metrics of the same model on the same pictures, in the words of analysis.metrics.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-    metric: str
-    fold: str  # "validation", "test" or "unknown"
-    value: float
-    n: int | None = None
-    also: Mapping[str, float] = field(default_factory=dict)
-    differs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,26 +39,31 @@ class Study:
     published: Sequence[Published] = ()  # what --published runs
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         if self.dataset not in DATASETS:
-            raise InputError(f"Unknown dataset {self.dataset!r}; known: {', '.join(DATASETS)}.")
+            raise unknown("dataset", self.dataset, DATASETS)
         if self.metric is not None and self.metric not in METRICS:
-            raise InputError(f"Unknown metric {self.metric!r}; known: {', '.join(METRICS)}.")
+            raise unknown("metric", self.metric, METRICS)
+        if self.goal not in _GOALS:
+            raise unknown("goal", self.goal, _GOALS)
         if not 0 <= self.unseen < 1:
             raise InputError(f"`unseen` must be a share of the classes, at least 0 and below 1, but got {self.unseen}.")
-        if self.goal not in _GOALS:
-            raise InputError(f"Unknown goal {self.goal!r}; known: {', '.join(_GOALS)}.")
+        if not 0 < self.margin < 1:
+            raise InputError(f"`margin` must be a difference in accuracy between 0 and 1, but got {self.margin}.")
         object.__setattr__(self, "factors", {name: _factor(name, f) for name, f in self.factors.items()})
         for name, factor in self.factors.items():
             _check_factor(name, factor, self.factors)
         for name, nuisance in self.nuisances.items():
-            _check_nuisance(name, nuisance.sets or name)
+            _check_nuisance(name, nuisance)
             _check_condition(name, nuisance.when, self.factors)
         for name, value in self.fixed.items():
-            _check_field("fixed hyperparameter", name)
-            _check_level(name, value)
+            check_field("fixed hyperparameter", name)
+            check_level(name, value)
+        tuned = {each.sets or name: name for name, each in self.nuisances.items()}
         for name in STUDIED:
-            if sum(name in part for part in (self.factors, self.nuisances, self.fixed)) > 1:
-                raise InputError(f"A hyperparameter is a factor, a nuisance or fixed, but {name!r} is two of them.")
+            if sum(name in part for part in (self.factors, tuned, self.fixed)) > 1:
+                by = f" (nuisance {tuned[name]!r} sets it)" if tuned.get(name, name) != name else ""
+                raise InputError(f"A hyperparameter is a factor, a nuisance or fixed, but {name!r} is two of them{by}.")
         if self.goal == "factors" and not self.factors:
             raise InputError('A study must compare the levels of at least one factor, or have goal="best".')
         if self.budget.test_folds and (self.goal == "best" or self.retrain):
@@ -120,9 +71,16 @@ class Study:
                 'With `test_folds` every picture trains, too: goal="best" and `retrain` cannot be had then.'
             )
         for each in self.published:
-            _check_published(each, self.fixed)
-        if "size" not in self.fixed and "size" not in self.factors and self.goal != "published":
-            raise InputError("A study must say the pictures' `size` in pixels, in `fixed` or as a factor.")
+            check_published(each, self.fixed, self.budget.epochs)
+        if self.goal != "published":
+            for name, what in (("size", "say the pictures' `size` in pixels"), ("backbone", "name its `backbone`")):
+                if name not in self.fixed and name not in self.factors:
+                    raise InputError(f"A study must {what}, in `fixed` or as a factor.")
+            check_declared(self.declared())
+
+    def declared(self, workers: int = 1) -> Declared:
+        """What decides on the values of a trial; `workers` is how many processes share it."""
+        return Declared(self.factors, self.nuisances, self.fixed, self.budget.epochs, workers)
 
     def levels(self, factor: str) -> list[Any]:
         return list(self.factors[factor].levels)
@@ -145,76 +103,90 @@ class Study:
         """The study that runs the published configurations, for at most so many epochs, and nothing else."""
         if not self.published:
             raise InputError("--published runs what a study's source has published, but this study names nothing.")
-        longest = max(each.config.get("epochs", self.budget.epochs) for each in self.published)
-        trials = len(self.published) * self.budget.seeds
-        budget = replace(self.budget, trials=trials, epochs=epochs or longest, test_folds=None)
-        return replace(self, goal="published", factors={}, nuisances={}, budget=budget)
+        published = [at_most(each, self.fixed, self.budget.epochs, epochs) for each in self.published]
+        longest = max(each.config["epochs"] for each in published)
+        budget = replace(self.budget, trials=len(published) * self.budget.seeds, epochs=longest, test_folds=None)
+        return replace(self, goal="published", factors={}, nuisances={}, published=published, budget=budget)
+
+    def at_most(self, epochs: int) -> "Study":
+        """The study with so many epochs. What is fixed and does not fit into fewer is less, too; levels must fit.
+
+        Raises:
+            InputError: a level, a range or what a study cannot do without does not fit.
+        """
+        fixed = shortened(self.fixed, epochs)
+        return replace(self, fixed=fixed, budget=replace(self.budget, epochs=epochs))
+
+    def fewest_epochs(self) -> int:
+        """In which every phase that any trial has fits, with its warm-up."""
+        values = [values for _, values in self.declared().reached("frozen_epochs", "warmup_epochs")]
+        return max(each["frozen_epochs"] + each["warmup_epochs"] + 1 for each in values)
+
+    def unfit(self) -> list[str]:
+        """A sentence for everything declared that the budget's epochs leave without any effect."""
+        if self.goal != "published":
+            return unfit(self.declared())
+        each = [Declared({}, {}, {**self.fixed, **one.config}, one.config["epochs"]) for one in self.published]
+        return list(dict.fromkeys(sentence for one in each for sentence in unfit(one)))
+
+
+def _check_kinds(study: Study) -> None:
+    """What anybody's Python may have put in the wrong place."""
+    for name in ("factors", "nuisances", "fixed"):
+        if not isinstance(getattr(study, name), Mapping):
+            raise InputError(
+                f"`{name}` must be a dict with the names of hyperparameters, but got {getattr(study, name)!r}."
+            )
+    for name in ("official_split", "control", "retrain"):
+        if not isinstance(getattr(study, name), bool):
+            raise InputError(f"`{name}` must be True or False, but got {getattr(study, name)!r}.")
+    for name in ("margin", "unseen"):
+        if type(getattr(study, name)) not in (int, float):
+            raise InputError(f"`{name}` must be a number, but got {getattr(study, name)!r}.")
+    for each in study.published:
+        if not isinstance(each, Published):
+            raise InputError(f"`published` must be a list of Published(...), but has {each!r}.")
+    if not isinstance(study.budget, Budget):
+        raise InputError(f"`budget` must be a Budget(...), but got {study.budget!r}.")
+    for name, each in study.nuisances.items():
+        if not isinstance(each, Range):
+            raise InputError(
+                f"A nuisance must be a Range, but {name!r} is {each!r}: a single value belongs into `fixed`."
+            )
 
 
 def _factor(name: str, factor: Sequence[Any] | Conditional) -> Conditional:
+    levels = factor.levels if isinstance(factor, Conditional) else factor
+    if isinstance(levels, str) or not isinstance(levels, Sequence):
+        raise InputError(f"Factor {name!r} must be a list of its levels, but got {levels!r}.")
     if isinstance(factor, Conditional):
         return factor
-    return Conditional(levels=tuple(factor), when={}, otherwise=None)
+    return Conditional(levels=tuple(levels), when={}, otherwise=None)
 
 
 def _check_factor(name: str, factor: Conditional, factors: Mapping[str, Conditional]) -> None:
-    _check_field("factor", name)
-    levels = factor.levels
-    if len(levels) < 2 or len(set(map(str, levels))) < len(levels):
+    check_field("factor", name)
+    for level in factor.levels:
+        check_level(name, level)
+    if len(set(factor.levels)) < max(2, len(factor.levels)):
         raise InputError(
-            f"Factor {name!r} must have at least two different levels, but got {list(levels)}: "
+            f"Factor {name!r} must have at least two different levels, but got {list(factor.levels)}: "
             "a single level belongs into `fixed`."
         )
-    for level in levels:
-        _check_level(name, level)
     _check_condition(name, factor.when, factors)
     if factor.when:
-        _check_level(name, factor.otherwise)
+        check_level(name, factor.otherwise)
 
 
-def _check_field(kind: str, name: str) -> None:
-    if name not in STUDIED:
-        raise InputError(f"Unknown {kind} {name!r}; known: {', '.join(STUDIED)}.")
-
-
-def _check_nuisance(name: str, sets: str) -> None:
-    _check_field("nuisance", sets)
-    if not _is_number(sets) or _TYPES[sets] in _WHOLE or sets == "train_fraction":
+def _check_nuisance(name: str, nuisance: Range) -> None:
+    sets = nuisance.sets or name
+    check_field("nuisance", sets)
+    if not is_number(sets) or sets in WHOLE or sets == "train_fraction":
         raise InputError(f"A nuisance must be a continuous hyperparameter, but {name!r} is not: make it a factor.")
-
-
-def _check_level(name: str, level: Any) -> None:
-    if level is None and _TYPES[name] in (float | None, int | None):
-        return  # the strength of another regularizer, fresh views
-    if _TYPES[name] in _WHOLE:
-        fits = type(level) is int and level >= (0 if name in _FROM_ZERO else 1)
-    else:
-        fits = type(level) in (int, float) if _is_number(name) else isinstance(level, str)
-    if not fits:
-        kind = "a whole number above 0" if _TYPES[name] in _WHOLE else "a number" if _is_number(name) else "a text"
-        raise InputError(f"`{name}` must be {kind}, but got {level!r}.")
-    if name in _KNOWN and level not in _KNOWN[name]:
-        raise InputError(f"Unknown {name} {level!r}; known: {', '.join(_KNOWN[name])}.")
-    if name == "split":
-        parse_ratio(level)
-    if name == "train_fraction" and not (isinstance(level, int | float) and 0 < level <= 1):
-        raise InputError(f"`0 < train_fraction <= 1` must hold, but got {level}.")
-    if name == "unfreeze" and not UNFREEZE.fullmatch(str(level)):
-        raise InputError(f"Unknown unfreeze depth {level!r}: use 'head', 'last stage', 'last 20 layers' or 'all'.")
-
-
-def _check_published(published: Published, fixed: Mapping[str, Any]) -> None:
-    for name, value in published.config.items():
-        if name != "epochs":
-            _check_field("hyperparameter of a published configuration", name)
-            _check_level(name, value)
-    for name in ("backbone", "size"):
-        if name not in published.config and name not in fixed:
-            raise InputError(f"The published configuration {published.name!r} must say its `{name}`.")
-
-
-def _is_number(name: str) -> bool:
-    return _TYPES[name] in (*_WHOLE, float, float | None)
+    if name in STUDIED and name != sets:
+        raise InputError(f"Nuisance {name!r} has the name of another hyperparameter than it sets, {sets!r}: rename it.")
+    for end in (nuisance.low, nuisance.high):
+        check_value(sets, end)
 
 
 def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, Conditional]) -> None:

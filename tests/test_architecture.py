@@ -22,8 +22,8 @@ ALLOWED = {
 # What a shelf of a room may import of the room: what lies at its entrance and the shelves before it.
 ENTRANCE = {
     "analysis": ["layout.text"],
-    "study": ["arguments", "budget", "results", "spec", "writing"],
-    "trainables": ["config", "errors", "keyed", "metrics", "place"],
+    "study": ["arguments", "budget", "declared", "hyperparameters", "published", "results", "spec", "writing"],
+    "trainables": ["config", "errors", "fields", "keyed", "metrics", "place"],
 }
 # In analysis arithmetic knows of no study, and no finding knows how it is shown.
 SHELVES = {

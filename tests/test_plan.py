@@ -12,7 +12,7 @@ from study.design.plan import AUDITED_PER_LEVEL, arm, nuisance_points, search_pl
 from study.spec import Study
 from tests.courses import CONDITIONAL, small_study
 
-NAMES = ["batch_size", "weight_decay", "momentum", "step_every"]  # of whatever levels; the plan does not care
+NAMES = ["batch_size", "weight_decay", "clip_norm", "neighbours"]  # of whatever levels; the plan does not care
 RATE = {"learning_rate": Range(low=1e-4, high=1e-1, log=True)}
 
 

@@ -1,30 +1,11 @@
 """Everything a trial's rows depend on, in one flat frozen record."""
 
-import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal
 
-from trainables.augmentation.policies import POLICIES
-from trainables.errors import InputError
-from trainables.metrics import METRICS
-
-# Each a field that is set exactly under its regularizer: rates below 1, and weights of a penalty.
-RATES = ("dropout", "drop_connect", "drop_path")
-PENALTIES = ("l2", "l2_sp", "l1")
-STRENGTHS = (*RATES, *PENALTIES)
-REGULARIZERS = ("none", *STRENGTHS)
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
-SCHEDULES = ("constant", "step", "cosine")
-LOSSES = ("cross_entropy", "binary_cross_entropy")
-MIXINGS = ("none", "mixup", "cutmix")
-SAMPLINGS = ("uniform", "class_balanced")
-DISTANCES = ("euclidean", "cosine")
-REGIONS = ("picture", "box")
-TRAINS_ON = ("train", "train+val")
-PRECISIONS = ("float32", "bfloat16")
-# Nets that exist to be trained from random numbers: there are no pretrained weights of them.
-FROM_SCRATCH = ("small_cnn", "lenet5", "three_block_cnn", "plain_cnn", "norm_cnn")
-UNFREEZE = re.compile(r"head|all|last (?:stage|block|layer)|last [1-9]\d* (?:stages|blocks|layers)")
+from trainables.errors import unknown
+from trainables.fields import OPTIMIZERS as OPTIMIZERS  # for those who enumerate them
+from trainables.fields import TOGETHER, check_value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,66 +85,13 @@ class TrialConfig:
     block_size: int = 64  # pictures that pass a frozen part or are evaluated together; the last block is padded
 
     def __post_init__(self) -> None:
-        _one_of("regularizer", self.regularizer, REGULARIZERS)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("augmentation", self.augmentation, tuple(POLICIES))
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("frozen_precision", self.frozen_precision, PRECISIONS)
-        _one_of("weights", self.weights, ("pretrained", "none"))
-        _one_of("device", self.device, ("cpu", "cuda"))
-        _one_of("sampling", self.sampling, SAMPLINGS)
-        _one_of("mixing", self.mixing, MIXINGS)
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("distance", self.distance, DISTANCES)
-        _one_of("region", self.region, REGIONS)
-        _one_of("trains_on", self.trains_on, TRAINS_ON)
-        _one_of("metric", self.metric, METRICS)
-        _one_of("split", self.split, tuple(self.split_levels.split(",")))
-        if self.weights == "pretrained" and self.backbone in FROM_SCRATCH:
-            raise InputError(f"{self.backbone} has no pretrained weights: its trials take weights='none'.")
-        if not UNFREEZE.fullmatch(self.unfreeze):
-            raise InputError(
-                f"Unknown unfreeze depth {self.unfreeze!r}: use 'head', 'all', 'last stage', 'last 2 stages', "
-                "'last 3 blocks' or 'last 20 layers'."
-            )
-        for name in _COUNTS:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"`{name} >= 1` must hold, but got {value}.")
-        for name in ("learning_rate", "frozen_learning_rate", "clip_norm", "mixing_alpha"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"`{name} > 0` must hold, but got {value}.")
-        if self.batch_size % self.workers:
-            raise InputError(
-                f"`batch_size` must be a multiple of the {self.workers} workers of a trial, but got {self.batch_size}: "
-                "change --workers-per-trial, or the study's batch_size."
-            )
-        if not 0 < self.train_fraction <= 1:
-            raise InputError(f"`0 < train_fraction <= 1` must hold, but got {self.train_fraction}.")
-        for name, low, high in (("label_smoothing", 0, 1), ("ema_decay", 0, 1)):
-            value = getattr(self, name)
-            if value is not None and not low <= value < high:
-                raise InputError(f"`{name}` must be at least {low} and below {high}, but got {value}.")
-        for name in ("warmup_epochs", "frozen_epochs"):
-            if not 0 <= getattr(self, name) < self.epochs:
-                raise InputError(f"`{name}` must be below the {self.epochs} epochs, but got {getattr(self, name)}.")
-        if (self.mixing_alpha is not None) != (self.mixing != "none"):
-            raise InputError(
-                f"`mixing_alpha` exists exactly when mixing, but got ({self.mixing=}, {self.mixing_alpha=})."
-            )
-        for name in STRENGTHS:
-            self._check_strength(name)
-
-    def _check_strength(self, name: str) -> None:
-        value = getattr(self, name)
-        if (value is not None) != (self.regularizer == name):
-            raise InputError(
-                f"A strength exists exactly under its regularizer, but got ({self.regularizer=}, {name}={value})."
-            )
-        if value is not None and not (0 <= value < 1 if name in RATES else value >= 0):
-            raise InputError(f"`{name}` must be a rate below 1 or a positive weight, but got {value}.")
+        values = self.to_dict()
+        for name, value in values.items():
+            check_value(name, value)
+        if self.split not in (levels := self.split_levels.split(",")):
+            raise unknown("split", self.split, levels)
+        for _, check in TOGETHER:
+            check(values)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -174,15 +102,5 @@ def from_dict(values: dict[str, Any]) -> TrialConfig:
     return TrialConfig(**{name: values[name] for name in FIELDS})
 
 
-# fmt: off
-_COUNTS = (
-    "views", "patience", "neighbours", "size", "stored_side", "epochs", "steps_per_epoch", "batch_size",
-    "step_every", "workers", "threads", "block_size",
-)
-# fmt: on
 FIELDS = tuple(field.name for field in fields(TrialConfig))
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"Unknown {name} {value!r}; known: {', '.join(known)}.")
+DEFAULTS = {field.name: field.default for field in fields(TrialConfig) if field.default is not MISSING}

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from trainables.config import STRENGTHS, TrialConfig
+from trainables.config import TrialConfig
+from trainables.fields import STRENGTHS
 from trainables.frozen.activations import Items, autocast, evaluation_draws
 from trainables.keyed import key, order
 from trainables.learning.inputs import Inputs

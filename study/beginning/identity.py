@@ -47,6 +47,7 @@ def begin(
         "name": prepared.name,
         **definition(study),
         "budget": asdict(study.budget),
+        "declared_budget": asdict(prepared.declared) if prepared.declared else None,
         "metric": prepared.base.metric,
         "pretraining_overlap": DATASETS[study.dataset].pretraining_overlap,
         "seed": prepared.base.study_seed,

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from study.beginning import provenance
 from study.beginning.identity import absolute, definition, plan_hash, read_identity
-from study.beginning.setup import Prepared, check_folders, check_pictures, from_scratch, weight_hashes, with_budget
+from study.beginning.setup import Prepared, as_asked, check_folders, check_pictures, metric_for, weight_hashes
 from study.design.load import Loaded
 from study.design.plan import search_plan
 from study.design.settings import Base
@@ -43,11 +44,10 @@ def go_on(
     """
     known = read_identity(out)
     base = Base(**known["base"])
-    study = from_scratch(loaded.study) if base.weights == "none" else loaded.study
-    if known["goal"] == "published":
-        study = study.as_published(known["budget"]["epochs"])
-    study = with_budget(replace(study, budget=replace(study.budget, **known["budget"])), chosen)
-    _check_same(known, study, chosen, resources, base)
+    study = _as_begun(known, loaded, chosen)
+    manifest = _manifest(out / MANIFEST_FILE)
+    _check_same(known, loaded, study, manifest)
+    _check_flags(known, study, chosen, resources, base)
     place = Place(
         manifest=(out / MANIFEST_FILE).absolute(),
         data=(chosen.data or Path(known["place"]["data"])).absolute(),
@@ -55,24 +55,80 @@ def go_on(
         cache_gib=chosen.cache_gib,
         weights=_weights_folder(chosen.weights, known["place"]["weights"]),
     )
-    manifest = _manifest(out / MANIFEST_FILE)
     _check_still_there(study, base, place, manifest)
     scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
     place = replace(place, stored=worth_storing(study, scale, base.study_seed))
-    prepared = Prepared(known["name"], study, manifest, base, place, chosen.test, out, scale)
+    prepared = Prepared(
+        known["name"], study, manifest, base, place, chosen.test, out, scale, declared=loaded.study.budget
+    )
     return prepared, _extended(known, study, base, out)
 
 
-def _check_same(
+def _as_begun(known: dict[str, Any], loaded: Loaded, chosen: argparse.Namespace) -> Study:
+    """The study's file under the flags that it began with, and under what may grow."""
+    budget = known["budget"]
+    begun = {"published": known["goal"] == "published", "epochs": budget["epochs"]}
+    begun["weights"] = "none" if known["base"]["weights"] == "none" else None
+    begun |= {name: getattr(chosen, name) or budget[name] for name in ("trials", "seeds")}
+    try:
+        return as_asked(loaded.study, argparse.Namespace(**vars(chosen) | begun))
+    except InputError as problem:
+        raise InputError(f"Study {loaded.name!r} does not go on as it began: {problem}") from None
+
+
+def _check_same(known: dict[str, Any], loaded: Loaded, study: Study, manifest: pd.DataFrame) -> None:
+    """Refuse an edit of the study's file, and name it."""
+    now = json.loads(json.dumps(definition(study))) | {"metric": study.metric or metric_for(manifest)}
+    now["declared_budget"] = asdict(loaded.study.budget)
+    for part in now:
+        for name, old, new in _differences(part, known.get(part), now[part]):
+            raise InputError(
+                f"A study goes on as it began, but the {name} of {loaded.name!r} differs from study.json: choose a new "
+                f"--out for the changed study, or put it back (it was {old} and is {new})."
+            )
+
+
+# A part of study.json, and what one of its entries is called.
+_ENTRIES = {
+    "factors": "factor",
+    "conditional": "condition of factor",
+    "nuisances": "nuisance",
+    "fixed": "fixed",
+    "published": "published configuration",
+    "declared_budget": "budget's",
+}
+
+
+def _differences(part: str, before: Any, now: Any) -> Iterator[tuple[str, str, str]]:
+    """What of a part is another: its name, as it was, and as it is."""
+    if part == "published":
+        before, now = ({f"{one['name']}, {one['metric']}": one for one in rows} for rows in (before, now))
+    if part not in _ENTRIES or not isinstance(before, dict):
+        if before != now and part != "declared_budget":  # which earlier versions did not record
+            yield part.replace("_", " "), _said(before), _said(now)
+        return
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name, _ABSENT), now.get(name, _ABSENT)
+        if old != new:
+            if isinstance(old, dict) and isinstance(new, dict):
+                old, new = ({key: each.get(key) for key in new if old.get(key) != new[key]} for each in (old, new))
+            yield f"{_ENTRIES[part]} {name!r}", _said(old), _said(new)
+    if part in ("factors", "nuisances") and list(before) != list(now):  # which the plan follows
+        yield f"order of {part}", ", ".join(before), ", ".join(now)
+
+
+_ABSENT = "not there"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list) and not any(isinstance(each, dict) for each in value):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _check_flags(
     known: dict[str, Any], study: Study, chosen: argparse.Namespace, resources: Resources, base: Base
 ) -> None:
-    now = json.loads(json.dumps(definition(study)))
-    changed = [name for name, value in now.items() if known.get(name) != value]
-    if changed:
-        raise InputError(
-            f"A study goes on as it began, but the {changed[0]} of {study.dataset!r} differs from study.json: "
-            "choose a new --out for the changed study."
-        )
     start = "none" if chosen.weights == "none" else "pretrained" if chosen.weights else None
     flags = [
         ("--epochs", chosen.epochs, known["budget"]["epochs"]),
@@ -98,7 +154,7 @@ def _check_same(
 def _check_still_there(study: Study, base: Base, place: Place, manifest: pd.DataFrame) -> None:
     check_folders(place.weights, place.cache)
     check_pictures(manifest, place.data)
-    for backbone, seen in weight_hashes(study, base.weights, place.weights).items():
+    for backbone, seen in weight_hashes(study, place.weights).items():
         if seen != base.weights_hashes[backbone]:
             raise InputError(f"The weights of {backbone} are not those the study began with: name them by --weights.")
 

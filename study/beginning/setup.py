@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,19 +14,20 @@ import pandas as pd
 
 from study.arguments import DEFAULT_SEED
 from study.design.load import Loaded
-from study.design.plan import search_plan
-from study.design.settings import Base, resolve, weights_of
+from study.design.plan import examples
+from study.design.settings import Base, effective, from_scratch
 from study.estimates.costs import estimate, fit, wall_seconds
 from study.estimates.resources import Resources, local_gpus
 from study.estimates.scale import Scale, measured, scale_of
 from study.estimates.sharing import worth_storing
-from study.spec import Study
+from study.spec import Budget, Study
 from trainables.data.datasets import DATASETS, read_manifest
 from trainables.data.manifest import data_folder, manifest_hash
 from trainables.data.pixels import check_fits
 from trainables.data.splits import add_folds, divide
 from trainables.data.unseen import set_aside
 from trainables.errors import InputError
+from trainables.fields import check_share
 from trainables.nets.arithmetic import computes_bfloat16
 from trainables.place import Place
 
@@ -47,14 +49,42 @@ class Prepared:
     test: Path | None
     out: Path
     scale: Scale
+    declared: Budget | None = None  # what the study's file says, before any flag
     unseen: pd.DataFrame | None = None  # manifest of the classes set aside; of a study that goes on it is written
 
 
-def with_budget(study: Study, chosen: argparse.Namespace) -> Study:
-    """The study with the flags' trials, epochs and seeds in place of its own."""
-    given = {name: getattr(chosen, name) for name in ("trials", "epochs", "seeds")}
-    budget = replace(study.budget, **{name: value for name, value in given.items() if value is not None})
-    return replace(study, budget=budget)
+def as_asked(study: Study, chosen: argparse.Namespace) -> Study:
+    """The study as its flags make it: what --published, --weights none, --trials, --epochs and --seeds say."""
+    if chosen.seeds is not None:
+        study = replace(study, budget=replace(study.budget, seeds=chosen.seeds))
+    if chosen.published:
+        study = study.as_published(chosen.epochs)
+    elif chosen.epochs is not None:
+        study = _with_epochs(study, chosen.epochs)
+    if chosen.trials is not None:
+        study = replace(study, budget=replace(study.budget, trials=chosen.trials))
+    return from_scratch(study) if chosen.weights == "none" else study
+
+
+def _with_epochs(study: Study, epochs: int) -> Study:
+    try:
+        return study.at_most(epochs)
+    except InputError as problem:
+        raise InputError(f"--epochs {epochs}: {problem}") from None
+
+
+def consequences(study: Study, asked: Study) -> list[str]:
+    """A line for whatever the flags change of what the study's file says besides its budget."""
+    changed = [
+        f"{name} {value} instead of {study.fixed[name]}"
+        for name, value in asked.fixed.items()
+        if study.fixed.get(name, value) != value
+    ]
+    if asked.goal == "published":
+        before = {each.name: each.differs for each in study.published}
+        said = Counter(one for each in asked.published for one in each.differs if one not in before[each.name])
+        changed += [f"{one}, in {count} of the published configurations" for one, count in said.items()]
+    return [f"As the flags ask: {one}." for one in [*changed, *asked.unfit()]]
 
 
 def prepare(
@@ -69,19 +99,16 @@ def prepare(
     Raises:
         InputError: whatever is wrong with either, before anything is written.
     """
-    study = with_budget(loaded.study, chosen)
-    if chosen.published:
-        study = study.as_published(chosen.epochs)
+    study = as_asked(loaded.study, chosen)
     if chosen.test is not None and study.budget.test_folds:
         raise InputError(f"With `test_folds` all pictures test in turn, but got --test {chosen.test}: leave one out.")
     seed = DEFAULT_SEED if chosen.seed is None else chosen.seed
     data = chosen.data or Path("data") / loaded.name
     start = "none" if chosen.weights == "none" else "pretrained"
-    if start == "none":
-        study = from_scratch(study)
+    check_nets(study, resources.workers)
     folder = Path(chosen.weights) if chosen.weights not in (None, "none") else None
     check_folders(folder, chosen.cache)
-    hashes = weight_hashes(study, start, folder)
+    hashes = weight_hashes(study, folder)
     dataset = DATASETS[study.dataset]
     if chosen.download:
         if dataset.download is None:
@@ -105,7 +132,7 @@ def prepare(
         has_bfloat16=has_bfloat16(device),
         weights=start,
         weights_hashes=hashes,
-        metric=study.metric or _metric_for(manifest),
+        metric=study.metric or metric_for(manifest),
     )
     check_fits(manifest, base.stored_side, chosen.cache_gib)
     place = Place(
@@ -115,7 +142,7 @@ def prepare(
         cache_gib=chosen.cache_gib,
         weights=folder.absolute() if folder else None,
     )
-    _check_settings(study, base)
+    _check_on_data(study, base, manifest)
     scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
     long = wall_seconds(estimate(study, scale, seed), scale.workers) > _WORTH_MEASURING or chosen.hours is not None
     if (long or chosen.dry_run) and (device == "cpu" or local_gpus()):
@@ -123,10 +150,12 @@ def prepare(
     if chosen.hours is not None:
         study = fit(study, scale, chosen.hours, seed)
     place = replace(place, stored=worth_storing(study, scale, seed))
-    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale, unseen)
+    for line in consequences(loaded.study, study):
+        print(line, file=sys.stderr)
+    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale, loaded.study.budget, unseen)
 
 
-def _metric_for(manifest: pd.DataFrame) -> str:
+def metric_for(manifest: pd.DataFrame) -> str:
     """Of a study that names none: accuracy, but of unequal classes the mean of theirs."""
     pictures = manifest[manifest["keep"]].groupby("label").size()
     return "val_balanced_accuracy" if pictures.max() > _UNEQUAL * pictures.min() else "val_accuracy"
@@ -150,71 +179,60 @@ def check_pictures(manifest: pd.DataFrame, data: Path) -> None:
             raise InputError(f"Picture {file} is gone or changed since the study began: put it back, or give --data.")
 
 
-def weight_hashes(study: Study, start: str, folder: Path | None) -> dict[str, str]:
-    """The hash of every pretrained file that the study will use, found on this machine."""
-    from trainables.nets.weights import check_known, file_hash, find
+def nets(study: Study, *names: str) -> list[dict[str, Any]]:
+    """Every backbone that some trial may have, with the start and whatever else is named as its trials combine them."""
+    asked = ("backbone", "weights", *names)
+    found = [effective(study, planned.factors) for planned in examples(study, *asked)]
+    each = [{name: values.get(name) for name in asked} for values in found]
+    return [values for number, values in enumerate(each) if values not in each[:number]]
 
-    hashes = {}
-    for values in _distinct_nets(study):
+
+def check_nets(study: Study, workers: int) -> None:
+    """Refuse what a backbone cannot follow, as far as neither pictures nor weights are needed to tell.
+
+    Raises:
+        InputError: a backbone is unknown, takes no such size, or has too few parts to unfreeze or to skip.
+    """
+    from trainables.nets.models import check_depth, check_drop_path, check_size
+    from trainables.nets.weights import check_known
+
+    for values in nets(study):
         check_known(values["backbone"])
-        if weights_of(values, start) == "pretrained":
-            hashes[values["backbone"]] = file_hash(find(values["backbone"], folder))
-    return hashes
+    for values in nets(study, "size"):
+        check_size(values["backbone"], values["size"])
+    for values in nets(study, "unfreeze"):
+        check_depth(values["backbone"], values["unfreeze"])
+    for values in nets(study, "regularizer"):
+        if values["regularizer"] == "drop_path":
+            check_drop_path(values["backbone"])
+    for values in nets(study, "batch_size"):
+        check_share({"batch_size": values["batch_size"], "workers": workers})
 
 
-def _distinct_nets(study: Study) -> list[dict[str, Any]]:
-    """Each backbone with each start from weights that the study combines it with."""
-    backbones, starts = _values(study, "backbone", None), _values(study, "weights", "pretrained")
-    if None in backbones:
-        raise InputError("A study must name its `backbone`, in `fixed` or as a factor.")
-    return [{"backbone": backbone, "weights": start} for backbone in backbones for start in starts]
+def weight_hashes(study: Study, folder: Path | None) -> dict[str, str]:
+    """The hash of every pretrained file that the study will use, found on this machine."""
+    from trainables.nets.weights import file_hash, find
 
-
-def _values(study: Study, name: str, default: Any) -> list[Any]:
-    """Everything that a hyperparameter can be in this study."""
-    if study.goal == "published":
-        return list(dict.fromkeys(each.config.get(name, study.fixed.get(name, default)) for each in study.published))
-    if name not in study.factors:
-        return [study.fixed.get(name, default)]
-    factor = study.factors[name]
-    return [*factor.levels, *([factor.otherwise] if factor.when else [])]
-
-
-def from_scratch(study: Study) -> Study:
-    """With --weights none a factor `weights` has one level left, and is none any more."""
-    factors = {name: factor for name, factor in study.factors.items() if name != "weights"}
-    if any("weights" in factor.when for factor in factors.values()):
-        raise InputError("--weights none takes away the levels that other factors of this study depend on.")
-    return replace(study, factors=factors)
+    pretrained = [values["backbone"] for values in nets(study) if values["weights"] == "pretrained"]
+    return {backbone: file_hash(find(backbone, folder)) for backbone in pretrained}
 
 
 def _stored_side(study: Study) -> int:
     """The shorter side to keep decoded pictures at: what the largest evaluation view is cut from."""
     from trainables.nets.models import crop_share
 
-    shares = [crop_share(values["backbone"]) for values in _distinct_nets(study)]
-    return max(math.ceil(size / share) for size in _values(study, "size", None) for share in shares)
+    return max(math.ceil(values["size"] / crop_share(values["backbone"])) for values in nets(study, "size"))
 
 
-def _check_settings(study: Study, base: Base) -> None:
-    """Every setting of the plan must make a valid config that its backbone can follow."""
-    from trainables.nets.models import check_depth, check_drop_path, check_size
-
-    nets, dropping = set(), set()
-    for planned in search_plan(study, min(study.budget.trials, 1000), base.study_seed):
-        config = resolve(study, planned, base)
-        nets.add((config.backbone, config.unfreeze, config.size))
-        if config.drop_path is not None:
-            dropping.add(config.backbone)
-        if config.loss == "binary_cross_entropy" and base.classes != 2:
+def _check_on_data(study: Study, base: Base, manifest: pd.DataFrame) -> None:
+    """Refuse what these pictures do not allow."""
+    for values in nets(study, "loss", "region"):
+        if values["loss"] == "binary_cross_entropy" and base.classes != 2:
             raise InputError(
                 f"The loss binary_cross_entropy takes two classes, but there are {base.classes}: leave it out."
             )
-    for backbone, depth, size in sorted(nets):
-        check_size(backbone, size)
-        check_depth(backbone, depth)
-    for backbone in sorted(dropping):
-        check_drop_path(backbone)
+        if values["region"] == "box" and "box_left" not in manifest:
+            raise InputError("The region 'box' takes pictures with boxes, but these have none: leave it out.")
 
 
 def _progress(title: str) -> Callable[[int, int], None]:

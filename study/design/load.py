@@ -2,13 +2,16 @@
 
 import re
 import runpy
-from dataclasses import dataclass
+import traceback
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from study.spec import Study
-from trainables.errors import InputError
+from search_spaces.distributions import Conditional, Range
+from study.spec import Budget, Published, Study
+from trainables.errors import InputError, did_you_mean
 
 DEFINITIONS = Path(__file__).parent.parent / "definitions"
+_OURS = {each.__name__: each for each in (Study, Budget, Published, Range, Conditional)}
 
 
 @dataclass(frozen=True)
@@ -30,24 +33,48 @@ def load(name: str) -> Loaded:
     """
     file = Path(name) if name.endswith(".py") else DEFINITIONS / f"{name}.py"
     if not name.endswith(".py") and name not in names():
-        raise InputError(f"No study named {name!r}. Studies: {', '.join(names())}; or give a file, FILE.py.")
+        raise InputError(
+            f"No study named {name!r}. Studies: {', '.join(names())}; or give a file, FILE.py."
+            f"{did_you_mean(name, names())}"
+        )
     if not file.is_file():
         raise InputError(f"No study file {name!r}: copy one to edit with --new NAME {name}.")
     try:
         defined = runpy.run_path(str(file), run_name=f"study_file_{file.stem}")  # leaves no bytecode beside the file
     except InputError as problem:
-        raise InputError(f"{file}: {problem}") from None
+        raise InputError(f"{_place(file, problem)}: {problem}") from None
     except (Exception, SystemExit) as problem:  # the user's code: whatever it raises is theirs to mend
-        raise InputError(f"{file}: cannot be read as a study ({type(problem).__name__}: {problem}).") from problem
+        raise InputError(f"{_place(file, problem)}: cannot be read as a study ({_said(problem)}).") from problem
     if not isinstance(study := defined.get("STUDY"), Study):
         raise InputError(f"{file}: must define STUDY = Study(...), but does not; --new NAME FILE.py shows how.")
+    if unfit := [*study.unfit(), *(study.as_published(None).unfit() if study.published else [])]:
+        raise InputError(f"{file}: {unfit[0]}: give it fewer epochs, or the budget more.")
     return Loaded(file.stem, file, study)
+
+
+def _place(file: Path, problem: BaseException) -> str:
+    """The file, and the line of it that was reached or cannot be read."""
+    lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(file)]
+    if isinstance(problem, SyntaxError) and problem.filename == str(file):
+        lines.append(problem.lineno)
+    return f"{file}, line {lines[-1]}" if lines else str(file)
+
+
+def _said(problem: BaseException) -> str:
+    """As Python would end its report, with its own suggestion where it has one; of our classes' arguments with ours."""
+    said = list(traceback.TracebackException.from_exception(problem).format_exception_only())[-1].strip()
+    if match := re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", said):
+        known = [each.name for each in fields(_OURS[match[1]])] if match[1] in _OURS else []
+        said += f"; known: {', '.join(known)}.{did_you_mean(match[2], known)}" if known else ""
+    return said
 
 
 def copy(name: str, target: Path) -> None:
     """Write a study's file to `target`, for its new owner to edit."""
     if name not in names():
-        raise InputError(f"No study named {name!r} to copy. Studies: {', '.join(names())}.")
+        raise InputError(
+            f"No study named {name!r} to copy. Studies: {', '.join(names())}.{did_you_mean(name, names())}"
+        )
     if target.suffix != ".py" or not re.fullmatch(r"[\w-]+", target.stem):
         raise InputError(f"A study file must be named like my_study.py, but got {target.name!r}.")
     if target.exists():

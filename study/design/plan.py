@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.distributions import holds
+from search_spaces.distributions import combinations, holds, related
 from study.spec import Study
 from trainables.keyed import key, uniform
 
@@ -71,6 +71,23 @@ def search_plan(study: Study, trials: int, seed: int) -> list[Planned]:
         )
         for i, factors in enumerate(settings)
     ]
+
+
+def examples(study: Study, *names: str) -> list[Planned]:
+    """A trial for every combination of these hyperparameters that any phase may come to, however few trials there are.
+
+    Whatever else it has stands at its first level, and at the middle of its range.
+    """
+    if study.goal == "published":
+        return [each for each in _published_plan(study) if each.seed == 1]
+    found = []
+    for factors in combinations(related(study.factors, names)):
+        for name, factor in study.factors.items():
+            if name not in factors and holds(factor.when, factors):
+                factors[name] = factor.levels[0]
+        middle = nuisances_at(study, factors, np.full(len(study.nuisances), 0.5))
+        found.append(Planned(f"example-{len(found) + 1}", "search", factors, middle))
+    return found
 
 
 def _published_plan(study: Study) -> list[Planned]:

@@ -1,15 +1,16 @@
 """From a planned setting to the full config of a trial."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from search_spaces.distributions import holds
+from study.declared import values_of
 from study.design.plan import Planned
+from study.published import Published
 from study.spec import Study
-from trainables.config import FROM_SCRATCH, STRENGTHS, TrialConfig
+from trainables.config import TrialConfig
+from trainables.errors import InputError
 from trainables.nets.arithmetic import choose_precision
-
-BATCH_SIZE = 32  # of a study that does not say
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,13 @@ class Base:
 
 def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
     """Everything this trial depends on, each under its own name."""
-    values = effective(study, planned.factors)
+    values = effective(study, planned.factors, base.weights)
     for name, value in planned.nuisances.items():
         values[study.nuisances[name].sets or name] = value
-    for name in STRENGTHS:
-        if values.get("regularizer", "none") != name:
-            values.pop(name, None)
-    if values.get("mixing", "none") == "none":
-        values.pop("mixing_alpha", None)
-    epochs = planned.epochs or min(values.pop("epochs", study.budget.epochs), study.budget.epochs)
-    values["frozen_epochs"] = min(values.get("frozen_epochs", 0), epochs - 1)
-    values["warmup_epochs"] = min(values.get("warmup_epochs", 0), epochs - 1)
+    # Of what is trained again for as long as its seeds took, no phase is cut, nor its warm-up.
+    least = values.get("frozen_epochs", 0) + values.get("warmup_epochs", 0) + 1
+    epochs = max(planned.epochs, least) if planned.epochs else values.pop("epochs", study.budget.epochs)
     backbone = values["backbone"]
-    values["weights"] = weights_of(values, base.weights)
     return TrialConfig(
         manifest=base.manifest,
         split_levels=",".join(study.split_levels()),
@@ -57,7 +52,7 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
         weights_hash=base.weights_hashes[backbone] if values["weights"] == "pretrained" else "",
         epochs=epochs,
         metric=base.metric,
-        steps_per_epoch=-(-base.largest_train // values.setdefault("batch_size", BATCH_SIZE)),
+        steps_per_epoch=-(-base.largest_train // values["batch_size"]),
         stored_side=base.stored_side,
         device=base.device,
         workers=base.workers,
@@ -68,22 +63,29 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
     )
 
 
-def effective(study: Study, factors: dict[str, Any]) -> dict[str, Any]:
-    """The fixed hyperparameters and the factors, with what conditional factors take where they do not exist."""
-    values = {"split": study.split_levels()[0]} | dict(study.fixed)
-    if study.goal == "published":
-        return values | factors
-    chosen: dict[str, Any] = {}
-    for name, factor in study.factors.items():
-        if holds(factor.when, chosen):
-            chosen[name] = factors[name]
-        else:
-            values[name] = factor.otherwise
-    return values | chosen
+def effective(study: Study, levels: Mapping[str, Any], start: str = "pretrained") -> dict[str, Any]:
+    """The hyperparameters of a trial with these levels, or of a published configuration; see `values_of`."""
+    return values_of(study.factors, {"split": study.split_levels()[0]} | dict(study.fixed), levels, start)
 
 
-def weights_of(values: dict[str, Any], default: str) -> str:
-    """Whether a trial starts from pretrained weights: what it says itself, unless none are to be used or exist."""
-    if default == "none" or values["backbone"] in FROM_SCRATCH:
-        return "none"
-    return values.get("weights", default)
+def from_scratch(study: Study) -> Study:
+    """With --weights none every net starts from random numbers: that is fixed then, whatever the study says.
+
+    Raises:
+        InputError: other factors depend on a start that none has any more.
+    """
+    factors = {name: factor for name, factor in study.factors.items() if name != "weights"}
+    if any("weights" in each.when for each in (*factors.values(), *study.nuisances.values())):
+        raise InputError("--weights none takes away the levels that other parts of this study depend on.")
+    if study.factors and not factors:
+        raise InputError("--weights none leaves nothing to compare: `weights` is the study's only factor.")
+    fixed = {**study.fixed, "weights": "none"}
+    published = [_untrained(study, each) for each in study.published] if study.goal == "published" else study.published
+    return replace(study, factors=factors, fixed=fixed, published=published)
+
+
+def _untrained(study: Study, published: Published) -> Published:
+    config = {name: value for name, value in published.config.items() if name != "weights"}
+    pretrained = effective(study, published.config)["weights"] == "pretrained"
+    said = ("weights none instead of pretrained, by --weights",) if pretrained else ()
+    return replace(published, config=config, differs=(*published.differs, *said))

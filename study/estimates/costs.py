@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from study.design.plan import AUDITED_PER_LEVEL, search_plan
-from study.design.settings import BATCH_SIZE, effective
+from study.design.settings import effective
 from study.estimates.scale import Scale
 from study.estimates.sharing import (
     computing_seconds,
@@ -48,8 +48,7 @@ def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
     stored = worth_storing(study, scale, seed)
     if study.goal == "published":
         runs = [(effective(study, planned.factors), planned.seed) for planned in plan]
-        most = study.budget.epochs
-        lengths = [(values, min(values.get("epochs", most), most), seed) for values, seed in runs]
+        lengths = [(values, values["epochs"], seed) for values, seed in runs]
         seconds, epochs = _seconds(lengths, scale, stored), sum(length for _, length, _ in lengths)
         looks = seconds / max(1, epochs) * len(plan) / 2
         return [PhaseCost("published", len(plan), epochs, seconds), PhaseCost("test", len(plan), 0, looks)]
@@ -94,16 +93,18 @@ def fit(study: Study, scale: Scale, hours: float, seed: int) -> Study:
     levels = max((len(factor.levels) for factor in study.factors.values()), default=1)
     fewest = AUDITED_PER_LEVEL * levels
     budget = study.budget
-    shorter = [round(budget.epochs * share) for share in (1, 0.75, 0.5, 0.35, 0.25, 0.15)]
+    # Every declared phase and its warm-up must fit.
+    least = min(study.fewest_epochs(), budget.epochs)
+    shorter = [max(least, round(budget.epochs * share)) for share in (1, 0.75, 0.5, 0.35, 0.25, 0.15)]
     fewer = {budget.folds} if budget.folds else {min(budget.seeds, 3), 1}
     for seeds in sorted({budget.seeds} | fewer, reverse=True):
-        for epochs in sorted({max(1, epochs) for epochs in shorter}, reverse=True):
+        for epochs in sorted(set(shorter), reverse=True):
             for share in (4, 2, 1.5, 1, 0.75, 0.5, 0.35, 0.25, 0):
                 trials = max(fewest, round(budget.trials * share))
                 fitted = replace(study, budget=replace(budget, trials=trials, epochs=epochs, seeds=seeds))
                 if wall_seconds(estimate(fitted, scale, seed), scale.workers) <= hours * 3600:
                     return fitted
-    smallest = replace(study, budget=replace(budget, trials=fewest, epochs=max(1, min(shorter)), seeds=min(fewer)))
+    smallest = replace(study, budget=replace(budget, trials=fewest, epochs=min(shorter), seeds=min(fewer)))
     needed = wall_seconds(estimate(smallest, scale, seed), scale.workers) / 3600
     raise InputError(f"--hours {hours:g} is too little: the smallest form of this study needs about {needed:.2g}.")
 
@@ -139,7 +140,7 @@ def _seconds(runs: Sequence[tuple[Setting, float, int]], scale: Scale, stored: f
 def _training_seconds(values: Setting, scale: Scale) -> float:
     """An epoch of what trains: steps forward and back, and both folds forward."""
     work = work_of(values["backbone"], depth_of(values), values["size"]).trained
-    steps = scale.train / values.get("batch_size", BATCH_SIZE)
+    steps = scale.train / values["batch_size"]
     rate = scale.rates[values["backbone"]].trained
     return steps * _HEAD_STEP_SECONDS + work * (scale.train + 2 * scale.val / _STEP) / rate
 

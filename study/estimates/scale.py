@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from study.design.plan import search_plan
+from study.design.plan import examples
 from study.design.settings import Base, resolve
 from study.estimates.resources import Resources
 from study.spec import Study
@@ -59,8 +59,6 @@ def keep_rates(scale: Scale, study: Study, base: Base, place: Place) -> None:
 
 
 def _examples(study: Study, base: Base) -> dict[str, TrialConfig]:
-    """A config of each backbone, also of one that so few trials would not come to."""
-    most = max((len(factor.levels) for factor in study.factors.values()), default=1)
-    plan = search_plan(study, max(study.budget.trials, most), base.study_seed)
-    configs = [resolve(study, planned, base) for planned in reversed(plan)]
+    """A config of each backbone."""
+    configs = [resolve(study, planned, base) for planned in reversed(examples(study, "backbone"))]
     return {config.backbone: config for config in configs}

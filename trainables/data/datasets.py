@@ -10,7 +10,7 @@ import pandas as pd
 from trainables.data.manifest import Source, check, scan
 from trainables.data.sources import cats_vs_dogs, digits, dog_breeds, folder, stanford_cars, stanford_dogs
 from trainables.data.sources.groups import add_groups
-from trainables.errors import InputError
+from trainables.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def read_manifest(
 ) -> pd.DataFrame:
     """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on."""
     if name not in DATASETS:
-        raise InputError(f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.")
+        raise InputError(
+            f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.{did_you_mean(name, DATASETS)}"
+        )
     source = DATASETS[name].source(data, test)
     manifest = scan(data, add_groups(data, source.candidates), progress, source.label_names)
     check(manifest)

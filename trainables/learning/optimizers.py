@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from trainables.config import PENALTIES, TrialConfig
+from trainables.config import TrialConfig
+from trainables.fields import PENALTIES
 from trainables.nets.models import Net, depth_from_head
 
 

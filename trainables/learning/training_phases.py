@@ -20,8 +20,6 @@ def phases_of(config: TrialConfig) -> list[Phase]:
         return [Phase(0, config.epochs, config)]
     rate = config.frozen_learning_rate or config.learning_rate
     plain = {"frozen_epochs": 0, "frozen_learning_rate": None}
-    warmup = min(config.warmup_epochs, frozen - 1)
-    head = replace(config, unfreeze="head", epochs=frozen, learning_rate=rate, warmup_epochs=warmup, **plain)
-    rest = config.epochs - frozen
-    deeper = replace(config, epochs=rest, warmup_epochs=min(config.warmup_epochs, rest - 1), **plain)
+    head = replace(config, unfreeze="head", epochs=frozen, learning_rate=rate, **plain)
+    deeper = replace(config, epochs=config.epochs - frozen, **plain)
     return [Phase(0, frozen, head), Phase(frozen, config.epochs, deeper)]

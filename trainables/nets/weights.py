@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from timm.models import get_pretrained_cfg, is_model, list_pretrained, load_state_dict
+from timm.models import get_pretrained_cfg, is_model, list_models, list_pretrained, load_state_dict
 
-from trainables.errors import InputError
+from trainables.errors import InputError, did_you_mean
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -81,12 +81,18 @@ def read(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
 def check_known(backbone: str) -> None:
     """Refuse a backbone that neither timm nor this project has."""
     if not is_model(architecture(backbone)):
-        raise InputError(f"Unknown backbone {backbone!r}: use a name that timm.list_models() gives.")
+        raise InputError(
+            f"Unknown backbone {backbone!r}: use a name that timm.list_models() gives."
+            f"{did_you_mean(backbone, list_models())}"
+        )
     try:
         get_pretrained_cfg(backbone)
     except RuntimeError as error:
-        known = ", ".join(list_pretrained(f"{architecture(backbone)}.*"))
-        raise InputError(f"Unknown weights {backbone!r}; known: {known or 'none with a tag'}.") from error
+        known = list_pretrained(f"{architecture(backbone)}.*")
+        raise InputError(
+            f"Unknown weights {backbone!r}; known: {', '.join(known) or 'none with a tag'}."
+            f"{did_you_mean(backbone, known)}"
+        ) from error
 
 
 def _in_folder(backbone: str, folder: Path) -> Path | None:

@@ -1,0 +1,174 @@
+"""What each field of a trial's config may be, alone and beside the others: the rules of configs and of study files."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from trainables.augmentation.policies import POLICIES
+from trainables.data.splits import parse_ratio
+from trainables.errors import InputError, unknown
+from trainables.metrics import METRICS
+
+Values = Mapping[str, Any]
+
+# Each a field that is set exactly under its regularizer: rates below 1, and weights of a penalty.
+RATES = ("dropout", "drop_connect", "drop_path")
+PENALTIES = ("l2", "l2_sp", "l1")
+STRENGTHS = (*RATES, *PENALTIES)
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+# Nets that exist to be trained from random numbers: there are no pretrained weights of them.
+FROM_SCRATCH = ("small_cnn", "lenet5", "three_block_cnn", "plain_cnn", "norm_cnn")
+UNFREEZE = re.compile(r"head|all|last (?:stage|block|layer)|last [1-9]\d* (?:stages|blocks|layers)")
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "regularizer": ("none", *STRENGTHS),
+    "optimizer": OPTIMIZERS,
+    "schedule": ("constant", "step", "cosine"),
+    "augmentation": tuple(POLICIES),
+    "precision": ("float32", "bfloat16"),
+    "frozen_precision": ("float32", "bfloat16"),
+    "weights": ("pretrained", "none"),
+    "device": ("cpu", "cuda"),
+    "sampling": ("uniform", "class_balanced"),
+    "mixing": ("none", "mixup", "cutmix"),
+    "loss": ("cross_entropy", "binary_cross_entropy"),
+    "distance": ("euclidean", "cosine"),
+    "region": ("picture", "box"),
+    "trains_on": ("train", "train+val"),
+    "metric": METRICS,
+}
+
+# The least of each whole number.
+# fmt: off
+WHOLE = dict.fromkeys(
+    ("views", "patience", "neighbours", "size", "stored_side", "epochs", "steps_per_epoch", "batch_size", "step_every",
+     "workers", "threads", "block_size"), 1
+) | dict.fromkeys(("warmup_epochs", "frozen_epochs"), 0)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Rule:
+    holds: Callable[[Any], bool]
+    words: str  # with {} for the field's name
+
+
+_ABOVE_0 = Rule(lambda value: value > 0, "`{} > 0` must hold")
+_FROM_0 = Rule(lambda value: value >= 0, "`{} >= 0` must hold")
+_SHARE = Rule(lambda value: 0 < value <= 1, "`0 < {} <= 1` must hold")
+_BELOW_1 = Rule(lambda value: 0 <= value < 1, "`{}` must be at least 0 and below 1")
+_STRENGTH = "`{}` must be a rate below 1 or a positive weight"
+NUMBERS: dict[str, Rule] = {
+    **dict.fromkeys(("learning_rate", "frozen_learning_rate", "clip_norm", "mixing_alpha"), _ABOVE_0),
+    **dict.fromkeys(("train_fraction", "layer_decay", "step_factor"), _SHARE),
+    **dict.fromkeys(("label_smoothing", "momentum", "ema_decay"), _BELOW_1),
+    "weight_decay": _FROM_0,
+    **dict.fromkeys(RATES, Rule(_BELOW_1.holds, _STRENGTH)),
+    **dict.fromkeys(PENALTIES, Rule(_FROM_0.holds, _STRENGTH)),
+}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What another field must be for this one to count."""
+
+    field: str
+    met: Callable[[Any], bool]
+    words: str
+
+
+def _needs(field: str, *levels: str) -> Needs:
+    return Needs(field, lambda value: value in levels, f"{field}={' or '.join(map(repr, levels))}")
+
+
+# These are set exactly where the other field is so; elsewhere they do not exist and are None.
+EXISTS: dict[str, Needs] = {name: _needs("regularizer", name) for name in STRENGTHS}
+EXISTS["mixing_alpha"] = _needs("mixing", "mixup", "cutmix")
+_DEEPER = Needs("unfreeze", lambda depth: depth != "head", "more unfrozen than the head")
+# These change nothing elsewhere.
+ACTS: dict[str, Needs] = {
+    "momentum": _needs("optimizer", "sgd", "rmsprop"),
+    "step_every": _needs("schedule", "step"),
+    "step_factor": _needs("schedule", "step"),
+    "frozen_learning_rate": Needs("frozen_epochs", lambda epochs: epochs > 0, "`frozen_epochs` above 0"),
+    "distance": Needs("neighbours", lambda count: count is not None, "`neighbours`"),
+    "views": Needs("augmentation", lambda policy: policy != "none", "another augmentation than 'none'"),
+    "layer_decay": _DEEPER,
+    "drop_path": _DEEPER,
+}
+
+
+def check_value(name: str, value: Any) -> None:
+    """Refuse a value that the field cannot have whatever the others are; None, where it may be, says nothing.
+
+    Raises:
+        InputError: with the rule and the value.
+    """
+    if value is None:
+        return
+    if name in CHOICES and value not in CHOICES[name]:
+        raise unknown(name, value, CHOICES[name])
+    if name in WHOLE and value < WHOLE[name]:
+        raise InputError(f"`{name} >= {WHOLE[name]}` must hold, but got {value}.")
+    if name in NUMBERS:
+        if not NUMBERS[name].holds(value):
+            raise InputError(f"{NUMBERS[name].words.format(name)}, but got {value}.")
+        if not math.isfinite(value):
+            raise InputError(f"`{name}` must be a finite number, but got {value}.")
+    if name == "unfreeze" and not UNFREEZE.fullmatch(value):
+        raise InputError(
+            f"Unknown unfreeze depth {value!r}: use 'head', 'all', 'last stage', 'last 2 stages', 'last 3 blocks' or "
+            "'last 20 layers'."
+        )
+    if name == "split":
+        parse_ratio(value)
+
+
+def _check_existence(name: str, values: Values) -> None:
+    needs, value = EXISTS[name], values[name]
+    if (value is not None) != needs.met(values[needs.field]):
+        rule = "A strength exists exactly under its regularizer"
+        if name not in STRENGTHS:
+            rule = f"`{name}` exists exactly when {needs.field}"
+        way = f"give `{name}` a value or a range there" if value is None else f"leave it out but under {needs.words}"
+        raise InputError(f"{rule}, but got ({needs.field}={values[needs.field]!r}, {name}={value!r}): {way}.")
+
+
+def _check_start(values: Values) -> None:
+    if values["weights"] == "pretrained" and values["backbone"] in FROM_SCRATCH:
+        raise InputError(f"{values['backbone']} has no pretrained weights: its trials take weights='none'.")
+
+
+def check_share(values: Values) -> None:
+    if values["batch_size"] % values["workers"]:
+        raise InputError(
+            f"`batch_size` must be a multiple of the {values['workers']} workers of a trial, but got "
+            f"{values['batch_size']}: change --workers-per-trial, or the study's batch_size."
+        )
+
+
+def _check_phases(values: Values) -> None:
+    """The epochs hold every phase, and every phase its warm-up."""
+    epochs, frozen, warmup = values["epochs"], values["frozen_epochs"], values["warmup_epochs"]
+    for name in ("warmup_epochs", "frozen_epochs"):
+        if values[name] >= epochs:
+            raise InputError(
+                f"`{name}` must be below the {epochs} epochs, but got {values[name]}. Give it fewer, or all more."
+            )
+    if frozen and warmup >= min(frozen, epochs - frozen):
+        raise InputError(
+            f"`warmup_epochs` must be below the epochs of each phase, {frozen} frozen and {epochs - frozen} after "
+            f"them, but got {warmup}: every phase warms up."
+        )
+
+
+# The fields that must fit together, and the rule that says so of a mapping with all of them.
+TOGETHER: tuple[tuple[tuple[str, ...], Callable[[Values], None]], ...] = (
+    (("backbone", "weights"), _check_start),
+    (("batch_size", "workers"), check_share),
+    (("epochs", "warmup_epochs", "frozen_epochs"), _check_phases),
+    *(((name, needs.field), partial(_check_existence, name)) for name, needs in EXISTS.items()),
+)
