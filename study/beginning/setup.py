@@ -4,7 +4,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from study.arguments import DEFAULT_SEED
+from study.beginning.data_lines import layout_lines
 from study.design.load import Loaded
 from study.design.plan import search_plan
 from study.design.settings import Base, resolve, weights_of
@@ -20,7 +21,7 @@ from study.estimates.resources import Resources, local_gpus
 from study.estimates.scale import Scale, measured, scale_of
 from study.estimates.sharing import worth_storing
 from study.spec import Study
-from trainables.data.datasets import DATASETS, read_manifest
+from trainables.data.datasets import DATASETS, find, read_manifest
 from trainables.data.manifest import data_folder, manifest_hash
 from trainables.data.pixels import check_fits
 from trainables.data.splits import add_folds, divide
@@ -48,6 +49,7 @@ class Prepared:
     out: Path
     scale: Scale
     unseen: pd.DataFrame | None = None  # manifest of the classes set aside; of a study that goes on it is written
+    found: Sequence[str] = ()  # lines on how the data was read; a study that goes on has said them
 
 
 def with_budget(study: Study, chosen: argparse.Namespace) -> Study:
@@ -87,7 +89,8 @@ def prepare(
         if dataset.download is None:
             raise InputError(f"--download cannot fetch {dataset.title}: place it into {data} by hand.")
         dataset.download(data)
-    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title))
+    source = find(study.dataset, data, chosen.test)
+    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title), source)
     manifest, unseen = set_aside(manifest, study.unseen)
     levels, official = study.split_levels(), study.uses_official_split()
     manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)
@@ -123,7 +126,7 @@ def prepare(
     if chosen.hours is not None:
         study = fit(study, scale, chosen.hours, seed)
     place = replace(place, stored=worth_storing(study, scale, seed))
-    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale, unseen)
+    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale, unseen, layout_lines(source))
 
 
 def _metric_for(manifest: pd.DataFrame) -> str:

@@ -1,9 +1,10 @@
 """The manifest: one row per candidate file, judged by decoding it; its hash is the version of the data."""
 
+import errno
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from trainables.data.boxes import Box, fit
 from trainables.data.duplicates import find_groups, perceptual_hash, thumbnail, unite
 from trainables.data.images import DecodeError, decode
+from trainables.data.sources.class_names import in_order
 from trainables.errors import InputError
 
 # What makes two manifests the same data, on any machine. The rest follows from it.
@@ -36,7 +38,9 @@ class Source:
     """What a dataset's layout says, before any picture is opened."""
 
     candidates: list[Candidate]
-    label_names: list[str] | None = None  # in label order, where the source fixes one; else sorted by name
+    label_names: list[str] | None = None  # in label order, where the source fixes one
+    layout: str = ""  # how the data was read
+    notes: list[str] = field(default_factory=list)  # what was passed over and why, a line each
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def scan(
             if progress:
                 progress(len(inspections), len(files))
     present = {candidate.label_name for candidate in candidates}
-    names = [name for name in label_names if name in present] if label_names else sorted(present)
+    names = [name for name in in_order(present, label_names or None) if name in present]
     return _table(candidates, inspections, names)
 
 
@@ -138,6 +142,8 @@ def _inspect(file: Path, box: Box | None) -> _Inspection:
     try:
         data = file.read_bytes()
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP) and file.is_symlink():
+            return _Inspection(drop_reason="broken link")
         return _Inspection(drop_reason=f"unreadable: {(error.strerror or 'input or output error').lower()}")
     size, sha256 = len(data), hashlib.sha256(data).hexdigest()
     try:
