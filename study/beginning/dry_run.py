@@ -14,6 +14,7 @@ from study.estimates.sharing import Candidate, candidates
 from study.spec import Budget, Published, Study
 from study.tracking.display import clock
 from trainables.data.duplicates import conflicting_groups, copies
+from trainables.data.greys import described
 
 # Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
 # reference values for planning, to be replaced by the study's own once it ran.
@@ -141,6 +142,7 @@ def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
         )
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
     lines += [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
+    lines += described(manifest)
     twins = int(copies(kept).duplicated().sum())
     if twins:
         lines.append(f"{twins} pictures repeat another or nearly so: kept in the same fold as the first")

@@ -87,7 +87,7 @@ def prepare(
         if dataset.download is None:
             raise InputError(f"--download cannot fetch {dataset.title}: place it into {data} by hand.")
         dataset.download(data)
-    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title))
+    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title), chosen.cache)
     manifest, unseen = set_aside(manifest, study.unseen)
     levels, official = study.split_levels(), study.uses_official_split()
     manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)

@@ -38,12 +38,19 @@ DATASETS = {
 
 
 def read_manifest(
-    name: str, data: Path, test: Path | None = None, progress: Callable[[int, int], None] | None = None
+    name: str,
+    data: Path,
+    test: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cache: Path | None = None,
 ) -> pd.DataFrame:
-    """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on."""
+    """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on.
+
+    In the folder `cache` is kept what was found of the files.
+    """
     if name not in DATASETS:
         raise InputError(f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.")
     source = DATASETS[name].source(data, test)
-    manifest = scan(data, add_groups(data, source.candidates), progress, source.label_names)
+    manifest = scan(data, add_groups(data, source.candidates), progress, source.label_names, cache)
     check(manifest)
     return manifest
