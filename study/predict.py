@@ -26,6 +26,7 @@ from trainables.errors import InputError
 
 if TYPE_CHECKING:
     from study.products.best import Best
+    from trainables.data.greys import Greys
 
 TOP = 3
 EXPLAINED = "explained"  # the folder in OUT for heat maps, where none is named
@@ -148,7 +149,7 @@ def predictions(best: "Best", files: Sequence[Path]) -> Iterator[list[Prediction
         for first in range(0, len(files), _AT_ONCE):
             some = files[first : first + _AT_ONCE]
             read: list[tuple[Path, NDArray[np.uint8]]] = []
-            for file, picture in zip(some, pool.map(_read, some), strict=True):
+            for file, picture in zip(some, pool.map(lambda file: _read(file, best.greys), some), strict=True):
                 if isinstance(picture, str):
                     print(f"{printable(str(file))}: {picture}", file=sys.stderr)
                 else:
@@ -188,12 +189,12 @@ def _write_submission(sample: Sample, by_id: dict[str, NDArray[np.float64]], fil
         print(f"Not in the sample, so not in {printable(str(file))}: {extra} pictures.", file=sys.stderr)
 
 
-def _read(file: Path) -> NDArray[np.uint8] | str:
+def _read(file: Path, greys: "Greys") -> NDArray[np.uint8] | str:
     """The picture, or why not."""
     from trainables.data.images import DecodeError, decode
 
     try:
-        return decode(file.read_bytes()).pixels
+        return decode(file.read_bytes(), greys).pixels
     except OSError as problem:
         return f"unreadable: {(problem.strerror or 'input or output error').lower()}"
     except DecodeError as problem:

@@ -147,7 +147,7 @@ def _run_on(
             prepared, identity = go_on(loaded, chosen, resources, out)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
     prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
-    print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
+    print("\n".join(fold_lines(prepared.manifest, prepared.study, prepared.found)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):

@@ -129,11 +129,11 @@ from pathlib import Path
 import pandas as pd
 import trainables.data.pixels as module
 decode, delay = module.decode, float(sys.argv[4])
-def slow(data):
+def slow(*data):
     sys.stdout.write("decoding\\n")  # one write: print would write the end of the line apart
     sys.stdout.flush()
     time.sleep(delay)
-    return decode(data)
+    return decode(*data)
 module.decode = slow
 print(module.open_pixels(pd.read_pickle(sys.argv[1]), Path(sys.argv[2]), 48, Path(sys.argv[3]))[0].sum())
 """

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.trees import encoded, pixels, put, voc
+from tests.trees import pixels, put, voc
 from trainables.data.boxes import Box, fit
+from trainables.data.images import decode
 from trainables.data.sources.voc import largest_box
 from trainables.errors import InputError
 
@@ -49,11 +50,10 @@ def test_annotations_of_strangers(tmp_path: Path, content: bytes, reason: str) -
 
 
 def test_a_box_is_clipped_to_its_picture() -> None:
-    data = encoded(pixels(0))
-    assert fit(Box(-3, -1, 99, 20), data, 48, 40) == (0, 0, 48, 20)
-    assert fit(Box(3, 4, 5, 6), data, 48, 40) == (3, 4, 5, 6)
+    assert fit(Box(-3, -1, 99, 20), 48, 40, turned=False) == (0, 0, 48, 20)
+    assert fit(Box(3, 4, 5, 6), 48, 40, turned=False) == (3, 4, 5, 6)
     for outside in (Box(48, 0, 60, 10), Box(5, 5, 5, 9), Box(9, 5, 5, 9), Box(0, 40, 9, 50)):
-        assert fit(outside, data, 48, 40) is None
+        assert fit(outside, 48, 40, turned=False) is None
 
 
 def test_a_picture_that_is_stored_turned_has_no_box() -> None:
@@ -62,4 +62,5 @@ def test_a_picture_that_is_stored_turned_has_no_box() -> None:
         exif[0x0112] = orientation
         stream = io.BytesIO()
         Image.fromarray(pixels(0)).save(stream, "JPEG", exif=exif)
-        assert (fit(Box(3, 4, 9, 9), stream.getvalue(), 48, 40) is not None) == kept
+        turned = decode(stream.getvalue()).turned
+        assert (fit(Box(3, 4, 9, 9), 48, 40, turned) is not None) == kept

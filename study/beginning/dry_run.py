@@ -1,10 +1,12 @@
 """--dry-run: what a study would do and what that costs, without doing it."""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
 from search_spaces.distributions import Condition, accepted
+from study.beginning.data_lines import class_line, split_line
 from study.beginning.setup import Prepared
 from study.design.plan import search_plan
 from study.estimates.costs import estimate, wall_seconds
@@ -14,6 +16,7 @@ from study.estimates.sharing import Candidate, candidates
 from study.spec import Budget, Published, Study
 from study.tracking.display import clock
 from trainables.data.duplicates import conflicting_groups, copies
+from trainables.data.greys import described
 
 # Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
 # reference values for planning, to be replaced by the study's own once it ran.
@@ -54,7 +57,7 @@ def describe(prepared: Prepared, resources: Resources) -> str:
     costs = estimate(study, scale, prepared.base.study_seed)
     plan = search_plan(study, study.budget.trials, prepared.base.study_seed)
     settings = len({tuple(map(str, planned.factors.items())) for planned in plan})
-    lines = ["", *fold_lines(prepared.manifest, study), ""]
+    lines = ["", *fold_lines(prepared.manifest, study, prepared.found), ""]
     if study.goal == "published":
         lines.append(f"{len(study.published)} published configurations with {study.budget.seeds} seeds each")
     else:
@@ -123,14 +126,15 @@ def resolvable_effect(items: int, seeds: int) -> float:
     return (_NORMAL_95 + _NORMAL_80) * math.sqrt(variance)
 
 
-def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
-    """What the study has to work with and what it left out, a line each."""
+def fold_lines(manifest: pd.DataFrame, study: Study, found: Sequence[str] = ()) -> list[str]:
+    """What the study has to work with and what it left out, a line each; `found` are the lines on the data's layout."""
     kept = manifest[manifest["keep"]]
     counts = kept["fold"].value_counts()
     lines = [
         f"{len(kept)} pictures of {kept['label'].nunique()} classes: {counts.get('test', 0)} test, "
         f"{counts.get('val', 0)} common validation, {counts.get('pool', 0)} to train on"
     ]
+    lines += [*found, class_line(manifest), split_line(manifest, study.uses_official_split())]
     if "split" in study.factors:
         sizes = [f"{level}: {int((kept[f'split_{level}'] == 'train').sum())}" for level in study.levels("split")]
         lines.append(f"training pictures by split: {', '.join(sizes)}; the official split is ignored")
@@ -141,6 +145,7 @@ def fold_lines(manifest: pd.DataFrame, study: Study) -> list[str]:
         )
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
     lines += [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
+    lines += described(manifest)
     twins = int(copies(kept).duplicated().sum())
     if twins:
         lines.append(f"{twins} pictures repeat another or nearly so: kept in the same fold as the first")

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from study.arguments import DEFAULT_SEED
+from study.beginning.data_lines import layout_lines
 from study.design.load import Loaded
 from study.design.plan import examples
 from study.design.settings import Base, effective, from_scratch
@@ -21,7 +22,7 @@ from study.estimates.resources import Resources, local_gpus
 from study.estimates.scale import Scale, measured, scale_of
 from study.estimates.sharing import worth_storing
 from study.spec import Budget, Study
-from trainables.data.datasets import DATASETS, read_manifest
+from trainables.data.datasets import DATASETS, find, read_manifest
 from trainables.data.manifest import data_folder, manifest_hash
 from trainables.data.pixels import check_fits
 from trainables.data.splits import add_folds, divide
@@ -51,6 +52,7 @@ class Prepared:
     scale: Scale
     declared: Budget | None = None  # what the study's file says, before any flag
     unseen: pd.DataFrame | None = None  # manifest of the classes set aside; of a study that goes on it is written
+    found: Sequence[str] = ()  # lines on how the data was read; a study that goes on has said them
 
 
 def as_asked(study: Study, chosen: argparse.Namespace) -> Study:
@@ -114,7 +116,8 @@ def prepare(
         if dataset.download is None:
             raise InputError(f"--download cannot fetch {dataset.title}: place it into {data} by hand.")
         dataset.download(data)
-    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title))
+    source = find(study.dataset, data, chosen.test)
+    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title), chosen.cache, source)
     manifest, unseen = set_aside(manifest, study.unseen)
     levels, official = study.split_levels(), study.uses_official_split()
     manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)
@@ -152,7 +155,19 @@ def prepare(
     place = replace(place, stored=worth_storing(study, scale, seed))
     for line in consequences(loaded.study, study):
         print(line, file=sys.stderr)
-    return Prepared(loaded.name, study, manifest, base, place, chosen.test, out, scale, loaded.study.budget, unseen)
+    return Prepared(
+        loaded.name,
+        study,
+        manifest,
+        base,
+        place,
+        chosen.test,
+        out,
+        scale,
+        declared=loaded.study.budget,
+        unseen=unseen,
+        found=layout_lines(source),
+    )
 
 
 def metric_for(manifest: pd.DataFrame) -> str:

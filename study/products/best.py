@@ -15,6 +15,7 @@ from torch import nn
 
 from study.results import BEST_FOLDER
 from trainables.augmentation.views import InputContract, evaluation_views
+from trainables.data.greys import Greys, from_json
 from trainables.data.pixels import reduced
 from trainables.errors import InputError
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
@@ -39,6 +40,7 @@ class Best:
     stored_side: int  # what the study reduced the shorter side of larger pictures to, before it cut views from them
     temperature: float  # 1 where the study ended without validation logits to fit it on
     device: str
+    greys: Greys  # what more than 8 bits of grey are scaled by, as in the study
 
 
 def load_best(out: Path) -> Best:
@@ -65,6 +67,7 @@ def load_best(out: Path) -> Best:
             stored_side=how["stored_side"],
             temperature=_temperature(folder / TEMPERATURE_FILE),
             device=device,
+            greys=from_json(how),
         )
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as problem:
         reason = " ".join(str(problem).split())[:200]

@@ -26,6 +26,7 @@ from study.schedule.agenda import confirmed_winner
 from study.schedule.course import Course, model_file, predictions_file
 from study.writing import write_json, write_text
 from trainables.config import from_dict
+from trainables.data.greys import greys_of, to_json
 from trainables.data.manifest import label_names
 from trainables.learning.checkpoints import load_tensors, save_tensors
 from trainables.learning.temperature import cross_entropy, fit_temperature
@@ -65,6 +66,7 @@ def export_best(course: Course, record: Record, place: Place, manifest: pd.DataF
         "std": data["std"],
         "how": "shorter side reduced to stored_side (Lanczos) where it is longer; centre square of crop_pct of the "
         "shorter side, resized to size; divided by 255, normalised",
+        **to_json(greys_of(manifest)),
     }
     write_json(preprocessing, folder / PREPROCESSING_FILE)
     winner = {"trial": trial, "config": record.config}

@@ -1,7 +1,7 @@
 """The datasets by name: where they come from and what a pretrained backbone may have seen of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,15 +37,30 @@ DATASETS = {
 }
 
 
-def read_manifest(
-    name: str, data: Path, test: Path | None = None, progress: Callable[[int, int], None] | None = None
-) -> pd.DataFrame:
-    """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on."""
+def find(name: str, data: Path, test: Path | None = None) -> Source:
+    """What a dataset's layout says of its pictures, with the user's own groups."""
     if name not in DATASETS:
         raise InputError(
             f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.{did_you_mean(name, DATASETS)}"
         )
     source = DATASETS[name].source(data, test)
-    manifest = scan(data, add_groups(data, source.candidates), progress, source.label_names)
+    return replace(source, candidates=add_groups(data, source.candidates))
+
+
+def read_manifest(
+    name: str,
+    data: Path,
+    test: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cache: Path | None = None,
+    source: Source | None = None,
+) -> pd.DataFrame:
+    """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on.
+
+    In the folder `cache` is kept what was found of the files. `source` is what `find` says of the same dataset, where
+    the caller has asked already.
+    """
+    source = source or find(name, data, test)
+    manifest = scan(data, source.candidates, progress, source.label_names, cache)
     check(manifest)
     return manifest

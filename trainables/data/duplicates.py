@@ -4,7 +4,8 @@ Perceptual hashes propose pairs, thumbnails decide. The hash alone will not do: 
 it calls hundreds of different pictures equal, and groups are transitive, so one wrong link joins two crowds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,14 @@ MAX_HAMMING = 6  # of 64 bits
 MAX_MEAN_DIFFERENCE = 6.0  # of 255, over the thumbnail; re-encoding stays below
 MAX_BLOCK_DIFFERENCE = 16.0  # of 255, in the worst of 8 x 8 blocks; a changed detail shows here
 
-_ROWS = 512  # hashes compared at once with all others: 512 x 20,000 distances of 8 bytes are 80 MB
+# Two hashes of 64 bits that differ in 6 share at least 2 of 8 bytes, wherever the bits lie: each pair of near hashes is
+# among those that agree in some 2 bytes, of which there are 28, and only such pairs are compared.
+_BYTES = list(combinations(range(8), 8 - MAX_HAMMING))
 _PAIRS = 4096  # thumbnails compared at once: 4,096 differences of 32 x 32 x 3 floats, 50 MB
+_AT_ONCE = 2**20  # hashes compared at once
+_LOADED = 2**15  # thumbnails in memory at once: 100 MB, and 25 MB of their blocks
+
+Thumbnails = Callable[[NDArray[np.int64]], NDArray[np.uint8]]  # positions (n,) to (n, 32, 32, 3)
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -32,18 +39,26 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def perceptual_hash(thumb: NDArray[np.uint8]) -> int:
-    """64-bit pHash of a thumbnail."""
-    import imagehash  # imports scipy
+    """64-bit pHash of a thumbnail: bit for bit imagehash's, which spends twice the time on its own types."""
+    from scipy.fftpack import dct
 
-    return int(str(imagehash.phash(Image.fromarray(thumb))), 16)
+    frequencies = dct(dct(np.asarray(Image.fromarray(thumb).convert("L")), axis=0), axis=1)[:8, :8]
+    return int.from_bytes(np.packbits(frequencies > np.median(frequencies)).tobytes())
 
 
-def find_groups(sha256: Sequence[str], hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """For each picture the position of the first picture of its group; all inputs run over the pictures."""
+def find_groups(
+    sha256: Sequence[str], hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8] | Thumbnails
+) -> NDArray[np.int64]:
+    """For each picture the position of the first picture of its group; all inputs run over the pictures.
+
+    Of many pictures `thumbnails` may be a function: it is asked for those only whose hashes are near another's.
+    """
     count = len(sha256)
-    _, first, inverse = np.unique(np.asarray(sha256, dtype=str), return_index=True, return_inverse=True)
-    pairs = [first[block] for block in _near_pairs(hashes[first], thumbnails[first])]
-    links = np.concatenate([np.stack([np.arange(count), first[inverse]], axis=1), *pairs])
+    codes, _ = pd.factorize(np.asarray(sha256, dtype=object))
+    first = np.unique(codes, return_index=True)[1]
+    load = thumbnails if callable(thumbnails) else thumbnails.__getitem__
+    loaded = _Loaded(lambda positions: load(first[positions]), len(first))
+    links = np.concatenate([np.stack([np.arange(count), first[codes]], axis=1), *_equal(hashes[first], loaded, first)])
     return _components(links, count)
 
 
@@ -63,8 +78,8 @@ def copies(manifest: pd.DataFrame) -> pd.Series:
 def conflicting_groups(manifest: pd.DataFrame) -> list[list[int]]:
     """Items of every group of duplicates that carries more than one label."""
     kept = manifest[manifest["keep"]].sort_values("item")
-    groups = kept.groupby(copies(kept))
-    return [list(members["item"]) for _, members in groups if members["label"].nunique() > 1]
+    torn = kept[kept.groupby(copies(kept))["label"].transform("nunique") > 1]
+    return [list(members["item"]) for _, members in torn.groupby(copies(torn))]
 
 
 def _components(links: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -78,20 +93,99 @@ def _components(links: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return start[component].astype(np.int64)
 
 
-def _near_pairs(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
-    """Arrays (pairs, 2) of positions; comparing all hashes by popcount takes 7 s for 50,000 pictures."""
-    blocks = thumbnails.reshape(-1, 8, 4, 8, 4, 3).mean(axis=(2, 4), dtype=np.float32).reshape(-1, 8 * 8 * 3)
-    for start in range(0, len(hashes), _ROWS):
-        rows = hashes[start : start + _ROWS, None]
-        near = np.argwhere(np.bitwise_count(rows ^ hashes[None, start:]) <= MAX_HAMMING) + start
-        near = near[near[:, 0] < near[:, 1]]
+def _equal(hashes: NDArray[np.uint64], loaded: "_Loaded", names: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Arrays (pairs, 2) of the names of pictures whose hashes are near and whose thumbnails are alike."""
+    for near in _near_pairs(hashes):
         for block in range(0, len(near), _PAIRS):
-            pairs = near[block : block + _PAIRS]
-            # The cheap test first: thousands of drawings may share one hash, and all their pairs come here.
-            pairs = pairs[_differences(blocks, pairs).max(axis=1) <= MAX_BLOCK_DIFFERENCE]
-            whole = _differences(thumbnails.reshape(len(thumbnails), -1), pairs)
-            yield pairs[whole.mean(axis=1) <= MAX_MEAN_DIFFERENCE]
+            yield names[loaded.alike(near[block : block + _PAIRS])]
 
 
-def _differences(values: NDArray, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+def _near_pairs(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Arrays (pairs, 2) of positions whose hashes differ in MAX_HAMMING bits at most, each pair once."""
+    order = np.argsort(hashes, kind="stable")
+    distinct, starts, counts = np.unique(hashes[order], return_index=True, return_counts=True)
+    crowds = np.flatnonzero(counts > 1)
+    for pairs in chain([np.stack([crowds, crowds], axis=1)], _near_distinct(distinct)):
+        left, row = _runs(starts[pairs[:, 0]], counts[pairs[:, 0]])
+        right = pairs[row, 1]
+        for some in _slices(counts[right]):  # each picture under the one hash with all those under the other
+            other, of = _runs(starts[right[some]], counts[right[some]])
+            one = left[some][of]
+            yield order[np.stack([one, other], axis=1)[one < other]]
+
+
+def _near_distinct(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Arrays (pairs, 2) of positions of near hashes, the smaller first; no two hashes are equal."""
+    digits = hashes.astype(">u8").view(np.uint8).reshape(-1, 8)
+    for shared in _BYTES:
+        keys = np.ascontiguousarray(digits[:, shared]).view(f">u{len(shared)}").ravel()
+        order = np.argsort(keys, kind="stable")
+        ends = np.searchsorted(keys[order], keys[order], side="right")
+        places = np.arange(len(order))
+        for some in _slices(ends - places - 1):  # each hash with those that follow under the same key
+            other, of = _runs(places[some] + 1, (ends - places - 1)[some])
+            pairs = order[np.stack([places[some][of], other], axis=1)]
+            differ = hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]
+            near = np.bitwise_count(differ) <= MAX_HAMMING
+            near[near] = _first_shared(differ[near], shared)
+            yield np.sort(pairs[near], axis=1)
+
+
+def _first_shared(differ: NDArray[np.uint64], shared: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether these bytes are the first that agree: a pair that agrees in more is found elsewhere, too."""
+    agree = differ.astype(">u8").view(np.uint8).reshape(-1, 8) == 0
+    before = agree[:, : shared[-1] + 1].sum(axis=1)
+    return before == len(shared)
+
+
+def _runs(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers from each start on, as many as its length, and which start each of them is from."""
+    of = np.repeat(np.arange(len(starts)), lengths)
+    return starts[of] + np.arange(len(of)) - (np.cumsum(lengths) - lengths)[of], of
+
+
+def _slices(lengths: NDArray[np.int64]) -> Iterator[slice]:
+    """Consecutive slices of about _AT_ONCE in sum."""
+    totals = np.cumsum(lengths)
+    cuts = np.searchsorted(totals, np.arange(_AT_ONCE, totals[-1] if len(totals) else 0, _AT_ONCE), side="right")
+    return (slice(begin, end) for begin, end in pairwise(np.unique([0, *cuts, len(lengths)]).tolist()))
+
+
+class _Loaded:
+    """Thumbnails by position as they are needed; when too many are in memory, all are let go."""
+
+    def __init__(self, load: Thumbnails, count: int) -> None:
+        self._load = load
+        self._slots = np.full(count, -1, dtype=np.int32)
+        self._room = max(min(count, _LOADED), 2 * _PAIRS)
+        self._held = 0
+        self._pixels = np.empty((0, THUMBNAIL_SIDE**2 * 3), dtype=np.uint8)
+        self._blocks = np.empty((0, 8 * 8 * 3), dtype=np.float32)
+
+    def alike(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of at most _PAIRS pairs that show the same picture."""
+        self._need(np.unique(pairs))
+        # The cheap test first: thousands of drawings may share one hash, and all their pairs come here.
+        pairs = pairs[_differences(self._blocks, self._slots[pairs]).max(axis=1) <= MAX_BLOCK_DIFFERENCE]
+        return pairs[_differences(self._pixels, self._slots[pairs]).mean(axis=1) <= MAX_MEAN_DIFFERENCE]
+
+    def _need(self, positions: NDArray[np.int64]) -> None:
+        missing = positions[self._slots[positions] < 0]
+        if self._held + len(missing) > self._room:
+            self._slots[:] = -1
+            self._held, missing = 0, positions
+        if len(self._pixels) == 0 and len(missing):
+            self._pixels = np.empty((self._room, self._pixels.shape[1]), dtype=np.uint8)
+            self._blocks = np.empty((self._room, self._blocks.shape[1]), dtype=np.float32)
+        place = slice(self._held, self._held + len(missing))
+        if len(missing):
+            thumbnails = self._load(missing)
+            self._pixels[place] = thumbnails.reshape(len(missing), -1)
+            blocks = thumbnails.reshape(-1, 8, 4, 8, 4, 3).mean(axis=(2, 4), dtype=np.float32)
+            self._blocks[place] = blocks.reshape(len(missing), -1)
+            self._slots[missing] = np.arange(place.start, place.stop)
+            self._held = place.stop
+
+
+def _differences(values: NDArray, pairs: NDArray[np.int32]) -> NDArray[np.float32]:
     return np.abs(values[pairs[:, 0]].astype(np.float32) - values[pairs[:, 1]])

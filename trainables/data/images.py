@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from trainables.data import tiff
+from trainables.data.greys import Greys, Range, is_deep, to_8_bit
+from trainables.data.metadata import format_of, is_unsupported, without_metadata
 
 # Everything a data set of photographs has been seen to hold; each further decoder is a way in for bad files.
 # An MPO (two pictures of a stereo camera) opens as a JPEG.
@@ -18,6 +22,17 @@ PIXEL_LIMIT = 89_478_485
 # Once, on import: filters are global, so changing them around each call would race between threads.
 # decode() compares with PIXEL_LIMIT itself, the warning would say the same a second time.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# EXIF's orientation (2 to 8), and what brings an image of it upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class DecodeError(ValueError):
@@ -32,29 +47,63 @@ class Decoded:
     width: int
     height: int
     mode: str  # PIL's name of the mode it was stored in
+    turned: bool = False  # stored otherwise than upright
+    extent: Range | None = None  # the darkest and brightest sample, of more than 8 bits of grey
 
 
-def decode(data: bytes) -> Decoded:
-    """The first frame of a picture, its format judged by content and never by a file name."""
+def decode(data: bytes, greys: Greys | None = None) -> Decoded:
+    """The first frame of a picture, its format judged by content and never by a file name.
+
+    `greys` is what more than 8 bits of grey are scaled by; without it, the white of 16 bits is 65,535, and of 32 bits
+    the darkest and brightest sample are black and white. Where Pillow refuses a file for its metadata, the pixels
+    count.
+    """
     if not data:
         raise DecodeError("empty file")
+    greys = greys or Greys()
+    tags = tiff.tags(data) if format_of(data) == "TIFF" else {}
+    try:
+        return _decode(data, greys, tags)
+    except DecodeError as error:
+        bare = None if str(error) in (_TOO_LARGE, _UNKNOWN) else without_metadata(data)
+        if bare is None:
+            raise
+        try:
+            return _decode(bare, greys, tags)
+        except DecodeError as second:
+            raise (error if str(error) == "truncated" else second) from None
+
+
+_TOO_LARGE = f"more than {PIXEL_LIMIT:,} pixels"
+_UNKNOWN = f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture"
+
+
+def _decode(data: bytes, greys: Greys, tags: dict[int, int]) -> Decoded:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width * image.height)
-            mode = image.mode
-            pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+            mode, extent = image.mode, None
+            turned = image.format == "TIFF" and _orientation(image) in _UPRIGHT  # by Pillow itself, in load()
+            image.load()
+            if is_deep(mode):
+                grey, extent = to_8_bit(image, tags, greys.of(mode))
+                seen = Image.fromarray(grey).convert("RGB")
+            else:
+                seen = _to_rgb(image, data)
+            orientation = _orientation(image)
+            if orientation in _UPRIGHT:
+                seen, turned = seen.transpose(_UPRIGHT[orientation]), True
+            pixels = np.array(seen)
     except DecodeError:
         raise
     except UnidentifiedImageError as error:
-        raise DecodeError(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture") from error
+        raise DecodeError(_unidentified(data)) from error
     except Image.DecompressionBombError as error:
         raise DecodeError(_TOO_LARGE) from error
     except Exception as error:  # a damaged file may raise anything in PIL, from SyntaxError to struct.error
         raise DecodeError("truncated" if "truncated" in str(error).lower() else "damaged") from error
-    return Decoded(pixels, width=pixels.shape[1], height=pixels.shape[0], mode=mode)
-
-
-_TOO_LARGE = f"more than {PIXEL_LIMIT:,} pixels"
+    height, width = pixels.shape[:2]
+    return Decoded(pixels, width, height, mode, turned, extent)
 
 
 def _check_size(pixels: int) -> None:
@@ -62,25 +111,26 @@ def _check_size(pixels: int) -> None:
         raise DecodeError(_TOO_LARGE)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_to_8_bit(np.asarray(image)))
+def _unidentified(data: bytes) -> str:
+    name = format_of(data)
+    if name is None:
+        return _UNKNOWN
+    return f"a kind of {name} that cannot be read" if is_unsupported(data) else "damaged"
+
+
+def _orientation(image: Image.Image) -> int:
+    """Only read: writing EXIF back, as Pillow's exif_transpose does, fails on much that cameras write."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken block may raise anything, and says nothing
+        return 1
+
+
+def _to_rgb(image: Image.Image, data: bytes) -> Image.Image:
     if image.has_transparency_data:
+        if image.format == "PNG" and image.mode == "RGB" and data[24] == 16:  # samples that Pillow reduced to 8 bits
+            image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
         seen = image.convert("RGBA")
         white = Image.new("RGBA", seen.size, "white")
         return Image.alpha_composite(white, seen).convert("RGB")
     return image.convert("RGB")
-
-
-def _to_8_bit(values: NDArray) -> NDArray[np.uint8]:
-    """16 bits have a known white; 32-bit integers and floats do not, so theirs is the brightest pixel.
-
-    PIL's own convert() clips at 255, which turns a 16-bit scan white.
-    """
-    if values.dtype.itemsize == 2:
-        low, high = 0.0, 65535.0
-    else:
-        finite = values[np.isfinite(values)].astype(np.float64)
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    scaled = (values.astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
-    return np.rint(np.clip(np.nan_to_num(scaled), 0, 1) * 255).astype(np.uint8)

@@ -1,18 +1,23 @@
 """The manifest: one row per candidate file, judged by decoding it; its hash is the version of the data."""
 
 import hashlib
+import sqlite3
+import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trainables.data import greys as deep
 from trainables.data.boxes import Box, fit
-from trainables.data.duplicates import find_groups, perceptual_hash, thumbnail, unite
-from trainables.data.images import DecodeError, decode
+from trainables.data.duplicates import find_groups, unite
+from trainables.data.inspection import Inspection
+from trainables.data.inspections import inspections
+from trainables.data.known_files import Store, opened, thumbnail_key
+from trainables.data.sources.class_names import in_order
 from trainables.errors import InputError
 
 # What makes two manifests the same data, on any machine. The rest follows from it.
@@ -36,20 +41,18 @@ class Source:
     """What a dataset's layout says, before any picture is opened."""
 
     candidates: list[Candidate]
-    label_names: list[str] | None = None  # in label order, where the source fixes one; else sorted by name
+    label_names: list[str] | None = None  # in label order, where the source fixes one
+    layout: str = ""  # how the data was read
+    notes: list[str] = field(default_factory=list)  # what was passed over and why, a line each
 
 
 @dataclass(frozen=True)
-class _Inspection:
-    bytes: int = 0
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    drop_reason: str = ""
-    hash: int = 0
-    thumbnail: NDArray[np.uint8] | None = None
-    box: Box | None = None
+class _Scanned:
+    """What was found, in the order of the candidates."""
+
+    inspections: list[Inspection]
+    greys: deep.Greys
+    duplicate_of: NDArray[np.int64]  # for each the first with the same picture; a dropped one is alone
 
 
 def data_folder(data: Path) -> Path:
@@ -62,24 +65,20 @@ def scan(
     candidates: Sequence[Candidate],
     progress: Callable[[int, int], None] | None = None,
     label_names: Sequence[str] | None = None,
+    cache: Path | None = None,
 ) -> pd.DataFrame:
     """Decode every candidate: one row each, sorted by path; `progress` hears (done, of).
 
-    A file that cannot be read or decoded stays as a row with `keep` false and its reason.
+    A file that cannot be read or decoded stays as a row with `keep` false and its reason. In the folder `cache` is kept
+    what was found, so that the next scan decodes only what has changed.
     """
     _check_text(candidates)
     candidates = sorted(candidates, key=lambda candidate: candidate.path)
-    files = [data_folder(data) / candidate.path for candidate in candidates]
-    boxes = [candidate.box and Box(*candidate.box) for candidate in candidates]
-    inspections: list[_Inspection] = []
-    with ThreadPoolExecutor() as pool:  # reading, hashing and decoding release the interpreter's lock
-        for inspection in pool.map(_inspect, files, boxes):
-            inspections.append(inspection)
-            if progress:
-                progress(len(inspections), len(files))
+    paths = [candidate.path for candidate in candidates]
+    scanned = _scanned(data_folder(data), paths, progress or (lambda done, of: None), cache)
     present = {candidate.label_name for candidate in candidates}
-    names = [name for name in label_names if name in present] if label_names else sorted(present)
-    return _table(candidates, inspections, names)
+    names = [name for name in in_order(present, label_names or None) if name in present]
+    return _table(candidates, scanned, names)
 
 
 def check(manifest: pd.DataFrame) -> None:
@@ -134,31 +133,46 @@ def _check_text(candidates: Sequence[Candidate]) -> None:
             raise InputError(f"File names must be UTF-8, but got {candidate.path!r}: rename it.") from error
 
 
-def _inspect(file: Path, box: Box | None) -> _Inspection:
+def _scanned(folder: Path, paths: Sequence[str], progress: Callable[[int, int], None], cache: Path | None) -> _Scanned:
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        return _Inspection(drop_reason=f"unreadable: {(error.strerror or 'input or output error').lower()}")
-    size, sha256 = len(data), hashlib.sha256(data).hexdigest()
-    try:
-        picture = decode(data)
-    except DecodeError as error:
-        return _Inspection(size, sha256, drop_reason=str(error))
-    width, height, thumb = picture.width, picture.height, thumbnail(picture.pixels)
-    box = fit(box, data, width, height)
-    return _Inspection(size, sha256, width, height, picture.mode, "", perceptual_hash(thumb), thumb, box)
+        with opened(cache, folder) as store:
+            return _scan_with(store, folder, paths, progress)
+    except (sqlite3.Error, OSError, ValueError, TypeError) as problem:  # torn, full, locked, not ours to write
+        if cache is None:
+            raise
+        reason = " ".join(str(problem).split())
+        print(f"What is found of the files is not kept in {cache} ({reason}).", file=sys.stderr)
+        return _scanned(folder, paths, progress, None)
 
 
-def _table(candidates: Sequence[Candidate], inspections: Sequence[_Inspection], names: list[str]) -> pd.DataFrame:
+def _scan_with(store: Store, folder: Path, paths: Sequence[str], progress: Callable[[int, int], None]) -> _Scanned:
+    found: list[Inspection] = []
+    for some in inspections(folder, paths, store):
+        for one in some:
+            found.append(one)
+            progress(len(found), len(paths))
+    # Only now the greys of deep images are known, and with them how they look.
+    places = [place for place, one in enumerate(found) if one.extent is not None]
+    greys = deep.greys_over([found[place].mode for place in places], [found[place].extent for place in places])
+    done = 0
+    for some in inspections(folder, [paths[place] for place in places], store, greys):
+        for one in some:
+            found[places[done]] = one
+            done += 1
+            progress(done, len(places))
+    return _Scanned(found, greys, _duplicates(found, store, greys))
+
+
+def _table(candidates: Sequence[Candidate], scanned: _Scanned, names: list[str]) -> pd.DataFrame:
     label = {name: position for position, name in enumerate(names)}
-    duplicate_of = _duplicates(inspections)
+    inspections = scanned.inspections
     own = [None if one.drop_reason else candidate.group for candidate, one in zip(candidates, inspections, strict=True)]
     rows = {
         "item": np.arange(len(candidates)),
         "path": [candidate.path for candidate in candidates],
         "label": np.array([label[candidate.label_name] for candidate in candidates], dtype=np.int64),
         "label_name": [candidate.label_name for candidate in candidates],
-        "bytes": np.array([one.bytes for one in inspections], dtype=np.int64),
+        "bytes": np.array([one.size for one in inspections], dtype=np.int64),
         "sha256": [one.sha256 for one in inspections],
         "width": np.array([one.width for one in inspections], dtype=np.int64),
         "height": np.array([one.height for one in inspections], dtype=np.int64),
@@ -166,22 +180,32 @@ def _table(candidates: Sequence[Candidate], inspections: Sequence[_Inspection], 
         "official_split": [candidate.official_split for candidate in candidates],
         "keep": np.array([not one.drop_reason for one in inspections], dtype=bool),
         "drop_reason": [one.drop_reason for one in inspections],
-        "group": unite(duplicate_of, own),
-        "duplicate_of": duplicate_of,
+        "group": unite(scanned.duplicate_of, own),
+        "duplicate_of": scanned.duplicate_of,
     }
+    boxes = [_box(candidate, one) for candidate, one in zip(candidates, inspections, strict=True)]
     for edge, column in zip(Box._fields, _BOX_COLUMNS, strict=True):
-        rows[column] = pd.array([one.box and getattr(one.box, edge) for one in inspections], dtype="Int64")
+        rows[column] = pd.array([box and getattr(box, edge) for box in boxes], dtype="Int64")
+    if scanned.greys != deep.Greys():
+        ranges = [scanned.greys.of(one.mode) if one.extent else None for one in inspections]
+        for edge, column in enumerate(deep.COLUMNS):
+            rows[column] = np.array([each[edge] if each else np.nan for each in ranges], dtype=np.float64)
     return pd.DataFrame(rows)
 
 
-def _duplicates(inspections: Sequence[_Inspection]) -> NDArray[np.int64]:
-    """For each item the first one with the same picture; a dropped item is alone."""
-    groups = np.arange(len(inspections))
-    kept = np.array([i for i, one in enumerate(inspections) if one.thumbnail is not None], dtype=np.int64)
-    if len(kept) == 0:
-        return groups
-    pictures = [inspections[i] for i in kept]
+def _box(candidate: Candidate, one: Inspection) -> Box | None:
+    return fit(candidate.box and Box(*candidate.box), one.width, one.height, one.turned)
+
+
+def _duplicates(found: Sequence[Inspection], store: Store, greys: deep.Greys) -> NDArray[np.int64]:
+    groups = np.arange(len(found))
+    kept = np.array([place for place, one in enumerate(found) if one.hash is not None], dtype=np.int64)
+    pictures = [found[place] for place in kept]
     hashes = np.array([one.hash for one in pictures], dtype=np.uint64)
-    thumbnails = np.stack([one.thumbnail for one in pictures if one.thumbnail is not None])
-    groups[kept] = kept[find_groups([one.sha256 for one in pictures], hashes, thumbnails)]
+
+    def thumbnails(places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return store.thumbnails([thumbnail_key(pictures[place], greys) for place in places])
+
+    if len(kept):
+        groups[kept] = kept[find_groups([one.sha256 for one in pictures], hashes, thumbnails)]
     return groups

@@ -21,12 +21,13 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainables.data.greys import COLUMNS, Greys, greys_of
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import data_folder
 from trainables.errors import InputError, Unavailable
 
 # Raise it whenever decoding or reducing gives other pixels: older files are then left alone and age out.
-VERSION = 1
+VERSION = 2
 
 _GIB = 2**30
 
@@ -72,7 +73,7 @@ def open_pixels(
         if not file.exists():
             _make_room(cache, size, cache_gib)
             with _temporary(file) as part:
-                _build(part, kept, places, data_folder(data), short_side)
+                _build(part, kept, places, data_folder(data), short_side, greys_of(manifest))
         os.utime(file)  # the time of last use, for _make_room
         return Pixels(key, _map(file, size), places)
 
@@ -134,6 +135,8 @@ def _content_key(kept: pd.DataFrame, short_side: int) -> str:
         digest.update(f" {item} {sha256}".encode())
         if edges != (0, 0, width, height):
             digest.update(f" {edges}".encode())
+    if set(COLUMNS) <= set(kept.columns):
+        digest.update(kept[list(COLUMNS)].to_numpy(np.float64).tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -161,11 +164,16 @@ def _temporary(file: Path) -> Iterator[int]:
 
 
 def _build(
-    part: int, kept: pd.DataFrame, places: dict[int, tuple[int, int, int]], folder: Path, short_side: int
+    part: int,
+    kept: pd.DataFrame,
+    places: dict[int, tuple[int, int, int]],
+    folder: Path,
+    short_side: int,
+    greys: Greys,
 ) -> None:
     def write(item: int, path: str, sha256: str, edges: tuple[int, int, int, int]) -> None:
         left, top, right, bottom = edges
-        pixels = reduced(_read(folder / path, sha256)[top:bottom, left:right], short_side)
+        pixels = reduced(_read(folder / path, sha256, greys)[top:bottom, left:right], short_side)
         if os.pwrite(part, pixels.tobytes(), places[item][0]) < pixels.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -174,7 +182,7 @@ def _build(
             pass
 
 
-def _read(file: Path, sha256: str) -> NDArray[np.uint8]:
+def _read(file: Path, sha256: str, greys: Greys) -> NDArray[np.uint8]:
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -182,7 +190,7 @@ def _read(file: Path, sha256: str) -> NDArray[np.uint8]:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Unavailable(f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew.")
     try:
-        return decode(data).pixels
+        return decode(data, greys).pixels
     except DecodeError as error:
         raise Unavailable(f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
 

@@ -11,7 +11,7 @@ from trainables.data.archives import Algorithm, check_hash, extract, fetch
 from trainables.data.manifest import Candidate, Source
 from trainables.data.sources import kaggle
 from trainables.data.sources.class_folders import own_test
-from trainables.data.sources.tree import files_below
+from trainables.data.sources.tree import files_below, is_junk
 from trainables.errors import InputError
 
 URL = "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
@@ -71,6 +71,5 @@ def _from_pets(data: Path) -> list[Candidate]:
         if not (data / "PetImages" / folder).is_dir():
             raise InputError(f"{data / 'PetImages'} must hold Cat/ and Dog/, but has no {folder}/: unpack it again.")
         files = files_below(data / "PetImages" / folder, data)
-        # Windows keeps its previews in Thumbs.db; nobody meant it to be a picture.
-        found += [Candidate(path, label) for path in files if path.rpartition("/")[2].lower() != "thumbs.db"]
+        found += [Candidate(path, label) for path in files if not is_junk(path.rpartition("/")[2])]
     return found

@@ -1,30 +1,49 @@
-"""One folder with pictures per class, or train/, val/ and test/ folders of such."""
+"""One folder with images per class, or train/, val/ and test/ folders of such, whatever their owner calls them."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from trainables.data.manifest import Candidate
-from trainables.data.sources.tree import SPLITS, files_below, visible_folders
+from trainables.data.manifest import Candidate, Source
+from trainables.data.sources import class_names
+from trainables.data.sources.folds import fold_in, folds_of, says_nothing
+from trainables.data.sources.tree import Walk, files_below, is_image_name, loose_files, passed_by, visible_folders
 from trainables.errors import InputError
 
+_FOLDS = "train/, val/ and test/"
+_NAMED = 20  # empty class folders
 
-def candidates(data: Path) -> list[Candidate]:
+
+def read(data: Path) -> Source:
     """Every visible file below a class folder."""
-    folders = visible_folders(data)
-    splits = [folder for folder in folders if folder.name.lower() in SPLITS]
-    names = {SPLITS[folder.name.lower()] for folder in splits}
-    if "train" not in names or (len(names) == 1 and len(folders) > 1):  # a class may be called "train"
-        return _from_classes(data, data)
-    if len(splits) < len(folders):
-        other = next(folder for folder in folders if folder not in splits)
-        raise InputError(f"Beside train/, val/ and test/ no other folder may stand, but {other} does: move it away.")
-    found = [
-        Candidate(one.path, one.label_name, SPLITS[folder.name.lower()])
-        for folder in splits
-        for one in _from_classes(folder, data)
-    ]
+    walk = Walk(data)
+    top = _unwrapped(data, walk)
+    inside = "" if top == data else f", in {_named(top, data)}"
+    folders = visible_folders(top, walk)
+    if folds := _folds(folders, walk):
+        source = _from_folds(folds, data, walk)
+    else:
+        found, notes = _from_classes(top, data, walk)
+        source = Source(found, layout="one folder per class", notes=notes + _beside(top, data))
+    return replace(source, layout=source.layout + inside, notes=source.notes + passed_by(walk))
+
+
+def _from_folds(folds: dict[Path, str], data: Path, walk: Walk) -> Source:
+    found: list[Candidate] = []
+    notes: list[str] = []
+    said: list[str] = []
+    for folder, fold in folds.items():
+        top = _inner(folder, fold, walk)
+        if fold != "train" and not visible_folders(top, walk):
+            count = sum(map(is_image_name, loose_files(top)))
+            notes.append(f"left out: {_named(folder, data)!r}, without class folders: no labels ({_images(count)})")
+            continue
+        new, more = _from_classes(top, data, walk, fold)
+        found += new
+        notes += more + _beside(top, data)
+        said.append(f"{_named(folder, data)} ({fold})")
     known = {one.label_name for one in found if one.official_split == "train"}
     _check_known([one for one in found if one.official_split != "train"], known)
-    return found
+    return Source(found, layout=f"one folder per class within each fold: {', '.join(said)}", notes=notes)
 
 
 def own_test(test: Path, training: list[Candidate]) -> list[Candidate]:
@@ -34,19 +53,115 @@ def own_test(test: Path, training: list[Candidate]) -> list[Candidate]:
     if any(one.official_split == "test" for one in training):
         raise InputError(f"One test set is enough, but the data has one and {test} is another: leave one out.")
     root = test.absolute()
-    found = [Candidate(str(root / one.path), one.label_name, "test") for one in _from_classes(root, root)]
+    found = [
+        Candidate(str(root / one.path), one.label_name, "test") for one in _from_classes(root, root, Walk(root))[0]
+    ]
     _check_known(found, {one.label_name for one in training})
     return found
 
 
-def _from_classes(folder: Path, root: Path) -> list[Candidate]:
-    found = [Candidate(path, one.name) for one in visible_folders(folder) for path in files_below(one, root)]
+def _unwrapped(data: Path, walk: Walk) -> Path:
+    """The folder to read: where all lies in one folder, as archives are unpacked, that one."""
+    folders = visible_folders(data, walk)
+    if len(folders) != 1 or folds_of([folders[0].name])[folders[0].name] or _has_images(folders[0]):
+        return data
+    return _unwrapped(folders[0], walk) if visible_folders(folders[0], walk) else data
+
+
+def _inner(folder: Path, fold: str, walk: Walk) -> Path:
+    """The folder with a fold's classes: of seg_train/seg_train/CLASS and of train/images/CLASS the inner one."""
+    inner = visible_folders(folder, walk)
+    if len(inner) != 1 or _has_images(inner[0]):
+        return folder
+    return inner[0] if fold_in(inner[0].name) == fold or says_nothing(inner[0].name) else folder
+
+
+def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
+    """The fold of each folder; empty where they are classes.
+
+    Raises:
+        InputError: some are folds and others not, or they look like folds and their names do not say which.
+    """
+    meant = folds_of([folder.name for folder in folders])
+    folds = {folder: fold for folder in folders if (fold := meant[folder.name])}
+    if "train" in folds.values() and (len(set(folds.values())) > 1 or len(folders) == 1):  # a class may be called train
+        other = next((folder for folder in folders if folder not in folds), None)
+        if other is not None:
+            raise InputError(f"Beside {_FOLDS} no other folder may stand, but {other} does: move it away.")
+        return folds
+    inner = [_names_within(folder, walk) for folder in folders]
+    if len(folders) < 2 or not all(inner):
+        return {}
+    loose = {folder: fold for folder in folders if (fold := fold_in(folder.name))}
+    common = set.intersection(*inner)
+    if common and len(loose) == len(folders) and "train" in loose.values() and len(set(loose.values())) > 1:
+        return loose
+    if len(common) > 1 and (loose or all(names == common for names in inner)):
+        _refuse(folders, common)
+    return {}
+
+
+def _names_within(folder: Path, walk: Walk) -> set[str]:
+    return {class_names.clean(one.name) for one in visible_folders(folder, walk)}
+
+
+def _refuse(folders: list[Path], common: set[str]) -> None:
+    names = ", ".join(repr(folder.name) for folder in folders[:3])
+    within = ", ".join(repr(name) for name in sorted(common)[:3])
+    if "train" in (inner := folds_of(sorted(common))).values() and len(set(inner.values()) - {None}) > 1:
+        raise InputError(
+            f"Folds are outside and classes within, as train/CLASS, but {names} hold {within}: move the folders, "
+            "or list the images in a CSV of path, label and split."
+        )
+    raise InputError(
+        f"Folders with the same folders in them look like folds of a data set, but the names {names} (with {within} "
+        f"in each) do not say which: rename them to {_FOLDS}; if they are the classes, give the folders in them "
+        "different names, or list the images in a CSV of path and label."
+    )
+
+
+def _from_classes(folder: Path, root: Path, walk: Walk, fold: str | None = None) -> tuple[list[Candidate], list[str]]:
+    """The files of each class folder, and a line for each class folder that says less than it seems to."""
+    found: list[Candidate] = []
+    empty = []
+    classes = visible_folders(folder, walk)
+    for one in classes:
+        paths = files_below(one, root, walk)
+        label = class_names.clean(one.name) or one.name
+        found += [Candidate(path, label, fold) for path in paths]
+        if not paths and one not in walk.passed:
+            empty.append(_named(one, root))
     if not found:
         raise InputError(
             f"A folder of pictures has one subfolder with pictures per class, but {folder} has none: "
-            "sort the pictures into subfolders (links out of the folder are not followed)."
+            "sort the pictures into subfolders, or list them in a CSV of path and label at the top of the data."
         )
-    return found
+    notes = class_names.written_twice(one.name for one in classes)
+    if empty:
+        names = ", ".join(map(repr, empty[:_NAMED])) + (f" and {len(empty) - _NAMED} more" if empty[_NAMED:] else "")
+        notes.append(f"left out: {names}: a class folder without any image, of which nothing can be learned")
+    return found, notes
+
+
+def _beside(top: Path, data: Path) -> list[str]:
+    """What lies beside the class folders, where a table would have given it a label."""
+    images = list(filter(is_image_name, loose_files(top)))
+    if not images:
+        return []
+    first = (top / images[0]).relative_to(data).as_posix()
+    return [f"left out: {_images(len(images))} beside the class folders, without a label, the first is {first!r}"]
+
+
+def _has_images(folder: Path) -> bool:
+    return any(map(is_image_name, loose_files(folder)))
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' if count != 1 else ''}"
+
+
+def _named(folder: Path, root: Path) -> str:
+    return f"{folder.relative_to(root).as_posix()}/"
 
 
 def _check_known(found: list[Candidate], known: set[str]) -> None:

@@ -1,41 +1,84 @@
-"""Anybody's own pictures, in whichever layout lies in the folder.
+"""Anybody's own images, in whichever layout lies in the folder.
 
-A CSV of path and label, WebDataset shards, parquet tables, a folder with metadata.csv or metadata.jsonl, a folder
+A CSV of images and labels, WebDataset shards, parquet tables, a folder with metadata.csv or metadata.jsonl, a folder
 per class, or train/val/test of them.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trainables.data.manifest import Source
-from trainables.data.sources import class_folders, groups, image_folder, parquet, table, webdataset
+from trainables.data.sources import class_folders, class_names, image_folder, label_tables, parquet, table, webdataset
+from trainables.data.sources.folds import says_nothing
+from trainables.data.sources.tree import Walk, is_image_name, loose_files, passed_by, visible_folders
 from trainables.errors import InputError
+
+_NAMED = 5  # files beside the class folders
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """Every file that could be a picture; `test` is a folder of class folders apart."""
+    """Every file that could be an image; `test` is a folder of class folders apart."""
     if not data.exists():
         raise InputError(f"The data must be a folder or a CSV file, but {data} does not exist: give --data.")
     source = _by_layout(data)
+    source.notes.extend(class_names.look_alike(one.label_name for one in source.candidates))
     if test is None:
         return source
-    return Source([*source.candidates, *class_folders.own_test(test, source.candidates)], source.label_names)
+    return replace(source, candidates=[*source.candidates, *class_folders.own_test(test, source.candidates)])
 
 
 def _by_layout(data: Path) -> Source:
-    if one := data if data.is_file() else _only_table(data):
-        return Source(table.from_csv(one))
+    if data.is_file():
+        return _listed(data.parent, table.from_csv(data), [data])
+    tables, lists = label_tables.look(data), image_folder.lists(data)
+    others = [f"left out: {file.name!r}, {why}" for file, why in tables.others.items()]
+    if tables.labelled and lists:
+        raise InputError(
+            f"One list of labels is enough, but {data} has {tables.labelled[0].name} and "
+            f"{lists[0].relative_to(data)}: leave one."
+        )
+    if tables.labelled:
+        return _listed(data, label_tables.read(data, tables.labelled), tables.labelled, others)
     if shards := webdataset.shards(data):
-        return webdataset.read(data, shards)
-    if tables := parquet.tables(data):
-        return parquet.read(data, tables)
-    if lists := image_folder.lists(data):
-        return image_folder.read(data, lists)
-    return Source(class_folders.candidates(data))
+        return _with(webdataset.read(data, shards), others)
+    if packed := parquet.tables(data):
+        return _with(parquet.read(data, packed), others)
+    if lists:
+        return _listed(data, image_folder.read(data, lists), lists, others)
+    return _with(_class_folders(data, tables), [*others, *_other_files(data)])
 
 
-def _only_table(data: Path) -> Path | None:
-    """The folder's only CSV file beside groups.csv, if its columns are those of a list of pictures."""
-    tables = sorted(file for file in data.glob("*.csv") if file.name != groups.FILE)
-    if len(tables) == 1 and {"path", "label"} <= set(table.read(tables[0]).columns):
-        return tables[0]
-    return None
+def _class_folders(data: Path, tables: label_tables.Tables) -> Source:
+    """Where folders do not name classes, a table whose columns are not known was meant to."""
+    unread = [file for file, why in tables.others.items() if why.startswith(label_tables.UNKNOWN)]
+    try:
+        source = class_folders.read(data)
+    except InputError:
+        if unread:
+            table.from_csv(unread[0])  # says what is wrong with it
+        raise
+    if unread and all(says_nothing(one.label_name) for one in source.candidates):
+        table.from_csv(unread[0])
+    return source
+
+
+def _listed(data: Path, source: Source, tables: list[Path], others: Sequence[str] = ()) -> Source:
+    walk = Walk(data)
+    visible_folders(data, walk)
+    beside = table.unlisted(data, source.candidates, tables, walk)
+    return _with(source, [*beside, *others, *passed_by(walk)])
+
+
+def _other_files(data: Path) -> list[str]:
+    """Files beside the class folders that are neither images nor tables: archives, say, and lists of another kind."""
+    names = [name for name in loose_files(data) if not is_image_name(name) and not label_tables.is_table(name)]
+    if not names:
+        return []
+    return [
+        f"left out: {', '.join(map(repr, names[:_NAMED]))}{' and others' if names[_NAMED:] else ''}, no class folders"
+    ]
+
+
+def _with(source: Source, notes: list[str]) -> Source:
+    return replace(source, notes=[*source.notes, *notes])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainables.data.manifest import Candidate, data_folder
-from trainables.data.sources import table
+from trainables.data.sources import places, table
 from trainables.errors import InputError
 
 FILE = "groups.csv"
@@ -32,9 +32,17 @@ def _read(file: Path) -> dict[str, str | None]:
     rows = table.read(file)
     if not {"path", "group"} <= set(rows.columns):
         raise InputError(f"{file} must have the columns path and group, but has {', '.join(rows.columns)}.")
-    paths = [Path(path).as_posix() for path in rows["path"]]
+    paths = [_below(path, file) for path in rows["path"]]
     groups = {path: group or None for path, group in zip(paths, rows["group"], strict=True)}
     if len(groups) < len(paths):
         twice = next(path for number, path in enumerate(paths) if path in paths[:number])
         raise InputError(f"{file} lists {twice!r} twice: leave one row.")
     return groups
+
+
+def _below(path: str, file: Path) -> str:
+    """As in a table of images; any other path may be that of the user's own test pictures, outside of the data."""
+    try:
+        return places.below(path, file)
+    except InputError:
+        return Path(path).as_posix()

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from trainables.data.manifest import Source
-from trainables.data.sources import class_names, table
-from trainables.data.sources.tree import SPLITS, visible_folders
+from trainables.data.sources import table
+from trainables.data.sources.folds import fold_of
+from trainables.data.sources.tree import visible_folders
 from trainables.errors import InputError
 
 _NAMES = ("metadata.csv", "metadata.jsonl")
@@ -17,7 +18,7 @@ _COLUMNS = {"file_name": "path", "label": "label"}  # theirs -> ours
 
 def lists(data: Path) -> list[Path]:
     """The metadata files of the folder and of its train/, validation/ and test/ that give labels."""
-    folders = [data, *(folder for folder in visible_folders(data) if folder.name.lower() in SPLITS)]
+    folders = [data, *(folder for folder in visible_folders(data) if fold_of(folder.name))]
     files = [folder / name for folder in folders for name in _NAMES]
     return [file for file in files if file.is_file() and set(_COLUMNS) <= set(_rows(file).columns)]
 
@@ -26,7 +27,7 @@ def read(data: Path, lists: list[Path]) -> Source:
     """The listed pictures; without a column split, the folder train/, validation/ or test/ they lie in tells it."""
     if data not in {file.parent for file in lists}:
         for folder in visible_folders(data):
-            if folder.name.lower() in SPLITS and folder not in {file.parent for file in lists}:
+            if fold_of(folder.name) and folder not in {file.parent for file in lists}:
                 raise InputError(
                     f"Each of train/, validation/ and test/ needs its metadata with file_name and label, but {folder} "
                     "has none: add it or move the folder away."
@@ -35,14 +36,15 @@ def read(data: Path, lists: list[Path]) -> Source:
     paths = pd.Series([one.path for one in found])
     if paths.duplicated().any():
         raise InputError(f"Two metadata files list {paths[paths.duplicated()].iloc[0]!r}: leave one row.")
-    return Source(found, class_names.in_order(one.label_name for one in found))
+    named = ", ".join(file.relative_to(data).as_posix() for file in lists)
+    return Source(found, layout=f"{named}, where 'file_name' names the image, 'label' is its label")
 
 
 def _table(file: Path, data: Path) -> pd.DataFrame:
     rows = _rows(file)
     rows = rows[[name for name in (*_COLUMNS, "split", "group") if name in rows]].rename(columns=_COLUMNS)
     first = [(file.parent.relative_to(data) / path).parts[:1] for path in rows["path"]]
-    folders = [part[0].lower() if part and part[0].lower() in SPLITS else "" for part in first]
+    folders = [(part and fold_of(part[0])) or "" for part in first]
     given = rows["split"] if "split" in rows else pd.Series("", index=rows.index)
     return rows.assign(split=given.where(given != "", pd.Series(folders, index=rows.index)))
 

@@ -8,9 +8,9 @@ from typing import Any
 from trainables.data.archives import MAX_MEMBERS, MAX_RATIO, SMALL
 from trainables.data.manifest import Candidate, Source
 from trainables.data.sources import class_names
-from trainables.data.sources.tree import files_below, files_ending, split_of
+from trainables.data.sources.folds import split_of
+from trainables.data.sources.tree import IMAGE_ENDINGS, files_below, files_ending
 from trainables.data.sources.unpacked import unpack
-from trainables.data.sources.webdataset import PICTURES
 from trainables.errors import InputError
 
 _BATCH = 64  # rows in memory at once, each a picture of some megabytes at most
@@ -33,7 +33,10 @@ def read(data: Path, tables: list[Path]) -> Source:
             name = class_names.name_of(label, names, f"row {row} of {table}")
             found.append(Candidate(path, name, split_of(table, data)))
         order |= dict.fromkeys(names or ())
-    return Source(found, class_names.in_order((one.label_name for one in found), list(order) or None))
+    if not order:
+        class_names.check_single((one.label_name for one in found), str(data))
+    layout = f"{len(tables)} parquet table{'s' if len(tables) > 1 else ''}"
+    return Source(found, class_names.in_order((one.label_name for one in found), list(order) or None), layout)
 
 
 def _labels(table: Path) -> tuple[list[Any], list[str] | None]:
@@ -69,7 +72,9 @@ def _names(metadata: dict[bytes, bytes]) -> list[str] | None:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):  # no class labels, or not that library's table
         return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return [class_names.clean(name) or name for name in names]
 
 
 def _write(table: Path, folder: Path) -> None:
@@ -82,7 +87,7 @@ def _write(table: Path, folder: Path) -> None:
         if allowance < 0 or row >= MAX_MEMBERS:
             raise InputError(f"{table} would grow more than {MAX_RATIO}-fold or has too many rows: get it again.")
         suffix = PurePosixPath(str(image.get("path"))).suffix.lower()
-        (folder / f"{row:08}{suffix if suffix[1:] in PICTURES else ''}").write_bytes(content)
+        (folder / f"{row:08}{suffix if suffix[1:] in IMAGE_ENDINGS else ''}").write_bytes(content)
 
 
 def _images(table: Path, allowance: int) -> Iterator[dict[str, Any] | None]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from trainables.data.archives import extract
 from trainables.data.manifest import Candidate, Source
 from trainables.data.sources import class_names
-from trainables.data.sources.tree import files_below, files_ending, split_of
+from trainables.data.sources.folds import split_of
+from trainables.data.sources.tree import IMAGE_ENDINGS, files_below, files_ending
 from trainables.data.sources.unpacked import unpack
 from trainables.errors import InputError
-
-PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 
 _LONGEST_LABEL = 2**20  # bytes; the metadata of a picture are a few thousand
 
@@ -24,7 +23,10 @@ def read(data: Path, shards: list[Path]) -> Source:
     """The samples of all shards, unpacked; class numbers are named by classes.txt where it is."""
     names = class_names.read(data)
     found = [one for shard in shards for one in _samples(shard, data, names)]
-    return Source(found, class_names.in_order((one.label_name for one in found), names))
+    if names is None:
+        class_names.check_single((one.label_name for one in found), str(data))
+    layout = f"{len(shards)} WebDataset shard{'s' if len(shards) > 1 else ''}"
+    return Source(found, class_names.in_order((one.label_name for one in found), names), layout)
 
 
 def _samples(shard: Path, data: Path, names: list[str] | None) -> list[Candidate]:
@@ -36,7 +38,7 @@ def _samples(shard: Path, data: Path, names: list[str] | None) -> list[Candidate
         samples.setdefault(f"{parent}/{key}", {})[kind.lower()] = path
     found = []
     for key, fields in samples.items():
-        pictures = [path for kind, path in fields.items() if kind in PICTURES]
+        pictures = [path for kind, path in fields.items() if kind in IMAGE_ENDINGS]
         label = fields.get("cls") or fields.get("json")
         if not pictures and not label:
             continue

@@ -1,0 +1,133 @@
+"""Black and white of images that hold more than 8 bits of grey: one range for a data set, never one for an image.
+
+A 16-bit file rarely uses 16 bits: cameras and scanners deliver 10, 12 or 14. Scaled by 65,535 their images are nearly
+black; scaled each by its own brightest sample, they lose what they say about each other. So the data set decides:
+
+whole numbers  black is 0 and white 2^b - 1 for the smallest b from 8 on that holds the brightest sample of them all, or
+               what a file declares as its white (TIFF's BitsPerSample or MaxSampleValue) where that is more. Where one
+               is negative (Hounsfield units), the darkest and the brightest of them all are black and white.
+floats         the darkest and the brightest of them all.
+
+The same file may therefore look different in two data sets.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainables.data import tiff
+
+Range = tuple[float, float]  # black, white
+
+COLUMNS = ("black", "white")  # of a manifest: what a row's image is scaled by; neither where no image is deep
+
+
+@dataclass(frozen=True)
+class Greys:
+    """What a data set's deep images are scaled by; None where it has none of the kind, and the file decides."""
+
+    integers: Range | None = None
+    floats: Range | None = None
+
+    def of(self, mode: str) -> Range | None:
+        return self.floats if mode == "F" else self.integers
+
+
+def is_deep(mode: str) -> bool:
+    return mode in ("I", "F") or mode.startswith("I;16")
+
+
+def to_8_bit(image: Image.Image, tags: dict[int, int], known: Range | None) -> tuple[NDArray[np.uint8], Range]:
+    """A deep image in `known` or its own range, and its darkest and brightest sample. `tags` are those of a TIFF.
+
+    Pillow's own convert() clips at 255, which turns a 16-bit scan white, and knows no white that is zero.
+    """
+    values = np.asarray(image)
+    if image.mode == "I" and tags.get(tiff.BITS_PER_SAMPLE) == 32 and tags.get(tiff.SAMPLE_FORMAT, 1) == tiff.UNSIGNED:
+        values = values.view(np.uint32)
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    darkest, brightest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    declared = _declared_white(tags) if values.dtype.kind == "u" else 0.0
+    if known is not None:
+        black, white = known
+    elif values.dtype.itemsize == 2:
+        black, white = 0.0, declared or 65535.0
+    else:
+        black, white = darkest, brightest
+    scaled = (values.astype(np.float64) - black) / max(white - black, np.finfo(np.float64).tiny)
+    if tags.get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO:
+        scaled = 1 - scaled
+    grey = np.rint(np.clip(np.nan_to_num(scaled), 0, 1) * 255).astype(np.uint8)
+    if "transparency" in image.info:  # one grey of a PNG, seen on white
+        grey[values == image.info["transparency"]] = 255
+    return grey, (darkest, max(brightest, declared))
+
+
+def _declared_white(tags: dict[int, int]) -> float:
+    """0 where the file declares none; one that fills its sample declares nothing."""
+    bits = tags.get(tiff.BITS_PER_SAMPLE, 16)
+    white = 2**bits - 1 if 8 < bits < 16 else tags.get(tiff.MAX_SAMPLE_VALUE, 0)
+    return float(white) if 255 < white < 65535 else 0.0
+
+
+def greys_over(modes: Iterable[str], extents: Iterable[Range]) -> Greys:
+    """The range of a data set from the darkest and brightest sample of each of its deep images."""
+    found: dict[bool, list[Range]] = {True: [], False: []}
+    for mode, extent in zip(modes, extents, strict=True):
+        found[mode == "F"].append(extent)
+    floats, integers = (_over(found[is_float]) for is_float in (True, False))
+    if integers is not None and integers[0] >= 0:
+        integers = 0.0, float(2 ** max(8, int(integers[1]).bit_length()) - 1)
+    return Greys(integers, floats)
+
+
+def greys_of(manifest: pd.DataFrame) -> Greys:
+    """The range that a manifest, or a part of it, was made with; without its columns the files decide."""
+    if not set(COLUMNS) <= set(manifest.columns):
+        return Greys()
+    deep = manifest.dropna(subset=list(COLUMNS))
+    found = {mode == "F": (float(black), float(white)) for mode, black, white in deep[["mode", *COLUMNS]].to_numpy()}
+    return Greys(found.get(False), found.get(True))
+
+
+def to_json(greys: Greys) -> dict[str, Any]:
+    """For preprocessing.json: deep grey is (value - black) / (white - black), clipped; null where a file's own depth,
+    2^16 - 1, is white."""
+    black, white = greys.integers or (0.0, None)
+    return {"black": black, "white": white, "floats": greys.floats and list(greys.floats)}
+
+
+def from_json(known: Mapping[str, Any]) -> Greys:
+    white, floats = known.get("white"), known.get("floats")
+    return Greys(None if white is None else (float(known["black"]), float(white)), floats and tuple(map(float, floats)))
+
+
+def described(manifest: pd.DataFrame) -> list[str]:
+    """What the range is, a line for each kind of deep image that is kept."""
+    greys, kept, lines = greys_of(manifest), manifest[manifest["keep"]], []
+    if greys.integers is not None:
+        count = int((kept["white"].notna() & (kept["mode"] != "F")).sum())
+        black, white = greys.integers
+        bits = f"{int(white).bit_length()} bit, " if black == 0 else ""
+        lines.append(
+            f"{count} images have more than 8 bits of grey: read as {bits}{int(white - black) + 1:,} levels of grey "
+            f"from {int(black):,} to {int(white):,}, the least that holds all of them"
+        )
+    if greys.floats is not None:
+        count = int((kept["white"].notna() & (kept["mode"] == "F")).sum())
+        black, white = greys.floats
+        lines.append(
+            f"{count} images hold floats: levels of grey from {black:g} to {white:g}, their darkest and brightest"
+        )
+    return lines
+
+
+def _over(extents: list[Range]) -> Range | None:
+    if not extents:
+        return None
+    return min(darkest for darkest, _ in extents), max(brightest for _, brightest in extents)

@@ -1,0 +1,50 @@
+"""`python -m trainables.data.helper FD`: inspects files for the process that started it, which it hears over a pipe.
+
+Files of 32 pixels keep the interpreter busy rather than the decoders, and one interpreter uses one core.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from trainables.data.greys import Greys
+from trainables.data.inspection import Inspection, Stamp, inspect
+
+
+class Helper:
+    """A process of its own that inspects; started by a command and not by a fork, so threads and Ray do not matter."""
+
+    def __init__(self) -> None:
+        self._pipe, theirs = Pipe()
+        command = [sys.executable, "-m", "trainables.data.helper", str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,  # Ctrl-C reaches the other process, whose end closes the pipe
+        )
+        theirs.close()
+
+    def inspect(self, files: Sequence[str], greys: Greys | None) -> list[tuple[Inspection, Stamp | None]]:
+        self._pipe.send((files, greys))
+        return self._pipe.recv()
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.wait()
+
+
+def _serve(pipe: Connection) -> None:
+    with suppress(EOFError, OSError):  # the end of the other process
+        while True:
+            files, greys = pipe.recv()
+            pipe.send([inspect(file, greys) for file in files])
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,131 @@
+"""What was found of a data folder's files, kept between two starts: an SQLite file per data folder in the cache.
+
+A row serves as long as its file has the same size and the same times of change. Thumbnails lie beside the rows, under
+the hash of what they show, and are read where two images may be one. Without a cache both live in a temporary file.
+A store that cannot be read or written is none, which costs time and no result.
+"""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from trainables.data.duplicates import THUMBNAIL_SIDE
+from trainables.data.greys import Greys
+from trainables.data.inspection import Inspection, Stamp
+
+# Raise it whenever an inspection finds something else: older files are then left alone and age out.
+VERSION = 1
+
+FOLDER = "scans"
+_MOST_BYTES = 8 * 2**30  # of all stores together; a million images take 3.5 GiB
+_PATIENCE = 30  # seconds to wait for another process that writes
+_AT_ONCE = 500  # of SQLite's variables, of which it takes at least 999
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, touched INTEGER, sha256 TEXT, width INTEGER, height INTEGER,
+    mode TEXT, turned INTEGER, drop_reason TEXT, darkest REAL, brightest REAL, hash TEXT, greys TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS thumbnails (key TEXT PRIMARY KEY, pixels BLOB);
+"""
+
+Row = tuple[Inspection, Stamp, str]  # and the greys that hash and thumbnail were made with
+
+
+class Store:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        connection.executescript(_TABLES)
+
+    def rows(self, first: str, last: str) -> dict[str, Row]:
+        """By path, from `first` to `last`; both count."""
+        found = self._connection.execute("SELECT * FROM files WHERE path BETWEEN ? AND ?", (first, last))
+        return {row[0]: _row(row[1:]) for row in found}
+
+    def add(self, found: Iterable[tuple[str, Inspection, Stamp | None]], greys: Greys | None) -> None:
+        """Rows of files whose stamp can be trusted, and the thumbnails of all."""
+        rows, thumbnails = [], []
+        for path, one, stamp in found:
+            if stamp is not None:
+                extent = one.extent or (None, None)
+                picture = (one.sha256, one.width, one.height, one.mode, one.turned, one.drop_reason, *extent)
+                rows.append((path, *stamp, *picture, None if one.hash is None else f"{one.hash:x}", name_of(greys)))
+            if one.thumbnail is not None:
+                thumbnails.append((thumbnail_key(one, greys), one.thumbnail))
+        with self._connection:
+            marks = ", ".join("?" * 14)
+            self._connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({marks})", rows)  # noqa: S608
+            self._connection.executemany("INSERT OR IGNORE INTO thumbnails VALUES (?, ?)", thumbnails)
+
+    def thumbnails(self, keys: Sequence[str]) -> NDArray[np.uint8]:
+        """Shape (keys, 32, 32, 3)."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            found |= self._connection.execute(f"SELECT * FROM thumbnails WHERE key IN ({marks})", some)  # noqa: S608
+        if any(len(found.get(key, b"")) != THUMBNAIL_SIDE**2 * 3 for key in keys):
+            raise sqlite3.DatabaseError("a thumbnail is missing")
+        pixels = np.frombuffer(b"".join(found[key] for key in keys), dtype=np.uint8)
+        return pixels.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
+
+
+def name_of(greys: Greys | None) -> str:
+    return "" if greys is None else f"{greys.integers} {greys.floats}"
+
+
+def thumbnail_key(one: Inspection, greys: Greys | None) -> str:
+    """Deep images look otherwise in another range."""
+    return one.sha256 if one.extent is None else f"{one.sha256} {name_of(greys)}"
+
+
+@contextmanager
+def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
+    """The store of a data folder; a temporary one where `cache` is None.
+
+    Raises:
+        sqlite3.Error, OSError: it cannot be used; a broken one is gone by then.
+    """
+    if cache is None:
+        with closing(sqlite3.connect("")) as connection:
+            yield Store(connection)
+        return
+    (cache / FOLDER).mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(f"{VERSION} {PIL.__version__} {folder.resolve()}".encode(errors="surrogateescape"))
+    file = cache / FOLDER / f"{name.hexdigest()[:32]}.sqlite"
+    _make_room(cache / FOLDER, file)
+    try:
+        with closing(sqlite3.connect(file, timeout=_PATIENCE)) as connection:
+            yield Store(connection)
+            os.utime(file)  # the time of last use, for _make_room
+    except sqlite3.OperationalError:  # another process writes, or the disk is full: the file is whole
+        raise
+    except sqlite3.Error:
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _make_room(folder: Path, but: Path) -> None:
+    """The ones unused for longest go; whoever has one open keeps it until then."""
+    with suppress(OSError):
+        files = sorted((file for file in folder.glob("*.sqlite") if file != but), key=lambda one: one.stat().st_mtime)
+        total = sum(file.stat().st_size for file in files)
+        for file in files:
+            if total > _MOST_BYTES:
+                total -= file.stat().st_size
+                file.unlink()
+
+
+def _row(values: tuple) -> Row:
+    size, changed, touched, sha256, width, height, mode, turned, reason, darkest, brightest, digits, greys = values
+    extent = None if darkest is None else (darkest, brightest)
+    digest = None if digits is None else int(digits, 16)
+    found = Inspection(size, sha256, width, height, mode, bool(turned), reason, extent, digest)
+    return found, (size, changed, touched), greys

@@ -1,0 +1,60 @@
+"""What the names of folders and files say about the official split."""
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+# What a column split may hold.
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+# What people call the folds of a data set, and what they write beside: test_set, TRAIN, training_images, devset.
+_WORDS = {
+    "train": ("train", "training", "trn", "trainval"),
+    "val": ("val", "valid", "validate", "validation", "dev", "devel", "development", "eval", "evaluation"),
+    "test": ("test", "testing", "tst", "holdout", "heldout"),
+}
+_FOLD_OF_WORD = {word: fold for fold, words in _WORDS.items() for word in words}
+_BESIDE = "set|sets|split|fold|data|dataset|images?|imgs?|pictures?|pics?|photos?|files?|folder|dir|samples?"
+_GLUED = re.compile(rf"({'|'.join(sorted(_FOLD_OF_WORD, key=len, reverse=True))})(?:{_BESIDE})")
+_PLAIN = re.compile(_BESIDE)
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a file's or folder's name in lower case, fold words without what is glued to them.
+
+    TrainSet is train and set, testset is test, hold-out is holdout.
+    """
+    name = re.sub(r"(?<![A-Za-z])(hold|held)[ _-]?out(?![a-z])", r"\1out", name, flags=re.IGNORECASE)
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+", name)]
+    glued = [_GLUED.fullmatch(word) for word in words]
+    return [match[1] if match else word for match, word in zip(glued, words, strict=True)]
+
+
+def fold_of(name: str, beside: Collection[str] = ()) -> str | None:
+    """The fold that a name means: train, val, test; None where it says anything else, but for the words `beside`."""
+    words = [word for word in words_of(name) if word not in beside and not _PLAIN.fullmatch(word)]
+    folds = {_FOLD_OF_WORD.get(word) for word in words}
+    return folds.pop() if len(folds) == 1 else None
+
+
+def fold_in(name: str) -> str | None:
+    """The only fold that a name mentions, whatever else it says: pets-val-000, flowers_test_v2."""
+    folds = {_FOLD_OF_WORD[word] for word in words_of(name) if word in _FOLD_OF_WORD}
+    return folds.pop() if len(folds) == 1 else None
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a folder's name only says that data are in it: images, data_set."""
+    words = words_of(name)
+    return bool(words) and all(map(_PLAIN.fullmatch, words))
+
+
+def folds_of(names: Sequence[str]) -> dict[str, str | None]:
+    """The fold that each of some names side by side means; words that all of them have say nothing."""
+    shared = set.intersection(*(set(words_of(name)) for name in names)) if len(names) > 1 else set()
+    return {name: fold_of(name, shared - _FOLD_OF_WORD.keys()) for name in names}
+
+
+def split_of(file: Path, data: Path) -> str | None:
+    """The official split that a file's folder or name tells: train/0.tar, pets-val-000.tar, test-0-of-1.parquet."""
+    return next(filter(None, map(fold_in, (*file.relative_to(data).parts[:-1], file.stem))), None)

@@ -1,0 +1,83 @@
+"""The tables at the top of a data folder: which of them list labelled images, and why the others do not."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainables.data.manifest import Source
+from trainables.data.sources import columns, groups, image_folder, places, table
+from trainables.data.sources.folds import fold_in
+from trainables.data.sources.tree import loose_files
+from trainables.errors import InputError
+
+_HEAD = 100  # rows that tell what a table is
+UNKNOWN = "its columns are"
+
+
+@dataclass(frozen=True)
+class Tables:
+    labelled: list[Path] = field(default_factory=list)
+    others: dict[Path, str] = field(default_factory=dict)  # and why they are not read
+
+
+def is_table(name: str) -> bool:
+    return name.lower().endswith((".csv", ".tsv"))
+
+
+def look(data: Path) -> Tables:
+    """Every CSV and TSV file of the folder but groups.csv and Hugging Face's metadata.csv."""
+    known = {data / groups.FILE, *image_folder.lists(data)}
+    found = Tables()
+    for name in loose_files(data):
+        file = data / name
+        if not is_table(name) or file in known:
+            continue
+        if reason := _why_not(file):
+            found.others[file] = reason
+        else:
+            found.labelled.append(file)
+    return found
+
+
+def read(data: Path, tables: list[Path]) -> Source:
+    """One table, or several whose names are those of folds.
+
+    Raises:
+        InputError: of several the names do not tell a fold each, train among them, or they list an image twice.
+    """
+    if len(tables) == 1:
+        return table.from_csv(tables[0])
+    folds = [fold_in(file.stem) for file in tables]
+    if None in folds or "train" not in folds or len(set(folds)) < len(folds):
+        names = ", ".join(file.name for file in tables)
+        raise InputError(
+            f"One table of labels is enough, but {data} has {names}: leave one, or call them train.csv, val.csv and "
+            "test.csv, if they are the folds."
+        )
+    sources = [table.from_csv(file, fold) for file, fold in zip(tables, folds, strict=True)]
+    found = [one for source in sources for one in source.candidates]
+    paths = [one.path for one in found]
+    if len(set(paths)) < len(paths):
+        twice = next(path for number, path in enumerate(paths) if path in set(paths[:number]))
+        raise InputError(f"Two tables of {data} list {twice!r}: leave one row.")
+    said = [f"{source.layout} ({fold})" for source, fold in zip(sources, folds, strict=True)]
+    notes = [note for source in sources for note in source.notes]
+    return Source(found, layout="; ".join(said), notes=notes)
+
+
+def _why_not(file: Path) -> str | None:
+    if "submission" in file.stem.lower():
+        return "a form for predictions"
+    try:
+        rows = table.read(file, _HEAD)
+        meant = columns.find(rows)
+    except InputError as error:
+        return str(error)
+    except ValueError as error:
+        return f"{UNKNOWN} {error}"
+    if meant.image == "path":
+        return None
+    if rows.empty:
+        return "no rows"
+    if not places.any_of(list(rows[meant.image]), file):
+        return f"no image here is {rows[meant.image].iloc[0]!r}"
+    return None

@@ -1,0 +1,124 @@
+"""The first directory of a TIFF, read without Pillow: what its samples mean, and the same file without its metadata.
+
+EXIF is a TIFF without pixels, so this reads the orientation of JPEG, PNG and WebP files, too.
+TIFF 6.0, section 2; BigTIFF is the same with fields of 8 bytes.
+"""
+
+import struct
+from dataclasses import dataclass
+
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLES_PER_PIXEL = 258, 262, 274, 277
+MAX_SAMPLE_VALUE, SAMPLE_FORMAT = 281, 339
+WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
+UNSIGNED, SIGNED = 1, 2
+
+# What pixels depend on: sizes, strips and tiles, samples, compression, palette, inks, color conversion, tables.
+_OF_PIXELS = {
+    *(254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332),
+    *(338, 339, 347, 512, 513, 514, 515, 517, 519, 520, 521, 529, 530, 531, 532),
+}
+_SHORT = 3
+_INTEGERS = {1: "B", _SHORT: "H", 4: "I", 16: "Q"}  # by the number of their type
+_MOST_ENTRIES = 4096  # files have dozens
+
+
+@dataclass(frozen=True)
+class _Layout:
+    order: str  # of struct: < or >
+    big: bool
+
+    def number(self, kind: str, data: bytes | memoryview, place: int) -> int:
+        return struct.unpack_from(self.order + kind, data, place)[0]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    tag: int
+    raw: bytes  # 12 bytes, of BigTIFF 20
+
+
+def tags(data: bytes) -> dict[int, int]:
+    """The first number of every tag that holds whole numbers; empty where there is no directory."""
+    try:
+        layout, entries = _directory(data)
+    except (ValueError, struct.error):
+        return {}
+    return {entry.tag: value for entry in entries if (value := _value(layout, entry, data)) is not None}
+
+
+def without_metadata(data: bytes) -> bytes | None:
+    """The file with a directory of its own at the end, for its first image, which names nothing but pixels.
+
+    Grey that Pillow reads in one kind only is called that kind: `tags` of the whole file tell what it is.
+    """
+    try:
+        layout, entries = _directory(data)
+    except (ValueError, struct.error):
+        return None
+    known = tags(data)
+    kept = {entry.tag: entry.raw for entry in entries if entry.tag in _OF_PIXELS}
+    if known.get(SAMPLES_PER_PIXEL, 1) == 1 and known.get(BITS_PER_SAMPLE) in (16, 32):
+        if known.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+            kept[PHOTOMETRIC] = _short(layout, PHOTOMETRIC, BLACK_IS_ZERO)
+        if known[BITS_PER_SAMPLE] == 32 and known.get(SAMPLE_FORMAT, UNSIGNED) == UNSIGNED:
+            kept[SAMPLE_FORMAT] = _short(layout, SAMPLE_FORMAT, SIGNED)
+    begins = len(data) + len(data) % 2  # a directory begins on a word
+    count, offset = ("Q", "Q") if layout.big else ("H", "I")
+    if begins > 0xFFFFFFFF and not layout.big:
+        return None
+    listed = b"".join(raw for _, raw in sorted(kept.items()))
+    directory = struct.pack(layout.order + count, len(kept)) + listed + struct.pack(layout.order + offset, 0)
+    place = 8 if layout.big else 4
+    head = data[:place] + struct.pack(layout.order + offset, begins)
+    return head + data[len(head) :] + bytes(begins - len(data)) + directory
+
+
+def has_rare_samples(known: dict[int, int]) -> bool:
+    """Whether programs do write samples of this depth and number to a pixel, but Pillow does not always read them."""
+    bits, samples = known.get(BITS_PER_SAMPLE, 1), known.get(SAMPLES_PER_PIXEL, 1)
+    return bits in (10, 12, 14, 16, 24, 32, 64) or (bits == 8 and samples in (2, *range(5, 65)))
+
+
+def _directory(data: bytes) -> tuple[_Layout, list[_Entry]]:
+    orders = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+    if data[:4] not in orders:
+        raise ValueError("no TIFF")
+    layout = _Layout(*orders[data[:4]])
+    size = 20 if layout.big else 12
+    place = layout.number("Q", data, 8) if layout.big else layout.number("I", data, 4)
+    count = layout.number("Q" if layout.big else "H", data, place)
+    first = place + (8 if layout.big else 2)
+    if count > _MOST_ENTRIES or first + count * size > len(data):
+        raise ValueError("a directory that is not whole")
+    raws = (data[start : start + size] for start in range(first, first + count * size, size))
+    return layout, [_Entry(layout.number("H", raw, 0), raw) for raw in raws]
+
+
+def _value(layout: _Layout, entry: _Entry, data: bytes) -> int | None:
+    kind = _INTEGERS.get(layout.number("H", entry.raw, 2))
+    if kind is None:
+        return None
+    count, room, first = ("Q", 8, 12) if layout.big else ("I", 4, 8)
+    if layout.number(count, entry.raw, 4) * struct.calcsize(kind) <= room:
+        return layout.number(kind, entry.raw, first)
+    try:
+        return layout.number(kind, data, layout.number(count, entry.raw, first))
+    except struct.error:
+        return None
+
+
+def _short(layout: _Layout, tag: int, value: int) -> bytes:
+    count, pad = ("Q", 6) if layout.big else ("I", 2)
+    return struct.pack(f"{layout.order}HH{count}H{pad}x", tag, _SHORT, 1, value)
+
+
+def orientation(exif: bytes) -> int:
+    """What an EXIF block says: 2 to 8 where the image must be turned or mirrored, else 1."""
+    found = tags(exif.removeprefix(b"Exif\0\0")).get(ORIENTATION, 1)
+    return found if 2 <= found <= 8 else 1
+
+
+def exif_of(turn: int) -> bytes:
+    """The smallest EXIF block with this orientation."""
+    layout = _Layout("<", False)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + _short(layout, ORIENTATION, turn) + bytes(4)
