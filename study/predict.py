@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from study.arguments import Parser, fail
 from study.products.submission import Sample, check_complete, read_sample, submission
 from study.results import BEST_FOLDER
-from study.writing import write_table, write_text
+from study.writing import in_shell, write_table, write_text
 from trainables.data.sources.tree import files_below
 from trainables.errors import InputError
 
@@ -201,4 +201,4 @@ def _read(file: Path) -> NDArray[np.uint8] | str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(in_shell(main))
