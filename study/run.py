@@ -7,9 +7,11 @@ import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from study.arguments import command, fail, parse, shown, shown_program
@@ -219,8 +221,24 @@ def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, o
     from study.beginning.setup import prepare
 
     print(asked(loaded.study.as_published(chosen.epochs) if chosen.published else loaded.study), flush=True)
-    print(describe(prepare(loaded, chosen, resources, out), resources))
+    with _data(loaded, chosen) as data:
+        chosen = argparse.Namespace(**vars(chosen) | {"data": data})
+        print(describe(prepare(loaded, chosen, resources, out), resources))
     return 0
+
+
+@contextmanager
+def _data(loaded: Loaded, chosen: argparse.Namespace) -> Iterator[Path]:
+    """Where a dry run looks for the data; what would be written there for the study is written elsewhere, and goes."""
+    from trainables.data.datasets import DATASETS
+
+    data = chosen.data or Path("data") / loaded.name
+    is_there = data.exists() and not (data.is_dir() and not any(data.iterdir()))
+    if is_there or not DATASETS[loaded.study.dataset].comes_along:
+        yield data
+        return
+    with TemporaryDirectory() as elsewhere:
+        yield Path(elsewhere) / loaded.name
 
 
 def _interrupt(*_: Any) -> None:

@@ -20,6 +20,7 @@ from study.results import NUMBER
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and newlines, which are quoted
 
+_SHORT = 40  # characters
 _READER_GONE = 128 + signal.SIGPIPE  # the exit status of a program that SIGPIPE ends
 
 
@@ -42,6 +43,12 @@ def in_shell(main: Callable[[list[str]], int]) -> int:
         return _READER_GONE
 
 
+def can_be_written(folder: Path) -> bool:
+    """Whether there may be files in a folder that need not exist yet."""
+    above = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))
+    return above.is_dir() and os.access(above, os.W_OK | os.X_OK)
+
+
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write parquet or CSV, by the suffix of `path`."""
     if path.suffix == ".parquet":
@@ -61,7 +68,7 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:_SHORT]}.{os.getpid()}.part")  # no longer than names may be
     try:
         write(part)
         os.replace(part, path)
