@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis.exporting import command
 from study.results import Results
-from study.writing import write_table
+from study.writing import in_shell, write_table
 
 
 def export(results: Results, folder: Path) -> list[Path]:
@@ -22,4 +22,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_shell(main))

@@ -16,7 +16,7 @@ from analysis.confirmed.objective import objective
 from analysis.exporting import command
 from analysis.hyperparameters import VARIED, Choice, Space, space, values
 from study.results import METRIC_COLUMN, Results, level_text
-from study.writing import write_table
+from study.writing import in_shell, write_table
 
 # Its data frames know no conditions: in place of a level that does not exist.
 _NOWHERE = "absent"
@@ -122,4 +122,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_shell(main))

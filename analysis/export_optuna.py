@@ -24,7 +24,7 @@ from analysis.confirmed.objective import objective
 from analysis.hyperparameters import VARIED, Choice, Interval, space, values
 from analysis.layout.text import plain
 from study.results import METRIC_COLUMN, Results, ResultsError, read
-from study.writing import write_text
+from study.writing import in_shell, write_text
 
 FILE = "optuna.log"  # a journal: a trial takes a tenth of the time that it takes in SQLite
 _STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -141,4 +141,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_shell(main))

@@ -17,9 +17,10 @@ def command(
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=f"where to (default: OUT/{default})")
     chosen = parser.parse_args(arguments)
     try:
-        for path in export(read(chosen.out), chosen.folder or chosen.out / default):
-            print(path)
+        paths = export(read(chosen.out), chosen.folder or chosen.out / default)
     except (ResultsError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    for path in paths:
+        print(path)
     return 0

@@ -30,7 +30,7 @@ from study.results import (
     ResultsError,
     read,
 )
-from study.writing import write_table, write_text
+from study.writing import in_shell, write_table, write_text
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,17 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         if len(chosen.studies) > 1:
-            print(compare(chosen.studies, chosen.out))
+            made = compare(chosen.studies, chosen.out)
         elif chosen.out:
             raise ResultsError("--out goes with several studies; one study's report is written into the study itself.")
         else:
-            print(build(chosen.studies[0]))
+            made = build(chosen.studies[0])
     except (ResultsError, OSError) as error:
         print(f"analysis.report: {error}", file=sys.stderr)
         return 2
+    print(made)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_shell(main))

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +14,6 @@ from study.persistence.remote import is_uri, parse_place
 from trainables.errors import InputError, did_you_mean
 
 DEFAULT_SEED = 0
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "study"
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,13 +59,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--concurrent", type=_positive_int, metavar="N", help="trials at once (default: as many as fit)")
     add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none for random numbers")
     add("--download", action="store_true", help="fetch the dataset first, hashes checked")
-    add(
-        "--cache",
-        type=Path,
-        metavar="DIR",
-        default=CACHE,
-        help=f"for decoded pictures and what is frozen (default: {CACHE})",
-    )
+    add_cache(parser, "decoded pictures and what is frozen")
     add("--cache-gib", type=_positive, metavar="F", help="how much of both it may keep")
     add("--no-sharing", action="store_true", help="compute what is frozen anew in every trial: same results, slower")
     add("--published", action="store_true", help="run what the study's source has published instead of a search")
@@ -76,6 +70,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if not (chosen.study or chosen.list or chosen.new):
         raise InputError("Name a study or a study file; python -m study.run --list shows what there is.")
+    if chosen.study:
+        check_cache(chosen.cache)
     if chosen.hours is not None and (chosen.trials or chosen.epochs or chosen.seeds):
         raise InputError("--hours fits the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
     if chosen.published and (chosen.hours or chosen.trials):
@@ -83,9 +79,58 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return chosen
 
 
+def add_cache(parser: argparse.ArgumentParser, what: str) -> None:
+    default = _user_cache()
+    said = str(default).replace("%", "%%") if default else "none, as neither HOME nor XDG_CACHE_HOME is set"
+    parser.add_argument("--cache", type=Path, metavar="DIR", default=default, help=f"for {what} (default: {said})")
+
+
+def check_cache(cache: Path | None) -> None:
+    if cache is None:
+        raise InputError("--cache must name a folder where no home is known: give it, or set HOME or XDG_CACHE_HOME.")
+
+
+def _user_cache() -> Path | None:
+    """None for a user without a home, as in a container or a batch job."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return None if caches.startswith("~") else Path(caches) / "study"
+
+
 def command(arguments: list[str]) -> str:
-    """The command as it was given, quoted for a shell."""
-    return shlex.join(["python", "-m", "study.run", *arguments])
+    """The command as it was given, for any machine."""
+    return _for_shell(["python", "-m", "study.run", *arguments])
+
+
+def shown(module: str, *arguments: str) -> str:
+    """A command that works as it stands in a shell that stands here: by the Python that runs this."""
+    return _for_shell([_program("python", sys.executable), "-m", module, *arguments])
+
+
+def shown_program(name: str, *arguments: str) -> str:
+    """The same of a program that was installed beside Python."""
+    return _for_shell([_program(name, str(Path(sys.executable).with_name(name))), *arguments])
+
+
+def _program(name: str, file: str) -> str:
+    """How a shell finds a file: by its name alone, or by the shorter of its paths."""
+    found = shutil.which(name)
+    # A link to another folder's is another Python: that is what a virtual environment is made of.
+    if found and os.path.dirname(found) == os.path.dirname(file) and os.path.samefile(found, file):
+        return name
+    near = os.path.relpath(file)
+    return min(file, near if os.sep in near else os.path.join(os.curdir, near), key=len)
+
+
+def _for_shell(words: list[str]) -> str:
+    """Quoted; what cannot be printed, such as a name that is no UTF-8, as bash, zsh and ksh read it."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
+
+
+def _escaped(word: str) -> str:
+    plain = (
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in "\\'" else f"\\x{byte:02x}" for byte in os.fsencode(word)
+    )
+    return f"$'{''.join(plain)}'"
 
 
 def fail(problem: Exception) -> int:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from study.arguments import Parser, fail
 from study.results import BEST_FOLDER, EXAMPLES_FOLDER
+from study.writing import in_shell
 from trainables.errors import InputError
 
 if TYPE_CHECKING:
@@ -160,4 +161,4 @@ def _quiet() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(in_shell(main))

@@ -7,11 +7,12 @@ Exit status: 0 done, 2 bad input.
 import sys
 from pathlib import Path
 
-from study.arguments import Parser, fail
+from study.arguments import Parser, fail, shown
 from study.persistence import storage
 from study.persistence.lease import DRIVERS
 from study.persistence.remote import connect, is_uri, parse_place
 from study.results import STUDY_FILE
+from study.writing import in_shell
 from trainables.errors import InputError
 
 
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
         fetch(chosen.uri, chosen.folder)
     except InputError as problem:
         return fail(problem)
-    print(f"{chosen.folder} holds the study; python -m analysis.report {chosen.folder} makes its report again.")
+    print(f"{chosen.folder} holds the study; {shown('analysis.report', str(chosen.folder))} makes its report again.")
     return 0
 
 
@@ -41,4 +42,4 @@ def fetch(uri: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(in_shell(main))

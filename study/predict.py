@@ -2,11 +2,16 @@
 
 Confidences are scaled by the temperature that fits the winner's validation fold. Exit status: 0 done, 2 bad input (one
 line), also where no picture can be read.
+
+The table's `file` is the path as it was found. A byte of it is written as \\xHH where it is no UTF-8, where it is a
+control character (but for tabs and newlines), where a spreadsheet would take it for the beginning of a formula, and
+where it is a backslash before such an xHH: so every path can be turned back.
 """
 
 import argparse
+import os
+import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +25,7 @@ from numpy.typing import NDArray
 from study.arguments import Parser, fail
 from study.products.submission import Sample, check_complete, read_sample, submission
 from study.results import BEST_FOLDER
-from study.writing import write_table, write_text
+from study.writing import can_be_written, in_shell, write_table, write_text
 from trainables.data.sources.tree import files_below
 from trainables.errors import InputError
 
@@ -32,6 +37,8 @@ TOP = 3
 EXPLAINED = "explained"  # the folder in OUT for heat maps, where none is named
 _AT_ONCE = 32
 _LONGEST_SIDE = 640  # of a picture with its heat map
+_LONGEST_STEM = 240  # bytes; a file's name may have 255
+_NOT_IN_A_TABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]|\\\\(?=x[0-9a-f]{2})|^[-=+@\t]")
 
 
 @dataclass(frozen=True)
@@ -80,10 +87,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for flag, file in (("--csv", chosen.csv), ("--submission", chosen.submission)):
         if file is not None and (file.suffix != ".csv" or not file.absolute().parent.is_dir() or file.is_dir()):
             raise InputError(f"{flag} must be a .csv file in a folder that exists, but got {str(file)!r}.")
+        if file is not None and not can_be_written(file.absolute().parent):
+            raise InputError(f"{flag} {str(file)!r} cannot be written: name a file in a folder of your own.")
     if chosen.explain is not None:
         chosen.explain = chosen.out / EXPLAINED if chosen.explain is True else chosen.explain
         if chosen.explain.exists() and not chosen.explain.is_dir():
             raise InputError(f"--explain DIR must be a folder, but {str(chosen.explain)!r} is a file: name it last.")
+        if not can_be_written(chosen.explain):
+            raise InputError(f"--explain {str(chosen.explain)!r} cannot be written: name a folder of your own.")
     if not (chosen.out / BEST_FOLDER).is_dir():
         raise InputError(f"OUT must be a finished study, but {str(chosen.out)!r} has no {BEST_FOLDER}/.")
     return chosen
@@ -99,17 +110,21 @@ def run(chosen: argparse.Namespace) -> int:
         check_complete(sample, files)
     rows: list[tuple[str, int, str, float]] = []
     by_id: dict[str, NDArray[np.float64]] = {}
-    drawn: Counter[str] = Counter()
+    drawn: set[str] = set()
+    not_drawn: InputError | None = None
     for some in predictions(best, files):
         for each in some:
             ranked = np.argsort(-each.probabilities, kind="stable")[: chosen.top]
             named = [(best.names[label], float(each.probabilities[label])) for label in ranked]
-            rows += [(str(each.file), rank, *pair) for rank, pair in enumerate(named, start=1)]
+            rows += [(in_table(each.file), rank, *pair) for rank, pair in enumerate(named, start=1)]
             by_id[each.file.stem] = each.probabilities
             said = ", ".join(f"{printable(name)} {100 * confidence:.1f} %" for name, confidence in named)
-            print(f"{printable(str(each.file))}: {said}", flush=True)
-        if chosen.explain is not None:
-            draw(best, some, chosen.explain, drawn)
+            _say(f"{printable(str(each.file))}: {said}", not (chosen.csv or chosen.submission or chosen.explain))
+        if chosen.explain is not None and not_drawn is None:
+            try:
+                draw(best, some, chosen.explain, drawn)
+            except InputError as problem:  # told at the end: the tables are not lost for it
+                not_drawn = problem
     if not rows:
         raise InputError(f"None of the {len(files)} files is a picture that can be read: name others.")
     try:
@@ -119,6 +134,10 @@ def run(chosen: argparse.Namespace) -> int:
             _write_submission(sample, by_id, chosen.submission)
     except OSError as problem:
         raise InputError(f"{problem.filename!r} cannot be written ({problem.strerror}): name another file.") from None
+    if not_drawn is not None:
+        raise not_drawn
+    if chosen.explain is not None:
+        print(f"Heat maps: {printable(str(chosen.explain))} ({len(drawn)})", file=sys.stderr)
     return 0
 
 
@@ -159,8 +178,11 @@ def predictions(best: "Best", files: Sequence[Path]) -> Iterator[list[Prediction
                 yield [Prediction(*each, values) for each, values in zip(read, found, strict=True)]
 
 
-def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: Counter[str]) -> None:
-    """A picture NAME.png for each, with the heat of its first class; a name's second file is NAME-2.png."""
+def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: set[str]) -> None:
+    """A picture NAME.png for each, with the heat of its first class; a name's second file is NAME-2.png.
+
+    `drawn` has the names that are taken.
+    """
     from PIL import Image
 
     from study.products.explain import explain, overlay
@@ -171,9 +193,11 @@ def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: Counter[
         for each, heat in zip(some, heats, strict=True):
             shown = Image.fromarray(each.picture)
             shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-            drawn[each.file.stem] += 1
-            number = "" if drawn[each.file.stem] == 1 else f"-{drawn[each.file.stem]}"
-            overlay(np.asarray(shown), heat, best.contract.crop).save(folder / f"{each.file.stem}{number}.png")
+            stem = os.fsdecode(os.fsencode(each.file.stem)[:_LONGEST_STEM])
+            names = (f"{stem}{number}.png" for number in ("", *(f"-{n}" for n in range(2, len(drawn) + 3))))
+            name = next(name for name in names if name not in drawn)
+            overlay(np.asarray(shown), heat, best.contract.crop).save(folder / name)
+            drawn.add(name)
     except OSError as problem:
         raise InputError(f"--explain {str(folder)!r} cannot be written ({problem.strerror}): name another.") from None
 
@@ -181,6 +205,21 @@ def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: Counter[
 def printable(text: str) -> str:
     """Names may hold anything, also what a terminal would obey; that is written out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_table(file: Path) -> str:
+    """A path that any reader of tables takes; see the top of this file."""
+    return _NOT_IN_A_TABLE.sub(lambda found: "".join(f"\\x{byte:02x}" for byte in os.fsencode(found[0])), str(file))
+
+
+def _say(line: str, is_all: bool) -> None:
+    """Where the reader has gone, go on for what is written unless the lines are all."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        if is_all:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_submission(sample: Sample, by_id: dict[str, NDArray[np.float64]], file: Path) -> None:
@@ -202,4 +241,4 @@ def _read(file: Path, greys: "Greys") -> NDArray[np.uint8] | str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(in_shell(main))

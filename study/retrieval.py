@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from study.arguments import CACHE, Parser, fail
+from study.arguments import Parser, add_cache, check_cache, fail
 from study.persistence.ledger import read_openings
 from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, UNSEEN_FILE
-from study.writing import write_table
+from study.writing import in_shell, write_table
 from trainables.errors import InputError
 from trainables.frozen.neighbours import RECALLS, Labelled, knn_classification, retrieval, second_half
 
@@ -73,8 +73,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--frozen", action="store_true", help="the backbone with its pretrained weights as they came, too")
     add("--data", type=Path, metavar="DIR", help="the pictures, where they are not where the study found them")
     add("--weights", type=Path, metavar="DIR", help="a folder of pretrained weights, for --frozen")
-    add("--cache", type=Path, metavar="DIR", default=CACHE, help=f"for decoded pictures (default: {CACHE})")
-    return parser.parse_args(arguments)
+    add_cache(parser, "decoded pictures")
+    chosen = parser.parse_args(arguments)
+    check_cache(chosen.cache)
+    return chosen
 
 
 def run(chosen: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -194,4 +196,4 @@ def _place(chosen: argparse.Namespace) -> "Place":
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(in_shell(main))

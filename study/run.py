@@ -4,17 +4,17 @@ Exit status: 0 done, 1 no usable trial, 2 bad input (one line, nothing written),
 """
 
 import argparse
-import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from study.arguments import command, fail, parse
+from study.arguments import command, fail, parse, shown, shown_program
 from study.design.load import Loaded, copy, load, names
 from study.estimates.resources import (
     Resources,
@@ -28,6 +28,7 @@ from study.persistence import storage
 from study.persistence.places import opened
 from study.persistence.unavailable import unavailable
 from study.results import STUDY_FILE
+from study.writing import in_shell
 from trainables.errors import InputError
 from trainables.nets.arithmetic import computes_bfloat16
 
@@ -50,9 +51,9 @@ def main(arguments: list[str]) -> int:
             return show_list()
         if chosen.new:
             copy(chosen.new[0], Path(chosen.new[1]))
-            print(f"{chosen.new[1]} is yours to edit; run it with python -m study.run {chosen.new[1]} --data DIR")
+            print(f"{chosen.new[1]} is yours to edit; run it with {shown('study.run', chosen.new[1])} --data DIR")
             return 0
-        return run(load(chosen.study), chosen, command(arguments))
+        return run(load(chosen.study), chosen, arguments)
     except InputError as problem:
         return fail(problem)
 
@@ -63,36 +64,36 @@ def show_list() -> int:
     return 0
 
 
-def run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
+def run(loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
     """Run the study to its report; Ctrl-C and SIGTERM end it at any moment, and it can go on."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _run(loaded, chosen, line)
+        return _run(loaded, chosen, arguments)
     except KeyboardInterrupt:
-        return _interrupted("Interrupted; nothing is lost", line)
+        return _interrupted("Interrupted; nothing is lost", arguments)
 
 
-def _interrupted(why: str, line: str) -> int:
-    resume = line if "--resume" in shlex.split(line) else f"{line} --resume"
-    print(f"{why}. Go on with: {resume}", file=sys.stderr)
+def _interrupted(why: str, arguments: list[str]) -> int:
+    resume = arguments if "--resume" in arguments else [*arguments, "--resume"]
+    print(f"{why}. Go on with: {shown('study.run', *resume)}", file=sys.stderr)
     return INTERRUPTED
 
 
-def _run(loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
+def _run(loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
     place = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
     if chosen.dry_run:  # whatever lies there is neither read nor touched
-        return _run_in(Path(place), False, loaded, chosen, line)
+        return _run_in(Path(place), False, loaded, chosen, arguments)
     with opened(place, chosen.cache, chosen.resume) as (out, known):
         try:
-            return _run_in(out, known, loaded, chosen, line)
+            return _run_in(out, known, loaded, chosen, arguments)
         except Exception as problem:
             stops = unavailable(problem)
-            if stops is None or not (out / STUDY_FILE).exists():
+            if stops is None or not (out / STUDY_FILE).exists() or type(problem) is InputError:
                 raise
-            return _interrupted(f"{stops} Nothing is lost", line)
+            return _interrupted(f"{stops} Nothing is lost", arguments)
 
 
-def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, line: str) -> int:
+def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
     if known:
         from study.beginning.resume import as_before
 
@@ -112,7 +113,7 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
                 return next(on_workers(computes_bfloat16, [(device,)], resources))
 
             machines = Machines(resources, lambda: None, has_bfloat16)
-            return _run_on(machines, loaded, chosen, out, known, line, trackers)
+            return _run_on(machines, loaded, chosen, out, known, arguments, trackers)
     if chosen.dry_run:
         return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
     from study.execution.cluster import starting
@@ -121,7 +122,7 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
     with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
         resources = _resources(chosen, local_cpus(), local_gpus())
         machines = Machines(resources, wait_for_ray, computes_bfloat16)
-        return _run_on(machines, loaded, chosen, out, known, line, trackers)
+        return _run_on(machines, loaded, chosen, out, known, arguments, trackers)
 
 
 def _run_on(
@@ -130,7 +131,7 @@ def _run_on(
     chosen: argparse.Namespace,
     out: Path,
     known: bool,
-    line: str,
+    arguments: list[str],
     trackers: list[Any],
 ) -> int:
     from study.beginning.dry_run import fold_lines
@@ -143,15 +144,17 @@ def _run_on(
 
     resources, wait_for_ray = machines.resources, machines.wait_for_ray
     if known:
+        wait_for_ray()  # before anything is written
         with sole_driver(out):
             prepared, identity = go_on(loaded, chosen, resources, out)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
     prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
     print("\n".join(fold_lines(prepared.manifest, prepared.study, prepared.found)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
+    wait_for_ray()  # before anything is written: gates that are left out do not
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):
-        identity = begin(prepared, resources, line, chosen.hours, gates)
+        identity = begin(prepared, resources, command(arguments), chosen.hours, gates)
         return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
 
 
@@ -159,7 +162,7 @@ def _to_the_end(usable: bool, out: Path) -> int:
     made = write_report(out)
     storage.push(out)
     if not made:
-        again = shlex.join(["python", "-m", "analysis.report", str(out)])
+        again = shown("analysis.report", str(out))
         print(f"The report could not be made; the tables are whole. Make it again: {again}", file=sys.stderr)
         return 1
     if not usable:
@@ -175,21 +178,18 @@ def write_report(out: Path) -> bool:
     In a session of its own, so that Ctrl-C reaches this process only, which ends the other.
     """
     command = [sys.executable, "-m", "analysis.report", str(out)]
-    return subprocess.run(command, start_new_session=True, check=False).returncode == 0
+    return subprocess.run(command, start_new_session=True, check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def print_end(out: Path) -> None:
     """Where the answers are, in commands that work as they stand."""
     if uri := storage.uri_of(out):
         print(f"Report:      {uri.partition('?')[0]}/report.html")
-        print(f"All of it:   {shlex.join(['python', '-m', 'study.fetch', uri, 'FOLDER'])}")
+        print(f"All of it:   {shown('study.fetch', uri, 'FOLDER')}")
         return
-    tensorboard = Path(sys.executable).with_name("tensorboard")
-    with suppress(ValueError):
-        tensorboard = tensorboard.relative_to(Path.cwd())
     print(f"Report:      {out / 'report.html'}")
     print(f"Model:       {out / 'best'}")
-    print(f"TensorBoard: {shlex.join([str(tensorboard), '--logdir', str(out / 'tensorboard')])}")
+    print(f"TensorBoard: {shown_program('tensorboard', '--logdir', str(out / 'tensorboard'))}")
 
 
 def _trackers(chosen: argparse.Namespace, name: str, out: Path) -> list[Any]:
@@ -221,8 +221,24 @@ def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, o
     from study.beginning.setup import as_asked, prepare
 
     print(asked(as_asked(loaded.study, chosen)), flush=True)
-    print(describe(prepare(loaded, chosen, resources, out), resources))
+    with _data(loaded, chosen) as data:
+        chosen = argparse.Namespace(**vars(chosen) | {"data": data})
+        print(describe(prepare(loaded, chosen, resources, out), resources))
     return 0
+
+
+@contextmanager
+def _data(loaded: Loaded, chosen: argparse.Namespace) -> Iterator[Path]:
+    """Where a dry run looks for the data; what would be written there for the study is written elsewhere, and goes."""
+    from trainables.data.datasets import DATASETS
+
+    data = chosen.data or Path("data") / loaded.name
+    is_there = data.exists() and not (data.is_dir() and not any(data.iterdir()))
+    if is_there or not DATASETS[loaded.study.dataset].comes_along:
+        yield data
+        return
+    with TemporaryDirectory() as elsewhere:
+        yield Path(elsewhere) / loaded.name
 
 
 def _interrupt(*_: Any) -> None:
@@ -231,4 +247,4 @@ def _interrupt(*_: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(in_shell(main))

@@ -1,8 +1,14 @@
-"""Tables, texts and JSON into files: readers see the old file or the new one, never half; spreadsheets run nothing."""
+"""Tables, texts and JSON into files: readers see the old file or the new one, never half; spreadsheets run nothing.
 
+And what a command prints, whoever reads that.
+"""
+
+import io
 import json
 import os
 import re
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,34 @@ from pandas.api import types
 from study.results import NUMBER
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and newlines, which are quoted
+
+_SHORT = 40  # characters
+_READER_GONE = 128 + signal.SIGPIPE  # the exit status of a program that SIGPIPE ends
+
+
+def in_shell(main: Callable[[list[str]], int]) -> int:
+    """The exit status of a command on the arguments of this process.
+
+    What a stream cannot encode is printed as a backslash escape. The command ends where the reader of what it prints
+    has gone, as `head` does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return main(sys.argv[1:])
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is left to be flushed
+        return _READER_GONE
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether there may be files in a folder that need not exist yet."""
+    above = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))
+    return above.is_dir() and os.access(above, os.W_OK | os.X_OK)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -34,7 +68,7 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:_SHORT]}.{os.getpid()}.part")  # no longer than names may be
     try:
         write(part)
         os.replace(part, path)

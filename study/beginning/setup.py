@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from study.estimates.resources import Resources, local_gpus
 from study.estimates.scale import Scale, measured, scale_of
 from study.estimates.sharing import worth_storing
 from study.spec import Budget, Study
+from study.writing import can_be_written
 from trainables.data.datasets import DATASETS, find, read_manifest
 from trainables.data.manifest import data_folder, manifest_hash
 from trainables.data.pixels import check_fits
@@ -180,8 +180,7 @@ def check_folders(weights: Path | None, cache: Path) -> None:
     """Refuse folders that every trial would stumble over."""
     if weights is not None and not weights.is_dir():
         raise InputError(f"--weights must be a folder of weight files or 'none', but got {weights}.")
-    above = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
+    if not can_be_written(cache):
         raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.")
 
 

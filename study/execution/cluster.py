@@ -5,11 +5,11 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 from study.estimates.resources import Resources, local_cpus
+from study.execution.ray_folder import ray_folder
 from trainables.errors import InputError
 
 # Trials read pictures from a memory-mapped file and report a few numbers, so the object store stays small.
@@ -32,7 +32,10 @@ def joined(address: str) -> Iterator[None]:
     """Within it this process is connected to the cluster at `address`."""
     _prepare_environment(address)
     on_termination = signal.getsignal(signal.SIGTERM)
-    _connect(address=address)
+    try:
+        _connect(address=address)
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise InputError(f"Ray at {address} cannot be used: {_first_line(problem)}") from problem
     signal.signal(signal.SIGTERM, on_termination)  # Ray's prints its stack and aborts the process three seconds later
     try:
         yield
@@ -45,6 +48,9 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
     """Start a Ray of our own in the background; what this gives waits until it is there. It ends with the block.
 
     `warm` workers, one a CPU, import what a trial needs while the pictures are read.
+
+    Raises:
+        InputError: Ray has no folder that it can use; what waits raises it where Ray cannot be started otherwise.
     """
     _prepare_environment(None)
     if warm:
@@ -61,9 +67,10 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
                 num_cpus=local_cpus(),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=str(folder),
             )
             _use_started_workers()
-        except BaseException as problem:  # raised where it is waited for
+        except BaseException as problem:  # Ray raises dozens of kinds; raised where it is waited for
             problems.append(problem)
         there.set()
         over.wait()  # Ray's processes end with the thread that started them
@@ -72,25 +79,29 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
         there.wait()
         signal.signal(signal.SIGTERM, on_termination)
         if problems:
-            raise problems[0]
+            raise InputError(
+                f"Ray cannot start in {folder} ({_first_line(problems[0])}): set RAY_TMPDIR to another folder of yours "
+                "whose path is short."
+            ) from problems[0]
 
-    Thread(target=start, daemon=True).start()
-    try:
-        yield wait
-    finally:
-        there.wait()
-        _shut_down()
-        over.set()
+    with ray_folder() as folder:
+        Thread(target=start, daemon=True).start()
+        try:
+            yield wait
+        finally:
+            there.wait()
+            _shut_down()
+            over.set()
 
 
 def _connect(address: str, **ours: Any) -> None:
     import ray
 
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **ours)
-    except (OSError, RuntimeError, ValueError) as problem:
-        first = str(problem).strip().partition("\n")[0]
-        raise InputError(f"Ray at {address} cannot be used: {first}") from problem
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **ours)
+
+
+def _first_line(problem: BaseException) -> str:
+    return str(problem).strip().partition("\n")[0]
 
 
 def _leave_out_dashboard() -> None:
@@ -169,8 +180,10 @@ def _prepare_environment(address: str | None) -> None:
     A Ray of our own gets a token for this run alone; a cluster is joined with the user's token, where there is one.
     """
     os.environ.update(_ENVIRONMENT)
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = "/"  # as Docker says of a user without one: Ray Train asks for it when it is imported
     if address is None:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     elif "RAY_AUTH_MODE" not in os.environ:
-        has_token = "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists()
+        has_token = "RAY_AUTH_TOKEN" in os.environ or os.path.exists(os.path.expanduser("~/.ray/auth_token"))
         os.environ["RAY_AUTH_MODE"] = "token" if has_token else "disabled"

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.callback import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
@@ -54,7 +55,7 @@ def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
             storage_path=str(own.resolve()),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=_FOR_EVER),
-            callbacks=[Deaths(searcher)],
+            callbacks=[Deaths(searcher), Silence()],
         ),
     )
     try:
@@ -139,6 +140,16 @@ class Deaths(Callback):
     def _epochs(self, trial: Any) -> int:
         job = self.searcher.jobs.get(trial.trial_id)
         return len(self.searcher.course.records[job.trial].rows) if job else 0
+
+
+class Silence(TrialProgressCallback):
+    """In place of Tune's own, which prints a line for some trials that end, whatever the verbosity."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        pass
+
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+        pass
 
 
 class CourseScheduler(FIFOScheduler):

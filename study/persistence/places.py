@@ -1,6 +1,5 @@
 """Where a study may be written: looked at before anything is imported or started for it."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from study.persistence.lease import DRIVERS, sole_remote_driver
 from study.persistence.ledger import LEDGER, sole_driver
 from study.persistence.remote import connect
 from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
+from study.writing import can_be_written
 from trainables.errors import InputError
 
 
@@ -45,12 +45,15 @@ def check_out(out: Path, resume: bool) -> bool:
     Raises:
         InputError: it is in use, and not to be resumed, or it can not be written.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out must be a folder, but {out} is a file.")
-    if _holds_study(out, {path.name for path in out.iterdir()} if out.exists() else set(), resume):
+    try:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"--out must be a folder, but {out} is a file.")
+        names = {path.name for path in out.iterdir()} if out.exists() else set()
+    except OSError as problem:
+        raise InputError(f"--out {out} cannot be used ({problem.strerror}): choose a folder of your own.") from None
+    if _holds_study(out, names, resume):
         return True
-    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not os.access(above, os.W_OK):
+    if not can_be_written(out):
         raise InputError(f"--out {out} cannot be written: choose a folder of your own.")
     return False
 

@@ -16,12 +16,18 @@ from study.results import PHASES
 _BAR = 20  # characters
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader has gone, and the study goes on."""
+        self.quiet = True
+
+
 class Display:
     """Hears of every event of the course; use it as a context manager around the run."""
 
     def __init__(self, title: str, epochs: int, expected_seconds: float, console: Console | None = None) -> None:
         self.title, self.epochs, self.expected = title, epochs, expected_seconds
-        self.console = console or Console(stderr=True)
+        self.console = console or _Console(stderr=True)
         self.began = time.monotonic()
         self.running: dict[str, Record] = {}
         self.counts: Counter[tuple[str, str]] = Counter()

@@ -20,12 +20,13 @@ class Dataset:
     source: Callable[[Path, Path | None], Source]  # (data, the user's own test folder)
     download: Callable[[Path], None] | None  # None: nothing to fetch; others say what to place by hand
     pretraining_overlap: Literal["full", "partial", "none", "unknown"]  # with ImageNet-1k
+    comes_along: bool = False  # in a package: written into the data folder where that is empty or missing
 
 
 DATASETS = {
     dataset.name: dataset
     for dataset in [
-        Dataset("digits", "Handwritten digits", digits.candidates, None, "none"),
+        Dataset("digits", "Handwritten digits", digits.candidates, None, "none", comes_along=True),
         Dataset("folder", "A folder of pictures", folder.candidates, None, "unknown"),
         # Built from ImageNet's own pictures; all 120 breeds are among its classes.
         Dataset("stanford_dogs", "Stanford Dogs", stanford_dogs.candidates, stanford_dogs.download, "full"),

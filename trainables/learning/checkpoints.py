@@ -55,9 +55,12 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
     """Write named tensors, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.touch()
+    mode = temporary.stat().st_mode  # as of every new file: safetensors makes a private one in its place
     # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout.
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, temporary, metadata=metadata or {})
+    temporary.chmod(mode)
     os.replace(temporary, path)
 
 

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import uuid
+from contextlib import suppress
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 from PIL import Image
@@ -39,13 +40,13 @@ def _write(data: Path) -> None:
 
     digits = load_digits()
     data.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(mkdtemp(prefix=f".{data.name}-", dir=data.parent))
-    for number, (image, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
-        file = part / str(digit) / f"{number:04}.png"
-        file.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.rint(image * (255 / 16)).astype(np.uint8)).save(file)  # stored as 0 to 16
+    part = data.with_name(f".{data.name}-{uuid.uuid4().hex}")
     try:
-        part.chmod(0o755)  # mkdtemp's folders are private
-        os.replace(part, data)
-    except OSError:  # another process was first
-        shutil.rmtree(part)
+        for number, (image, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+            file = part / str(digit) / f"{number:04}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.rint(image * (255 / 16)).astype(np.uint8)).save(file)  # stored as 0 to 16
+        with suppress(OSError):  # another process was first
+            os.replace(part, data)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
