@@ -21,6 +21,7 @@ from analysis.sections.learned import learning_section, mistakes_section
 from analysis.sections.levels import factor_sections
 from analysis.sections.loss import loss_section
 from analysis.sections.neighbours import neighbour_sections
+from analysis.sections.openings import openings_notes
 from analysis.sections.path import path_section
 from analysis.sections.plan import plan_section
 from analysis.sections.progress import progress_notes
@@ -85,6 +86,6 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
         title=plain(results.study["name"]),
         dataset=plain(results.study.get("dataset", "")),
         question=plain(results.study["question"]),
-        notes=progress_notes(results, found),
+        notes=[*openings_notes(results, found, answered), *progress_notes(results, found)],
         parts=[Part(title, sections) for title, sections in shown.items() if sections],
     )

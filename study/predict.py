@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from study.arguments import Parser, fail
 from study.products.submission import Sample, check_complete, read_sample, submission
-from study.results import BEST_FOLDER
+from study.results import BEST_FOLDER, EXPLAINED_FOLDER
 from study.writing import can_be_written, in_shell, write_table, write_text
 from trainables.data.sources.tree import files_below
 from trainables.errors import InputError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from trainables.data.greys import Greys
 
 TOP = 3
-EXPLAINED = "explained"  # the folder in OUT for heat maps, where none is named
 _AT_ONCE = 32
 _LONGEST_SIDE = 640  # of a picture with its heat map
 _LONGEST_STEM = 240  # bytes; a file's name may have 255
@@ -75,7 +74,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         nargs="?",
         const=True,
         metavar="DIR",
-        help=f"also draw what speaks for the first class (Grad-CAM; default: OUT/{EXPLAINED})",
+        help=f"also draw what speaks for the first class (Grad-CAM; default: OUT/{EXPLAINED_FOLDER})",
     )
     add("--submission", type=Path, metavar="FILE", help="also write a Kaggle submission; its ids are the file names")
     add("--sample", type=Path, metavar="FILE", help="the competition's sample_submission.csv, for --submission")
@@ -90,7 +89,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         if file is not None and not can_be_written(file.absolute().parent):
             raise InputError(f"{flag} {str(file)!r} cannot be written: name a file in a folder of your own.")
     if chosen.explain is not None:
-        chosen.explain = chosen.out / EXPLAINED if chosen.explain is True else chosen.explain
+        chosen.explain = chosen.out / EXPLAINED_FOLDER if chosen.explain is True else chosen.explain
         if chosen.explain.exists() and not chosen.explain.is_dir():
             raise InputError(f"--explain DIR must be a folder, but {str(chosen.explain)!r} is a file: name it last.")
         if not can_be_written(chosen.explain):

@@ -30,6 +30,7 @@ EXAMPLES_FOLDER = "examples"
 EXAMPLES_FILE = "examples.csv"
 SUSPECTS_PREFIX = "suspect-"  # of examples/suspect-ITEM.jpg: pictures whose label may be wrong
 BEST_FOLDER = "best"
+EXPLAINED_FOLDER = "explained"  # pictures with the winner's heat maps, drawn on request
 FIRST_PLAN = "ledger/plan/000.json"  # what was decided before the first trial; study.json has its hash
 # Written into tables/ by programs of their own; a new report leaves them there.
 KNN_FILE = "knn.csv"
@@ -82,6 +83,10 @@ EPOCHS_COLUMNS: Columns = {
 }
 # Written beside these, and not asked of other programs: the number that the best epoch was chosen by.
 METRIC_COLUMN = "val_metric"
+# So are these: the first opening of the test fold that the trial was there for, from 1, and as `stands_for` what it
+# stood for at the first one.
+OPENING_COLUMN = "opening"
+STOOD_FOR_COLUMN = "stood_for"
 LOGITS = "logits"  # float16, one list an item; as large as everything else together, so read on request
 PREDICTIONS_COLUMNS: Columns = {
     "trial": "text",

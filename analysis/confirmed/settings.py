@@ -50,8 +50,20 @@ class Setting:
         return self.correct.shape[1] > 0 and not self.correct.isna().to_numpy().any()
 
 
+NO_LEVELS = "[]"  # a `stands_for` cell that was written, and names none
+
+
 def settings(results: Results, phase: str = "confirm") -> list[Setting]:
-    """The confirmed settings, or those of another phase, in the order in which they first appear."""
+    """The confirmed settings, or those of another phase, in the order in which they first appear.
+
+    Without those that were confirmed around an earlier winner, and stand for no level any more while others do.
+    """
+    found = _settings(results, phase)
+    standing = [one for one in found if one.stands_for]
+    return [one for one in found if one.stands_for or not standing or set(one.trials["stands_for"]) != {NO_LEVELS}]
+
+
+def _settings(results: Results, phase: str) -> list[Setting]:
     trials, models = results.trials, test_folds(results) if phase == "confirm" else None
     done = trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
     test = results.predictions[results.predictions["fold"] == TEST]

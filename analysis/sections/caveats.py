@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from analysis.confirmed import pictures
 from analysis.confirmed.objective import objective
+from analysis.confirmed.openings import opened_once
 from analysis.confirmed.settings import TEST, Setting, test_folds
 from analysis.layout.page import Section
 from analysis.layout.text import count, number, value_text
-from analysis.sections.sentences import overlap_note
+from analysis.sections.sentences import openings_sentence, overlap_note
 from analysis.sections.trust import FEW_PICTURES
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
 from study.results import Results
@@ -28,10 +29,13 @@ def caveats_section(results: Results, found: list[Setting]) -> Section:
 def _chosen(results: Results) -> str:
     sizes = pictures.folds(results).set_index("fold")["pictures"]
     val, test = (number(sizes.get(fold, 0)) for fold in ("val", TEST))
-    return (
+    chosen = (
         f"Epochs, settings and the winner were chosen by {objective(results).said} on validation ({val} pictures), "
-        f"which flatters that number. The {test} test pictures chose nothing; accuracy on test is what to quote."
+        "which flatters that number."
     )
+    if opened_once(results):
+        return f"{chosen} The {test} test pictures chose nothing; accuracy on test is what to quote."
+    return f"{chosen} Accuracy on the {test} test pictures is what to quote. {openings_sentence(results)}"
 
 
 def _in_turn(results: Results) -> list[str]:

@@ -22,7 +22,7 @@ def plan_section(results: Results) -> Section:
     study = results.study
     return Section(
         "How this was done",
-        [openings_sentence(study.get("test_openings")), plan_sentence(results), _views(results), _duplicates(results)],
+        [openings_sentence(results), plan_sentence(results), _views(results), _duplicates(results)],
         points=deviation_sentences(results),
         tables=[
             _factors(results),

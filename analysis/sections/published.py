@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.confirmed.openings import opened_once
 from analysis.confirmed.outputs import Outputs
 from analysis.confirmed.published import COLUMN, MEASURED, listed, metric_name, published
 from analysis.layout.page import Section, Table, table
@@ -18,9 +19,10 @@ def published_section(results: Results, found: Outputs, overlap: str) -> Section
     frame = published(results, found)
     measured = frame[frame["state"] == MEASURED]
     inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
+    no_choice = ", which no choice had seen" if opened_once(results) else ""
     said = [
         f"{len(measured)} of {count(len(frame), 'published number')} were measured again, on the test pictures of "
-        "this study, which no choice had seen."
+        f"this study{no_choice}."
     ]
     if measured.empty:
         said = [

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED
 from analysis.confirmed.objective import objective
+from analysis.confirmed.openings import opened_once, openings
 from analysis.confirmed.pictures import baselines
 from analysis.confirmed.settings import Setting
 from analysis.confirmed.tables import scores
@@ -80,13 +81,14 @@ def _chosen_by(results: Results, best: Setting) -> list[str]:
             f"Its levels were chosen by {chosen_by.said} on validation, on pictures that test in other folds, too, "
             "which may flatter it a little; what was tuned was chosen for each model without its test pictures."
         ]
+    no_say = "; the test pictures had no say in it" if opened_once(results) else ""
     if chosen_by.is_accuracy:
-        return ["It was chosen on validation; the test pictures had no say in it."]
+        return [f"It was chosen on validation{no_say}."]
     value = best.trials[chosen_by.column].mean()
     said = decimals(value) if chosen_by.metric in ("val_log_loss", "val_auroc") else percent(value)
     return [
-        f"It was chosen by its {chosen_by.said} on validation, {said}, mean over seeds; the test pictures had no say "
-        "in it. The comparisons of levels below are of accuracy."
+        f"It was chosen by its {chosen_by.said} on validation, {said}, mean over seeds{no_say}. The comparisons of "
+        "levels below are of accuracy."
     ]
 
 
@@ -149,10 +151,10 @@ def _more(answer: Mapping) -> str:
     return f"If it is real, about {count(int(needed), 'seed')} would show it."
 
 
-def openings_sentence(openings: object) -> str:
-    """How often the test fold was opened; `openings` is a number or a list of records."""
-    times = len(openings) if isinstance(openings, list) else openings
-    if not isinstance(times, int):
+def openings_sentence(results: Results) -> str:
+    """How often the test fold was opened: the one place that says it."""
+    times = openings(results)
+    if times is None:
         return "How often the test pictures were looked at is not recorded."
     if times == 0:
         return "The test pictures have not been looked at."

@@ -103,8 +103,8 @@ def save(out: Path, identity: dict[str, Any], wall: float, compute: float, openi
     identity["wall_seconds"] += wall
     identity["compute_seconds"] = compute
     identity["repeated_epochs"] = ledger.repeated_epochs(out)
-    if openings > identity["test_openings"] > 0:
-        identity["deviations"].append(f"the test fold was opened again (opening {openings}): it had been seen before")
+    for number in range(max(identity["test_openings"], 1) + 1, openings + 1):
+        identity["deviations"].append(f"the test fold was opened again (opening {number}): it had been seen before")
     identity["test_openings"] = openings
     write_json(identity, out / STUDY_FILE)
 

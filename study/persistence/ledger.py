@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -165,16 +165,24 @@ def repeated_epochs(out: Path) -> int:
     return sum(len(epochs) - len(set(epochs)) for epochs in reports)
 
 
-def write_opening(out: Path, models: dict[str, str]) -> None:
-    """Record that the test fold is opened, with the hash of every frozen model, before it is read."""
+def write_opening(out: Path, models: dict[str, str], trials: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Record that the test fold is opened, with the hash of every frozen model, before it is read.
+
+    `trials` are all that the study has by then, each with the levels it stands for.
+    """
     number = len(list((out / LEDGER / "openings").glob("*.json")))
-    write_object(out / LEDGER / "openings" / f"{number:03d}.json", {"models": models})
+    write_object(out / LEDGER / "openings" / f"{number:03d}.json", {"models": models, "trials": trials})
 
 
 def read_openings(out: Path) -> list[dict[str, str]]:
     """The models of each opening; a torn one is an opening too, of models that nobody knows."""
     paths = _objects(out / LEDGER / "openings")
     return [_read(path, lambda value: dict(value["models"])) or {} for path in paths]
+
+
+def trials_at_openings(out: Path) -> list[dict[str, list[str]] | None]:
+    """The `trials` of each opening; None of one that is torn, or was written before they were recorded."""
+    return [_read(path, lambda value: value.get("trials")) for path in _objects(out / LEDGER / "openings")]
 
 
 def write_identity(out: Path, identity: dict[str, Any]) -> None:

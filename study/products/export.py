@@ -15,13 +15,13 @@ from study.products.best import (
     CONFIG_FILE,
     LABELS_FILE,
     MODEL_FILE,
-    ONNX_FILE,
     PREPROCESSING_FILE,
     TEMPERATURE_FILE,
     TRIAL_FILE,
     read_trial,
 )
-from study.results import BEST_FOLDER, KNN_FILE, LOGITS, RETRIEVAL_FILE, TABLES_FOLDER
+from study.products.stale import drop_stale
+from study.results import BEST_FOLDER, LOGITS
 from study.schedule.agenda import confirmed_winner
 from study.schedule.course import Course, model_file, predictions_file
 from study.writing import write_json, write_text
@@ -70,9 +70,9 @@ def export_best(course: Course, record: Record, place: Place, manifest: pd.DataF
     }
     write_json(preprocessing, folder / PREPROCESSING_FILE)
     winner = {"trial": trial, "config": record.config}
-    if not (folder / TRIAL_FILE).exists() or read_trial(course.out) != winner:
-        for stale in (folder / ONNX_FILE, *(course.out / TABLES_FOLDER / name for name in (KNN_FILE, RETRIEVAL_FILE))):
-            stale.unlink(missing_ok=True)  # of an earlier winner
+    earlier = read_trial(course.out) if (folder / TRIAL_FILE).exists() else {"trial": "earlier"}
+    if earlier != winner:
+        drop_stale(course.out, earlier["trial"], trial, searches=course.study.unseen > 0)
     write_json(winner, folder / TRIAL_FILE)
     # A model that trained on the validation cannot be scaled by it: the winner's best seed is.
     seed = confirmed_winner(course.confirmed()) if record.planned.phase == "retrain" else record

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from study import results, writing
-from study.persistence.ledger import Record
+from study.persistence.ledger import Record, trials_at_openings
 from study.products.footprint import NET
 from study.schedule.course import Course, predictions_file
 from trainables.config import FIELDS, TrialConfig, from_dict
@@ -16,7 +16,8 @@ from trainables.place import train_pictures
 
 # Empty in every trial of most studies.
 _OPTIONAL_NUMBERS = [each.name for each in fields(TrialConfig) if each.type in (float | None, int | None)]
-_WRITTEN_BESIDE = (results.METRIC_COLUMN, "published", "parameters", "trained_parameters", "train_pictures")
+_WRITTEN_BESIDE = (results.METRIC_COLUMN, results.OPENING_COLUMN, results.STOOD_FOR_COLUMN, "published")
+_WRITTEN_BESIDE += ("parameters", "trained_parameters", "train_pictures")
 
 
 def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
@@ -29,10 +30,12 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
         for record in course.records.values()
         if (record.rows or record.status) and record.planned.phase != "control"
     ]
-    trials = pd.DataFrame([_trial_row(record, course) for record in begun], columns=_trial_columns(course))
+    rows = [_trial_row(record, course) for record in begun]
+    _add_openings(rows, trials_at_openings(course.out))
+    trials = pd.DataFrame(rows, columns=_trial_columns(course))
     # Empty in every trial, a number's column would have no type.
-    numbers = ["best_epoch", "val_accuracy", results.METRIC_COLUMN, *_OPTIONAL_NUMBERS, *course.study.nuisances]
-    trials = trials.astype(dict.fromkeys(numbers, "float64"))
+    numbers = ["best_epoch", "val_accuracy", results.METRIC_COLUMN, results.OPENING_COLUMN, *_OPTIONAL_NUMBERS]
+    trials = trials.astype(dict.fromkeys([*numbers, *course.study.nuisances], "float64"))
     epochs = pd.DataFrame(
         [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
         columns=[*results.EPOCHS_COLUMNS, results.METRIC_COLUMN],
@@ -44,9 +47,13 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
 
 
 def write_predictions(course: Course) -> None:
-    """predictions.parquet from the parts of the confirmed trials, and control.parquet from those of their control."""
-    controls = course.controls()
-    parts = [predictions_file(course.out, each.planned.trial) for each in course.shown() if each not in controls]
+    """predictions.parquet from the parts of the confirmed trials, and control.parquet from those of their control.
+
+    Those that an earlier opening showed and that stand for nothing any more are kept, behind the others.
+    """
+    controls, shown = course.controls(), course.shown()
+    earlier = [each for each in course.of_phase("confirm") + course.of_phase("retrain") if each not in shown]
+    parts = [predictions_file(course.out, each.planned.trial) for each in shown + earlier if each not in controls]
     frames = [pd.read_parquet(part) for part in parts if part.exists()]
     if frames:
         writing.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
@@ -62,6 +69,18 @@ def _control_rows(course: Course, record: Record) -> pd.DataFrame:
     seen = pd.read_parquet(predictions_file(course.out, planned.trial), columns=["item", "fold", "label", "predicted"])
     test = seen[seen["fold"] == "test"].assign(trial=planned.trial, arm=planned.arm, seed=planned.seed)
     return test[list(results.CONTROL_COLUMNS)]
+
+
+def _add_openings(rows: list[dict[str, Any]], openings: list[dict[str, list[str]] | None]) -> None:
+    """Since when each trial is there, so that a report can tell what the first opening recommended from what came
+    after it; nothing where one of the openings does not tell."""
+    if None in openings:
+        return
+    for row in rows:
+        seen = [number for number, trials in enumerate(openings, 1) if row["trial"] in (trials or {})]
+        row[results.OPENING_COLUMN] = min(seen, default=None)
+        if seen and seen[0] == 1 and row["phase"] == "confirm":
+            row[results.STOOD_FOR_COLUMN] = json.dumps((openings[0] or {})[row["trial"]])
 
 
 def compute_seconds(course: Course) -> float:

@@ -196,7 +196,8 @@ class Course:
             return []
         models = {record.planned.trial: _file_hash(model_file(self.out, record.planned.trial)) for record in shown}
         if models not in ledger.read_openings(self.out):
-            ledger.write_opening(self.out, models)
+            standing = {trial: list(self.stands_for.get(trial, ())) for trial in self.records}
+            ledger.write_opening(self.out, models, standing)
         return [Job("test", trial) for trial in models if not predictions_file(self.out, trial).exists()]
 
     def _sampled(self) -> Job | None:
