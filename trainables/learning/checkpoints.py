@@ -55,8 +55,14 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
     """Write named tensors, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout.
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout. Nor does it take
+    # weights that several layers share: each name gets its own copy.
+    taken: set[int] = set()
+    plain = {}
+    for name, tensor in tensors.items():
+        values = tensor.detach().cpu().contiguous()
+        plain[name] = values.clone() if values.untyped_storage().data_ptr() in taken else values
+        taken.add(values.untyped_storage().data_ptr())
     save_file(plain, temporary, metadata=metadata or {})
     os.replace(temporary, path)
 
