@@ -138,8 +138,10 @@ def _run_on(
     from study.beginning.preflight import preflight
     from study.beginning.resume import go_on
     from study.beginning.setup import prepare
+    from study.design.settings import planned_configs
     from study.persistence.ledger import sole_driver
     from study.phases import run_phases
+    from study.products.roundtrip import check_exports
 
     resources, wait_for_ray = machines.resources, machines.wait_for_ray
     if known:
@@ -147,6 +149,7 @@ def _run_on(
             prepared, identity = go_on(loaded, chosen, resources, out)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
     prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
+    check_exports(planned_configs(prepared.study, prepared.base), prepared.base.classes, prepared.place.cache)
     print("\n".join(fold_lines(prepared.manifest, prepared.study)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     out.mkdir(parents=True, exist_ok=True)
@@ -219,9 +222,14 @@ def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, o
     """What is asked is said also where the pictures or weights are not there yet."""
     from study.beginning.dry_run import asked, describe
     from study.beginning.setup import prepare
+    from study.design.settings import planned_configs
+    from study.products.roundtrip import check_exports
 
     print(asked(loaded.study.as_published(chosen.epochs) if chosen.published else loaded.study), flush=True)
-    print(describe(prepare(loaded, chosen, resources, out), resources))
+    prepared = prepare(loaded, chosen, resources, out)
+    configs = planned_configs(prepared.study, prepared.base)
+    check_exports(configs, prepared.base.classes, prepared.place.cache, keep=False)
+    print(describe(prepared, resources))
     return 0
 
 

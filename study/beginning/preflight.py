@@ -7,8 +7,7 @@ from typing import Any
 
 from study.beginning.identity import SKIPPED
 from study.beginning.setup import Prepared
-from study.design.plan import search_plan
-from study.design.settings import Base, resolve
+from study.design.settings import Base, planned_configs
 from study.estimates.resources import Resources
 from study.spec import Study
 from trainables.config import TrialConfig
@@ -67,10 +66,8 @@ def nets_of(study: Study, base: Base) -> list[Net]:
 
     A net is named after its backbone, one from random numbers beside a pretrained one "resnet18 none".
     """
-    most = max((len(factor.levels) for factor in study.factors.values()), default=1)
-    plan = search_plan(study, max(min(study.budget.trials, 1000), most), base.study_seed)
     found: dict[tuple[str, str], list[TrialConfig]] = {}
-    for config in (resolve(study, planned, base) for planned in plan):
+    for config in planned_configs(study, base):
         found.setdefault((config.backbone, config.weights), []).append(config)
     return [
         Net(

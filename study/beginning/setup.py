@@ -199,6 +199,7 @@ def _stored_side(study: Study) -> int:
 def _check_settings(study: Study, base: Base) -> None:
     """Every setting of the plan must make a valid config that its backbone can follow."""
     from trainables.nets.models import check_depth, check_drop_path, check_size
+    from trainables.nets.work import check_runs
 
     nets, dropping = set(), set()
     for planned in search_plan(study, min(study.budget.trials, 1000), base.study_seed):
@@ -212,6 +213,7 @@ def _check_settings(study: Study, base: Base) -> None:
             )
     for backbone, depth, size in sorted(nets):
         check_size(backbone, size)
+        check_runs(backbone, size)
         check_depth(backbone, depth)
     for backbone in sorted(dropping):
         check_drop_path(backbone)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.distributions import holds
-from study.design.plan import Planned
+from study.design.plan import Planned, search_plan
 from study.spec import Study
 from trainables.config import FROM_SCRATCH, STRENGTHS, TrialConfig
 from trainables.nets.arithmetic import choose_precision
@@ -66,6 +66,13 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
         frozen_precision=choose_precision(base.device, base.has_bfloat16, backbone, frozen=True),
         **values,
     )
+
+
+def planned_configs(study: Study, base: Base) -> list[TrialConfig]:
+    """Of the search, drawn so large that every level is in it."""
+    most = max((len(factor.levels) for factor in study.factors.values()), default=1)
+    plan = search_plan(study, max(min(study.budget.trials, 1000), most), base.study_seed)
+    return [resolve(study, planned, base) for planned in plan]
 
 
 def effective(study: Study, factors: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.augmentation.policies import POLICIES
-from trainables.augmentation.views import VERSION, ViewKey, evaluation_views, training_views
+from trainables.augmentation.views import VERSION, InputContract, ViewKey, evaluation_views, training_views
 from trainables.config import TrialConfig
 from trainables.frozen.store import UNIT, Store
 from trainables.nets.models import input_contract
@@ -71,9 +71,7 @@ class Activations:
         )
         self._store = store
         self._contract = input_contract(frozen.body.module)
-        shape, device = (1, 3, 1, 1), config.device
-        self._mean = torch.tensor(self._contract.mean, device=device).view(shape) * 255
-        self._scale = 1 / (torch.tensor(self._contract.std, device=device).view(shape) * 255)
+        self._scaling = scaling(self._contract, config.device)
 
     def batches(self, draws: Draws, size: int, universe: Items) -> Iterator[torch.Tensor]:
         """The activations of `draws`, `size` at a time; views where all trains (uint8, channels last).
@@ -192,7 +190,7 @@ class Activations:
         return torch.from_numpy(views)
 
     def _normalised(self, views: torch.Tensor) -> torch.Tensor:
-        x = (views.permute(0, 3, 1, 2).float() - self._mean) * self._scale
+        x = normalised(views, *self._scaling)
         return x.contiguous(memory_format=torch.channels_last if self.config.channels_last else torch.contiguous_format)
 
     def _name(self, stream: "_Stream", cut: str) -> str:
@@ -224,6 +222,17 @@ class _Stream:
     def draws(self, number: int) -> Draws:
         items = self.items[number * UNIT : (number + 1) * UNIT]
         return Draws(items, np.full_like(items, self.epoch), np.full_like(items, self.occurrence))
+
+
+def scaling(contract: InputContract, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is taken off the values of a view, and what they are multiplied by then."""
+    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) * 255 for each in (contract.mean, contract.std))
+    return mean, 1 / std
+
+
+def normalised(views: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Views (n, size, size, 3) as a net takes them, (n, 3, size, size)."""
+    return (views.permute(0, 3, 1, 2).float() - mean) * scale
 
 
 def _regrouped(groups: Iterator[torch.Tensor], size: int) -> Iterator[torch.Tensor]:
