@@ -83,7 +83,8 @@ class Activations:
         if start == self.cut:
             yield from (source(slice(first, first + size)) for first in range(0, len(draws), size))
         else:
-            yield from _regrouped(self._advanced(source, len(draws), start, self.cut), size)
+            advanced = self._advanced(source, len(draws), start, self.cut, self._precision(draws.epoch.any()))
+            yield from _regrouped(advanced, size)
 
     def to_device(self, rows: torch.Tensor) -> torch.Tensor:
         """A batch as what trains takes it in: views normalised, the rest in float32."""
@@ -149,7 +150,7 @@ class Activations:
         if start == cut:  # the views themselves
             rows = source(slice(None))
         else:
-            rows = torch.cat(list(self._advanced(source, len(draws), start, cut))).cpu()
+            rows = torch.cat(list(self._advanced(source, len(draws), start, cut, self._precision(stream.epoch)))).cpu()
         self._store.save(self._name(stream, cut), number, rows, time.perf_counter() - began)
         return rows
 
@@ -157,7 +158,11 @@ class Activations:
         assert self._store is not None
         return self._store.load(self._name(stream, cut), number)
 
-    def _advanced(self, source: Source, count: int, start: str, end: str) -> Iterator[torch.Tensor]:
+    def _precision(self, training_view: bool | int) -> str:
+        """What is evaluated is computed as whoever loads the model will, whatever is quicker here."""
+        return self.config.frozen_precision if training_view else "float32"
+
+    def _advanced(self, source: Source, count: int, start: str, end: str, precision: str) -> Iterator[torch.Tensor]:
         """Activations at `end` in blocks, on the device, from those at `start`."""
         config, size = self.config, self.config.block_size
         segment = self.frozen.segment(start, end)
@@ -165,7 +170,7 @@ class Activations:
             rows = source(slice(first, min(first + size, count)))
             block = rows[torch.arange(size) % len(rows)].to(config.device, non_blocking=True)
             x = self._normalised(block) if start == INPUT else _channels_first(block, config.channels_last)
-            with torch.no_grad(), autocast(config.device, config.frozen_precision):
+            with torch.no_grad(), autocast(config.device, precision):
                 activation = segment(x)[: len(rows)]
             yield _channels_last(activation, config.channels_last)
 
@@ -202,7 +207,7 @@ class Activations:
             key += [POLICIES[config.augmentation], config.study_seed, config.seed, stream.epoch, stream.occurrence]
         if cut != INPUT:
             key += [config.backbone, config.weights_hash or ("random", config.study_seed, config.seed), cut]
-            key += [config.frozen_precision, config.channels_last, config.block_size, config.threads]
+            key += [self._precision(stream.epoch), config.channels_last, config.block_size, config.threads]
             key += [processor(config.device)]
         return hashlib.sha256(repr(key).encode()).hexdigest()[:32]
 
