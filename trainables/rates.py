@@ -139,5 +139,5 @@ def _read(cache_folder: Path) -> dict[str, dict[str, float]]:
 def _write(cache_folder: Path, rates: dict[str, dict[str, float]]) -> None:
     cache_folder.mkdir(parents=True, exist_ok=True)
     part = cache_folder / f"{FILE}.part"
-    part.write_text(json.dumps(rates, indent=1))
+    part.write_text(json.dumps(rates, indent=1, allow_nan=False))
     part.replace(cache_folder / FILE)

@@ -14,14 +14,21 @@ from study.products.best import (
     read_trial,
 )
 from study.products.local_dir import write_net, write_preprocessing
-from study.results import BEST_FOLDER, KNN_FILE, LOGITS, RETRIEVAL_FILE, TABLES_FOLDER
+from study.results import (
+    BEST_FOLDER,
+    KNN_FILE,
+    LOGITS,
+    RETRIEVAL_FILE,
+    TABLES_FOLDER,
+    cross_entropy,
+    fit_temperature,
+)
 from study.schedule.agenda import confirmed_winner
 from study.schedule.course import Course, model_file, predictions_file
 from study.writing import write_json, write_text
 from trainables.config import from_dict
 from trainables.data.manifest import label_names
 from trainables.learning.checkpoints import load_tensors
-from trainables.learning.temperature import cross_entropy, fit_temperature
 from trainables.nets.models import input_contract, load_trained
 from trainables.place import Place
 from trainables.trial import whole_net
@@ -61,7 +68,9 @@ def write_temperature(predictions: Path, file: Path) -> None:
     if not predictions.exists():
         return
     seen = pd.read_parquet(predictions, columns=["fold", "label", LOGITS])
-    val = seen[seen["fold"] == "val"]
+    val = seen[(seen["fold"] == "val") & seen[LOGITS].notna()]
+    if val.empty:
+        return
     logits, labels = np.stack(val[LOGITS]).astype(np.float64), val["label"].to_numpy(np.int64)
     temperature = fit_temperature(logits, labels)
     fitted = {

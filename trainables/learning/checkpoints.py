@@ -38,7 +38,7 @@ def save(state: State, path: Path) -> None:
         "best_epoch": state.best_epoch,
         "best_score": state.best_score,
     }
-    save_tensors(tensors, path, {"state": json.dumps(numbers)})
+    save_tensors(tensors, path, {"state": json.dumps(numbers, allow_nan=False)})
 
 
 def load(path: Path) -> State:
