@@ -5,6 +5,7 @@ And what a command prints, whoever reads that.
 
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -64,7 +65,16 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_json(value: Any, path: Path) -> None:
-    write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", path)
+    """JSON has no word for what is not a finite number: it becomes null."""
+    write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

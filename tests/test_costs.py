@@ -141,9 +141,10 @@ def test_the_store_takes_what_saves_most_per_byte_first() -> None:
     factors = {"regularizer": ["none", "dropout"], "unfreeze": ["head", "last stage", "all"]}
     study = small_study(factors, fixed={"backbone": "resnet18", "size": 16})
     found = {each.depth: each for each in candidates(study, SCALE, 0)}
-    # 16 px: 512 pooled features, 256 at 1 x 1 before the last stage, both of two bytes; views of 768 bytes.
+    # 16 px: 512 pooled features, 256 at 1 x 1 before the last stage, both of four bytes, as no view is augmented;
+    # views of 768 bytes.
     assert {depth: each.bytes for depth, each in found.items()} == {
-        "head": 1400 * 512 * 2, "last stage": 1400 * 256 * 2, "all": 1400 * 768,
+        "head": 1400 * 512 * 4, "last stage": 1400 * 256 * 4, "all": 1400 * 768,
     }  # fmt: skip
     room = found["head"].bytes + found["last stage"].bytes + 1
     assert {each.depth for each in candidates(study, scale(room=room), 0) if each.kept} == {"head", "last stage"}

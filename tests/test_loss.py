@@ -11,6 +11,7 @@ from analysis.sections.loss import loss_section, loss_table
 from analysis.statistics import calibration
 from analysis.statistics.metrics import log_loss, log_softmax
 from study import results, writing
+from study.results import fit_temperature
 from tests.fabricated import Plan, fabricate
 
 # Nine in ten is claimed, three in four are right: dividing the logits by two claims three in four.
@@ -22,7 +23,7 @@ SCALED = -(TRUE * math.log(TRUE) + (1 - TRUE) * math.log(1 - TRUE))
 
 
 def test_the_temperature_by_hand():
-    t = calibration.temperature(LABELS, LOG_P)
+    t = fit_temperature(LOG_P, LABELS)
     assert t == pytest.approx(2, rel=1e-3)  # log(0.9 / 0.1) / T = log(0.75 / 0.25)
     assert log_loss(LABELS, calibration.tempered(LOG_P, t)) == pytest.approx(SCALED)
 
@@ -32,11 +33,7 @@ def test_a_planted_temperature_is_found():
     logits = 2 * rng.normal(size=(20_000, 5))
     p = np.exp(log_softmax(logits))
     labels = (rng.uniform(size=(20_000, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)
-    assert calibration.temperature(labels, log_softmax(3 * logits)) == pytest.approx(3, rel=0.05)
-
-
-def test_where_every_answer_is_right_there_is_no_temperature():
-    assert math.isnan(calibration.temperature(np.zeros(4, dtype=int), LOG_P))
+    assert fit_temperature(log_softmax(3 * logits), labels) == pytest.approx(3, rel=0.05)
 
 
 def test_calibration_error_and_brier_by_hand():

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import timm
 import torch
 from PIL import Image
 
 from study.predict import main, printable
 from study.products.best import Best, load_best, logits, prepared, probabilities, views
 from study.products.examples import BOX_COLUMNS
-from study.products.export import as_classes, export_best, timm_state
+from study.products.export import export_best
+from study.products.local_dir import as_classes, rebuilt, timm_config, timm_state
 from study.products.submission import read_sample, submission
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_MORE_COLUMNS, KNN_FILE, RETRIEVAL_FILE
 from tests.finished import TRIAL, Finished, finish
@@ -249,9 +249,9 @@ def test_what_is_exported_is_timms_own_net_with_the_same_logits(backbone: str, o
     random = torch.Generator().manual_seed(0)
     for parameter in net.head.parameters():
         parameter.data = torch.randn(parameter.shape, generator=random)
-    classifier = net.backbone.default_cfg["classifier"]
-    whole = timm.create_model(backbone, num_classes=max(outputs, 2)).eval()
-    whole.load_state_dict(timm_state(net, backbone, max(outputs, 2), classifier))
+    config = timm_config(net, backbone, ["a"] * max(outputs, 2), net.backbone.default_cfg["input_size"][-1])
+    whole = rebuilt(config)
+    whole.load_state_dict(timm_state(net, config))
     side = net.backbone.default_cfg["input_size"][-1]
     x = torch.rand(2, 3, side, side, generator=random)
     with torch.no_grad():

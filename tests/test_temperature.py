@@ -1,7 +1,19 @@
+import json
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from trainables.learning.temperature import cross_entropy, fit_temperature
+from analysis.confirmed.outputs import outputs
+from analysis.sections.loss import _scaled
+from study import results
+from study.products.export import write_temperature
+from study.products.outputs import write_tables
+from study.results import PREDICTIONS_FILE, TEMPERATURES, cross_entropy, fit_temperature
+from study.schedule.course import predictions_file
+from study.writing import write_table
+from tests.finished import TRIAL, finish
 
 
 def test_a_net_that_is_too_sure_of_two_classes() -> None:
@@ -26,3 +38,31 @@ def test_a_shift_of_a_pictures_logits_changes_nothing() -> None:
 
 def test_without_an_error_there_is_nothing_to_learn_from() -> None:
     assert fit_temperature(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])) == 1.0
+
+
+def test_whatever_the_logits_are_the_temperature_is_a_number_within_bounds() -> None:
+    low, high = TEMPERATURES
+    for scale in (1e-6, 1.0, 65504.0):
+        logits = scale * np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        assert low <= fit_temperature(logits, np.array([0, 1, 1])) <= high
+
+
+def test_the_report_names_the_temperature_that_ships(tmp_path: Path) -> None:
+    # Confident mistakes on every second image: the best temperature lies beyond 20.
+    study = finish(tmp_path)
+    file = predictions_file(study.out, TRIAL)
+    seen = pd.read_parquet(file)
+    logits = [
+        np.float16(60 * np.eye(3)[label if item % 2 else 2 - label])
+        for item, label in seen[["item", "label"]].to_numpy()
+    ]
+    seen = seen.assign(logits=logits, predicted=[int(each.argmax()) for each in logits])
+    write_table(seen, file)
+    write_temperature(file, study.out / "best" / "temperature.json")
+    shipped = json.loads((study.out / "best" / "temperature.json").read_text())["temperature"]
+    write_table(seen, study.out / PREDICTIONS_FILE)
+    write_tables(study.course)
+    read = results.read(study.out, logits=True)
+    _, reported = _scaled(outputs(read), TRIAL)
+    assert shipped > 20
+    assert reported == pytest.approx(shipped, rel=1e-3)

@@ -54,7 +54,7 @@ def test_measured_rates_are_kept_for_this_machine_and_arithmetic(tmp_path: Path)
     assert rates.stored(tmp_path, chosen) is None
     seen = rates.measure(chosen)
     assert seen.measured
-    assert min(seen.frozen, seen.trained, seen.view) > 0
+    assert min(seen.frozen, seen.forward, seen.trained, seen.view) > 0
     assert not list(tmp_path.iterdir())
     rates.keep(tmp_path, chosen, seen)
     assert rates.stored(tmp_path, chosen) == seen

@@ -79,8 +79,9 @@ class TrialConfig:
     device: Literal["cpu", "cuda"] = "cpu"
     workers: int = 1  # processes that train it together, each on its share of every batch
     threads: int = 1  # of each
-    precision: str = "float32"  # of what trains of the backbone; heads and losses are float32 always
-    frozen_precision: str = "float32"  # of what is frozen
+    # Evaluation is float32 always, and so are heads and losses: what is selected and tested is what ships.
+    precision: str = "float32"  # of what trains of the backbone, while it trains
+    frozen_precision: str = "float32"  # of what is frozen, on training views that are augmented
     channels_last: bool = True
     block_size: int = 64  # pictures that pass a frozen part or are evaluated together; the last block is padded
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
 from trainables.fields import STRENGTHS
-from trainables.frozen.activations import Items, autocast, evaluation_draws
+from trainables.frozen.activations import Items, evaluation_draws
 from trainables.keyed import key, order
 from trainables.learning.inputs import Inputs
 from trainables.learning.losses import score
@@ -132,7 +132,7 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
     if reason is not None:
         return gates.not_applicable("zero-shot identity", reason)
     net = original(config.backbone, find(config.backbone, place.weights)).eval().to(config.device)
-    with torch.no_grad(), autocast(config.device, config.frozen_precision):
+    with torch.no_grad():
         logits = net(inputs.activations.to_device(_views(inputs, items)))
     return gates.zero_shot(logits, [known[label] for label in labels[items]])
 

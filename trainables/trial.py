@@ -34,6 +34,8 @@ from trainables.nets.prefixes import INPUT, Frozen
 from trainables.nets.weights import file_hash, find
 from trainables.place import Pictures, Place, open_pictures
 
+# Predictions are stored as float16: a logit beyond this would be infinite in every table.
+_LARGEST_LOGIT = 65504.0
 # What tips the scales between equally frequent neighbours; less would be lost in half precision.
 _LEAD = 0.01
 
@@ -54,7 +56,7 @@ class Row(TypedDict):
 
 
 class Diverged(ArithmeticError):
-    """The loss is not a finite number any more; the config is at fault, not the machine."""
+    """The loss is not a finite number any more, or logits are too large to be kept; the config is at fault."""
 
 
 def run_trial(
@@ -98,13 +100,17 @@ def run_epoch(training: Training, state: State) -> tuple[Row, State]:
     began = time.perf_counter()
     train_epoch(training, epoch)
     trained = time.perf_counter() - began
+    penalty = float(training.penalty().detach())
     with training.average.in_place() if training.average is not None else nullcontext():
         labels = pictures.labels[pictures.val]
         val_logits = inputs.evaluation_logits(pictures.val)
         val = score(val_logits, labels)
-        train = score(inputs.evaluation_logits(pictures.sample), pictures.labels[pictures.sample])
-        if not math.isfinite(train[1]) or not math.isfinite(val[1]):
-            raise Diverged(f"The loss is not finite after epoch {epoch} at learning rate {config.learning_rate:.3g}.")
+        train_logits = inputs.evaluation_logits(pictures.sample)
+        train = score(train_logits, pictures.labels[pictures.sample])
+        after = f"after epoch {epoch} at learning rate {config.learning_rate:.3g}"
+        if not all(map(math.isfinite, (train[1], val[1], penalty))):
+            raise Diverged(f"The loss is not finite {after}.")
+        check_logits(torch.cat([val_logits, train_logits]), after)
         metric = measure(config.metric, val_logits.numpy(), labels)
         best_epoch, best_score, best = state.best_epoch, state.best_score, state.best
         if config.trains_on == "train+val" or signed(config.metric, metric) > best_score:
@@ -113,7 +119,7 @@ def run_epoch(training: Training, state: State) -> tuple[Row, State]:
         epoch=epoch,
         train_accuracy=train[0],
         train_cross_entropy=train[1],
-        penalty=float(training.penalty().detach()),
+        penalty=penalty,
         val_accuracy=val[0],
         val_cross_entropy=val[1],
         learning_rate=config.learning_rate * training.factor(epoch),
@@ -126,6 +132,17 @@ def run_epoch(training: Training, state: State) -> tuple[Row, State]:
     return row, State(epoch, best_epoch, best_score, trained_state(net), optimizer, best, average)
 
 
+def check_logits(logits: torch.Tensor, when: str) -> None:
+    """Refuse logits that cannot be kept.
+
+    Raises:
+        Diverged: one is not finite, or too large for the half precision that they are stored in.
+    """
+    largest = float(logits.abs().max()) if len(logits) else 0.0
+    if not largest <= _LARGEST_LOGIT:
+        raise Diverged(f"A logit of {largest:.3g} {when} is beyond the {_LARGEST_LOGIT:,.0f} that can be stored.")
+
+
 def _is_out_of_patience(config: TrialConfig, phase: Phase, state: State) -> bool:
     """A phase always begins; then the best epoch, or the phase's first, must not lie too long ago."""
     return config.patience is not None and state.epoch - max(state.best_epoch, phase.first) >= config.patience
@@ -134,14 +151,20 @@ def _is_out_of_patience(config: TrialConfig, phase: Phase, state: State) -> bool
 def predict(
     config: TrialConfig, place: Place, trained: dict[str, torch.Tensor], items: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The logits (n, classes) of a trained net on `items`, in evaluation views."""
+    """The logits (n, classes) of a trained net on `items`, in evaluation views.
+
+    Raises:
+        Diverged: they cannot be kept.
+    """
     set_arithmetic(config)
     pictures = open_pictures(config, place)
     inputs = prepare(config, place, pictures)
     load_trained(inputs.net, trained)
     if config.neighbours is not None:
         return _votes(config, inputs, items)
-    return inputs.evaluation_logits(items).numpy()
+    logits = inputs.evaluation_logits(items)
+    check_logits(logits, "on images that were not trained on")
+    return logits.numpy()
 
 
 def _votes(config: TrialConfig, inputs: Inputs, items: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -17,11 +17,10 @@ from analysis.statistics.calibration import (
     equal_mass,
     equal_width,
     reliability,
-    temperature,
     tempered,
 )
 from analysis.statistics.metrics import log_loss
-from study.results import Results
+from study.results import Results, fit_temperature
 
 
 def loss_table(results: Results, found: list[Setting], outputs: Outputs) -> pd.DataFrame:
@@ -59,7 +58,9 @@ def _penalties(results: Results) -> pd.Series:
 def _scaled(outputs: Outputs, trial: str) -> tuple[Output | None, float]:
     """A model on test and the temperature that its validation gives it; missing where it gives none."""
     seen, val = outputs.of(trial, TEST), outputs.of(trial, VAL)
-    return seen, math.nan if val is None else temperature(val.labels, val.log_probabilities)
+    if val is None or val.right.all():
+        return seen, math.nan
+    return seen, fit_temperature(val.log_probabilities, val.labels)
 
 
 def _row(models: list[tuple[Output, float]]) -> dict[str, float]:

@@ -1,36 +1,18 @@
 """Labels and log-probabilities in, numbers out: whether a model is as sure as it is right.
 
 Temperature scaling and the expected calibration error are those of Guo et al. ("On Calibration of Modern Neural
-Networks", ICML 2017): probabilities become softmax(logits / T), T minimises the cross-entropy on validation; the
-error is the mean distance between confidence and share of right answers, over bins of like confidence.
+Networks", ICML 2017): probabilities become softmax(logits / T), where study/results.py fits T; the error is the mean
+distance between confidence and share of right answers, over bins of like confidence.
 Log-probabilities are logits (they differ from them by one number a picture), so they may be divided like these.
 """
-
-import math
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize
 
-from analysis.statistics.metrics import log_loss, log_softmax
+from analysis.statistics.metrics import log_softmax
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0
-
-
-def temperature(labels: NDArray, log_probabilities: NDArray) -> float:
-    """The T that minimises the cross-entropy; missing where every answer is right, as the minimum then lies at 0."""
-    right = log_probabilities[np.arange(len(labels)), labels] >= log_probabilities.max(axis=1)
-    if right.all():
-        return math.nan
-    # In 1 / T the cross-entropy is convex, so that in log T it has one minimum.
-    found = optimize.minimize_scalar(
-        lambda log_t: log_loss(labels, tempered(log_probabilities, math.exp(log_t))),
-        bounds=(math.log(COLDEST), math.log(HOTTEST)),
-        method="bounded",
-    )
-    return math.exp(found.x)
 
 
 def tempered(log_probabilities: NDArray, t: float) -> NDArray[np.float64]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from study.beginning.identity import SKIPPED
 from study.beginning.setup import Prepared
-from study.design.plan import examples
-from study.design.settings import Base, resolve
+from study.design.settings import Base, planned_configs
 from study.estimates.resources import Resources
 from study.spec import Study
 from trainables.config import TrialConfig
@@ -68,8 +67,7 @@ def nets_of(study: Study, base: Base) -> list[Net]:
     A net is named after its backbone, one from random numbers beside a pretrained one "resnet18 none".
     """
     found: dict[tuple[str, str], list[TrialConfig]] = {}
-    for planned in examples(study, "backbone", "weights", "unfreeze", "size"):
-        config = resolve(study, planned, base)
+    for config in planned_configs(study, base, "backbone", "weights", "unfreeze", "size"):
         found.setdefault((config.backbone, config.weights), []).append(config)
     return [
         Net(

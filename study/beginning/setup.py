@@ -209,11 +209,13 @@ def check_nets(study: Study, workers: int) -> None:
     """
     from trainables.nets.models import check_depth, check_drop_path, check_size
     from trainables.nets.weights import check_known
+    from trainables.nets.work import check_runs
 
     for values in nets(study):
         check_known(values["backbone"])
     for values in nets(study, "size"):
         check_size(values["backbone"], values["size"])
+        check_runs(values["backbone"], values["size"])
     for values in nets(study, "unfreeze"):
         check_depth(values["backbone"], values["unfreeze"])
     for values in nets(study, "regularizer"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from study.declared import values_of
-from study.design.plan import Planned
+from study.design.plan import Planned, examples
 from study.published import Published
 from study.spec import Study
 from trainables.config import TrialConfig
@@ -61,6 +61,11 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
         frozen_precision=choose_precision(base.device, base.has_bfloat16, backbone, frozen=True),
         **values,
     )
+
+
+def planned_configs(study: Study, base: Base, *names: str) -> list[TrialConfig]:
+    """A config for every combination of these hyperparameters that any trial may have; see `examples`."""
+    return [resolve(study, planned, base) for planned in examples(study, *names)]
 
 
 def effective(study: Study, levels: Mapping[str, Any], start: str = "pretrained") -> dict[str, Any]:

@@ -22,8 +22,6 @@ from study.spec import Study
 from trainables.errors import InputError
 from trainables.nets.work import work_of
 
-# A step forward and back takes this many times the forward pass alone: the backward pass is two of its size.
-_STEP = 3.0
 _START_SECONDS = 15.0  # Ray, imports and the first batch
 _TRIAL_SECONDS = 0.1  # starting, reporting, checkpoints
 _HEAD_STEP_SECONDS = 4e-4  # a head's step, whatever the batch: dispatch, optimiser
@@ -119,30 +117,29 @@ def _compared(study: Study, winner: Setting) -> list[Setting]:
 def _seconds(runs: Sequence[tuple[Setting, float, int]], scale: Scale, stored: frozenset[tuple[str, str]]) -> float:
     """Of one worker, for trials given as (setting, epochs, repeat): what is frozen and stored is paid for once."""
     total = 0.0
-    shared: dict[Any, list[tuple[float, float]]] = {}
+    shared: dict[Any, list[float]] = {}
     parts = [(part, count, repeat) for values, epochs, repeat in runs for part, count in parts_of(values, epochs)]
     total += _TRIAL_SECONDS * len(runs)
     for values, epochs, repeat in parts:
         backbone, depth = values["backbone"], depth_of(values)
-        seen = epochs * (scale.train + 2 * scale.val)
         total += epochs * _training_seconds(values, scale)
-        computing = computing_seconds(values, scale)
+        training, evaluating = (computing_seconds(values, scale, evaluation) for evaluation in (False, True))
         if (backbone, depth) not in stored:
-            total += seen * computing
+            total += epochs * (scale.train * training + 2 * scale.val * evaluating)
             continue
-        total += seen * reading_seconds(values, scale)
-        once = scale.train * view_epochs(values, round(epochs)) + 2 * scale.val
-        shared.setdefault((backbone, views_of(values), repeat), []).append((once, computing))
+        total += epochs * (scale.train + 2 * scale.val) * reading_seconds(values, scale)
+        once = scale.train * view_epochs(values, round(epochs)) * training + 2 * scale.val * evaluating
+        shared.setdefault((backbone, views_of(values), repeat), []).append(once)
     # One pass to the deepest cut fills the shallower ones.
-    return total + sum(max(once * computing for once, computing in passes) for passes in shared.values())
+    return total + sum(max(passes) for passes in shared.values())
 
 
 def _training_seconds(values: Setting, scale: Scale) -> float:
     """An epoch of what trains: steps forward and back, and both folds forward."""
     work = work_of(values["backbone"], depth_of(values), values["size"]).trained
     steps = scale.train / values["batch_size"]
-    rate = scale.rates[values["backbone"]].trained
-    return steps * _HEAD_STEP_SECONDS + work * (scale.train + 2 * scale.val / _STEP) / rate
+    rates = scale.rates[values["backbone"]]
+    return steps * _HEAD_STEP_SECONDS + work * (scale.train / rates.trained + 2 * scale.val / rates.forward)
 
 
 def _asha_epochs(study: Study, trials: int) -> int:

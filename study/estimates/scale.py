@@ -21,7 +21,7 @@ class Scale:
     val: int
     workers: int  # trials at once
     rates: dict[str, Rates]  # by backbone
-    bytes_per_value: int  # of a stored activation
+    bytes_per_value: int  # of a stored activation of an augmented view
     store_bytes: float  # what the store may take; 0 where nothing is shared
 
 

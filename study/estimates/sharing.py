@@ -14,6 +14,7 @@ from trainables.nets.work import work_of
 
 # Gathering rows from mapped files, and on a GPU sending them: bytes a second, and seconds for each picture.
 _READ, _LOOK_UP = 1e9, 3e-6
+_FLOAT32 = 4  # bytes, of every number of an evaluation
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def candidates(study: Study, scale: Scale, seed: int) -> list[Candidate]:
     found: dict[tuple[str, str], Candidate] = {}
     for (backbone, depth, views), trials in groups.items():
         values = next(v for v in plan if (v["backbone"], depth_of(v), views_of(v)) == (backbone, depth, views))
-        size = row_bytes(values, scale) * (scale.train * view_epochs(values, study.budget.epochs) + 2 * scale.val)
+        size = row_bytes(values, scale) * scale.train * view_epochs(values, study.budget.epochs)
+        size += row_bytes(values, scale, evaluation=True) * 2 * scale.val
         before = found.get((backbone, depth))
         found[backbone, depth] = Candidate(
             backbone,
@@ -65,20 +67,28 @@ def worth_storing(study: Study, scale: Scale, seed: int) -> frozenset[tuple[str,
     return frozenset((each.backbone, each.depth) for each in candidates(study, scale, seed) if each.kept)
 
 
-def computing_seconds(values: Mapping[str, Any], scale: Scale) -> float:
-    """From a decoded picture to the activation at the cut."""
+def computing_seconds(values: Mapping[str, Any], scale: Scale, evaluation: bool = False) -> float:
+    """From a decoded picture to the activation at the cut, of the view that is trained on or evaluated."""
     rates = scale.rates[values["backbone"]]
-    return rates.view + work_of(values["backbone"], depth_of(values), values["size"]).frozen / rates.frozen
+    rate = rates.forward if evaluation or _is_plain(values) else rates.frozen
+    return rates.view + work_of(values["backbone"], depth_of(values), values["size"]).frozen / rate
 
 
 def reading_seconds(values: Mapping[str, Any], scale: Scale) -> float:
     return _LOOK_UP + row_bytes(values, scale) / _READ
 
 
-def row_bytes(values: Mapping[str, Any], scale: Scale) -> float:
+def row_bytes(values: Mapping[str, Any], scale: Scale, evaluation: bool = False) -> float:
     """Of one picture at the cut; views are bytes themselves."""
     work = work_of(values["backbone"], depth_of(values), values["size"])
-    return work.values * (scale.bytes_per_value if work.frozen else 1)
+    if not work.frozen:
+        return work.values
+    return work.values * (_FLOAT32 if evaluation or _is_plain(values) else scale.bytes_per_value)
+
+
+def _is_plain(values: Mapping[str, Any]) -> bool:
+    """Whether training sees the evaluation view."""
+    return POLICIES[values.get("augmentation", "none")] is None
 
 
 def views_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -88,7 +98,7 @@ def views_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
     """How many different views of each picture a trial sees."""
-    if POLICIES[values.get("augmentation", "none")] is None:
+    if _is_plain(values):
         return 1
     return min(epochs, values.get("views") or epochs)
 

@@ -54,7 +54,10 @@ def work(config: dict[str, Any]) -> None:
 def _work(task: str, trial: str, out: str, place: Place) -> None:
     with _on_node(out, trial, place) as (folder, place):
         if task == "test":
-            see_test_fold(folder, trial, place)
+            try:
+                see_test_fold(folder, trial, place)
+            except Diverged as problem:  # again and again, so its confirmation is taken back
+                ledger.write_end(folder, trial, "failed", f"Diverged: {problem}")
             tune.report({"tested": 1})
         else:
             _train_or_record(folder, trial, place, out)

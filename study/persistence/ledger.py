@@ -93,7 +93,7 @@ def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
 def write_object(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value))
+    temporary.write_text(json.dumps(value, allow_nan=False))
     os.replace(temporary, path)
     storage.put(path)
 

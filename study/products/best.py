@@ -18,12 +18,15 @@ from trainables.augmentation.views import InputContract, evaluation_views
 from trainables.data.greys import Greys, from_json
 from trainables.data.pixels import reduced
 from trainables.errors import InputError
+from trainables.frozen.activations import normalised, scaling
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"  # timm's
 LABELS_FILE = "labels.json"
 PREPROCESSING_FILE = "preprocessing.json"
+PREPROCESS_FILE = "preprocess.py"
+PROOF_FILE = "proof.json"  # on what it was seen that this is the model that was tested
 TEMPERATURE_FILE = "temperature.json"
 ONNX_FILE = "model.onnx"  # written on request
 TRIAL_FILE = "trial.json"  # which trial it is, with its config
@@ -43,8 +46,8 @@ class Best:
     greys: Greys  # what more than 8 bits of grey are scaled by, as in the study
 
 
-def load_best(out: Path) -> Best:
-    """The winner of the study in `out`, on a GPU where there is one.
+def load_best(out: Path, device: str | None = None) -> Best:
+    """The winner of the study in `out`, on `device`, or on a GPU where there is one.
 
     Raises:
         InputError: there is none, or it is not whole.
@@ -55,7 +58,7 @@ def load_best(out: Path) -> Best:
             f"{str(out)!r} holds no winner ({BEST_FOLDER}/{MODEL_FILE}): name the --out of a finished study."
         )
     names, how = _read(folder / LABELS_FILE), _read(folder / PREPROCESSING_FILE)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.allow_tf32 = False  # as in the study: float32 is one
     try:
         net = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=len(names))
@@ -82,8 +85,7 @@ def prepared(best: Best, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def views(best: Best, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
     """The evaluation views of prepared pictures as the net takes them: normalised, shape (n, 3, size, size)."""
     cut = torch.from_numpy(evaluation_views(pictures, best.size, best.contract)).to(best.device)
-    mean, std = (torch.tensor(each, device=best.device) * 255 for each in (best.contract.mean, best.contract.std))
-    return ((cut.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
+    return normalised(cut, *scaling(best.contract, best.device)).contiguous()
 
 
 def logits(best: Best, inputs: torch.Tensor) -> NDArray[np.float32]:

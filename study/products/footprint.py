@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
-from trainables.nets.weights import architecture
 
 NET = ["backbone", "size"]  # fields of a trial's config that a row hangs on
 # Single pictures that are timed, after those that fill caches.
@@ -31,7 +30,7 @@ def footprint(configs: Iterable[Mapping[str, Any]], classes: int) -> pd.DataFram
 
 
 def _measured(backbone: str, size: int, classes: int) -> tuple[int, float]:
-    net = timm.create_model(architecture(backbone), num_classes=classes).eval()  # its weights' values change nothing
+    net = timm.create_model(backbone, num_classes=classes).eval()  # its weights' values change nothing
     return sum(each.numel() * each.element_size() for each in net.state_dict().values()), 1e3 * _seconds(net, size)
 
 

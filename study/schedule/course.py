@@ -127,6 +127,9 @@ class Course:
             storage.drop(checkpoint_file(self.out, job.trial))
             if self.sampler is not None and record.planned.phase == "search":
                 self.sampler.tell(job.trial, _value(record))
+        else:
+            storage.pull(self.out, ledger.end_file(job.trial))
+            record.status, record.error = ledger.read_end(self.out, job.trial) or (record.status, record.error)
         self.notify("end" if job.task == "train" else "tested", record)
 
     def of_phase(self, phase: str) -> list[Record]:

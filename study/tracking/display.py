@@ -55,6 +55,8 @@ class Display:
             if not self.console.is_terminal:
                 self.console.print(Text(self.line(record)), soft_wrap=True)
         self.tested += event == "tested"
+        if event == "tested" and record.status == "failed":
+            self.console.print(Text(self.line(record)), soft_wrap=True)
         if record.best and (self.best is None or _accuracy(record) > _accuracy(self.best)):
             self.best = record
 

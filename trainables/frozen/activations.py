@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.augmentation.policies import POLICIES
-from trainables.augmentation.views import VERSION, ViewKey, evaluation_views, training_views
+from trainables.augmentation.views import VERSION, InputContract, ViewKey, evaluation_views, training_views
 from trainables.config import TrialConfig
 from trainables.frozen.store import UNIT, Store
 from trainables.nets.models import input_contract
@@ -71,9 +71,7 @@ class Activations:
         )
         self._store = store
         self._contract = input_contract(frozen.body.module)
-        shape, device = (1, 3, 1, 1), config.device
-        self._mean = torch.tensor(self._contract.mean, device=device).view(shape) * 255
-        self._scale = 1 / (torch.tensor(self._contract.std, device=device).view(shape) * 255)
+        self._scaling = scaling(self._contract, config.device)
 
     def batches(self, draws: Draws, size: int, universe: Items) -> Iterator[torch.Tensor]:
         """The activations of `draws`, `size` at a time; views where all trains (uint8, channels last).
@@ -85,7 +83,8 @@ class Activations:
         if start == self.cut:
             yield from (source(slice(first, first + size)) for first in range(0, len(draws), size))
         else:
-            yield from _regrouped(self._advanced(source, len(draws), start, self.cut), size)
+            advanced = self._advanced(source, len(draws), start, self.cut, self._precision(draws.epoch.any()))
+            yield from _regrouped(advanced, size)
 
     def to_device(self, rows: torch.Tensor) -> torch.Tensor:
         """A batch as what trains takes it in: views normalised, the rest in float32."""
@@ -151,7 +150,7 @@ class Activations:
         if start == cut:  # the views themselves
             rows = source(slice(None))
         else:
-            rows = torch.cat(list(self._advanced(source, len(draws), start, cut))).cpu()
+            rows = torch.cat(list(self._advanced(source, len(draws), start, cut, self._precision(stream.epoch)))).cpu()
         self._store.save(self._name(stream, cut), number, rows, time.perf_counter() - began)
         return rows
 
@@ -159,7 +158,11 @@ class Activations:
         assert self._store is not None
         return self._store.load(self._name(stream, cut), number)
 
-    def _advanced(self, source: Source, count: int, start: str, end: str) -> Iterator[torch.Tensor]:
+    def _precision(self, training_view: bool | int) -> str:
+        """What is evaluated is computed as whoever loads the model will, whatever is quicker here."""
+        return self.config.frozen_precision if training_view else "float32"
+
+    def _advanced(self, source: Source, count: int, start: str, end: str, precision: str) -> Iterator[torch.Tensor]:
         """Activations at `end` in blocks, on the device, from those at `start`."""
         config, size = self.config, self.config.block_size
         segment = self.frozen.segment(start, end)
@@ -167,7 +170,7 @@ class Activations:
             rows = source(slice(first, min(first + size, count)))
             block = rows[torch.arange(size) % len(rows)].to(config.device, non_blocking=True)
             x = self._normalised(block) if start == INPUT else _channels_first(block, config.channels_last)
-            with torch.no_grad(), autocast(config.device, config.frozen_precision):
+            with torch.no_grad(), autocast(config.device, precision):
                 activation = segment(x)[: len(rows)]
             yield _channels_last(activation, config.channels_last)
 
@@ -192,7 +195,7 @@ class Activations:
         return torch.from_numpy(views)
 
     def _normalised(self, views: torch.Tensor) -> torch.Tensor:
-        x = (views.permute(0, 3, 1, 2).float() - self._mean) * self._scale
+        x = normalised(views, *self._scaling)
         return x.contiguous(memory_format=torch.channels_last if self.config.channels_last else torch.contiguous_format)
 
     def _name(self, stream: "_Stream", cut: str) -> str:
@@ -204,7 +207,7 @@ class Activations:
             key += [POLICIES[config.augmentation], config.study_seed, config.seed, stream.epoch, stream.occurrence]
         if cut != INPUT:
             key += [config.backbone, config.weights_hash or ("random", config.study_seed, config.seed), cut]
-            key += [config.frozen_precision, config.channels_last, config.block_size, config.threads]
+            key += [self._precision(stream.epoch), config.channels_last, config.block_size, config.threads]
             key += [processor(config.device)]
         return hashlib.sha256(repr(key).encode()).hexdigest()[:32]
 
@@ -224,6 +227,17 @@ class _Stream:
     def draws(self, number: int) -> Draws:
         items = self.items[number * UNIT : (number + 1) * UNIT]
         return Draws(items, np.full_like(items, self.epoch), np.full_like(items, self.occurrence))
+
+
+def scaling(contract: InputContract, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is taken off the values of a view, and what they are multiplied by then."""
+    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) * 255 for each in (contract.mean, contract.std))
+    return mean, 1 / std
+
+
+def normalised(views: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Views (n, size, size, 3) as a net takes them, (n, 3, size, size)."""
+    return (views.permute(0, 3, 1, 2).float() - mean) * scale
 
 
 def _regrouped(groups: Iterator[torch.Tensor], size: int) -> Iterator[torch.Tensor]:

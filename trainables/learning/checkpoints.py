@@ -38,7 +38,7 @@ def save(state: State, path: Path) -> None:
         "best_epoch": state.best_epoch,
         "best_score": state.best_score,
     }
-    save_tensors(tensors, path, {"state": json.dumps(numbers)})
+    save_tensors(tensors, path, {"state": json.dumps(numbers, allow_nan=False)})
 
 
 def load(path: Path) -> State:
@@ -57,8 +57,14 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.touch()
     mode = temporary.stat().st_mode  # as of every new file: safetensors makes a private one in its place
-    # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout.
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout. Nor does it take
+    # weights that several layers share: each name gets its own copy.
+    taken: set[int] = set()
+    plain = {}
+    for name, tensor in tensors.items():
+        values = tensor.detach().cpu().contiguous()
+        plain[name] = values.clone() if values.untyped_storage().data_ptr() in taken else values
+        taken.add(values.untyped_storage().data_ptr())
     save_file(plain, temporary, metadata=metadata or {})
     temporary.chmod(mode)
     os.replace(temporary, path)

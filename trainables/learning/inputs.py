@@ -66,7 +66,7 @@ class Inputs:
                 if mixed is not None and partners is not None:
                     x = blend(x, self.activations.to_device(partners), mixed[some])
                 self._skip_branches(items[some], occurrence[some], epoch)
-                yield self._features(x)
+                yield self._features(x, self.config.precision)
         finally:
             for each in self._drop_paths:
                 each.scale = None
@@ -105,13 +105,14 @@ class Inputs:
         features = []
         for rows in self.activations.batches(evaluation_draws(items), size, universe):
             block = rows[torch.arange(size) % len(rows)]
-            features.append(self._features(self.activations.to_device(block))[: len(rows)])
+            # As whoever loads the model will compute them.
+            features.append(self._features(self.activations.to_device(block), "float32")[: len(rows)])
         if self.activations.cut == POOLED:  # what training does not change is kept
             self._kept[name] = torch.cat(features)
         return torch.cat(features)
 
-    def _features(self, x: torch.Tensor) -> torch.Tensor:
-        with autocast(self.config.device, self.config.precision):
+    def _features(self, x: torch.Tensor, precision: str) -> torch.Tensor:
+        with autocast(self.config.device, precision):
             return self.net.backbone(x).float()
 
 

@@ -68,9 +68,8 @@ def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = Fal
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed & (2**63 - 1))
         module = timm.create_model(backbone, **options) if weights is None else original(backbone, weights, options)
-        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
-        module.reset_classifier(0)
-        return Body(module.eval(), stages, blocks, _pooled_features(module))
+        stages, blocks = _without_classifier(module)
+        return Body(module.eval(), stages, blocks, _pooled_features(backbone, module))
 
 
 def original(backbone: str, path: Path, options: Mapping[str, float] = MappingProxyType({})) -> nn.Module:
@@ -108,8 +107,7 @@ def outline(backbone: str) -> Body:
     """A backbone's shapes without its numbers: on the device "meta", where nothing is computed."""
     with torch.device("meta"):
         module = timm.create_model(backbone)
-        stages, blocks = _groups(module, coarse=True), _groups(module, coarse=False)
-        module.reset_classifier(0)
+        stages, blocks = _without_classifier(module)
         return Body(module.eval(), stages, blocks, features=0)
 
 
@@ -198,6 +196,11 @@ def trainable_names(body: Body, depth: str) -> set[str]:
     assert match, depth
     count = int(match[1] or 1)
     parts = {"stage": body.stages, "block": body.blocks, "layer": _layers(body.module)}[match[2]]
+    if not parts:
+        raise InputError(
+            f"Unfreezing the {depth!r} needs a backbone whose {match[2]}s timm names, but of this one it names none: "
+            "use 'head', 'last N layers' or 'all'."
+        )
     if count > len(parts):
         raise InputError(
             f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: use 'all'."
@@ -205,22 +208,32 @@ def trainable_names(body: Body, depth: str) -> set[str]:
     return {name for names in parts[-count:] for name in names}
 
 
-def _groups(body: nn.Module, coarse: bool) -> Groups:
-    """The backbone's own groups of parameters, without the classifier's.
+def _without_classifier(module: nn.Module) -> tuple[Groups, Groups]:
+    """Take the classifier off a net; what is left in the net's own groups of parameters, coarse and fine.
 
-    What shares timm's last group with the classifier (a norm, a projection) trains with the last block.
+    What shares timm's last group with the classifier (a norm, a projection) trains with the last block. Some nets
+    name no groups, and some no coarse ones.
     """
-    if not hasattr(body, "group_matcher"):
+    coarse, fine = _groups(module, coarse=True), _groups(module, coarse=False)
+    module.reset_classifier(0)
+    left = {name for name, _ in module.named_parameters()}
+    return _of_body(coarse, left), _of_body(fine, left)
+
+
+def _groups(module: nn.Module, coarse: bool) -> Groups:
+    try:
+        by_depth = group_parameters(module, module.group_matcher(coarse=coarse))
+    except Exception:  # some nets have no matcher, others assert that nobody asks for coarse groups
         return []
-    by_depth = group_parameters(body, body.group_matcher(coarse=coarse))
-    classifiers = body.get_classifier()  # distilled nets have two
-    modules = classifiers if isinstance(classifiers, tuple) else (classifiers,)
-    classifier = {id(parameter) for module in modules for parameter in module.parameters()}
-    of_head = {name for name, parameter in body.named_parameters() if id(parameter) in classifier}
-    groups = [by_depth[depth] for depth in sorted(by_depth)]
-    behind = [name for name in groups.pop() if name not in of_head]
-    groups[-1] = groups[-1] + behind
-    return groups
+    return [by_depth[depth] for depth in sorted(by_depth)]
+
+
+def _of_body(groups: Groups, left: set[str]) -> Groups:
+    kept = [[name for name in group if name in left] for group in groups]
+    *before, last = kept or [[]]
+    if not before:
+        return []  # one group for all of the net divides nothing
+    return [*before[:-1], before[-1] + last]
 
 
 def _layers(backbone: nn.Module) -> list[list[str]]:
@@ -237,8 +250,11 @@ def _layers(backbone: nn.Module) -> list[list[str]]:
     return layers
 
 
-def _pooled_features(backbone: nn.Module) -> int:
-    """How many features come out of pooling, seen on the smallest picture that the net takes."""
-    side = math.ceil(max(64, *resolve_model_data_config(backbone)["input_size"][1:]))
+def _pooled_features(backbone: str, module: nn.Module) -> int:
+    """How many features come out of pooling, seen on the smallest image that the net takes."""
+    side = math.ceil(max(64, *resolve_model_data_config(module)["input_size"][1:]))
     with torch.no_grad():
-        return backbone.eval()(torch.zeros(1, 3, side, side)).shape[-1]
+        features = module.eval()(torch.zeros(1, 3, side, side))
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise InputError(f"{backbone} gives no row of features for each image: take another backbone.")
+    return features.shape[1]

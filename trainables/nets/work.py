@@ -6,6 +6,7 @@ from functools import cache
 import torch
 from torch import nn
 
+from trainables.errors import InputError
 from trainables.nets.models import outline, trainable_names
 from trainables.nets.prefixes import INPUT, Frozen
 
@@ -43,6 +44,17 @@ def parameters_of(backbone: str, depth: str, size: int, outputs: int) -> tuple[i
         features = frozen.body.module(torch.empty(1, 3, size, size, device="meta")).shape[1]
     head = (features + 1) * outputs
     return sum(counts.values()) + head, sum(counts[name] for name in trainable) + head
+
+
+def check_runs(backbone: str, size: int) -> None:
+    """Refuse a backbone that does not run on images of this size; no weights are needed to tell."""
+    try:
+        _outlined(backbone, size)
+    except Exception as problem:  # of shapes that do not fit, which each net says in its own way
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
+        raise InputError(
+            f"Backbone {backbone} does not run on images of {size} px ({reason}): take another size or backbone."
+        ) from problem
 
 
 @cache

@@ -1,0 +1,158 @@
+"""Before a study begins: whether the nets of its plan come back from what the study would ship.
+
+Each backbone is built with random numbers everywhere, exported by the functions that ship a winner, loaded again by
+timm and by the path of `study.predict`, and both are shown the same images. What was proved once is kept in the cache.
+"""
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import safetensors
+import timm
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from study.design.settings import Base, planned_configs
+from study.products import best as served
+from study.products import preprocess
+from study.products.local_dir import Difference, NotTheSame, difference, write_net, write_preprocessing
+from study.results import BEST_FOLDER
+from study.spec import Study
+from study.writing import write_json
+from trainables.augmentation.views import evaluation_views
+from trainables.data.greys import Greys
+from trainables.data.pixels import reduced
+from trainables.errors import InputError
+from trainables.frozen.activations import normalised, scaling
+from trainables.nets.models import Net, build, input_contract
+
+# Raise it whenever what is exported or how it is compared changes: older proofs are then left alone.
+VERSION = 1
+FOLDER = "exports"  # in the cache
+_IMAGES = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the round trip of a net hangs on."""
+
+    backbone: str
+    size: int
+    stored_side: int
+    classes: int
+    outputs: int  # of the head: one where two classes are told apart by it
+    drop_paths: bool
+
+
+def check_exports(study: Study, base: Base, cache: Path, keep: bool = True) -> None:
+    """Refuse a study that could not ship one of its nets. What was proved is looked up in `cache` and kept there.
+
+    Raises:
+        InputError: a net does not come back as the same function; the message names it and what differs.
+    """
+    cases = {
+        Case(
+            backbone=config.backbone,
+            size=config.size,
+            stored_side=config.stored_side,
+            classes=base.classes,
+            outputs=1 if config.loss == "binary_cross_entropy" else base.classes,
+            drop_paths=config.drop_path is not None,
+        )
+        for config in planned_configs(study, base, "backbone", "size", "loss", "regularizer")
+    }
+    for case in sorted(cases, key=astuple):
+        known = cache / FOLDER / f"{_digest(case)}.json"
+        if known.exists():
+            continue
+        seen = prove(case)
+        if keep:
+            known.parent.mkdir(parents=True, exist_ok=True)
+            write_json({"case": vars(case), "worst": seen.worst, "allowed": seen.allowed}, known)
+
+
+def prove(case: Case) -> Difference:
+    """By how much the logits of the net that comes back differ from those of the net that went.
+
+    Raises:
+        InputError: by more than float32 explains, or it cannot be built, written or loaded.
+    """
+    folder = Path()
+    try:
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            seen = _there_and_back(case, folder)
+        if not seen.agrees:
+            raise NotTheSame(f"its logits differ by {seen.worst:.2g}")
+    except Exception as problem:  # timm, torch and safetensors raise a dozen kinds; each means: not this net
+        kind = "" if isinstance(problem, InputError | NotTheSame) else f"{type(problem).__name__}: "
+        reason = " ".join(f"{kind}{problem}".replace(str(folder), "").split())[:200].rstrip(".")
+        raise InputError(
+            f"Backbone {case.backbone} at {case.size} px cannot be shipped as the net that would be tested: {reason}. "
+            "Take another backbone."
+        ) from problem
+    return seen
+
+
+def _there_and_back(case: Case, folder: Path) -> Difference:
+    net = Net(build(case.backbone, None, 0, case.drop_paths), case.outputs)
+    randomise(net)
+    contract = input_contract(net.backbone)
+    names = [f"class {number}" for number in range(case.classes)]
+    write_net(net, case.backbone, names, case.size, folder / BEST_FOLDER)
+    write_preprocessing(contract, case.size, case.stored_side, "picture", Greys(), folder / BEST_FOLDER)
+    best = served.load_best(folder, "cpu")
+    pictures = [reduced(picture, case.stored_side) for picture in _pictures(case.stored_side)]
+    views = torch.from_numpy(evaluation_views(pictures, case.size, contract))
+    x = normalised(views, *scaling(contract, "cpu")).contiguous()
+    files = [_png(picture) for picture in _pictures(case.stored_side)]
+    numbers = preprocess.read_numbers(folder / BEST_FOLDER)
+    if not torch.equal(served.views(best, pictures), x) or not np.array_equal(preprocess.inputs(files, numbers), x):
+        raise NotTheSame("the images do not go into it as they went into the net that trained")
+    with torch.no_grad():
+        return difference(torch.from_numpy(served.logits(best, x)), net(x))
+
+
+def randomise(net: nn.Module) -> None:
+    """Move every parameter and every statistic of a norm: one at 0, such as a layer's scale, would hide what is behind.
+
+    They stay about as large as they were, or a deep net without norms would overflow.
+    """
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for each in net.parameters():
+            spread = 0.5 * each[0].numel() ** -0.5 if each.ndim > 1 else 0.1
+            each.add_(spread * torch.randn(each.shape, generator=random))
+        for name, buffer in net.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.add_(0.1 * torch.randn(buffer.shape, generator=random))
+            elif name.endswith("running_var"):
+                buffer.mul_(0.5 + torch.rand(buffer.shape, generator=random))
+
+
+def _pictures(side: int) -> list[NDArray[np.uint8]]:
+    """Images of noise that is coarse enough to outlive the reduction: larger and smaller than `side`, not square."""
+    random = np.random.default_rng(0)
+    shapes = [(2 * side + 3, side + 40), (max(side // 2, 8), side), (side, side + 1)][:_IMAGES]
+    return [
+        np.asarray(Image.fromarray(random.integers(0, 256, (9, 12, 3), np.uint8)).resize((width, height)))
+        for height, width in shapes
+    ]
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _digest(case: Case) -> str:
+    versions = (VERSION, timm.__version__, torch.__version__, safetensors.__version__)
+    return hashlib.sha256(json.dumps([astuple(case), *versions]).encode()).hexdigest()[:32]
