@@ -49,10 +49,13 @@ def says_nothing(name: str) -> bool:
     return bool(words) and all(map(_PLAIN.fullmatch, words))
 
 
-def folds_of(names: Sequence[str]) -> dict[str, str | None]:
-    """The fold that each of some names side by side means; words that all of them have say nothing."""
-    shared = set.intersection(*(set(words_of(name)) for name in names)) if len(names) > 1 else set()
-    return {name: fold_of(name, shared - _FOLD_OF_WORD.keys()) for name in names}
+def folds_of(names: Sequence[str]) -> list[str | None]:
+    """The fold that each of some names side by side means; what all that mention one share, as in seg_train and
+    seg_test, says nothing.
+    """
+    mentioning = [set(words_of(name)) for name in names if fold_in(name)]
+    shared = set.intersection(*mentioning) if len(mentioning) > 1 else set()
+    return [fold_of(name, shared - _FOLD_OF_WORD.keys()) for name in names]
 
 
 def split_of(file: Path, data: Path) -> str | None:
