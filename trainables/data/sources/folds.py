@@ -24,7 +24,7 @@ def words_of(name: str) -> list[str]:
 
     TrainSet is train and set, testset is test, hold-out is holdout.
     """
-    name = re.sub(r"(?<![A-Za-z])(hold|held)[ _-]?out(?![a-z])", r"\1out", name, flags=re.IGNORECASE)
+    name = re.sub("(hold|held)[ _-]?out", lambda found: f"{found[1].lower()}out", name, flags=re.IGNORECASE)
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+", name)]
     glued = [_GLUED.fullmatch(word) for word in words]
     return [match[1] if match else word for match, word in zip(glued, words, strict=True)]
