@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainables.data.manifest import Candidate, Source
 from trainables.data.sources import class_names
-from trainables.data.sources.folds import fold_in, folds_of, says_nothing
+from trainables.data.sources.folds import fold_in, fold_of, folds_of, says_nothing
 from trainables.data.sources.tree import Walk, files_below, is_image_name, loose_files, passed_by, visible_folders
 from trainables.errors import InputError
 
@@ -19,12 +19,14 @@ def read(data: Path) -> Source:
     top = _unwrapped(data, walk)
     inside = "" if top == data else f", in {_named(top, data)}"
     folders = visible_folders(top, walk)
-    if folds := _folds(folders, walk):
+    if folds := _folds(folders, Walk(data)):  # which looks into what will be read again
         source = _from_folds(folds, data, walk)
+        beside = [folder for folder in folders if folder not in folds]
+        notes = [*source.notes, *(f"left out: {_flat(folder, data)}, and is no fold" for folder in beside)]
     else:
         found, notes = _from_classes(top, data, walk)
-        source = Source(found, layout="one folder per class", notes=notes + _beside(top, data))
-    return replace(source, layout=source.layout + inside, notes=source.notes + passed_by(walk))
+        source, notes = Source(found, layout="one folder per class"), notes + _beside(top, data)
+    return replace(source, layout=source.layout + inside, notes=notes + passed_by(walk))
 
 
 def _from_folds(folds: dict[Path, str], data: Path, walk: Walk) -> Source:
@@ -32,11 +34,10 @@ def _from_folds(folds: dict[Path, str], data: Path, walk: Walk) -> Source:
     notes: list[str] = []
     said: list[str] = []
     for folder, fold in folds.items():
-        top = _inner(folder, fold, walk)
-        if fold != "train" and not visible_folders(top, walk):
-            count = sum(map(is_image_name, loose_files(top)))
-            notes.append(f"left out: {_named(folder, data)!r}, without class folders: no labels ({_images(count)})")
+        if fold != "train" and _is_flat(folder, walk):
+            notes.append(f"left out: {_flat(folder, data)}, so no labels")
             continue
+        top = _inner(folder, walk)
         new, more = _from_classes(top, data, walk, fold)
         found += new
         notes += more + _beside(top, data)
@@ -63,17 +64,30 @@ def own_test(test: Path, training: list[Candidate]) -> list[Candidate]:
 def _unwrapped(data: Path, walk: Walk) -> Path:
     """The folder to read: where all lies in one folder, as archives are unpacked, that one."""
     folders = visible_folders(data, walk)
-    if len(folders) != 1 or folds_of([folders[0].name])[folders[0].name] or _has_images(folders[0]):
+    if len(folders) != 1 or fold_of(folders[0].name) or _has_images(folders[0]):
         return data
     return _unwrapped(folders[0], walk) if visible_folders(folders[0], walk) else data
 
 
-def _inner(folder: Path, fold: str, walk: Walk) -> Path:
+def _inner(folder: Path, walk: Walk) -> Path:
     """The folder with a fold's classes: of seg_train/seg_train/CLASS and of train/images/CLASS the inner one."""
     inner = visible_folders(folder, walk)
     if len(inner) != 1 or _has_images(inner[0]):
         return folder
-    return inner[0] if fold_in(inner[0].name) == fold or says_nothing(inner[0].name) else folder
+    name, fold = inner[0].name, fold_in(folder.name)
+    again = name == folder.name or says_nothing(name) or (fold and fold_in(name) == fold)
+    return inner[0] if again else folder
+
+
+def _is_flat(folder: Path, walk: Walk) -> bool:
+    """Whether a folder has no class folders, such as a test set without labels: test/1.jpg or test/test/1.jpg."""
+    inner = visible_folders(folder, walk)
+    return not inner or ([one.name for one in inner] == [folder.name] and not visible_folders(inner[0], walk))
+
+
+def _flat(folder: Path, data: Path) -> str:
+    count = sum(map(is_image_name, files_below(folder, data)))
+    return f"{_named(folder, data)!r} ({_images(count)}), which has no class folders"
 
 
 def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
@@ -82,22 +96,25 @@ def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
     Raises:
         InputError: some are folds and others not, or they look like folds and their names do not say which.
     """
-    meant = folds_of([folder.name for folder in folders])
-    folds = {folder: fold for folder in folders if (fold := meant[folder.name])}
-    if "train" in folds.values() and (len(set(folds.values())) > 1 or len(folders) == 1):  # a class may be called train
-        other = next((folder for folder in folders if folder not in folds), None)
-        if other is not None:
-            raise InputError(f"Beside {_FOLDS} no other folder may stand, but {other} does: move it away.")
-        return folds
-    inner = [_names_within(folder, walk) for folder in folders]
-    if len(folders) < 2 or not all(inner):
-        return {}
+    inner = {folder: _names_within(_inner(folder, walk), walk) for folder in folders}
+    meant = {
+        folder: fold for folder, fold in zip(folders, folds_of([one.name for one in folders]), strict=True) if fold
+    }
     loose = {folder: fold for folder in folders if (fold := fold_in(folder.name))}
-    common = set.intersection(*inner)
-    if common and len(loose) == len(folders) and "train" in loose.values() and len(set(loose.values())) > 1:
-        return loose
-    if len(common) > 1 and (loose or all(names == common for names in inner)):
-        _refuse(folders, common)
+    deep = [inner[folder] for folder in loose if not _is_flat(folder, walk)]
+    alike = len(deep) > 1 and set.intersection(*deep)
+    if len(folders) == 1 and "train" in meant.values():
+        return meant
+    for folds in (meant, loose if alike else {}):
+        if "train" in folds.values() and len(set(folds.values())) > 1:  # a class may be called train
+            other = next((one for one in folders if one not in folds and not _is_flat(one, walk)), None)
+            if other is not None:
+                raise InputError(f"Beside {_FOLDS} no other folder may stand, but {other} does: move it away.")
+            return folds
+    if len(folders) > 1:
+        common, union = set.intersection(*inner.values()), set.union(*inner.values())
+        if len(common) > 1 and (loose or 2 * len(common) >= len(union)):
+            _refuse(folders, common)
     return {}
 
 
@@ -108,7 +125,8 @@ def _names_within(folder: Path, walk: Walk) -> set[str]:
 def _refuse(folders: list[Path], common: set[str]) -> None:
     names = ", ".join(repr(folder.name) for folder in folders[:3])
     within = ", ".join(repr(name) for name in sorted(common)[:3])
-    if "train" in (inner := folds_of(sorted(common))).values() and len(set(inner.values()) - {None}) > 1:
+    folds = set(folds_of(sorted(common)))
+    if "train" in folds and len(folds - {None}) > 1:
         raise InputError(
             f"Folds are outside and classes within, as train/CLASS, but {names} hold {within}: move the folders, "
             "or list the images in a CSV of path, label and split."

@@ -22,7 +22,7 @@ def candidates(data: Path, test: Path | None) -> Source:
     if not data.exists():
         raise InputError(f"The data must be a folder or a CSV file, but {data} does not exist: give --data.")
     source = _by_layout(data)
-    source.notes.extend(class_names.look_alike(one.label_name for one in source.candidates))
+    source = _with(source, class_names.look_alike(one.label_name for one in source.candidates))
     if test is None:
         return source
     return replace(source, candidates=[*source.candidates, *class_folders.own_test(test, source.candidates)])
@@ -51,7 +51,7 @@ def _by_layout(data: Path) -> Source:
 
 def _class_folders(data: Path, tables: label_tables.Tables) -> Source:
     """Where folders do not name classes, a table whose columns are not known was meant to."""
-    unread = [file for file, why in tables.others.items() if why.startswith(label_tables.UNKNOWN)]
+    unread = [file for file, why in tables.others.items() if why != label_tables.FORM]
     try:
         source = class_folders.read(data)
     except InputError:

@@ -24,7 +24,7 @@ def words_of(name: str) -> list[str]:
 
     TrainSet is train and set, testset is test, hold-out is holdout.
     """
-    name = re.sub(r"(?<![A-Za-z])(hold|held)[ _-]?out(?![a-z])", r"\1out", name, flags=re.IGNORECASE)
+    name = re.sub("(hold|held)[ _-]?out", lambda found: f"{found[1].lower()}out", name, flags=re.IGNORECASE)
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+", name)]
     glued = [_GLUED.fullmatch(word) for word in words]
     return [match[1] if match else word for match, word in zip(glued, words, strict=True)]
@@ -49,10 +49,13 @@ def says_nothing(name: str) -> bool:
     return bool(words) and all(map(_PLAIN.fullmatch, words))
 
 
-def folds_of(names: Sequence[str]) -> dict[str, str | None]:
-    """The fold that each of some names side by side means; words that all of them have say nothing."""
-    shared = set.intersection(*(set(words_of(name)) for name in names)) if len(names) > 1 else set()
-    return {name: fold_of(name, shared - _FOLD_OF_WORD.keys()) for name in names}
+def folds_of(names: Sequence[str]) -> list[str | None]:
+    """The fold that each of some names side by side means; what all that mention one share, as in seg_train and
+    seg_test, says nothing.
+    """
+    mentioning = [set(words_of(name)) for name in names if fold_in(name)]
+    shared = set.intersection(*mentioning) if len(mentioning) > 1 else set()
+    return [fold_of(name, shared - _FOLD_OF_WORD.keys()) for name in names]
 
 
 def split_of(file: Path, data: Path) -> str | None:

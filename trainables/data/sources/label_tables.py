@@ -10,7 +10,7 @@ from trainables.data.sources.tree import loose_files
 from trainables.errors import InputError
 
 _HEAD = 100  # rows that tell what a table is
-UNKNOWN = "its columns are"
+FORM = "a form for predictions"
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ def read(data: Path, tables: list[Path]) -> Source:
 
 def _why_not(file: Path) -> str | None:
     if "submission" in file.stem.lower():
-        return "a form for predictions"
+        return FORM
     try:
         rows = table.read(file, _HEAD)
         meant = columns.find(rows)
     except InputError as error:
         return str(error)
     except ValueError as error:
-        return f"{UNKNOWN} {error}"
+        return f"its columns are {error}"
     if meant.image == "path":
         return None
     if rows.empty:

@@ -82,7 +82,7 @@ def loose_files(folder: Path) -> list[str]:
 
 def passed_by(walk: Walk) -> list[str]:
     """A line for each kind of thing that a walk left out, and for links that other machines must be able to follow."""
-    lines = [f"left out: {_named(path, walk)!r}, {why}" for path, why in walk.passed.items()]
+    lines = [f"left out: {_named(path, walk)!r}, {why}" for path, why in sorted(walk.passed.items())]
     if walk.broken:
         lines.append(f"left out: {_counted(walk.broken, 'broken link', walk)}")
     if walk.junk:
