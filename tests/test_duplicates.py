@@ -1,11 +1,16 @@
 import io
 from pathlib import Path
 
+import imagehash
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
 from tests.trees import class_folders, encoded, pixels, put
+from trainables.data import duplicates
 from trainables.data.duplicates import conflicting_groups, find_groups, perceptual_hash, thumbnail
 from trainables.data.images import decode
 from trainables.data.manifest import scan
@@ -81,6 +86,57 @@ def test_pairs_are_found_across_blocks_of_hashes() -> None:
     groups = find_groups([f"{i:04}" for i in range(1300)], hashes, thumbnails)
     assert groups[[1200, 1250]].tolist() == [3, 600]
     assert len(np.unique(groups)) == 1298
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 120), st.sampled_from([3, 2**20]))
+def test_groups_are_those_of_comparing_all_with_all(seed: int, count: int, at_once: int) -> None:
+    rng = np.random.default_rng(seed)
+    bases = rng.integers(0, 2**64, 1 + count // 4, dtype=np.uint64)
+    flips = np.uint64(1) << rng.integers(0, 64, (count, 8), dtype=np.uint64)
+    chosen = flips * (rng.random((count, 8)) < rng.random((count, 1))).astype(np.uint64)
+    hashes = bases[rng.integers(0, len(bases), count)] ^ np.bitwise_xor.reduce(chosen, axis=1)
+    looks = rng.integers(9, 247, (1 + count // 10, 32, 32, 3))
+    thumbnails = looks[rng.integers(0, len(looks), count)] + rng.integers(-9, 10, (count, 1, 1, 1))
+    names = [str(name) for name in rng.integers(0, 3 * count, count)]
+    first = [names.index(name) for name in names]  # of equal bytes, which look the same
+    hashes, thumbnails = hashes[first], thumbnails[first]
+    near = np.bitwise_count(hashes[:, None] ^ hashes[None]) <= 6
+    apart = np.abs(thumbnails[:, None].astype(int) - thumbnails[None]) if count <= 40 else None
+    asked: list[int] = []
+
+    def load(positions: np.ndarray) -> np.ndarray:
+        asked.extend(positions.tolist())
+        return thumbnails[positions].astype(np.uint8)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "_AT_ONCE", at_once)
+        patch.setattr(duplicates, "_PAIRS", min(at_once, 4096))
+        patch.setattr(duplicates, "_LOADED", min(at_once, 4096))
+        found = find_groups(names, hashes, load)
+        pairs = np.concatenate([np.empty((0, 2), np.int64), *duplicates._near_pairs(hashes)])
+    expected = np.argwhere(np.triu(near, 1))
+    assert sorted(map(tuple, np.sort(pairs, axis=1).tolist())) == sorted(map(tuple, expected.tolist()))
+    alone = np.flatnonzero(near.sum(axis=1) == 1)
+    assert not set(alone) & set(asked), "a thumbnail that nothing is near to is not looked at"
+    if apart is not None:
+        same = near & (apart.mean(axis=(2, 3, 4)) <= 6)  # a shift of at most 18 is no worse in a block
+        blocks = thumbnails.reshape(count, 8, 4, 8, 4, 3).mean(axis=(2, 4))
+        same &= np.abs(blocks[:, None] - blocks[None]).max(axis=(2, 3, 4)) <= 16
+        same |= np.array(names)[:, None] == np.array(names)[None]
+        groups = np.arange(count)
+        for _ in range(count):
+            groups = np.where(same, groups[None], count).min(axis=1)
+        assert found.tolist() == groups.tolist()
+
+
+def test_the_perceptual_hash_is_imagehashs() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
+    smooth = np.stack([pixels(seed, 32, 32) for seed in range(50)])
+    plain = np.full((1, 32, 32, 3), 77, dtype=np.uint8)
+    for thumb in np.concatenate([noise, smooth, plain]):
+        assert perceptual_hash(thumb) == int(str(imagehash.phash(Image.fromarray(thumb))), 16)
 
 
 def test_a_difference_counts_on_average_and_in_the_worst_block() -> None:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -135,6 +136,17 @@ def test_the_hash_of_a_manifest_without_boxes_stays(tmp_path: Path) -> None:
     put(tmp_path / "b/y.png", b"two")
     before = "e8581a705e8ef2dd36397a1db3815f3aac688f591f8ca80cbe389a045447732c"
     assert manifest_hash(scan(tmp_path, listed(tmp_path))) == before
+
+
+def test_the_hash_of_pictures_with_a_twin_stays(tmp_path: Path) -> None:
+    for number in range(4):
+        put(tmp_path / "ab"[number % 2] / f"{number}.bmp", encoded(pixels(number), "BMP"))
+    twin = np.clip(pixels(2).astype(int) + 3, 0, 255).astype(np.uint8)
+    put(tmp_path / "b/again.bmp", encoded(twin, "BMP"))
+    put(tmp_path / "a/x.bmp", b"text")
+    manifest = scan(tmp_path, listed(tmp_path))
+    assert manifest["group"].tolist() == [0, 1, 2, 3, 4, 1]
+    assert manifest_hash(manifest) == "fcca60189aa4dce8c419ba9bb988224e4dc7daa78cc4c7d5e6461f50b7746934"
 
 
 def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:

@@ -6,11 +6,14 @@ it calls hundreds of different pictures equal, and groups are transitive, so one
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, combinations, pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
+
+if TYPE_CHECKING:  # half a second, that a helper need not spend
+    import pandas as pd
 
 # pHash reads 32 x 32 pixels; thumbnails of that size serve the hash and the comparison that follows it.
 THUMBNAIL_SIDE = 32
@@ -53,6 +56,8 @@ def find_groups(
 
     Of many pictures `thumbnails` may be a function: it is asked for those only whose hashes are near another's.
     """
+    import pandas as pd
+
     count = len(sha256)
     codes, _ = pd.factorize(np.asarray(sha256, dtype=object))
     first = np.unique(codes, return_index=True)[1]
@@ -70,12 +75,12 @@ def unite(groups: NDArray[np.int64], names: Sequence[str | None]) -> NDArray[np.
     return _components(np.concatenate([np.stack([np.arange(len(groups)), groups], axis=1), own]), len(groups))
 
 
-def copies(manifest: pd.DataFrame) -> pd.Series:
+def copies(manifest: "pd.DataFrame") -> "pd.Series":
     """For each row the first item with the same picture; `group` also holds what the user groups."""
     return manifest["duplicate_of" if "duplicate_of" in manifest else "group"]
 
 
-def conflicting_groups(manifest: pd.DataFrame) -> list[list[int]]:
+def conflicting_groups(manifest: "pd.DataFrame") -> list[list[int]]:
     """Items of every group of duplicates that carries more than one label."""
     kept = manifest[manifest["keep"]].sort_values("item")
     torn = kept[kept.groupby(copies(kept))["label"].transform("nunique") > 1]

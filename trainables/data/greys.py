@@ -13,14 +13,16 @@ The same file may therefore look different in two data sets.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from trainables.data import tiff
+
+if TYPE_CHECKING:  # half a second, that a helper need not spend
+    import pandas as pd
 
 Range = tuple[float, float]  # black, white
 
@@ -86,7 +88,7 @@ def greys_over(modes: Iterable[str], extents: Iterable[Range]) -> Greys:
     return Greys(integers, floats)
 
 
-def greys_of(manifest: pd.DataFrame) -> Greys:
+def greys_of(manifest: "pd.DataFrame") -> Greys:
     """The range that a manifest, or a part of it, was made with; without its columns the files decide."""
     if not set(COLUMNS) <= set(manifest.columns):
         return Greys()
@@ -107,7 +109,7 @@ def from_json(known: Mapping[str, Any]) -> Greys:
     return Greys(None if white is None else (float(known["black"]), float(white)), floats and tuple(map(float, floats)))
 
 
-def described(manifest: pd.DataFrame) -> list[str]:
+def described(manifest: "pd.DataFrame") -> list[str]:
     """What the range is, a line for each kind of deep image that is kept."""
     greys, kept, lines = greys_of(manifest), manifest[manifest["keep"]], []
     if greys.integers is not None:

@@ -22,6 +22,7 @@ PIXEL_LIMIT = 89_478_485
 # Once, on import: filters are global, so changing them around each call would race between threads.
 # decode() compares with PIXEL_LIMIT itself, the warning would say the same a second time.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about metadata, which nobody asked for
 
 # EXIF's orientation (2 to 8), and what brings an image of it upright.
 _UPRIGHT = {
@@ -71,7 +72,7 @@ def decode(data: bytes, greys: Greys | None = None) -> Decoded:
         try:
             return _decode(bare, greys, tags)
         except DecodeError as second:
-            raise (error if str(error) == "truncated" else second) from None
+            raise (error if str(error) == "truncated" or str(second) == _UNKNOWN else second) from None
 
 
 _TOO_LARGE = f"more than {PIXEL_LIMIT:,} pixels"

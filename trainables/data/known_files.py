@@ -100,7 +100,7 @@ def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
     (cache / FOLDER).mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(f"{VERSION} {PIL.__version__} {folder.resolve()}".encode(errors="surrogateescape"))
     file = cache / FOLDER / f"{name.hexdigest()[:32]}.sqlite"
-    _make_room(cache / FOLDER, file)
+    _make_room(file)
     try:
         with closing(sqlite3.connect(file, timeout=_PATIENCE)) as connection:
             yield Store(connection)
@@ -108,24 +108,35 @@ def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
     except sqlite3.OperationalError:  # another process writes, or the disk is full: the file is whole
         raise
     except sqlite3.Error:
-        file.unlink(missing_ok=True)
+        _remove(file)
         raise
 
 
-def _make_room(folder: Path, but: Path) -> None:
-    """The ones unused for longest go; whoever has one open keeps it until then."""
+def _make_room(mine: Path) -> None:
+    """The stores unused for longest go; whoever has one open keeps it until then."""
     with suppress(OSError):
-        files = sorted((file for file in folder.glob("*.sqlite") if file != but), key=lambda one: one.stat().st_mtime)
+        files = sorted(mine.parent.glob("*.sqlite"), key=lambda file: (file == mine, file.stat().st_mtime))
         total = sum(file.stat().st_size for file in files)
         for file in files:
             if total > _MOST_BYTES:
                 total -= file.stat().st_size
-                file.unlink()
+                _remove(file)
+
+
+def _remove(file: Path) -> None:
+    """With the journal of a killed writer, which SQLite would take for that of the next file of this name."""
+    for each in (file, file.with_name(f"{file.name}-journal")):
+        each.unlink(missing_ok=True)
 
 
 def _row(values: tuple) -> Row:
-    size, changed, touched, sha256, width, height, mode, turned, reason, darkest, brightest, digits, greys = values
-    extent = None if darkest is None else (darkest, brightest)
-    digest = None if digits is None else int(digits, 16)
-    found = Inspection(size, sha256, width, height, mode, bool(turned), reason, extent, digest)
+    try:
+        size, changed, touched, sha256, width, height, mode, turned, reason, darkest, brightest, digits, greys = values
+        extent = None if darkest is None else (float(darkest), float(brightest))
+        digest = None if digits is None else int(digits, 16)
+        if len(sha256) != 64 or (digest is None and extent is None and not reason):
+            raise ValueError(sha256)
+        found = Inspection(size, sha256, int(width), int(height), str(mode), bool(turned), str(reason), extent, digest)
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError("a row is broken") from error
     return found, (size, changed, touched), greys

@@ -137,7 +137,7 @@ def _scanned(folder: Path, paths: Sequence[str], progress: Callable[[int, int], 
     try:
         with opened(cache, folder) as store:
             return _scan_with(store, folder, paths, progress)
-    except (sqlite3.Error, OSError, ValueError, TypeError) as problem:  # torn, full, locked, not ours to write
+    except (sqlite3.Error, OSError) as problem:  # torn, full, locked, not ours to write
         if cache is None:
             raise
         reason = " ".join(str(problem).split())
