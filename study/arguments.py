@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from study.persistence.remote import is_uri, parse_place
 from trainables.errors import InputError, did_you_mean
@@ -59,7 +59,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--concurrent", type=_positive_int, metavar="N", help="trials at once (default: as many as fit)")
     add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none for random numbers")
     add("--download", action="store_true", help="fetch the dataset first, hashes checked")
-    add_cache(parser, "decoded pictures and what is frozen")
+    add("--cache", **cache_option("decoded pictures and what is frozen"))
     add("--cache-gib", type=_positive, metavar="F", help="how much of both it may keep")
     add("--no-sharing", action="store_true", help="compute what is frozen anew in every trial: same results, slower")
     add("--published", action="store_true", help="run what the study's source has published instead of a search")
@@ -79,10 +79,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return chosen
 
 
-def add_cache(parser: argparse.ArgumentParser, what: str) -> None:
+def cache_option(what: str) -> dict[str, Any]:
+    """How a parser adds --cache, the folder for `what`."""
     default = _user_cache()
     said = str(default).replace("%", "%%") if default else "none, as neither HOME nor XDG_CACHE_HOME is set"
-    parser.add_argument("--cache", type=Path, metavar="DIR", default=default, help=f"for {what} (default: {said})")
+    return {"type": Path, "metavar": "DIR", "default": default, "help": f"for {what} (default: {said})"}
 
 
 def check_cache(cache: Path | None) -> None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from study.arguments import Parser, add_cache, check_cache, fail
+from study.arguments import Parser, cache_option, check_cache, fail
 from study.persistence.ledger import read_openings
 from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, UNSEEN_FILE
 from study.writing import in_shell, write_table
@@ -73,7 +73,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--frozen", action="store_true", help="the backbone with its pretrained weights as they came, too")
     add("--data", type=Path, metavar="DIR", help="the pictures, where they are not where the study found them")
     add("--weights", type=Path, metavar="DIR", help="a folder of pretrained weights, for --frozen")
-    add_cache(parser, "decoded pictures")
+    add("--cache", **cache_option("decoded pictures"))
     chosen = parser.parse_args(arguments)
     check_cache(chosen.cache)
     return chosen

@@ -25,7 +25,7 @@ from study.estimates.resources import (
     plan_resources,
 )
 from study.persistence import storage
-from study.persistence.places import opened
+from study.persistence.places import opened, withdraw
 from study.persistence.unavailable import unavailable
 from study.results import STUDY_FILE
 from study.writing import in_shell
@@ -88,8 +88,11 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> in
             return _run_in(out, known, loaded, chosen, arguments)
         except Exception as problem:
             stops = unavailable(problem)
-            if stops is None or not (out / STUDY_FILE).exists() or type(problem) is InputError:
+            if stops is None or type(problem) is InputError:
                 raise
+            if not (out / STUDY_FILE).exists():
+                withdraw(out)
+                raise stops from problem
             return _interrupted(f"{stops} Nothing is lost", arguments)
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from pandas.api import types
 
 from study.results import NUMBER
+from trainables.errors import writing
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and newlines, which are quoted
 
@@ -80,8 +81,9 @@ def _finite(value: Any) -> Any:
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f".{path.name[:_SHORT]}.{os.getpid()}.part")  # no longer than names may be
     try:
-        write(part)
-        os.replace(part, path)
+        with writing(path):
+            write(part)
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 

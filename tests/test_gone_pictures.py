@@ -1,5 +1,8 @@
 """A picture that goes while a study runs: the study stops with one line, no trial is blamed, and it can go on."""
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +57,10 @@ def test_the_study_stops_with_the_line_that_lets_it_go_on(begun: Prepared, tmp_p
     done = run(*places, "--concurrent", 1, "--resume", expect=130)
     lines = [line for line in done.stderr.splitlines() if "changed since the data was scanned" in line]
     assert len(lines) == 1
-    assert "Nothing is lost. Go on with: python -m study.run" in lines[0]
+    assert "put it back, or start anew. Nothing is lost. Go on with: " in lines[0]
+    again = shlex.split(lines[0].partition("Go on with: ")[2])
+    assert Path(shutil.which(again[0]) or "").absolute() == Path(sys.executable).absolute()
+    assert again[1:] == ["-m", "study.run", *map(str, places), "--concurrent", "1", "--resume"]
     assert "Traceback" not in done.stderr
     assert not (begun.out / ledger.LEDGER / "ends").exists()
     assert (begun.out / "trials.parquet").exists()

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from study.design.plan import Planned
 from study.persistence import storage
-from trainables.errors import InputError
+from trainables.errors import InputError, writing
 from trainables.metrics import signed
 
 LEDGER = "ledger"
@@ -91,10 +91,12 @@ def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
 
 
 def write_object(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, allow_nan=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, allow_nan=False))
-    os.replace(temporary, path)
+    with writing(path, len(text)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
+        os.replace(temporary, path)
     storage.put(path)
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from study.persistence import storage
@@ -56,6 +56,14 @@ def check_out(out: Path, resume: bool) -> bool:
     if not can_be_written(out):
         raise InputError(f"--out {out} cannot be written: choose a folder of your own.")
     return False
+
+
+def withdraw(out: Path) -> None:
+    """Take back what a study has written before its study.json, unless another process begins one there."""
+    with suppress(InputError, OSError), sole_driver(out):
+        for name in (MANIFEST_FILE, UNSEEN_FILE, LEDGER):
+            storage.remove(out / name)
+        out.rmdir()  # where it holds nothing else
 
 
 def _holds_study(out: Path | str, names: set[str], resume: bool) -> bool:

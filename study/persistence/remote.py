@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from trainables.errors import InputError, Unavailable
+from trainables.errors import InputError, Unavailable, gave_out, writing
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOGIN = re.compile(r"://[^/:@]*:(?!\d+(/|$))[^@]*@")  # name:password@, but not a port
@@ -106,7 +106,7 @@ class Remote:
 
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f".{file.name}.{os.getpid()}.part")
-        with self._told("read"):
+        with writing(file, info.size), self._told("read"):
             copy_files(info.path, str(part), self.files, LocalFileSystem())
         os.utime(part, ns=(info.mtime_ns, info.mtime_ns))
         os.replace(part, file)
@@ -128,6 +128,8 @@ class Remote:
         except FileNotFoundError:
             raise
         except OSError as problem:
+            if gave_out(problem) is not None:  # on this side
+                raise
             reason = " ".join(str(problem).split())[:300]
             raise RemoteError(
                 f"{self.uri} cannot be {verb}: {reason}. Check the bucket, the credentials and the network."

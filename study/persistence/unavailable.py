@@ -1,31 +1,25 @@
 """Storage that gave out, a picture that is gone: no trial is to blame, so the study stops and none is failed for it."""
 
-import errno
 import os
-import re
+from collections.abc import Iterator
 
-from trainables.errors import Unavailable
-
-_GAVE_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN}
-# As the libraries that write for us say it: safetensors, then Arrow.
-_NUMBER = re.compile(r"os error (\d+)|errno (\d+)", re.IGNORECASE)
+from trainables.errors import Unavailable, gave_out
 
 
 def unavailable(problem: BaseException | None) -> Unavailable | None:
     """What `problem`, or what it came from, says is missing for every trial; None where it is about one alone."""
-    while problem is not None:
-        if isinstance(problem, Unavailable):
-            return problem
-        number = _error_number(problem)
-        if number in _GAVE_OUT:
-            file = getattr(problem, "filename", None)
-            return Unavailable(f"{os.strerror(number)}{f' at {file}' if file else ''}: put that right.")
-        problem = problem.__cause__ or problem.__context__
+    for each in (chain := list(_chain(problem))):
+        if isinstance(each, Unavailable):
+            return each
+    for each in chain:
+        if (number := gave_out(each)) is not None:
+            file = getattr(each, "filename", None)
+            room = "".join(f" ({note})" for note in getattr(each, "__notes__", ()))
+            return Unavailable(f"{os.strerror(number)}{f' at {file}' if file else ''}{room}: put that right.")
     return None
 
 
-def _error_number(problem: BaseException) -> int | None:
-    if isinstance(problem, OSError) and problem.errno:
-        return problem.errno
-    said = _NUMBER.search(str(problem)) if isinstance(problem, Exception) else None
-    return int(said[1] or said[2]) if said else None
+def _chain(problem: BaseException | None) -> Iterator[BaseException]:
+    while problem is not None:
+        yield problem
+        problem = problem.__cause__ or problem.__context__

@@ -24,7 +24,7 @@ from PIL import Image
 from trainables.data.greys import COLUMNS, Greys, greys_of
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import data_folder
-from trainables.errors import InputError, Unavailable
+from trainables.errors import InputError, Unavailable, writing
 
 # Raise it whenever decoding or reducing gives other pixels: older files are then left alone and age out.
 VERSION = 2
@@ -72,7 +72,7 @@ def open_pixels(
     with FileLock(cache / "pixels.lock"):
         if not file.exists():
             _make_room(cache, size, cache_gib)
-            with _temporary(file) as part:
+            with writing(file, size), _temporary(file) as part:
                 _build(part, kept, places, data_folder(data), short_side, greys_of(manifest))
         os.utime(file)  # the time of last use, for _make_room
         return Pixels(key, _map(file, size), places)

@@ -9,6 +9,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from trainables.errors import writing
+
 
 @dataclass(frozen=True)
 class State:
@@ -53,10 +55,7 @@ def load(path: Path) -> State:
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write named tensors, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.touch()
-    mode = temporary.stat().st_mode  # as of every new file: safetensors makes a private one in its place
     # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout. Nor does it take
     # weights that several layers share: each name gets its own copy.
     taken: set[int] = set()
@@ -65,9 +64,16 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
         values = tensor.detach().cpu().contiguous()
         plain[name] = values.clone() if values.untyped_storage().data_ptr() in taken else values
         taken.add(values.untyped_storage().data_ptr())
-    save_file(plain, temporary, metadata=metadata or {})
-    temporary.chmod(mode)
-    os.replace(temporary, path)
+    try:
+        with writing(path, sum(tensor.nbytes for tensor in plain.values())):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()
+            mode = temporary.stat().st_mode  # as of every new file: safetensors puts a private one in its place
+            save_file(plain, temporary, metadata=metadata or {})
+            temporary.chmod(mode)
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
