@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,7 @@ def fabricated(tmp_path_factory):
 def chosen(out, pairs, seconds=None, trained=None):
     """A study, its settings and its answers, these and the costs of choice; the winner has y."""
     read = results.read(out)
+    read = replace(read, predictions=read.predictions.head(0))  # the answers are written by hand
     if seconds:
         read.trials["seconds"] = read.trials["f"].map(seconds).astype(float)
     if trained:
@@ -247,7 +249,7 @@ COSTS = st.fixed_dictionaries({level: st.sampled_from([1.0, 9.5, 10.0, 10.5, 11.
 
 
 @given(st.tuples(VERDICTS, VERDICTS, VERDICTS), COSTS, st.none() | COSTS)
-@settings_of(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings_of(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_recommended_level_is_the_cheapest_of_those_as_good_and_the_words_say_so(
     fabricated, verdicts, seconds, trained
 ):
