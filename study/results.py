@@ -89,6 +89,7 @@ METRIC_COLUMN = "val_metric"
 # stood for at the first one.
 OPENING_COLUMN = "opening"
 STOOD_FOR_COLUMN = "stood_for"
+DECLARED_WEIGHTS_COLUMN = "declared_weights"  # what `weights` would be without --weights none
 LOGITS = "logits"  # float16, one list an item; as large as everything else together, so read on request
 # Temperatures that logits may be divided by: beyond these the classes are as good as decided, or as good as alike.
 TEMPERATURES = (0.01, 100.0)
@@ -123,6 +124,7 @@ ANSWERS_COLUMNS: Columns = {
     "verdict": "text",
     "p_holm": "number",
     "seeds_needed": "number",
+    "items_needed": "number",  # test pictures that would do where no number of seeds would, with the seeds there are
     "companions": "text",
 }
 EXAMPLES_COLUMNS: Columns = {"file": "text", "label": "any", "predicted": "any", "confidence": "number"}

@@ -1,15 +1,21 @@
 """What the report tells a person to choose, from answers written by hand."""
 
+import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from analysis import report
 from analysis.confirmed.answers import answers
-from analysis.confirmed.recommendations import recommendations, rivals
+from analysis.confirmed.recommendations import pairs_of, recommendations, rivals
 from analysis.confirmed.settings import settings
+from analysis.layout.text import duration
 from analysis.sections.advice import recommendations_section
 from study import results, writing
 from tests.fabricated import Plan, fabricate
@@ -39,9 +45,10 @@ def fabricated(tmp_path_factory):
     return fabricate(tmp_path_factory.mktemp("recommended") / "study", PLAN)
 
 
-def advised(out, pairs, seconds=None, trained=None):
-    """The one row of recommendations, for answers and costs of choice; the winner has y."""
+def chosen(out, pairs, seconds=None, trained=None):
+    """A study, its settings and its answers, these and the costs of choice; the winner has y."""
     read = results.read(out)
+    read = replace(read, predictions=read.predictions.head(0))  # the answers are written by hand
     if seconds:
         read.trials["seconds"] = read.trials["f"].map(seconds).astype(float)
     if trained:
@@ -52,8 +59,18 @@ def advised(out, pairs, seconds=None, trained=None):
     kept = [one for one in found if one.levels["f"] == "y"] + [one for one in found if one.levels["f"] != "y"]
     for one in kept[1:]:
         one.merit[:] = 0.0
-    frame = pd.DataFrame(pairs, columns=list(results.ANSWERS_COLUMNS))
-    return recommendations(read, kept, frame).iloc[0]
+    return read, kept, pd.DataFrame(pairs, columns=list(results.ANSWERS_COLUMNS))
+
+
+def advised(*arguments):
+    """The one row of recommendations, for answers and costs of choice."""
+    return recommendations(*chosen(*arguments)).iloc[0]
+
+
+def why(*arguments):
+    """What the report's first table says of the one factor: by which step of the rule its level is recommended."""
+    table = recommendations_section(*chosen(*arguments)).tables[0]
+    return table.rows[0][table.header.index("why")]
 
 
 def test_a_level_that_beats_all_others_is_recommended_with_its_gain(fabricated):
@@ -225,3 +242,62 @@ def test_where_the_winner_has_no_such_choice_its_refusals_are_said(fabricated):
     assert section is not None
     said = "f: the winner has no such choice, and where there is one not all levels were compared: fewer than 3 seeds"
     assert any(line.startswith(said) for line in section.below)
+
+
+VERDICTS = st.sampled_from(["a", "b", "equivalent", "no evidence", "refused: fewer than 3 seeds (2)"])
+COSTS = st.fixed_dictionaries({level: st.sampled_from([1.0, 9.5, 10.0, 10.5, 11.5, 30.0]) for level in LEVELS})
+
+
+@given(st.tuples(VERDICTS, VERDICTS, VERDICTS), COSTS, st.none() | COSTS)
+@settings_of(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_recommended_level_is_the_cheapest_of_those_as_good_and_the_words_say_so(
+    fabricated, verdicts, seconds, trained
+):
+    pairs = [
+        pair(a, b, verdict, {"a": 0.05, "b": -0.05}.get(verdict, 0.0))
+        for (a, b), verdict in zip((("x", "y"), ("y", "z"), ("x", "z")), verdicts, strict=True)
+    ]
+    row = advised(fabricated, pairs, seconds, trained)
+    turnable = pairs_of(pd.DataFrame(pairs, columns=list(results.ANSWERS_COLUMNS)), "f")
+    best, *others = json.loads(row["as_good"])
+    against = {one["level_b"]: one["verdict"] for one in rivals(turnable, best)}
+    beaten = {level for level in LEVELS for one in rivals(turnable, level) if one["verdict"] == "b"}
+    assert best == row["best"]
+    assert set(others) == {level for level, verdict in against.items() if verdict == "equivalent"} - beaten
+    times = {level: seconds[level] for level in (best, *others)}
+    fast = {level for level in times if 0.9 * times[level] <= min(times.values())}
+    assert row["recommended"] in fast
+    assert row["trial_seconds"] == seconds[row["recommended"]]
+    if trained:
+        assert trained[row["recommended"]] == min(trained[level] for level in fast)
+    said = why(fabricated, pairs, seconds, trained)
+    if row["recommended"] == best:
+        assert "cheaper:" not in said
+    elif best in fast:
+        assert trained[row["recommended"]] < trained[best]
+        assert f"as good as {best} on test, and cheaper: it trains fewer parameters" in said
+    else:
+        assert seconds[row["recommended"]] < seconds[best]
+        assert f"cheaper: {duration(row['trial_seconds'])} a trial against {duration(seconds[best])}" in said
+    if isinstance(row["faster"], str):
+        assert seconds[row["faster"]] < 0.9 * row["trial_seconds"]
+        assert against[row["faster"]] not in ("equivalent", "a", "b")
+        assert f"{row['faster']} is faster, but not shown to be as good" in said or row["recommended"] != best
+
+
+def test_a_slower_level_that_is_kept_stands_beside_the_faster_with_its_numbers(fabricated):
+    pairs = [pair("x", "y", "no evidence", 0.02, 40), pair("y", "z", "a", 0.1), pair("x", "z", "a", 0.1)]
+    said = why(fabricated, pairs, {"x": 1, "y": 30, "z": 20})
+    # x minus y is 0.02 (0.01 to 0.04)
+    assert said.startswith("the winner's level; x is faster, but not shown to be as good: 1 s, ")
+    assert said.endswith("on validation, 2.0 points ahead on test (95\u00a0% interval 1.0 to 4.0)")
+
+
+def test_what_a_trial_takes_is_compared_in_one_company(tmp_path):
+    """Trials of other companies, of which the winner's levels have the most, say nothing of a level's time."""
+    fabricate(tmp_path, Plan({"f": ["x", "y"], "g": ["u", "v"]}, {"f": "y", "g": "v"}, items=30, trials=8, seeds=3))
+    read = results.read(tmp_path)
+    company = (read.trials["phase"] != "search") & (read.trials["g"] == "v")
+    read.trials["seconds"] = np.where(company, read.trials["f"].map({"x": 2.0, "y": 3.0}), 500.0)
+    advised = recommendations(read, settings(read), answers(read)).set_index("factor")
+    assert advised.loc["f", "best_seconds"] == {"x": 2.0, "y": 3.0}[advised.loc["f", "best"]]

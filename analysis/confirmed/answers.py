@@ -16,6 +16,7 @@ from analysis.statistics.inference import (
     Estimate,
     compare,
     holm,
+    items_needed,
     probability_better,
     seeds_needed,
 )
@@ -42,7 +43,7 @@ def answers(results: Results) -> pd.DataFrame:
     """One row for each pair of levels of each factor, in the order the study lists them."""
     found, texts = settings(results), level_texts(results)
     rows = [row for factor, levels in results.factors.items() for row in _answer(results, found, texts, factor, levels)]
-    counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64"}
+    counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64", "items_needed": "Int64"}
     return pd.DataFrame(rows, columns=list(ANSWERS_COLUMNS)).astype(counts)
 
 
@@ -75,6 +76,7 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
     low, high = estimate.interval()
     reached = verdict(estimate, p_holm, allowed)
     needed = seeds_needed(estimate, alpha) if reached == NO_EVIDENCE else None
+    pictures = items_needed(estimate, alpha) if reached == NO_EVIDENCE and needed is None else None
     return {
         "difference": estimate.mean,
         "low": low,
@@ -85,6 +87,7 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
         "verdict": reached,
         "p_holm": p_holm,
         "seeds_needed": None if needed is None else max(needed, SEEDS_FOR_A_CLAIM),
+        "items_needed": pictures,
         "companions": comparison.companions,
     }
 

@@ -11,7 +11,7 @@ from analysis.confirmed.settings import TEST, groups
 from analysis.layout.text import value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
 from analysis.statistics.metrics import METRICS, metrics
-from study.results import STUDY_FILE, Results, ResultsError, level_text
+from study.results import DECLARED_WEIGHTS_COLUMN, STUDY_FILE, Results, ResultsError, level_text
 
 COLUMN = "published"  # of trials.parquet: the name of the published row a trial repeats
 NOT_RUN = "not run"
@@ -77,7 +77,7 @@ def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.Da
         "published": value,
         "published_low": low,
         "published_high": high,
-        "differs": "; ".join(map(value_text, one.get("differs") or [])),
+        "differs": "; ".join([*changed(results, one, trials), *map(value_text, one.get("differs") or [])]),
         "source": value_text(one.get("source") or ""),
         "config": value_text(one.get("config") or {}),
         "state": NOT_RUN,
@@ -89,6 +89,30 @@ def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.Da
         return row | {"state": "failed" if (trials["status"] == "failed").all() else "not finished"}
     measured = _accuracy(results, done) if metric == "accuracy" else _other(results, found, done, metric)
     return row | measured | {"difference": measured.get("measured", np.nan) - value, "seeds": len(done)}
+
+
+def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | None) -> list[str]:
+    """What the trials of a published row have in place of what its configuration says, by their own columns."""
+    config = one.get("config")
+    if trials is None or not isinstance(config, Mapping):
+        return []
+    said = [
+        f"{str(name).replace('_', ' ')} {_ran(trials[name])} in place of {value_text(value)}"
+        for name, value in config.items()
+        if name in trials and set(trials[name].map(level_text)) != {level_text(value)}
+    ]
+    if "weights" not in config and {"weights", DECLARED_WEIGHTS_COLUMN} <= set(trials.columns):
+        declared = trials[DECLARED_WEIGHTS_COLUMN].map(level_text)
+        if (declared != trials["weights"].map(level_text)).any():
+            said.append(f"weights {_ran(trials['weights'])} in place of {_ran(declared)}")
+    own_test = results.manifest["official_split"].eq("test").any()
+    if "split" in config and own_test and "official_split" in trials and trials["official_split"].eq(True).any():
+        said.append(f"the dataset's own test fold in place of that of {value_text(config['split'])}")
+    return said
+
+
+def _ran(values: pd.Series) -> str:
+    return " or ".join(dict.fromkeys(level_text(value) or "none" for value in values))
 
 
 def metric_name(text: Any) -> str:

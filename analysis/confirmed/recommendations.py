@@ -1,5 +1,17 @@
-"""What to choose: for each factor the cheapest level that does as well as the best, as far as the answers go."""
+"""What to choose: for each factor the cheapest of the levels that are as good as the best.
 
+The rule, and the numbers it goes by:
+
+1. `best` is the winner's level: that of the setting with the best mean over seeds on validation. Where the answers,
+   which are from the test fold, say that other levels beat it, it is the one that beats it by most.
+2. As good are `best` and the levels whose verdict against it is "equivalent" (on test, within the study's margin),
+   unless any level beats them. A level that is merely not shown to be worse is not as good: it is open.
+3. Of those as good the cheapest is recommended: the one with the least time a trial, the median over the completed
+   refining and confirming trials of its setting. Times within a tenth of the least count as equal; of these it is the
+   one that trains fewest parameters, and of equals `best`.
+"""
+
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -26,16 +38,26 @@ _TURNABLE = ("difference", "low", "high", "probability_a_better")
 CHEAPER = 0.9
 
 COLUMNS = ("factor", "recommended", "decision", "winner", "best", "against", "gain", "low", "high", "seeds", "items")
-COLUMNS += ("seeds_needed", "open", "trial_seconds", "best_seconds")  # and the recommended level's sizes
+COLUMNS += ("seeds_needed", "open", "as_good", "trial_seconds", "best_seconds", "cheaper_by", "faster")
+COLUMNS += (
+    "faster_seconds",
+    "faster_val_accuracy",
+    "val_accuracy",
+    "test_accuracy",
+)  # and the recommended level's sizes
+
+TIME, TRAINED = "time", "trained parameters"  # what a recommended level that is not `best` saves
 
 
 def recommendations(results: Results, found: list[Setting], answered: pd.DataFrame) -> pd.DataFrame:
     """One row for each factor.
 
-    `winner`: the winner's level. `best`: that level, or one that beats it in the answers. `recommended`: the cheapest
-    of those equivalent to `best`. `gain`, `low`, `high`: of the recommended level over its closest rival, `against`.
-    `open`: how many levels may still be as good or better; `seeds_needed` would settle all of them, missing where no
-    number of seeds would or where a pair was refused.
+    `winner`: the winner's level. `best`, `as_good` (a JSON list, `best` first), `recommended`: see the module.
+    `cheaper_by`: what the recommended level saves against `best`, TIME or TRAINED, missing where it is `best`.
+    `gain`, `low`, `high`: of the recommended level over its closest rival, `against`. `open`: how many levels may
+    still be as good or better; `seeds_needed` would settle all of them, missing where no number of seeds would or
+    where a pair was refused. `faster`: of the open levels the fastest, where it is faster than the recommended one by
+    more than a tenth. `val_accuracy`, `test_accuracy`: of the recommended level as it was compared.
     """
     best = winner(found)
     rows = []
@@ -57,7 +79,8 @@ def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None
     equal = [pair["level_b"] for pair in rivals(pairs, best) if pair["verdict"] == EQUIVALENT]
     open_pairs = _open(pairs, best)
     costs = compared.drop_duplicates("level").set_index("level")
-    level = _cheapest(costs, best, [one for one in equal if one not in _beaten(pairs)])
+    as_good = [best, *(one for one in equal if one not in _beaten(pairs))]
+    level, saves = _cheapest(costs, as_good)
     return {
         "recommended": level,
         "decision": _decision(pairs, best, open_pairs),
@@ -65,8 +88,13 @@ def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None
         "best": best,
         "open": len(open_pairs),
         "seeds_needed": _seeds_needed(open_pairs),
+        "as_good": json.dumps(as_good, ensure_ascii=False),
         "trial_seconds": costs["trial_seconds"].get(level),
         "best_seconds": costs["trial_seconds"].get(best),
+        "cheaper_by": saves,
+        **_faster(costs, level, [pair["level_b"] for pair in open_pairs]),
+        "val_accuracy": costs["val_accuracy"].get(level),
+        "test_accuracy": costs["test_accuracy"].get(level),
         **{column: costs[column].get(level) for column in SIZES if column in costs},
         **_gain(pairs, level),
     }
@@ -141,15 +169,32 @@ def _decision(pairs: list[dict], best: str, open_pairs: list[dict]) -> str:
     return BETTER if _lead(pairs, best, None) > 0 else EQUALLY_GOOD
 
 
-def _cheapest(costs: pd.DataFrame, best: str, equal: list[str]) -> str:
-    """Of the best level and its equals the fastest; of those about as fast the one that trains least, else the best."""
-    candidates = [best, *equal]
-    seconds = costs["trial_seconds"].reindex(candidates).fillna(math.inf)
-    about_as_fast = [level for level in candidates if seconds[level] * CHEAPER <= seconds.min()]
-    if "trained_parameters" not in costs:
-        return about_as_fast[0]
-    trained = costs["trained_parameters"].reindex(about_as_fast).fillna(math.inf)
-    return min(about_as_fast, key=lambda level: trained[level])  # of equals the first
+def _cheapest(costs: pd.DataFrame, as_good: list[str]) -> tuple[str, str | None]:
+    """The cheapest of the levels that are as good, of which the first is the best; and what it saves against that."""
+    seconds = _seconds(costs, as_good)
+    about_as_fast = [level for level in as_good if seconds[level] * CHEAPER <= seconds.min()]
+    if "trained_parameters" in costs:
+        trained = costs["trained_parameters"].reindex(about_as_fast).fillna(math.inf)
+    else:
+        trained = dict.fromkeys(about_as_fast, 0.0)
+    level = min(about_as_fast, key=lambda level: trained[level])  # of equals the first
+    if level == as_good[0]:
+        return level, None
+    return level, TRAINED if as_good[0] in about_as_fast else TIME
+
+
+def _faster(costs: pd.DataFrame, recommended: str, still_open: list[str]) -> dict[str, Any]:
+    seconds = _seconds(costs, [recommended, *still_open])
+    faster = [level for level in still_open if seconds[level] < CHEAPER * seconds[recommended]]
+    return {
+        "faster": (level := min(faster, key=lambda level: seconds[level], default=None)),
+        "faster_seconds": costs["trial_seconds"].get(level),
+        "faster_val_accuracy": costs["val_accuracy"].get(level),
+    }
+
+
+def _seconds(costs: pd.DataFrame, levels: list[str]) -> pd.Series:
+    return costs["trial_seconds"].reindex(levels).fillna(math.inf)
 
 
 def _gain(pairs: list[dict], level: str) -> dict[str, Any]:

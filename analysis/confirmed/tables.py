@@ -49,7 +49,8 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     rows = []
     for level in results.factors[factor]:
         mine = search["level"] == level
-        confirmed = next((scores(results, s) for s in found if (factor, level) in s.stands_for), {})
+        setting = next((s for s in found if (factor, level) in s.stands_for), None)
+        confirmed = {} if setting is None else scores(results, setting)
         rows.append(
             {
                 "level": level,
@@ -61,8 +62,10 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 "refine_best": _refined_best(refined[refined["level"] == level]),
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
-                **_parameters(next((s.trials for s in found if (factor, level) in s.stands_for), None)),
-                "trial_seconds": _trial_seconds(trials[trials["level"] == level]),
+                **({} if setting is None else sizes(setting.trials)),
+                "trial_seconds": _trial_seconds(
+                    trials[trials["level"] == level] if setting is None else _around(results, setting)
+                ),
                 "epochs": search[mine]["epochs_run"].sum(),
                 "seconds": search[mine]["seconds"].sum(),
             }
@@ -75,14 +78,21 @@ def _refined_best(refined: pd.DataFrame) -> float:
     return refined.groupby("seed", dropna=False)["val_accuracy"].max().mean()
 
 
-def _parameters(trials: pd.DataFrame | None) -> dict[str, float]:
-    """How large the models of a setting are, where that was recorded."""
-    return {} if trials is None else sizes(trials)
-
-
 def _trial_seconds(trials: pd.DataFrame) -> float:
-    """What a completed trial takes: the median, because the first of several computes what the others share."""
+    """What a completed trial takes: the median, because the first of several computes what the others share.
+
+    Of a confirmed level by the trials around its setting, so that levels are compared in one company; before that by
+    those in any.
+    """
     return float(trials.loc[trials["status"] == "completed", "seconds"].median())
+
+
+def _around(results: Results, setting: Setting) -> pd.DataFrame:
+    """The refining and confirming trials that have the levels of a setting."""
+    mine = results.trials[results.trials["phase"].isin(["refine", "confirm"])]
+    for factor, level in setting.levels.items():
+        mine = mine[mine[factor].map(level_text) == level]
+    return mine
 
 
 _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")
@@ -170,7 +180,7 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         gap = means["train_accuracy"] - means["val_accuracy"]
         row = {"setting": name(setting, found), **_best_epochs(setting), **means, "gap": gap}
         row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
-        rows.append(row | _parameters(setting.trials))
+        rows.append(row | sizes(setting.trials))
     extra = [column for column in PARAMETERS if column in results.trials]
     return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
 

@@ -13,6 +13,10 @@ from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_
 from study.results import Results, level_text
 
 MORE_PICTURES = 500
+SHOWN = 1e-4  # half-widths are said to a hundredth of a point of accuracy
+
+NOW, ONE_SEED, TWICE = "as measured", "one more seed", "twice the seeds"
+PICTURES_MORE = f"{MORE_PICTURES} more test pictures"
 
 REPEAT, PICTURES = "the repeat", "the test pictures"
 VALIDATED, TUNED = "which pictures validate", "which rates and strengths were tried"
@@ -112,17 +116,18 @@ def precision(estimate: Estimate) -> pd.DataFrame:
     """Half the width of the 95 % interval as it is, and as more seeds or more test pictures would make it.
 
     Never more than as it is: with less doubt from the pictures Hillis' degrees of freedom fall, by which more
-    pictures could seem to harm.
+    pictures could seem to harm. `narrower`: whether the number that is said is below the present one.
     """
     plans = {
-        "as measured": estimate,
-        "one more seed": with_more(estimate, seeds=1),
-        "twice the seeds": with_more(estimate, seeds=estimate.seeds),
-        f"{MORE_PICTURES} more test pictures": with_more(estimate, items=MORE_PICTURES),
+        NOW: estimate,
+        ONE_SEED: with_more(estimate, seeds=1),
+        TWICE: with_more(estimate, seeds=estimate.seeds),
+        PICTURES_MORE: with_more(estimate, items=MORE_PICTURES),
     }
     now = _half_width(estimate)
     rows = [(what, each.seeds, each.items, min(_half_width(each), now)) for what, each in plans.items()]
-    return pd.DataFrame(rows, columns=["what", "seeds", "items", "half_width"])
+    table = pd.DataFrame(rows, columns=["what", "seeds", "items", "half_width"])
+    return table.assign(narrower=(table["half_width"] / SHOWN).round() < round(now / SHOWN))
 
 
 def _half_width(estimate: Estimate) -> float:

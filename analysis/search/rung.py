@@ -63,7 +63,7 @@ def outcomes(results: Results) -> Outcomes:
     levels = {factor: search[factor].map(level_text) for factor in results.factors}
     return Outcomes(
         rung=rung,
-        epochs=_most_epochs(results),
+        epochs=most_epochs(results),
         checkpoints=checkpoints,
         trials=search.assign(outcome=outcome, **levels)[known].reset_index(drop=True),
         accuracy=accuracy[known],
@@ -112,7 +112,12 @@ def _checkpoints(ends: NDArray[np.float64], rung: int) -> list[int]:
     return [*map(int, stops), rung]
 
 
-def _most_epochs(results: Results) -> int | None:
+def most_epochs(results: Results) -> int | None:
+    """How many epochs a search trial may take, by its own config; of a folder without it as the study declares it."""
+    if "epochs" in results.trials:
+        mine = results.trials.loc[results.trials["phase"] == "search", "epochs"]
+        each = pd.to_numeric(mine, errors="coerce").dropna().unique()
+        return int(each[0]) if len(each) == 1 else None
     budget: Any = results.study.get("budget")
     epochs = budget.get("epochs") if isinstance(budget, Mapping) else None
     return int(epochs) if isinstance(epochs, int | float) and epochs >= 1 else None

@@ -1,12 +1,14 @@
 """The report's first section: what to choose for each factor, in one table and in sentences."""
 
+import json
+
 import pandas as pd
 
 from analysis.confirmed.answers import REFUSED, margin
 from analysis.confirmed.recommendations import (
     ABSENT,
-    CHEAPER,
     NOTHING_YET,
+    TRAINED,
     UNDECIDED,
     pairs_of,
     recommendations,
@@ -15,8 +17,8 @@ from analysis.confirmed.recommendations import (
 from analysis.confirmed.settings import Setting, winner
 from analysis.confirmed.sizes import shown_sizes
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import NOTHING, count, duration, number, points
-from analysis.sections.sentences import answer_sentence, headline, margin_text, setting_text
+from analysis.layout.text import NOTHING, count, duration, number, percent, points
+from analysis.sections.sentences import LIKELY, answer_sentence, headline, margin_text, setting_text
 from study.results import Results
 
 _SAID = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
@@ -31,33 +33,80 @@ def recommendations_section(results: Results, found: list[Setting], answered: pd
     best = winner(found)
     if best is None:
         nothing = "Nothing is confirmed yet, so there is nothing to recommend."
-        return Section("What to choose", tables=[_table(advised, answered)], below=[nothing])
+        return Section("What to choose", tables=[_table(advised, answered, margin(results))], below=[nothing])
     sentences = [
         " ".join(filter(None, [_sentence(row, answered, margin(results)), _company(row, found, best)]))
         for row in advised.itertuples()
     ]
     return Section(
         "What to choose",
-        tables=[_table(advised, answered)],
+        tables=[_table(advised, answered, margin(results))],
         below=[headline(results, best), *sentences, _together(advised, found, best)],
     )
 
 
-def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
+def _table(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Table:
     shown = {
         "choice": lambda row: row.factor,
         "recommendation": lambda row: _name(row.recommended),
-        "how sure": lambda row: _SAID.get(row.decision, row.decision),
+        "how sure": _how_sure,
         "gain in points (95 % interval)": lambda row: _gains(row, answered),
         "seeds needed": lambda row: _needed(row, answered),
         "time a trial": lambda row: duration(row.trial_seconds),
     }
+    rule = {
+        "validation": lambda row: percent(row.val_accuracy),
+        "test": lambda row: percent(row.test_accuracy),
+        "why": lambda row: _why(row, answered),
+    }
     caption = (
-        "What to choose: for each factor the cheapest level that is as good as the best. Gain: accuracy on the test "
-        "pictures over each other level. Seeds needed: how many would settle what is undecided, if the difference is "
-        "real."
+        "What to choose. The best level of a factor is that of the winner, the setting that is best on validation as a "
+        "whole, unless another level beats it on test. As good are the levels that are equivalent to it on test, "
+        f"within {margin_text(allowed)}; a level that is only not shown to be worse is not. Of those as good the one "
+        "with the least time a trial is recommended; within a tenth of that, the one that trains fewest parameters. "
+        "Validation, test and time: of the recommended level as it was compared. Gain: on test, over each other level. "
+        "Seeds needed: how many would settle what is undecided, if the difference is real."
     )
-    return table("recommendations", caption, advised, shown | shown_sizes(advised), stacked=True)
+    return table("recommendations", caption, advised, shown | shown_sizes(advised) | rule, stacked=True)
+
+
+def _how_sure(row) -> str:
+    if row.decision == UNDECIDED and row.recommended != row.winner:
+        return "undecided"
+    return _SAID.get(row.decision, row.decision)
+
+
+def _why(row, answered: pd.DataFrame) -> str:
+    """By which step of the rule a level is recommended, with the numbers that the step went by."""
+    if pd.isna(row.recommended):
+        return NOTHING
+    best, others = _name(row.best), json.loads(row.as_good)[1:]
+    if row.recommended != row.best:
+        return f"as good as {best} on test, and cheaper: {_saved(row)}"
+    beats = best != _name(row.winner)
+    why = [f"beats {_name(row.winner) if row.winner else 'others'} on test" if beats else "the winner's level"]
+    if others:
+        why.append(f"as good, and not cheaper: {', '.join(map(_name, others))}")
+    if isinstance(row.faster, str):
+        why.append(f"{_name(row.faster)} is faster, but not shown to be as good: {_behind(row, answered)}")
+    return "; ".join(why)
+
+
+def _saved(row) -> str:
+    if row.cheaper_by == TRAINED:
+        return "it trains fewer parameters in about the same time"
+    return f"{duration(row.trial_seconds)} a trial against {duration(row.best_seconds)}"
+
+
+def _behind(row, answered: pd.DataFrame) -> str:
+    """How the faster open level does beside the best one, on validation and on test."""
+    said = [f"{duration(row.faster_seconds)}", f"{percent(row.faster_val_accuracy)} on validation"]
+    pair = next((one for one in rivals(pairs_of(answered, row.factor), row.faster) if one["level_b"] == row.best), None)
+    if pair is None or pd.isna(pair["difference"]):
+        return ", ".join([*said, "not compared on test"])
+    ahead = "ahead" if pair["difference"] > 0 else "behind"
+    interval = f"{points(pair['low'])} to {points(pair['high'])}"
+    return ", ".join([*said, f"{points(abs(pair['difference']))} points {ahead} on test ({LIKELY} {interval})"])
 
 
 def _name(level: object) -> str:
@@ -100,7 +149,7 @@ def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
         found = f"not all levels were compared: {'; '.join(reasons)}" if reasons else "no level beats another"
         return f"{row.factor}: the winner has no such choice, and where there is one {found}."
     undecided = row.decision == UNDECIDED
-    verb, doubt = ("keep", ", undecided") if undecided else ("take", "")
+    verb, doubt = "keep" if undecided and row.recommended == row.winner else "take", ", undecided" if undecided else ""
     said = [f"{row.factor}: {verb} {_name(row.recommended)}{doubt}.", _not_the_winners(row), _cheaper(row, allowed)]
     refusals = {pair["verdict"] for pair in pairs}
     if len(refusals) == 1 and (verdict := refusals.pop()).startswith(REFUSED):
@@ -122,11 +171,9 @@ def _not_the_winners(row) -> str:
 def _cheaper(row, allowed: float) -> str:
     if row.recommended == row.best:
         return ""
-    faster = row.trial_seconds < CHEAPER * row.best_seconds
-    how = f"{duration(row.trial_seconds)} a trial against {duration(row.best_seconds)}" if faster else "trains less"
     return (
         f"{_name(row.recommended)} does as well as {_name(row.best)} within the margin of {margin_text(allowed)}, "
-        f"and is cheaper ({how})."
+        f"and is cheaper ({_saved(row)})."
     )
 
 

@@ -11,7 +11,7 @@ from analysis.layout.text import count, number, value_text
 from analysis.sections.sentences import openings_sentence, overlap_note
 from analysis.sections.trust import FEW_PICTURES
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
-from study.results import Results
+from study.results import Results, level_text
 
 
 def caveats_section(results: Results, found: list[Setting]) -> Section:
@@ -29,9 +29,9 @@ def caveats_section(results: Results, found: list[Setting]) -> Section:
 def _chosen(results: Results) -> str:
     sizes = pictures.folds(results).set_index("fold")["pictures"]
     val, test = (number(sizes.get(fold, 0)) for fold in ("val", TEST))
+    what = "Epochs" if set(results.trials["phase"]) == {"published"} else "Epochs, settings and the winner"
     chosen = (
-        f"Epochs, settings and the winner were chosen by {objective(results).said} on validation ({val} pictures), "
-        "which flatters that number."
+        f"{what} were chosen by {objective(results).said} on validation ({val} pictures), which flatters that number."
     )
     if opened_once(results):
         return f"{chosen} The {test} test pictures chose nothing; accuracy on test is what to quote."
@@ -61,7 +61,9 @@ def _in_turn(results: Results) -> list[str]:
 def _few_pictures(results: Results) -> str:
     """The way out of a small test fold, where nothing of the study stands in its way."""
     n = int((results.manifest["keep"].eq(True) & (results.manifest["fold"] == TEST)).sum())
-    if not 0 < n < FEW_PICTURES or results.study.get("goal", "factors") != "factors":
+    study, place = results.study, results.study.get("place")
+    own_test = place.get("test") if isinstance(place, Mapping) else None  # --test, which goes without test folds
+    if not 0 < n < FEW_PICTURES or study.get("goal", "factors") != "factors" or study.get("retrain") or own_test:
         return ""
     return (
         f"{count(n, 'test picture')} are few: under {number(FEW_PICTURES)}, most differences between good levels are "
@@ -71,18 +73,40 @@ def _few_pictures(results: Results) -> str:
 
 
 def _fixed(results: Results) -> str:
-    """An answer holds for what was not varied."""
-    fixed = results.study.get("fixed")
-    if not isinstance(fixed, Mapping) or not fixed:
+    """An answer holds for what was not varied: as the trials had it, which may not be what the study declares."""
+    declared = results.study.get("fixed")
+    if not isinstance(declared, Mapping) or not declared:
         return "What was held fixed is not recorded."
-    return f"Everything holds for what was held fixed: {value_text(dict(fixed))}."
+    values = {str(name): _values(results, str(name)) or [value_text(value)] for name, value in declared.items()}
+    values |= {name: _values(results, name) for name in _HELD_TOO if name not in values | results.factors}
+    values["weights"] = [
+        one for one in values.get("weights", []) if one == "none"
+    ]  # said where it is no matter of course
+    fixed = ", ".join(f"{name} {ran[0]}" for name, ran in values.items() if len(ran) == 1)
+    varied = "; ".join(f"{name} {', '.join(ran)}" for name, ran in values.items() if len(ran) > 1)
+    said = f"Everything holds for what was held fixed: {fixed or 'nothing that is recorded'}."
+    return f"{said} Not held fixed, though the study names one value: {varied}." if varied else said
+
+
+_HELD_TOO = ("epochs", "weights")  # what flags say of all trials
+
+
+def _values(results: Results, name: str) -> list[str]:
+    """What the trials that the report's numbers come from have of a hyperparameter, where it exists in them."""
+    trials = results.trials
+    if name not in trials:
+        return []
+    shown = trials[trials["phase"].isin(["confirm", "published"]) & (trials["status"] == "completed")]
+    texts = (shown if len(shown) else trials)[name].map(level_text)
+    return [text for text in dict.fromkeys(texts) if text]
 
 
 def _few_seeds(found: list[Setting]) -> str:
     fewest = min((len(set(one.seeds)) for one in found), default=SEEDS_FOR_A_CLAIM)
     if fewest >= SEEDS_FOR_A_CLAIM:
         return ""
-    return f"Some settings have only {count(fewest, 'seed')}; a claim takes {SEEDS_FOR_A_CLAIM}."
+    which = "All" if max(len(set(one.seeds)) for one in found) == fewest else "Some"
+    return f"{which} settings have only {count(fewest, 'seed')}; a claim takes {SEEDS_FOR_A_CLAIM}."
 
 
 def _dropped(results: Results) -> str:

@@ -1,6 +1,5 @@
 """The report's sections on the factors: what each pair of levels came to, and the levels side by side."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
@@ -13,6 +12,7 @@ from analysis.layout import figures
 from analysis.layout.hover import dot_titles, titled
 from analysis.layout.page import Picture, Section, Table, table
 from analysis.layout.text import duration, percent, percent_interval, slug
+from analysis.search.rung import most_epochs
 from analysis.sections.curves import dots
 from analysis.sections.sentences import answer_sentence
 from study.results import Results
@@ -65,8 +65,7 @@ def _values(drawn: pd.DataFrame) -> str:
 
 
 def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame, overlap: str) -> Table:
-    rung, budget = tables.common_rung(results, factor), results.study.get("budget")
-    most = budget.get("epochs") if isinstance(budget, Mapping) else None
+    rung, most = tables.common_rung(results, factor), most_epochs(results)
     after = f"after {rung} of {most} epochs" if most else f"after {rung} epochs"
     shown = {
         "level": lambda row: f"{row.level or 'none'}{' (winner)' if row.winner else ''}",
@@ -82,6 +81,6 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
     caption = (
         f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
         "stopped trials with what they had reached. In brackets: 95 % intervals. Time a trial: the median of those "
-        f"that were completed.{overlap}"
+        f"that were completed, of a confirmed level in the company it was compared in.{overlap}"
     )
     return table(f"compare-{stem}", caption, compared, shown)

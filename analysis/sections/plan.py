@@ -108,6 +108,9 @@ def _pictures(results: Results) -> list[Table]:
 def _recorded(study: dict[str, Any]) -> Table:
     # What the gates found is a section of its own; that they were left out is a word, and said here.
     said = _SAID | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
+    place = study.get("place")
+    if isinstance(place, Mapping):  # a folder that was not named is none of the name "none"
+        study = study | {"place": {key: value for key, value in place.items() if value is not None}}
     rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
     frame = pd.DataFrame(rows, columns=["what", "value"])
     shown = {"what": lambda row: row.what, "value": lambda row: row.value}

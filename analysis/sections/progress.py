@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from analysis.confirmed.settings import Setting, test_folds
 from analysis.layout.text import count, number
-from study.results import Results
+from study.results import BEST_FOLDER, Results
 
 
 def progress_notes(results: Results, found: list[Setting]) -> list[str]:
@@ -16,7 +16,9 @@ def progress_notes(results: Results, found: list[Setting]) -> list[str]:
     if failed == len(trials):
         return [f"All {count(failed, 'trial')} failed, so there is nothing to compare; the reasons are below."]
     if set(trials["phase"]) == {"published"}:
-        return ["Only published configurations were run here, without a search: there is no winner and no answer."]
+        only = "Only published configurations were run here, without a search: there is no winner and no answer."
+        best = f" {BEST_FOLDER}/ holds the one that is best on validation."
+        return [only + (best if (results.out / BEST_FOLDER).is_dir() else "")]
     if not found:
         return [
             f"This study is not finished. {_searched(results)} Nothing is confirmed yet, so there is no winner and no "

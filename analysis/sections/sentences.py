@@ -145,10 +145,19 @@ def margin_text(allowed: float) -> str:
 
 def _more(answer: Mapping) -> str:
     """What would settle a pair that is undecided."""
-    needed = answer["seeds_needed"]
-    if pd.isna(needed):
-        return "If it is real, more seeds would not show it, only more test pictures."
-    return f"If it is real, about {count(int(needed), 'seed')} would show it."
+    if answer["difference"] == 0:
+        return "Nothing was measured that more seeds or more test pictures could show."
+    needed, pictures = answer["seeds_needed"], answer.get("items_needed")
+    if pd.notna(needed):
+        return f"If it is real, about {count(int(needed), 'seed')} would show it."
+    if pd.isna(pictures):
+        return "If it is real, neither more seeds nor more test pictures alone would show it, only many more of both."
+    few = answer["seeds"] < SEEDS_FOR_A_CLAIM
+    with_seeds = f" with {SEEDS_FOR_A_CLAIM} seeds" if few else ""
+    return (
+        f"If it is real, more seeds would not show it, only more test pictures: about {number(pictures)} in place of "
+        f"{number(answer['items'])}{with_seeds}."
+    )
 
 
 def openings_sentence(results: Results) -> str:

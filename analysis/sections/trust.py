@@ -8,10 +8,13 @@ import pandas as pd
 from analysis.confirmed.mislabelled import Suspects, suspects
 from analysis.confirmed.settings import Setting, test_folds, winner
 from analysis.confirmed.variance import (
-    MORE_PICTURES,
+    NOW,
+    ONE_SEED,
     PICTURES,
+    PICTURES_MORE,
     REPEAT,
     TUNED,
+    TWICE,
     VALIDATED,
     Resolution,
     estimated,
@@ -44,17 +47,44 @@ def doubt_section(results: Results, found: list[Setting]) -> Section | None:
 
 
 def _sharpened(luck: pd.DataFrame, more: pd.DataFrame) -> str:
-    shares, half = luck.set_index("source")["share"], (100 * more.set_index("what")["half_width"]).map("{:.2f}".format)
+    shares = luck.set_index("source")["share"]
     if shares[[REPEAT, PICTURES]].isna().any():
         return "No seed and no picture made any difference to the winner's accuracy on test."
-    most = "More repeats" if shares[REPEAT] > shares[PICTURES] else "More test pictures"
     return (
         f"Of the doubt about the winner's accuracy on test, {percent(shares[REPEAT])} comes from the repeats and "
-        f"{percent(shares[PICTURES])} from the choice of test pictures (shares of the variance). {most} would lessen "
-        f"it most: the 95\u00a0% interval, now plus or minus {half['as measured']} points, would have "
-        f"{half['one more seed']} with one more seed, {half['twice the seeds']} with twice as many, and "
-        f"{half[f'{MORE_PICTURES} more test pictures']} with {MORE_PICTURES} more test pictures."
+        f"{percent(shares[PICTURES])} from the choice of test pictures (shares of the variance). "
+        f"{_narrowed(more.set_index('what'), shares[REPEAT] > shares[PICTURES])}"
     )
+
+
+def _narrowed(more: pd.DataFrame, seeds_dominate: bool) -> str:
+    """What would narrow the interval, and by how much; a plan that leaves it as wide as it is said to be is none."""
+    named = {ONE_SEED: "one more seed", TWICE: "twice as many seeds", PICTURES_MORE: PICTURES_MORE}
+    half = (100 * more["half_width"]).map("{:.2f}".format)
+    now = f"the 95\u00a0% interval, now plus or minus {half[NOW]} points,"
+    helps = [what for what in named if more.loc[what, "narrower"]]
+    idle = [named[what] for what in named if what not in helps]
+    if not helps:
+        many = "many more seeds" if seeds_dominate else "many more test pictures"
+        return f"Neither {_either(idle)} would narrow {now} only {many}."
+    would = [f"{half[what]} with {named[what]}" for what in helps]
+    said = f"T{now[1:]} would have {_both(would)}"
+    if len(helps) > 1:
+        said += f"; of these {named[more.loc[helps, 'half_width'].idxmin()]} would narrow it most"
+    return f"{said}. {_sentence(idle)}" if idle else f"{said}."
+
+
+def _both(parts: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _either(parts: list[str]) -> str:
+    return " nor ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _sentence(idle: list[str]) -> str:
+    which = _both(idle)
+    return f"{which[0].upper()}{which[1:]} would not narrow it{', each alone' if len(idle) > 1 else ''}."
 
 
 def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> str:
@@ -66,15 +96,24 @@ def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> st
         else "A repeat renews initialisation, order and views together; their shares cannot be told apart. The "
         "validation pictures were the same in every repeat."
     )
-    budget = results.study.get("budget")
-    folds = budget.get("folds") if isinstance(budget, Mapping) else None
-    shared = f" {folds} repeats at a time are the folds of one partition." if isinstance(folds, int) else ""
+    folds = _folds(results, best)
+    shared = f" {folds} repeats at a time are the folds of one partition." if folds else ""
     if best.models > 1:
         shared = (
             f" Here a repeat is a round of {best.models} models, and renews which of them tests which picture, too."
         )
     said = f"From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
     return f"{together}{shared} {said}"
+
+
+def _folds(results: Results, best: Setting) -> int | None:
+    """As the winner's trials have them; of a folder whose trials do not tell, as the study declares them."""
+    if "folds" in best.trials:
+        ran = pd.to_numeric(best.trials["folds"], errors="coerce").dropna().unique()
+        return int(ran[0]) if len(ran) == 1 else None
+    budget = results.study.get("budget")
+    folds = budget.get("folds") if isinstance(budget, Mapping) else None
+    return folds if isinstance(folds, int) else None
 
 
 def _luck(luck: pd.DataFrame) -> Table:
@@ -105,7 +144,9 @@ def _more(more: pd.DataFrame) -> Table:
         "plan": lambda row: row.what,
         "seeds": lambda row: number(row.seeds),
         "test pictures": lambda row: number(row.items),
-        "plus or minus, in points": lambda row: f"{100 * row.half_width:.2f}",
+        "plus or minus, in points": lambda row: (
+            f"{100 * row.half_width:.2f}{'' if row.narrower or row.what == NOW else ', no narrower'}"
+        ),
     }
     caption = (
         "What more seeds or pictures that vary like these would make of the 95 % interval of the winner's accuracy "

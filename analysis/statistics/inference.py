@@ -18,6 +18,7 @@ MIN_SEEDS = 3  # fewer say nothing about how much a seed matters
 SEEDS_FOR_A_CLAIM = 5
 POWER = 0.8
 MOST_SEEDS = 1000  # beyond this nobody adds seeds
+MOST_ITEMS = 1_000_000  # nor labels pictures
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,24 @@ def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         df = np.where(seed_variance > 0, (seeds - 1) * (variance / seed_variance) ** 2, np.inf)
     enough = seeds[(abs(estimate.mean) >= _detectable(variance, df, alpha)) & (estimate.mean != 0)]
+    return int(enough[0]) if len(enough) else None
+
+
+def items_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
+    """As `seeds_needed`: items, to two digits, at which the seeds there are would do, at least those of a claim.
+
+    None where no number of items suffices, because the seeds alone leave too much doubt.
+    """
+    seeds = max(estimate.seeds, SEEDS_FOR_A_CLAIM)
+    steps = np.outer(10 ** np.arange(6), np.arange(10, 101)).ravel()
+    items = np.unique(steps[(steps > estimate.items) & (steps <= MOST_ITEMS)])
+    fewer = estimate.seeds / seeds
+    seed_variance = estimate.seed_variance * fewer
+    least = estimate.least_seed_variance * fewer * estimate.items / items
+    variance = np.maximum(seed_variance, least) + estimate.item_variance * estimate.items / items
+    with np.errstate(divide="ignore"):
+        df = (seeds - 1) * (variance / seed_variance) ** 2 if seed_variance > 0 else np.full(len(items), np.inf)
+    enough = items[(abs(estimate.mean) >= _detectable(variance, df, alpha)) & (estimate.mean != 0)]
     return int(enough[0]) if len(enough) else None
 
 

@@ -1,0 +1,152 @@
+"""After a second opening of the test fold: both recommendations at the top, and no section that denies the second."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.confirmed.answers import answers
+from analysis.confirmed.settings import settings, winner
+from analysis.contents import page
+from study import results
+from study.products.outputs import write_tables
+from study.products.stale import drop_stale
+from study.schedule.course import Course
+from tests.courses import BONUS, begin, drive, small_study
+from tests.fabricated import Plan, fabricate, rewrite
+
+PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=30, seeds=6, trials=4, extra={"test_openings": 2})
+
+
+def opened_twice(out: Path, plan: Plan = PLAN) -> Path:
+    """Seeds 1 to 3 were there at the first opening, where x was ahead on validation; with 4 to 6 it is y."""
+    fabricate(out, plan)
+
+    def edit(trials: pd.DataFrame) -> pd.DataFrame:
+        confirmed, late = trials["phase"] == "confirm", trials["seed"] > 3
+        trials = trials.assign(opening=np.where(confirmed & late, 2.0, 1.0), stood_for=trials["stands_for"])
+        early_x, late_x = confirmed & (trials["f"] == "x") & ~late, confirmed & (trials["f"] == "x") & late
+        trials["val_accuracy"] = trials["val_accuracy"].mask(early_x, 0.99).mask(late_x, 0.1)
+        return trials
+
+    rewrite(out, "trials", edit)
+    return out
+
+
+def text_of(out: Path) -> tuple[list[str], str]:
+    """What stands before every section, and everything that the sections say."""
+    read = results.read(out, logits=True)
+    made = page(read, settings(read), answers(read))
+    said = [one for section in made.sections for one in (*section.paragraphs, *section.points, *section.below)]
+    return made.notes, "\n".join(said)
+
+
+def test_a_recommendation_that_flips_is_said_at_the_top_with_both(tmp_path: Path) -> None:
+    notes, said = text_of(opened_twice(tmp_path))
+    assert notes[0].startswith("The test pictures were looked at 2 times: ")
+    assert "The recommendation changed after the first look" in notes[0]
+    assert "First look: f x (kept, undecided); the best setting is f x." in notes[0]
+    assert "Now: f y (" in notes[0]
+    for untrue in ("had no say in it", "chose nothing", "which no choice had seen", "seen once", "once, at the end"):
+        assert untrue not in said
+
+
+def test_a_recommendation_that_stays_is_said_to_stay(tmp_path: Path) -> None:
+    opened_twice(tmp_path)
+    rewrite(tmp_path, "trials", lambda trials: trials.assign(val_accuracy=trials["f"].map({"x": 0.5, "y": 0.9})))
+    rewrite(tmp_path, "predictions", lambda rows: rows.assign(predicted=rows["label"]))
+    notes, _ = text_of(tmp_path)
+    # Three seeds are too few for a claim, six are not.
+    assert "The recommended levels are those of the first look, but not all that is said of them. " in notes[0]
+    assert "First look: f y (kept, undecided); the best setting is f y. Now: f y (equally good); " in notes[0]
+    rewrite(tmp_path, "trials", lambda t: t.assign(opening=t["opening"].mask(t["seed"].isin([4, 5]), 1.0)))
+    notes, _ = text_of(tmp_path)
+    assert "The first look recommended the same: f y (equally good); the best setting is f y." in notes[0]
+
+
+def test_a_study_that_does_not_tell_is_said_to_be_opened_twice_and_no_more(tmp_path: Path) -> None:
+    notes, _ = text_of(fabricate(tmp_path, PLAN))
+    assert notes == [
+        "The test pictures were looked at 2 times: what was decided after the first look saw them. What the first look "
+        "recommended is not recorded; this is what the last one recommends."
+    ]
+
+
+def test_after_one_opening_nothing_is_said_at_the_top(tmp_path: Path) -> None:
+    notes, said = text_of(opened_twice(tmp_path, Plan(**vars(PLAN) | {"extra": {"test_openings": 1}})))
+    assert notes == []
+    assert "the test pictures had no say in it" in said
+
+
+def tables_of(course: Course) -> pd.DataFrame:
+    write_tables(course)
+    return pd.read_parquet(course.out / results.TRIALS_FILE).set_index("trial")
+
+
+def test_the_tables_tell_since_which_opening_each_trial_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.products.outputs.train_pictures", lambda *_: 30)  # no manifest was written
+    course = begin(tmp_path, small_study())
+    assert tables_of(course)["opening"].isna().all()
+    drive(course, BONUS)
+    assert set(tables_of(course)["opening"]) == {1.0}
+    more = begin(tmp_path, small_study(budget={"seeds": 3}))
+    drive(more, BONUS)
+    trials = tables_of(more)
+    confirmed = trials[trials["phase"] == "confirm"]
+    assert confirmed["opening"].tolist() == confirmed["seed"].map({1: 1.0, 2: 1.0, 3: 2.0}).tolist()
+    assert (confirmed["stood_for"].dropna() == confirmed["stands_for"][confirmed["opening"] == 1]).all()
+    assert confirmed["stood_for"][confirmed["opening"] == 2].isna().all()
+
+
+def test_what_was_confirmed_around_an_earlier_winner_is_no_candidate_any_more(tmp_path: Path) -> None:
+    """Its trials stay in the tables with an empty list of levels, and may be the best on validation."""
+    fabricate(tmp_path, PLAN)
+
+    def edit(trials: pd.DataFrame) -> pd.DataFrame:
+        left = (trials["phase"] == "confirm") & (trials["f"] == "x")
+        return trials.assign(
+            stands_for=trials["stands_for"].mask(left, "[]"), val_accuracy=trials["val_accuracy"].mask(left, 0.99)
+        )
+
+    rewrite(tmp_path, "trials", edit)
+    found = settings(results.read(tmp_path))
+    assert [one.levels for one in found] == [{"f": "y"}]
+    best = winner(found)
+    assert best is not None
+    rewrite(tmp_path, "trials", lambda t: t.assign(stands_for=t["stands_for"].mask(t["phase"] == "confirm", "[]")))
+    assert len(settings(results.read(tmp_path))) == 2, "a study for the best setting alone names no levels"
+
+
+def test_stale_exports_go_with_a_line_and_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("best/model.onnx", "tables/knn.csv", "tables/other.csv", "explained/a.png", "examples/7.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    drop_stale(tmp_path, "confirm-old-1", "confirm-new-2", searches=False)
+    said = capsys.readouterr().err.splitlines()
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["explained-confirm-old-1/a.png", "tables/other.csv"]
+    assert [line.startswith("The winner is now confirm-new-2. ") for line in said] == [True] * 3
+    assert (
+        f"best/model.onnx, made of an earlier winner. Make it again: python -m study.export_onnx {tmp_path}" in said[0]
+    )
+    assert f"tables/knn.csv, made of an earlier winner. Make it again: python -m study.retrieval {tmp_path}" in said[1]
+    assert "is now explained-confirm-old-1/. Make it again: python -m study.predict" in said[2]
+    drop_stale(tmp_path, "confirm-old-1", "confirm-new-2", searches=False)
+    assert capsys.readouterr().err == "", "nothing is left to say"
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_every_later_opening_is_a_deviation_also_where_a_kill_kept_the_first_from_being_counted(
+    known: int, tmp_path: Path
+) -> None:
+    from study.beginning.identity import save
+
+    identity = {"wall_seconds": 0.0, "test_openings": known, "deviations": []}
+    save(tmp_path, identity, 1.0, 1.0, 2)
+    written = json.loads((tmp_path / results.STUDY_FILE).read_text())
+    assert written["test_openings"] == 2
+    assert written["deviations"] == ["the test fold was opened again (opening 2): it had been seen before"]
