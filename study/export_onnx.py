@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 # The version that PyTorch's translations are written in: a later one is converted to, and runs in fewer places.
 OPSET = 18
-# Logits may differ by this share of the largest, at least of 1: float32 sums in another order differ by far less.
-TOLERANCE = 1e-4
 _VIEWS = 8  # to compare on
 
 
@@ -49,10 +47,12 @@ def main(arguments: list[str]) -> int:
         try:
             difference = export_onnx(best, out)
         except NotExported as problem:
+            record(out, {"refused": str(problem)})
             print(f"The winner cannot be exported: {problem}.", file=sys.stderr)
             return 1
     except InputError as problem:
         return fail(problem)
+    record(out, {"opset": OPSET, "largest_difference": difference})
     print(f"{out / BEST_FOLDER / ONNX_FILE}: opset {OPSET}, logits within {difference:.1e} of the winner's.")
     return 0
 
@@ -86,6 +86,16 @@ def export_onnx(best: "Best", out: Path) -> float:
         raise NotExported(reason) from problem
     finally:
         part.unlink(missing_ok=True)
+
+
+def record(out: Path, seen: dict[str, Any]) -> None:
+    """Keep what the export showed beside what the study proved of its model."""
+    from study.products.best import PROOF_FILE
+    from study.writing import write_json
+
+    file = out / BEST_FOLDER / PROOF_FILE
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    write_json(known | {"onnx": seen}, file)
 
 
 def some_pictures(best: "Best", out: Path) -> list[NDArray[np.uint8]]:
@@ -130,21 +140,24 @@ def _difference(best: "Best", file: Path, pictures: list[NDArray[np.uint8]]) -> 
     """The largest difference of a logit, all pictures at once and the first alone.
 
     Raises:
-        NotExported: it is more than TOLERANCE allows.
+        NotExported: it is more than the order of float32 sums explains.
     """
     import onnxruntime
+    import torch
 
     from study.products.best import logits, views
+    from study.products.local_dir import difference
 
     onnxruntime.set_default_logger_severity(3)  # errors: it warns of every device that it does not find
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     inputs = views(best, pictures).cpu()
     expected = logits(best, inputs)
     together, alone = (session.run(["logits"], {"views": some.numpy()})[0] for some in (inputs, inputs[:1]))
-    difference = max(np.abs(together - expected).max(), np.abs(alone - expected[:1]).max())
-    if not difference <= TOLERANCE * max(1.0, np.abs(expected).max()):
-        raise NotExported(f"ONNX Runtime's logits differ by {difference:.2g}")
-    return float(difference)
+    found, twice = np.concatenate([together, alone]), np.concatenate([expected, expected[:1]])
+    seen = difference(torch.from_numpy(found), torch.from_numpy(twice))
+    if not seen.agrees:
+        raise NotExported(f"ONNX Runtime's logits differ by {seen.worst:.2g}")
+    return seen.worst
 
 
 @contextlib.contextmanager

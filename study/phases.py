@@ -14,6 +14,7 @@ from study.persistence.ledger import Record
 from study.products.examples import write_examples
 from study.products.export import export_best, shipped
 from study.products.footprint import footprint
+from study.products.local_dir import NotTheSame
 from study.products.outputs import compute_seconds, write_predictions, write_tables
 from study.products.suspects import write_suspects
 from study.retrieval import write_retrieval
@@ -35,8 +36,8 @@ def run_phases(
     resources: Resources,
     wait_for_ray: Callable[[], None],
     trackers: Sequence[Tracker] = (),
-) -> bool:
-    """Run to the end and write everything but the report; False where no trial was usable."""
+) -> str:
+    """Run to the end and write everything but the report; gives what went wrong, empty where nothing did."""
     study, out = prepared.study, prepared.out
     began = time.monotonic()
     expected = wall_seconds(estimate(study, prepared.scale, prepared.base.study_seed), resources.concurrent)
@@ -75,17 +76,23 @@ def run_phases(
     unseen = [record for record in course.shown() if not predictions_file(out, record.planned.trial).exists()]
     if unseen:
         print(f"{len(unseen)} models could not be shown the test fold; try again with --resume.", file=sys.stderr)
-    winner = shipped(course)
-    if winner is not None:
+    winner, wrong = shipped(course), ""
+    if winner is None:
+        return f"The study ended without a usable trial; {out}/report.html says why."
+    try:
         export_best(course, winner, prepared.place, prepared.manifest)
-        nets = (each.config for each in course.shown())
-        write_tables(course, footprint(nets, len(label_names(prepared.manifest))))
-    if winner is not None and winner not in unseen:
+    except NotTheSame as problem:
+        wrong = (
+            f"No model is left: best/ is not the one that was tested ({problem}). The tables and the report are whole."
+        )
+    nets = (each.config for each in course.shown())
+    write_tables(course, footprint(nets, len(label_names(prepared.manifest))))
+    if winner not in unseen and not wrong:
         write_examples(course, winner, prepared.place, prepared.manifest)
         write_suspects(course, winner, prepared.place)
         if study.unseen:
             write_retrieval(out, prepared.place)
-    return winner is not None
+    return wrong
 
 
 def _sampler(prepared: Prepared) -> Any:

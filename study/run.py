@@ -1,6 +1,7 @@
 """`python -m study.run NAME`: a study from its question to its report.
 
-Exit status: 0 done, 1 no usable trial, 2 bad input (one line, nothing written), 130 interrupted.
+Exit status: 0 done, 1 no usable trial, or no model that is the tested one, 2 bad input (one line, nothing written),
+130 interrupted.
 """
 
 import argparse
@@ -163,15 +164,15 @@ def _run_on(
         return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
 
 
-def _to_the_end(usable: bool, out: Path) -> int:
+def _to_the_end(wrong: str, out: Path) -> int:
     made = write_report(out)
     storage.push(out)
     if not made:
         again = shown("analysis.report", str(out))
         print(f"The report could not be made; the tables are whole. Make it again: {again}", file=sys.stderr)
         return 1
-    if not usable:
-        print(f"The study ended without a usable trial; {out}/report.html says why.", file=sys.stderr)
+    if wrong:
+        print(wrong, file=sys.stderr)
         return 1
     print_end(out)
     return 0

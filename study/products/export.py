@@ -1,6 +1,7 @@
 """best/: the confirmed winner as a model that timm loads by itself, with what one needs to use it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,15 @@ import pandas as pd
 
 from study.persistence.ledger import Record
 from study.products.best import (
+    LABELS_FILE,
+    PREPROCESS_FILE,
+    PROOF_FILE,
     TEMPERATURE_FILE,
     TRIAL_FILE,
     read_trial,
 )
-from study.products.local_dir import write_net, write_preprocessing
+from study.products.local_dir import NotTheSame, write_net, write_preprocessing
+from study.products.proof import Proof, prove_best
 from study.products.stale import drop_stale
 from study.results import BEST_FOLDER, LOGITS, cross_entropy, fit_temperature
 from study.schedule.agenda import confirmed_winner
@@ -34,10 +39,21 @@ def shipped(course: Course) -> Record | None:
 
 
 def export_best(course: Course, record: Record, place: Place, manifest: pd.DataFrame) -> None:
-    """model.safetensors and config.json in timm's local-dir convention, and what one needs to use them."""
+    """The model in timm's local-dir convention, and what one needs to use it.
+
+    Raises:
+        NotTheSame: what was written is not the model that was tested. It is gone again, and an earlier one with it.
+    """
+    try:
+        _export(course, record, place, manifest)
+    except NotTheSame:
+        shutil.rmtree(course.out / BEST_FOLDER, ignore_errors=True)
+        raise
+
+
+def _export(course: Course, record: Record, place: Place, manifest: pd.DataFrame) -> None:
     folder, trial = course.out / BEST_FOLDER, record.planned.trial
-    names = label_names(manifest)
-    config = from_dict(record.config)
+    names, config = label_names(manifest), from_dict(record.config)
     net = whole_net(config, place, len(names))
     load_trained(net, load_tensors(model_file(course.out, trial)))
     net.cpu()
@@ -53,7 +69,9 @@ def export_best(course: Course, record: Record, place: Place, manifest: pd.DataF
     seed = confirmed_winner(course.confirmed()) if record.planned.phase == "retrain" else record
     assert seed is not None
     write_temperature(predictions_file(course.out, seed.planned.trial), folder / TEMPERATURE_FILE)
-    write_text(model_card(course, record, len(names)), folder / "README.md")
+    proof = prove_best(course.out, config, place, net, predictions_file(course.out, trial), manifest)
+    write_json(proof.to_dict(), folder / PROOF_FILE)
+    write_text(model_card(course, record, len(names), proof), folder / "README.md")
 
 
 def write_temperature(predictions: Path, file: Path) -> None:
@@ -78,10 +96,16 @@ def write_temperature(predictions: Path, file: Path) -> None:
     write_json(fitted, file)
 
 
-def model_card(course: Course, record: Record, classes: int) -> str:
+def model_card(course: Course, record: Record, classes: int, proof: Proof) -> str:
     config = {name: value for name, value in record.config.items() if value not in (None, "")}
     best = record.best
     assert best is not None  # it was confirmed
+    k = record.config["neighbours"]
+    neighbours = (
+        [f"- The study's test numbers are those of the {k} nearest neighbors of its features; this is the net itself."]
+        if k is not None
+        else []
+    )
     lines = [
         f"# {record.planned.trial}: the winner of a study",
         "",
@@ -89,10 +113,15 @@ def model_card(course: Course, record: Record, classes: int) -> str:
         "",
         f"- {classes} classes; validation accuracy {best['val_accuracy']:.4f} at epoch {best['epoch']}, "
         "the fold it was chosen on. The report has the test accuracy with its interval.",
+        f"- Proved: loaded from these files, the model gave the logits of {proof.compared_with} on {proof.images} of "
+        f"{proof.of} test images, to within {proof.largest_difference:.2g} where rounding explains {proof.allowed:.2g} "
+        f"({PROOF_FILE}).",
+        *neighbours,
         "- Use: `python -m study.predict OUT photo.jpg`, where OUT is the folder that best/ lies in.",
-        "- Load: `timm.create_model('local-dir:best', pretrained=True)`; preprocessing.json says how pictures go in, "
-        "temperature.json what to divide the logits by before the softmax.",
-        "- The weights inherit the licence of the pretrained backbone and of the pictures.",
+        f"- Load: `timm.create_model('local-dir:best', pretrained=True)`; {PREPROCESS_FILE} makes its input of a file, "
+        f"with Pillow and NumPy alone, {LABELS_FILE} names the classes in the order of the logits, {TEMPERATURE_FILE} "
+        "says what to divide these by before the softmax.",
+        "- The weights inherit the license of the pretrained backbone and of the images.",
         "",
         "```json",
         json.dumps(config, indent=1),

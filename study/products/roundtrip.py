@@ -88,7 +88,7 @@ def prove(case: Case) -> Difference:
     try:
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            seen = _there_and_back(case, folder)
+            seen = there_and_back(case, folder)
         if not seen.agrees:
             raise NotTheSame(f"its logits differ by {seen.worst:.2g}")
     except Exception as problem:  # timm, torch and safetensors raise a dozen kinds; each means: not this net
@@ -101,7 +101,8 @@ def prove(case: Case) -> Difference:
     return seen
 
 
-def _there_and_back(case: Case, folder: Path) -> Difference:
+def there_and_back(case: Case, folder: Path) -> Difference:
+    """Write a net of random numbers to `folder`/best, load it, and compare."""
     net = Net(build(case.backbone, None, 0, case.drop_paths), case.outputs)
     randomise(net)
     contract = input_contract(net.backbone)

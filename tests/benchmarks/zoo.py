@@ -1,0 +1,187 @@
+"""Which of timm's architectures a study can train and ship: one of each family, from random numbers.
+
+    python -m tests.benchmarks.zoo              # docs/architectures.md, in a few minutes
+    python -m tests.benchmarks.zoo resnet18:64  # rows of some, at a size, on the terminal
+
+A row says whether one step trains with the head, the last stage and all of it unfrozen, where what is frozen ends
+below the last stage, by how much the logits differ after the round trip through timm's local-dir, and whether ONNX
+Runtime gives the same.
+"""
+
+import gc
+import math
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+
+from study.export_onnx import NotExported, export_onnx
+from study.products.best import load_best
+from study.products.roundtrip import Case, there_and_back
+from tests.pictures import config
+from trainables.data.pixels import Pixels
+from trainables.errors import InputError
+from trainables.frozen.activations import Activations
+from trainables.learning.inputs import Inputs
+from trainables.learning.optimizers import build_optimizer
+from trainables.learning.training import Training, train_epoch
+from trainables.nets.models import Body, Net, build, crop_share, unfreeze
+from trainables.nets.prefixes import Frozen
+from trainables.nets.work import check_runs
+from trainables.place import Pictures
+
+PAGE = Path("docs/architectures.md")
+DEPTHS = ("head", "last stage", "all")
+CLASSES = 3
+SMALL = 64  # px of a net that takes any size
+# One small net of each family; those of fixed size run at their own.
+# fmt: off
+ARCHITECTURES = (
+    "small_cnn", "lenet5:32", "resnet18", "resnet26d", "resnext26ts", "seresnext26d_32x4d", "ecaresnet26t",
+    "skresnet18", "resnest14d", "resnetv2_50", "resnetv2_18", "dla46_c", "dla34", "dpn48b", "densenet121", "vgg11_bn",
+    "cspresnet50", "darknet17", "vovnet39a", "ese_vovnet19b_dw", "hrnet_w18_small", "inception_v3:96", "xception41:96",
+    "regnetx_002", "regnety_002", "nfnet_l0", "eca_nfnet_l0", "repvgg_a0", "mobileone_s0", "gernet_s", "rexnet_100",
+    "hgnetv2_b0", "tresnet_m", "selecsls42b", "mobilenetv2_100", "mobilenetv3_small_050", "mobilenetv4_conv_small",
+    "mnasnet_small", "efficientnet_b0", "tf_efficientnet_lite0", "ghostnet_100", "lcnet_050", "tinynet_e:106",
+    "fbnetc_100", "fasternet_t0", "starnet_s1", "shvit_s1", "convnext_atto", "inception_next_atto", "mambaout_femto",
+    "poolformer_s12", "caformer_s18", "edgenext_xx_small", "focalnet_tiny_srf", "rdnet_tiny", "mobilevit_xxs:128",
+    "mobilevitv2_050:128", "efficientvit_b0", "efficientvit_m0", "efficientvim_m1", "fastvit_t8", "repvit_m0_9",
+    "tiny_vit_5m_224", "levit_128s", "levit_384_s8", "efficientformerv2_s0", "swiftformer_xs", "pvt_v2_b0",
+    "twins_pcpvt_small", "visformer_tiny", "pit_ti_224", "convit_tiny", "coat_lite_tiny", "crossvit_tiny_240",
+    "xcit_nano_12_p16_224", "volo_d1_224", "nest_tiny", "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256",
+    "maxvit_rmlp_pico_rw_256", "coatnet_pico_rw_224", "mvitv2_tiny", "mixer_s32_224", "resmlp_12_224",
+    "vit_tiny_patch16_224", "vit_tiny_patch16_384", "vit_tiny_r_s16_p8_224", "vit_base_patch32_clip_224",
+    "eva02_tiny_patch14_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224", "halonet26t",
+    "eca_botnext26ts_256",
+)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Row:
+    """Of one architecture: empty texts where it was refused before."""
+
+    name: str
+    size: int
+    steps: dict[str, str]
+    cut: str
+    back: str
+    onnx: str
+    seconds: float
+    refused: str = ""
+
+
+def main(arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for name in arguments or ARCHITECTURES:
+        rows.append(row_of(name))
+        print(line(rows[-1]), flush=True)
+        gc.collect()
+    if not arguments:
+        PAGE.write_text(page(rows), encoding="utf-8")
+
+
+def row_of(named: str, with_onnx: bool = True) -> Row:
+    """`named` is an architecture with the size after a colon, or without: its own if fixed, else a small one."""
+    name, _, wanted = named.partition(":")
+    own = timm.get_pretrained_cfg(name)
+    fixed = own.input_size[-1] if own is not None and own.fixed_input_size else SMALL
+    size, began = int(wanted or fixed), time.process_time()
+    steps, cut, back, onnx, refused = dict.fromkeys(DEPTHS, ""), "", "", "", ""
+    try:
+        check_runs(name, size)
+        body = build(name, None, 0)
+        steps, cut = {depth: trained(body, depth, size) for depth in DEPTHS}, cut_of(body, size)
+        with tempfile.TemporaryDirectory(prefix="zoo") as folder:
+            case = Case(name, size, math.ceil(size / crop_share(name)), CLASSES, CLASSES, drop_paths=False)
+            seen = there_and_back(case, Path(folder))
+            back = f"{seen.worst:.1g}" if seen.agrees else f"differs by {seen.worst:.1g}"
+            onnx = onnx_of(Path(folder)) if with_onnx else ""
+    except Exception as problem:  # whatever it is, the next one has its turn
+        refused = " ".join(str(problem).split())[:160]
+    return Row(name, size, steps, cut, back, onnx, time.process_time() - began, refused)
+
+
+def trained(body: Body, depth: str, size: int) -> str:
+    """ "yes" where a step with `depth` unfrozen leaves finite numbers and moves some, else why not."""
+    chosen = config(unfreeze=depth, size=size, stored_side=size, steps_per_epoch=1, batch_size=2, block_size=2)
+    pictures = _noise(size)
+    try:
+        activations = Activations(chosen, Frozen(body, size), pictures, None, frozenset())
+        net = Net(replace(body, module=activations.frozen.rest(activations.cut)), CLASSES)
+        unfreeze(net, body, depth)
+        train_epoch(Training(Inputs(chosen, net, activations, pictures), build_optimizer(chosen, net)), 1)
+    except InputError:
+        return "no"
+    moved = bool(net.head.weight.any())
+    return "yes" if moved and all(torch.isfinite(each).all() for each in net.parameters()) else "not finite"
+
+
+def cut_of(body: Body, size: int) -> str:
+    """Where what is frozen ends when the last stage trains."""
+    try:
+        return Frozen(body, size).cut("last stage")
+    except InputError:
+        return "no stages"
+
+
+def onnx_of(folder: Path) -> str:
+    try:
+        return f"{export_onnx(load_best(folder, 'cpu'), folder):.1g}"
+    except NotExported as problem:
+        return f"no: {str(problem)[:60]}"
+
+
+def line(row: Row) -> str:
+    cells = [row.name, row.size, *row.steps.values(), row.cut, row.back, row.onnx, f"{row.seconds:.0f}", row.refused]
+    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"
+
+
+def page(rows: list[Row]) -> str:
+    shipped = [row for row in rows if row.back and not row.refused]
+    with_onnx = sum(not row.onnx.startswith("no") for row in shipped)
+    seconds = sum(row.seconds for row in rows)
+    return "\n".join(
+        [
+            "# Architectures",
+            "",
+            "One small net of each of timm's families, with random numbers everywhere, as a study trains and ships it.",
+            "A study makes the same round trip with each of its backbones before it begins, and refuses in a line what",
+            "does not come back as the same function.",
+            "",
+            "```sh",
+            "python -m tests.benchmarks.zoo",
+            "```",
+            "",
+            f"Of {len(rows)} architectures {len(shipped)} come back from timm's local-dir, and {with_onnx} of these from",
+            f"ONNX Runtime too ({seconds:,.0f} seconds of one core, timm {timm.__version__}, torch {torch.__version__}).",
+            "",
+            "- head, last stage, all: whether one step trains with this much unfrozen; `no` where timm names no stages.",
+            "- cut: where what is frozen ends below the last stage; `input` where no division is exact: all is computed.",
+            "- timm, ONNX: the largest difference of a logit; float32 explains 2^-11 of the largest logit, at least of 1.",
+            "- s: seconds of one core for all of it.",
+            "",
+            "| architecture | px | head | last stage | all | cut | timm | ONNX | s | refused |",
+            "| --- | ---: | --- | --- | --- | --- | --- | --- | ---: | --- |",
+            *map(line, rows),
+            "",
+        ]
+    )
+
+
+def _noise(size: int) -> Pictures:
+    count = 4
+    flat = np.random.default_rng(1).integers(0, 256, count * size * size * 3, dtype=np.uint8)
+    pixels = Pixels("", flat, {i: (i * size * size * 3, size, size) for i in range(count)})
+    items = np.arange(count)
+    return Pictures(pixels, items % CLASSES, CLASSES, items, items, items[:0], items[:0], items[:0])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
