@@ -145,34 +145,38 @@ def line(row: Row) -> str:
 
 def page(rows: list[Row]) -> str:
     shipped = [row for row in rows if row.back and not row.refused]
-    with_onnx = sum(not row.onnx.startswith("no") for row in shipped)
-    seconds = sum(row.seconds for row in rows)
-    return "\n".join(
-        [
-            "# Architectures",
-            "",
-            "One small net of each of timm's families, with random numbers everywhere, as a study trains and ships it.",
-            "A study makes the same round trip with each of its backbones before it begins, and refuses in a line what",
-            "does not come back as the same function.",
-            "",
-            "```sh",
-            "python -m tests.benchmarks.zoo",
-            "```",
-            "",
-            f"Of {len(rows)} architectures {len(shipped)} come back from timm's local-dir, and {with_onnx} of these from",
-            f"ONNX Runtime too ({seconds:,.0f} seconds of one core, timm {timm.__version__}, torch {torch.__version__}).",
-            "",
-            "- head, last stage, all: whether one step trains with this much unfrozen; `no` where timm names no stages.",
-            "- cut: where what is frozen ends below the last stage; `input` where no division is exact: all is computed.",
-            "- timm, ONNX: the largest difference of a logit; float32 explains 2^-11 of the largest logit, at least of 1.",
-            "- s: seconds of one core for all of it.",
-            "",
-            "| architecture | px | head | last stage | all | cut | timm | ONNX | s | refused |",
-            "| --- | ---: | --- | --- | --- | --- | --- | --- | ---: | --- |",
-            *map(line, rows),
-            "",
-        ]
+    intro = _INTRO.format(
+        architectures=len(rows),
+        shipped=len(shipped),
+        with_onnx=sum(not row.onnx.startswith("no") for row in shipped),
+        seconds=sum(row.seconds for row in rows),
+        timm=timm.__version__,
+        torch=torch.__version__,
     )
+    return "\n".join([intro, *map(line, rows), ""])
+
+
+_INTRO = """\
+# Architectures
+
+One small net of each of timm's families, with random numbers everywhere, as a study trains and ships it. A study makes
+the same round trip with each of its backbones before it begins, and refuses in a line what does not come back as the
+same function.
+
+```sh
+python -m tests.benchmarks.zoo
+```
+
+Of {architectures} architectures {shipped} come back from timm's local-dir, {with_onnx} of these from ONNX Runtime too
+({seconds:,.0f} seconds of one core, timm {timm}, torch {torch}).
+
+- head, last stage, all: whether one step trains with this much unfrozen; `no` where timm names no stages.
+- cut: where what is frozen ends below the last stage; `input` where no division is exact, so that all is computed.
+- timm, ONNX: the largest difference of a logit; float32 explains 2^-11 of the largest logit, at least of 1.
+- s: seconds of one core for all of it.
+
+| architecture | px | head | last stage | all | cut | timm | ONNX | s | refused |
+| --- | ---: | --- | --- | --- | --- | --- | --- | ---: | --- |"""
 
 
 def _noise(size: int) -> Pictures:
