@@ -95,7 +95,7 @@ def test_what_was_found_in_the_data_is_said(capsys: pytest.CaptureFixture[str], 
     start = next(number for number, line in enumerate(lines) if "pictures of 3 classes" in line)
     assert lines[start : start + 7] == [
         "27 pictures of 3 classes: 3 test, 6 common validation, 18 to train on",
-        "read as: one folder per class within each fold: Testing/ (test), Training/ (train)",
+        "read as: one folder per class within each fold: Training/ (train), Testing/ (test)",
         "left out: 'Training/yellow/': a class folder without any image, of which nothing can be learned",
         "left out: 'notes.csv', its columns are date, weather (none is known to name images)",
         "classes: 'blue' 9, 'green' 9, 'red' 9",
