@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from study.beginning.data_lines import class_line, layout_lines, split_line
 from study.beginning.dry_run import resolvable_effect
 from study.run import main
 from tests.tiny import STUDY_FILE, make_pictures, write_study
+from tests.trees import encoded, pixels, put, table
+from trainables.data.manifest import Source
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +82,43 @@ def test_goal_best_has_no_refinement(capsys: pytest.CaptureFixture[str], tmp_pat
     shown = printed(capsys, best, pictures)
     assert re.search(r"^refine +0 trials", shown, re.MULTILINE)
     assert re.search(r"^confirm +9 trials", shown, re.MULTILINE)
+
+
+def test_what_was_found_in_the_data_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures" / "Training", 8)
+    for name in ("blue", "green", "red"):
+        put(tmp_path / "pictures" / "Testing" / name / "0.png", encoded(pixels(len(name))))
+    (pictures / "red" / "broken.png").symlink_to("nowhere.png")
+    (pictures / "yellow").mkdir()
+    (tmp_path / "pictures" / "notes.csv").write_text("date,weather\n")
+    lines = printed(capsys, write_study(tmp_path), tmp_path / "pictures").splitlines()
+    start = next(number for number, line in enumerate(lines) if "pictures of 3 classes" in line)
+    assert lines[start : start + 7] == [
+        "27 pictures of 3 classes: 3 test, 6 common validation, 18 to train on",
+        "read as: one folder per class within each fold: Training/ (train), Testing/ (test)",
+        "left out: 'Training/yellow/': a class folder without any image, of which nothing can be learned",
+        "left out: 'notes.csv', its columns are date, weather (none is known to name images)",
+        "classes: 'blue' 9, 'green' 9, 'red' 9",
+        "folds: the data's own (train 24, test 3); validation is drawn",
+        "dropped: 1 file, broken link",
+    ]
+
+
+def test_of_many_classes_some_are_named() -> None:
+    manifest = table({f"class {number:02}": [1] * (number + 1) for number in range(50)})
+    assert class_line(manifest) == (
+        "classes: 'class 00' 1, 'class 01' 2, 'class 02' 3, 'class 03' 4, 'class 04' 5, 'class 05' 6, 'class 06' 7, "
+        "'class 07' 8, 'class 08' 9, 'class 09' 10 ... 'class 47' 48, 'class 48' 49, 'class 49' 50; "
+        "from 1 to 50 images each"
+    )
+    assert split_line(manifest, official=True) == "folds: drawn, as the data names none"
+    official = table({"a": [1, 1, 1], "b": [1, 1, 1]}, {0: "test", 1: "val", 3: "test", 4: "val"})
+    assert split_line(official, official=True) == "folds: the data's own (val 2, test 2)"
+    assert split_line(official, official=False) == "folds: drawn; the data's own (val 2, test 2) are not used"
+
+
+def test_a_name_cannot_command_a_terminal() -> None:
+    source = Source([], layout="x", notes=["left out: \x1b[31m\u202e'a\nb'", *map(str, range(30))])
+    shown = layout_lines(source)
+    assert shown[:2] == ["read as: x", r"left out: \x1b[31m\u202e'a\nb'"]
+    assert (len(shown), shown[-1]) == (22, "and 11 more lines of this kind")

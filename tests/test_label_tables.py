@@ -174,8 +174,8 @@ def test_tables_named_as_folds_are_the_official_split(data: Path) -> None:
     assert sorted(map(str, folds(source).values())) == ["test", "test", "train", "train"]
     assert folds(source)["images/c.jpg"] == "test"
     assert source.layout == (
-        "test_labels.csv, where 'image' names the image, 'label' is its label (test); "
-        "train_labels.csv, where 'image' names the image, 'label' is its label (train)"
+        "train_labels.csv, where 'image' names the image, 'label' is its label (train); "
+        "test_labels.csv, where 'image' names the image, 'label' is its label (test)"
     )
     put(data / "test_labels.csv", b"image,label\na.jpg,x\nd.jpg,y\n")
     refused(data, "Two tables of .* list 'images/a.jpg': leave one row")

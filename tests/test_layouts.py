@@ -181,6 +181,18 @@ def test_a_data_folder_may_be_nothing_but_links(tmp_path: Path) -> None:
         assert list(read_manifest("folder", data)["path"]) == ["bird/0.png", "cat/0.png", "dog/0.png"]
 
 
+def test_folders_of_nothing_but_dead_links_or_links_to_one_place_say_so(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/cat").symlink_to("nowhere")
+    refused(tmp_path / "data", r"data has none \(left out: 1 broken link, 'cat'\): sort the pictures")
+    store = class_folders(tmp_path / "store", {"cat": 1, "dog": 1})
+    for fold in ("train", "test"):
+        (tmp_path / "folds" / fold).mkdir(parents=True)
+        for name in ("cat", "dog"):
+            (tmp_path / "folds" / fold / name).symlink_to(store / name)
+    refused(tmp_path / "folds", r"test has none \(left out: 'test/cat', the same folder as train/cat\): sort")
+
+
 def test_predict_finds_what_links_name(tmp_path: Path) -> None:
     class_folders(tmp_path / "store", {"cat": 2})
     put(tmp_path / "new/0.png", b"")
@@ -248,7 +260,7 @@ def test_what_lies_beside_class_folders_is_said(tmp_path: Path) -> None:
     assert find("folder", tmp_path).notes == [
         "left out: 2 images beside the class folders, without a label, the first is '8.PNG'",
         "left out: 'notes.csv', its columns are date, weather (none is known to name images)",
-        "left out: 'old.tar', no class folders",
+        "left out: 'old.tar', beside the class folders",
     ]
 
 

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from trainables.data.manifest import Candidate, Source
 from trainables.data.sources import class_names
-from trainables.data.sources.folds import fold_in, fold_of, folds_of, says_nothing
+from trainables.data.sources.folds import FOLDS, fold_in, fold_of, folds_of, says_nothing
 from trainables.data.sources.tree import Walk, files_below, is_image_name, loose_files, passed_by, visible_folders
 from trainables.errors import InputError
 
-_FOLDS = "train/, val/ and test/"
+_WANTED = "train/, val/ and test/"
 _NAMED = 20  # empty class folders
+
+
+class NoClassFolders(InputError):
+    """There are no folders with files to be classes, so whatever else lies there may have been meant."""
 
 
 def read(data: Path) -> Source:
@@ -33,7 +37,7 @@ def _from_folds(folds: dict[Path, str], data: Path, walk: Walk) -> Source:
     found: list[Candidate] = []
     notes: list[str] = []
     said: list[str] = []
-    for folder, fold in folds.items():
+    for folder, fold in sorted(folds.items(), key=lambda pair: (FOLDS.index(pair[1]), pair[0])):
         if fold != "train" and _is_flat(folder, walk):
             notes.append(f"left out: {_flat(folder, data)}, so no labels")
             continue
@@ -109,7 +113,7 @@ def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
         if "train" in folds.values() and len(set(folds.values())) > 1:  # a class may be called train
             other = next((one for one in folders if one not in folds and not _is_flat(one, walk)), None)
             if other is not None:
-                raise InputError(f"Beside {_FOLDS} no other folder may stand, but {other} does: move it away.")
+                raise InputError(f"Beside {_WANTED} no other folder may stand, but {other} does: move it away.")
             return folds
     if len(folders) > 1:
         common, union = set.intersection(*inner.values()), set.union(*inner.values())
@@ -133,7 +137,7 @@ def _refuse(folders: list[Path], common: set[str]) -> None:
         )
     raise InputError(
         f"Folders with the same folders in them look like folds of a data set, but the names {names} (with {within} "
-        f"in each) do not say which: rename them to {_FOLDS}; if they are the classes, give the folders in them "
+        f"in each) do not say which: rename them to {_WANTED}; if they are the classes, give the folders in them "
         "different names, or list the images in a CSV of path and label."
     )
 
@@ -150,8 +154,9 @@ def _from_classes(folder: Path, root: Path, walk: Walk, fold: str | None = None)
         if not paths and one not in walk.passed:
             empty.append(_named(one, root))
     if not found:
-        raise InputError(
-            f"A folder of pictures has one subfolder with pictures per class, but {folder} has none: "
+        left_out = next((f" ({line})" for line in passed_by(walk) if line.startswith("left out")), "")
+        raise NoClassFolders(
+            f"A folder of pictures has one subfolder with pictures per class, but {folder} has none{left_out}: "
             "sort the pictures into subfolders, or list them in a CSV of path and label at the top of the data."
         )
     notes = class_names.written_twice(one.name for one in classes)

@@ -54,7 +54,7 @@ def _class_folders(data: Path, tables: label_tables.Tables) -> Source:
     unread = [file for file, why in tables.others.items() if why != label_tables.FORM]
     try:
         source = class_folders.read(data)
-    except InputError:
+    except class_folders.NoClassFolders:
         if unread:
             table.from_csv(unread[0])  # says what is wrong with it
         raise
@@ -75,9 +75,8 @@ def _other_files(data: Path) -> list[str]:
     names = [name for name in loose_files(data) if not is_image_name(name) and not label_tables.is_table(name)]
     if not names:
         return []
-    return [
-        f"left out: {', '.join(map(repr, names[:_NAMED]))}{' and others' if names[_NAMED:] else ''}, no class folders"
-    ]
+    more = " and others" if names[_NAMED:] else ""
+    return [f"left out: {', '.join(map(repr, names[:_NAMED]))}{more}, beside the class folders"]
 
 
 def _with(source: Source, notes: list[str]) -> Source:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+FOLDS = ("train", "val", "test")
+
 # What a column split may hold.
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainables.data.manifest import Source
 from trainables.data.sources import columns, groups, image_folder, places, table
-from trainables.data.sources.folds import fold_in
+from trainables.data.sources.folds import FOLDS, fold_in
 from trainables.data.sources.tree import loose_files
 from trainables.errors import InputError
 
@@ -46,21 +46,21 @@ def read(data: Path, tables: list[Path]) -> Source:
     """
     if len(tables) == 1:
         return table.from_csv(tables[0])
-    folds = [fold_in(file.stem) for file in tables]
-    if None in folds or "train" not in folds or len(set(folds)) < len(folds):
+    by_fold = {fold: file for file in tables if (fold := fold_in(file.stem))}
+    if "train" not in by_fold or len(by_fold) < len(tables):
         names = ", ".join(file.name for file in tables)
         raise InputError(
             f"One table of labels is enough, but {data} has {names}: leave one, or call them train.csv, val.csv and "
             "test.csv, if they are the folds."
         )
-    sources = [table.from_csv(file, fold) for file, fold in zip(tables, folds, strict=True)]
-    found = [one for source in sources for one in source.candidates]
+    sources = {fold: table.from_csv(by_fold[fold], fold) for fold in FOLDS if fold in by_fold}
+    found = [one for source in sources.values() for one in source.candidates]
     paths = [one.path for one in found]
     if len(set(paths)) < len(paths):
         twice = next(path for number, path in enumerate(paths) if path in set(paths[:number]))
         raise InputError(f"Two tables of {data} list {twice!r}: leave one row.")
-    said = [f"{source.layout} ({fold})" for source, fold in zip(sources, folds, strict=True)]
-    notes = [note for source in sources for note in source.notes]
+    said = [f"{source.layout} ({fold})" for fold, source in sources.items()]
+    notes = [note for source in sources.values() for note in source.notes]
     return Source(found, layout="; ".join(said), notes=notes)
 
 
@@ -74,7 +74,7 @@ def _why_not(file: Path) -> str | None:
         return str(error)
     except ValueError as error:
         return f"its columns are {error}"
-    if meant.image == "path":
+    if (meant.image, meant.label) == ("path", "label"):
         return None
     if rows.empty:
         return "no rows"
