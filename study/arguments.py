@@ -72,11 +72,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         raise InputError("Name a study or a study file; python -m study.run --list shows what there is.")
     if chosen.study:
         check_cache(chosen.cache)
+        _check_names([*arguments, os.getcwd()])
     if chosen.hours is not None and (chosen.trials or chosen.epochs or chosen.seeds):
         raise InputError("--hours fits the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
     if chosen.published and (chosen.hours or chosen.trials):
         raise InputError("--published runs every published configuration as it is: leave --trials and --hours out.")
     return chosen
+
+
+def _check_names(names: list[str]) -> None:
+    """Ray, Parquet and JSON hold text."""
+    for name in names:
+        if any("\udc80" <= sign <= "\udcff" for sign in name):
+            raise InputError(f"Files and folders of a study must be named in UTF-8, but got {name!r}: rename it.")
 
 
 def cache_option(what: str) -> dict[str, Any]:

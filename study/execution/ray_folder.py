@@ -46,21 +46,21 @@ def ray_folder() -> Iterator[Path]:
                 yield folder
             return
     raise InputError(
-        f"Ray needs a folder of yours with a path of at most {_LONGEST - len(_BELOW)} bytes, but {first / 'ray'} "
-        f"{problem}: set RAY_TMPDIR to such a folder{'' if named else ', which goes before TMPDIR'}."
+        f"Ray needs a folder of yours with a path of at most {_LONGEST - len(_BELOW)} ASCII letters, but "
+        f"{first / 'ray'} {problem}: set RAY_TMPDIR, or TMPDIR where that is not set, to such a folder."
     )
 
 
 def _problem(folder: Path, there: Path | None) -> str | None:
     """Why Ray cannot use a folder, which need not exist; `there` must."""
     try:
-        if len(str(folder).encode()) + len(_BELOW) > _LONGEST:
+        if len(str(folder).encode("ascii")) + len(_BELOW) > _LONGEST:
             return "is longer"
         if there is not None and not there.is_dir():
             return "lies in no folder"
         above = next(each for each in (folder, *folder.parents) if each.exists())
     except UnicodeEncodeError:
-        return "is not named in UTF-8"
+        return "has other letters than ASCII"
     except OSError:  # in a folder that may not be searched
         return "cannot be reached"
     return None if above.is_dir() and os.access(above, os.W_OK | os.X_OK) else "cannot be written"
@@ -84,7 +84,7 @@ def _folder_in(home: Path) -> Iterator[Path]:
             with _locked(left, wait=False) as unused:
                 if unused:
                     shutil.rmtree(left, ignore_errors=True)
-        folder = Path(mkdtemp(dir=home))
+        folder = Path(mkdtemp(prefix="", dir=home))
         lock = os.open(folder, os.O_RDONLY)
         _lock(lock, wait=False)
     try:
