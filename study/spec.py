@@ -185,8 +185,11 @@ def _check_nuisance(name: str, nuisance: Range) -> None:
         raise InputError(f"A nuisance must be a continuous hyperparameter, but {name!r} is not: make it a factor.")
     if name in STUDIED and name != sets:
         raise InputError(f"Nuisance {name!r} has the name of another hyperparameter than it sets, {sets!r}: rename it.")
-    for end in (nuisance.low, nuisance.high):
-        check_value(sets, end)
+    try:
+        for end in (nuisance.low, nuisance.high):
+            check_value(sets, end)
+    except InputError as problem:
+        raise InputError(f"Nuisance {name!r}, from {nuisance.low:g} to {nuisance.high:g}: {problem}") from None
 
 
 def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, Conditional]) -> None:

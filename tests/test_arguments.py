@@ -12,7 +12,7 @@ from study import arguments
 from study.arguments import command, parse
 from study.beginning import setup
 from study.beginning.dry_run import describe
-from study.beginning.preflight import preflight
+from study.beginning.preflight import nets_of, preflight
 from study.design.load import load, names
 from study.estimates.resources import Resources, plan_resources
 from study.persistence.places import check_out
@@ -177,6 +177,75 @@ def test_weights_from_a_folder_or_none(ready: Prepare, tmp_path: Path) -> None:
     assert len(prepared.base.weights_hashes["resnet18"]) == 2 * len(sha256)
     none, _ = ready("--weights", "none", study=study)
     assert (none.place.weights, none.base.weights, none.base.weights_hashes) == (None, "none", {})
+
+
+CONDITIONAL = """
+from search_spaces import optimizers
+from search_spaces.distributions import Conditional
+from study.spec import Budget, Study
+
+STUDY = Study(
+    dataset="folder",
+    question="Does a start from ImageNet help?",
+    factors={
+        "backbone": ["resnet18", "resnet34"],
+        "weights": Conditional(levels=["pretrained", "none"], when={"backbone": "resnet18"}, otherwise="none"),
+        "size": [32, 64],
+    },
+    nuisances=optimizers.adaptive(1e-3, 1e-1),
+    fixed={"batch_size": 8, "split": "60-20-20"},
+    budget=Budget(trials=1, epochs=4, refine=2, seeds=3),
+)
+"""
+
+
+def test_weights_are_asked_for_where_some_trial_starts_from_them(ready: Prepare, tmp_path: Path) -> None:
+    study = write_study(tmp_path, CONDITIONAL)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "resnet18.safetensors").write_bytes(b"tensors")
+    prepared, _ = ready("--weights", tmp_path / "weights", study=study)
+    assert list(prepared.base.weights_hashes) == ["resnet18"]
+    nets = nets_of(prepared.study, prepared.base)  # of one trial there are three nets to come: its levels are refined
+    assert [(net.name, net.config.weights, net.depths, net.config.size) for net in nets] == [
+        ("resnet18 none", "none", ("all",), 64),
+        ("resnet18", "pretrained", ("head",), 64),
+        ("resnet34", "none", ("all",), 64),
+    ]
+    assert set(prepared.scale.rates) == {"resnet18", "resnet34"}
+
+
+def test_weights_none_is_what_is_fixed_then(ready: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepared, _ = ready("--weights", "none", study=write_study(tmp_path, CONDITIONAL))
+    assert prepared.study.fixed["weights"] == "none"
+    assert list(prepared.study.factors) == ["backbone", "size"]
+    assert {net.depths for net in nets_of(prepared.study, prepared.base)} == {("all",)}
+    pretrained = STUDY_FILE.replace('"small_cnn", "unfreeze": "all"', '"resnet18", "weights": "pretrained"')
+    prepared, _ = ready("--weights", "none", study=write_study(tmp_path, pretrained))
+    assert {net.config.weights for net in nets_of(prepared.study, prepared.base)} == {"none"}
+    assert capsys.readouterr().err == "As the flags ask: weights none instead of pretrained.\n"
+
+
+def test_fewer_epochs_say_what_they_leave_out(
+    ready: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = STUDY_FILE.replace('"size": 16', '"size": 16, "warmup_epochs": 2, "patience": 3')
+    study = write_study(tmp_path, text)
+    assert ready(study=study)[0].study.fixed["warmup_epochs"] == 2
+    assert capsys.readouterr().err == ""
+    assert ready("--epochs", 2, study=study)[0].study.fixed["warmup_epochs"] == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "As the flags ask: warmup_epochs 1 instead of 2.",
+        "As the flags ask: patience 3 ends no trial of 2 epochs.",
+    ]
+    factor = STUDY_FILE.replace('"augmentation": ["none", "light"]', '"frozen_epochs": [0, 3]')
+    with pytest.raises(InputError, match="--epochs 3: `frozen_epochs` must be below the 3 epochs, but got 3"):
+        ready("--epochs", 3, study=write_study(tmp_path, factor))
+
+
+def test_workers_share_a_batch_before_anything_is_read(ready: Prepare, tmp_path: Path) -> None:
+    study = write_study(tmp_path, STUDY_FILE.replace('"batch_size": 8', '"batch_size": 9'))
+    with pytest.raises(InputError, match="`batch_size` must be a multiple of the 2 workers of a trial, but got 9"):
+        ready("--workers-per-trial", 2, "--cpus-per-trial", 2, "--data", tmp_path / "nowhere", study=study)
 
 
 def test_download_asks_the_dataset_first(ready: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:

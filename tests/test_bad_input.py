@@ -83,7 +83,7 @@ def test_a_good_line_is_accepted(shared: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_unknown_studies(fails: Fails) -> None:
-    fails("No study named 'dgos'.*digits, .*dogs, folder", study="dgos")
+    fails("No study named 'dgos'.*digits, .*dogs, folder.*Did you mean 'dogs'", study="dgos")
     fails("No study named '../study/run'", study="../study/run")
     fails("No study file 'nowhere/mine.py'.*--new NAME", study="nowhere/mine.py")
 
@@ -96,7 +96,7 @@ def test_no_study_at_all(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("flags", "pattern"),
     [
-        (["--trails", "3"], "--trails 3.*--help"),
+        (["--trails", "3"], "--trails 3.*--help. Did you mean '--trials'"),
         (["--trial", "3"], "--trial 3"),  # no abbreviations
         (["--trials"], "--trials: expected one argument"),
         (["extra"], "extra"),
@@ -122,7 +122,6 @@ def test_flags_that_make_no_sense(fails: Fails, flags: list[str], pattern: str) 
     ("old", "new", "pattern"),
     [
         ("STUDY =", "OTHER =", "must define STUDY = "),
-        ("Study(\n", "Study((\n", "SyntaxError"),
         ("from study.spec", "import sys; sys.exit(0)\nfrom study.spec", "SystemExit"),
         ('dataset="folder"', 'dataset="foo"', "Unknown dataset 'foo'; known: digits, folder"),
         ('"none", "dropout"', '"none", "dropuot"', "Unknown regularizer 'dropuot'; known: none, dropout"),
@@ -142,6 +141,48 @@ def test_flags_that_make_no_sense(fails: Fails, flags: list[str], pattern: str) 
         ("    budget=", '    goal="bst",\n    budget=', "Unknown goal 'bst'; known: factors, best"),
         ('strength_of("dropout")', 'strength_of("dropout", "l2")', "regularizer=l2"),
         ("adaptive(1e-3, 1e-1)", "adaptive(1e-1, 1e-3)", "`low < high` must hold"),
+        ("STUDY =", "1 / 0\nSTUDY =", r"tiny\.py, line 9: cannot be read as a study \(ZeroDivisionError"),
+        ("Study(\n", "Study((\n", r"tiny\.py, line \d+: .*SyntaxError"),
+        ("optimizers.adaptive", "optimizers.adaptve", "AttributeError: .*'adaptve'.*Did you mean 'adaptive'"),
+        ("budget=Budget", "budget=Budgt", "NameError: name 'Budgt'.*Did you mean 'Budget'"),
+        ("factors=", "factor=", "argument 'factor'; known: .*Did you mean 'factors'"),
+        ("trials=16", "trial=16", "argument 'trial'; known: .*Did you mean 'trials'"),
+        ('"folder"', '"foldr"', "Unknown dataset 'foldr'; known: .*Did you mean 'folder'"),
+        ('"none", "light"', '"none", "ligth"', "Unknown augmentation 'ligth'; known: .*Did you mean 'light'"),
+        ('"small_cnn"', '"ResNet19"', r"Unknown backbone 'ResNet19': use .*Did you mean 'resnet1\d"),
+        ('"small_cnn"', '"vit_tiny_patch16_224"', "takes pictures of 224 px only, but `size` is 16"),
+        (
+            '"augmentation": ["none", "light"]',
+            '"augmentation": "light"',
+            "must be a list of its levels, but got 'light'",
+        ),
+        ("optimizers.adaptive(1e-3, 1e-1)", '{"learning_rate": 0.1}', "must be a Range, but 'learning_rate' is 0.1"),
+        ("control=False", 'control="no"', "`control` must be True or False, but got 'no'"),
+        ("trials=16", "trials=True", "--trials must be a whole number of at least 1, but got True"),
+        ('"size": 16', '"size": 0', "`size` must be a whole number above 0, but got 0"),
+        (
+            '"size": 16',
+            '"size": 16, "label_smoothing": 1.5',
+            "`label_smoothing` must be at least 0 and below 1, but got 1.5",
+        ),
+        ('"size": 16', '"size": 16, "optimizer": "sgd", "momentum": 2', "`momentum` must be at least 0 and below 1"),
+        ('"size": 16', '"size": 16, "layer_decay": 0', "`0 < layer_decay <= 1` must hold, but got 0"),
+        ('"size": 16', '"size": 16, "clip_norm": -1', "`clip_norm > 0` must hold, but got -1"),
+        ('"size": 16', '"size": 16, "ema_decay": 1', "`ema_decay` must be at least 0 and below 1, but got 1"),
+        (
+            '"size": 16',
+            '"size": 16, "weight_decay": float("inf")',
+            "`weight_decay` must be a finite number, but got inf",
+        ),
+        ('"size": 16', '"size": 16, "patience": 4', "patience 4 ends no trial of 4 epochs"),
+        ('"size": 16', '"size": 16, "region": "box"', "'box' takes pictures with boxes, but these have none"),
+        ('"60-20-20"', '"50-50"', "A split is train-val-test in percent.*but got '50-50'"),
+        ("adaptive(1e-3, 1e-1)", "adaptive(-1e-3, 1e-1)", "`low > 0` must hold on a log scale"),
+        (
+            "optimizers.adaptive(1e-3, 1e-1)",
+            '{"label_smoothing": regularizers.Range(low=0.0, high=1.5)}',
+            "Nuisance 'label_smoothing', from 0 to 1.5: `label_smoothing` must be",
+        ),
     ],
 )
 def test_study_files_that_make_no_sense(fails: Fails, tmp_path: Path, old: str, new: str, pattern: str) -> None:

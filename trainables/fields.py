@@ -60,14 +60,13 @@ _ABOVE_0 = Rule(lambda value: value > 0, "`{} > 0` must hold")
 _FROM_0 = Rule(lambda value: value >= 0, "`{} >= 0` must hold")
 _SHARE = Rule(lambda value: 0 < value <= 1, "`0 < {} <= 1` must hold")
 _BELOW_1 = Rule(lambda value: 0 <= value < 1, "`{}` must be at least 0 and below 1")
-_STRENGTH = "`{}` must be a rate below 1 or a positive weight"
 NUMBERS: dict[str, Rule] = {
     **dict.fromkeys(("learning_rate", "frozen_learning_rate", "clip_norm", "mixing_alpha"), _ABOVE_0),
     **dict.fromkeys(("train_fraction", "layer_decay", "step_factor"), _SHARE),
     **dict.fromkeys(("label_smoothing", "momentum", "ema_decay"), _BELOW_1),
     "weight_decay": _FROM_0,
-    **dict.fromkeys(RATES, Rule(_BELOW_1.holds, _STRENGTH)),
-    **dict.fromkeys(PENALTIES, Rule(_FROM_0.holds, _STRENGTH)),
+    **dict.fromkeys(RATES, Rule(_BELOW_1.holds, "`{}` must be a rate below 1, and at least 0")),
+    **dict.fromkeys(PENALTIES, Rule(_FROM_0.holds, "`{}` must be a rate below 1 or a positive weight")),
 }
 
 

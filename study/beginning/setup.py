@@ -247,7 +247,7 @@ def _check_on_data(study: Study, base: Base, manifest: pd.DataFrame) -> None:
             raise InputError(
                 f"The loss binary_cross_entropy takes two classes, but there are {base.classes}: leave it out."
             )
-        if values["region"] == "box" and "box_left" not in manifest:
+        if values["region"] == "box" and not ("box_left" in manifest and manifest["box_left"].notna().any()):
             raise InputError("The region 'box' takes pictures with boxes, but these have none: leave it out.")
 
 

@@ -61,8 +61,13 @@ def _place(file: Path, problem: BaseException) -> str:
 
 
 def _said(problem: BaseException) -> str:
-    """As Python would end its report, with its own suggestion where it has one; of our classes' arguments with ours."""
+    """As Python would end its report, with the name that a wrong one is close to."""
     said = list(traceback.TracebackException.from_exception(problem).format_exception_only())[-1].strip()
+    if isinstance(problem, AttributeError) and "Did you mean" not in said:  # as Python 3.12 says by itself
+        said += f".{did_you_mean(problem.name, dir(problem.obj))}"
+    if isinstance(problem, NameError) and "Did you mean" not in said:
+        *_, (frame, _) = traceback.walk_tb(problem.__traceback__)
+        said += f".{did_you_mean(problem.name, frame.f_globals)}"
     if match := re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", said):
         known = [each.name for each in fields(_OURS[match[1]])] if match[1] in _OURS else []
         said += f"; known: {', '.join(known)}.{did_you_mean(match[2], known)}" if known else ""
