@@ -84,7 +84,7 @@ def test_what_was_read_is_said(data: Path) -> None:
         ("a.jpg,x\nb.jpg,y\n", r"but has a.jpg, x \(none is known to name images\): rename them"),
         ("image,age\na.jpg,3\nb.jpg,4\n", r"but has image, age \(none is known to be a label\): rename them"),
         ("image,breed,species\na,x,y\n", r"\(breed and species may both be the label\): rename them"),
-        ("image_id,label\na,\nb,\n", r"has image_id, label \(label is empty\)"),
+        ("image_id,label\na,\nb,\n", "Each row of .*labels.csv needs a path and a label, but got 'a', ''"),
         ("image_id,x,y\na,1,0\nb,1,1\n", r"'b' of .*labels.csv has 2 of the columns at 1 \(x, y\): leave one label"),
         ("image_id,x,y\na,1,0\nb,0,0\n", r"'b' of .*labels.csv has 0 of the columns at 1 \(none\)"),
         ("image_id,label\na,x\nz,y\n", "1 of 2 pictures of .*labels.csv do not exist, the first is 'z'"),
@@ -184,11 +184,13 @@ def test_tables_named_as_folds_are_the_official_split(data: Path) -> None:
 def test_a_test_table_without_labels_is_left_out_and_said(data: Path) -> None:
     put(data / "train.csv", b"image_id,label\na,x\nb,y\n")
     put(data / "test.csv", b"image_id\nc\nd\n")
+    put(data / "val.csv", b"image_id,label\nc,\nd,\n")
     source = find("folder", data)
     assert folds(source) == {"images/a.jpg": None, "images/b.jpg": None}
     assert source.notes == [
         "left out: 2 images in the folder are not in train.csv, the first is 'images/c.jpg'",
         "left out: 'test.csv', its columns are image_id (none is known to be a label)",
+        "left out: 'val.csv', no labels",
     ]
 
 
@@ -234,3 +236,24 @@ def test_several_labels_in_a_cell_are_refused(data: Path, joined: str, file: str
 def test_a_label_of_several_words_is_a_label(data: Path, label: str) -> None:
     put(data / "labels.csv", f"id,label\na,retriever\nb,Washington\nc,{label}\n".encode())
     assert found(data)["images/c.jpg"] == label.strip('"')
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metadata.csv", "file_name,path,breed\nimages/a.jpg,/old/a.jpg,x\nimages/b.jpg,/old/b.jpg,y\n"),
+        (
+            "metadata.jsonl",
+            '{"file_name": "images/a.jpg", "class": "x"}\n{"file_name": "images/b.jpg", "class": "y"}\n',
+        ),
+        ("images/metadata.csv", "file_name,label\na.jpg,x\nb.jpg,y\n"),
+    ],
+)
+def test_metadata_gives_labels_under_other_headers_too(data: Path, file: str, content: str) -> None:
+    put(data / file, content.encode())
+    if "/" in file:
+        (data / "images").rename(data / "training")
+        assert found(data) == {"training/a.jpg": "x", "training/b.jpg": "y"}
+    else:
+        assert found(data) == {"images/a.jpg": "x", "images/b.jpg": "y"}
+        assert find("folder", data).layout.startswith(f"{file}, where 'file_name' names the image, ")

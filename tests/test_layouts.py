@@ -110,6 +110,13 @@ def test_a_test_folder_without_labels_is_left_out_and_said(tmp_path: Path) -> No
     ]
 
 
+def test_what_the_names_of_folds_share_says_nothing(tmp_path: Path) -> None:
+    """As the ASL alphabet comes: nothing but the names says that the second folder is a fold."""
+    in_folds(tmp_path, "asl_alphabet_train/asl_alphabet_train")
+    put(tmp_path / "asl_alphabet_test/asl_alphabet_test/A_test.jpg", b"")
+    assert counts(tmp_path) == {("cat", "train"): 2, ("dog", "train"): 1}
+
+
 FOLD_NAMES = {
     "train": ["train", "training"],
     "val": ["val", "valid", "validation", "dev", "eval"],

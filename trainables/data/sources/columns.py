@@ -36,16 +36,16 @@ class Columns:
         return f"{self.image!r} names the image, {label} its label"
 
 
-def find(rows: pd.DataFrame) -> Columns:
-    """The columns of a list of labelled images.
+def find(rows: pd.DataFrame, image: str | None = None) -> Columns:
+    """The columns of a list of labelled images; `image` is the one that names them, where that is known.
 
     Raises:
         ValueError: it is none; the text gives the columns and why.
     """
-    if {"path", "label"} <= set(rows.columns):
+    if image is None and {"path", "label"} <= set(rows.columns):
         return Columns("path", "label", split=_split(rows))
     has = _listed(rows.columns)
-    image = next((name for wanted in _IMAGE for name in rows.columns if _key(name) == wanted), None)
+    image = image or next((name for wanted in _IMAGE for name in rows.columns if _key(name) == wanted), None)
     if image is None:
         raise ValueError(f"{has} (none is known to name images)")
     rest = [name for name in rows.columns if name != image and not re.fullmatch(r"Unnamed: \d+", name)]
@@ -58,8 +58,6 @@ def find(rows: pd.DataFrame) -> Columns:
         if len(hot) > 1 and all(_is_hot(rows[name]) for name in hot):
             return Columns(image, None, hot, _split(rows))
         raise ValueError(f"{has} (none is known to be a label)")
-    if len(rows) and not rows[label].str.strip().any():
-        raise ValueError(f"{has} ({label} is empty)")
     return Columns(image, label, split=_split(rows))
 
 

@@ -7,20 +7,20 @@ from typing import Any
 import pandas as pd
 
 from trainables.data.manifest import Source
-from trainables.data.sources import table
+from trainables.data.sources import columns, table
 from trainables.data.sources.folds import fold_of
 from trainables.data.sources.tree import visible_folders
 from trainables.errors import InputError
 
 _NAMES = ("metadata.csv", "metadata.jsonl")
-_COLUMNS = {"file_name": "path", "label": "label"}  # theirs -> ours
+_IMAGE = "file_name"
 
 
 def lists(data: Path) -> list[Path]:
     """The metadata files of the folder and of its train/, validation/ and test/ that give labels."""
     folders = [data, *(folder for folder in visible_folders(data) if fold_of(folder.name))]
     files = [folder / name for folder in folders for name in _NAMES]
-    return [file for file in files if file.is_file() and set(_COLUMNS) <= set(_rows(file).columns)]
+    return [file for file in files if file.is_file() and _meant(_rows(file))]
 
 
 def read(data: Path, lists: list[Path]) -> Source:
@@ -37,16 +37,26 @@ def read(data: Path, lists: list[Path]) -> Source:
     if paths.duplicated().any():
         raise InputError(f"Two metadata files list {paths[paths.duplicated()].iloc[0]!r}: leave one row.")
     named = ", ".join(file.relative_to(data).as_posix() for file in lists)
-    return Source(found, layout=f"{named}, where 'file_name' names the image, 'label' is its label")
+    return Source(found, layout=f"{named}, where {_meant(_rows(lists[0]))}")
 
 
 def _table(file: Path, data: Path) -> pd.DataFrame:
     rows = _rows(file)
-    rows = rows[[name for name in (*_COLUMNS, "split", "group") if name in rows]].rename(columns=_COLUMNS)
+    meant = _meant(rows)
+    assert meant is not None, "a file of lists()"
+    rows = columns.renamed(rows, meant, str(file))
     first = [(file.parent.relative_to(data) / path).parts[:1] for path in rows["path"]]
     folders = [(part and fold_of(part[0])) or "" for part in first]
     given = rows["split"] if "split" in rows else pd.Series("", index=rows.index)
     return rows.assign(split=given.where(given != "", pd.Series(folders, index=rows.index)))
+
+
+def _meant(rows: pd.DataFrame) -> columns.Columns | None:
+    """The columns of a list of labelled images; None where it gives something else than labels, such as captions."""
+    try:
+        return columns.find(rows, _IMAGE) if _IMAGE in rows else None
+    except ValueError:
+        return None
 
 
 def _rows(file: Path) -> pd.DataFrame:

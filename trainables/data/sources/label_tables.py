@@ -78,6 +78,8 @@ def _why_not(file: Path) -> str | None:
         return None
     if rows.empty:
         return "no rows"
+    if meant.label and not rows[meant.label].str.strip().any():
+        return "no labels"
     if not places.any_of(list(rows[meant.image]), file):
         return f"no image here is {rows[meant.image].iloc[0]!r}"
     return None
