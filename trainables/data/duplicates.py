@@ -29,8 +29,8 @@ MAX_BLOCK_DIFFERENCE = 16.0  # of 255, in the worst of 8 x 8 blocks; a changed d
 # among those that agree in some 2 bytes, of which there are 28, and only such pairs are compared.
 _BYTES = list(combinations(range(8), 8 - MAX_HAMMING))
 _PAIRS = 4096  # thumbnails compared at once: 4,096 differences of 32 x 32 x 3 floats, 50 MB
-_AT_ONCE = 2**20  # hashes compared at once
-_LOADED = 2**15  # thumbnails in memory at once: 100 MB, and 25 MB of their blocks
+_AT_ONCE = 2**18  # pairs of hashes compared at once
+_LOADED = 2**14  # thumbnails in memory at once: 50 MB, and 13 MB of their blocks
 
 Thumbnails = Callable[[NDArray[np.int64]], NDArray[np.uint8]]  # positions (n,) to (n, 32, 32, 3)
 

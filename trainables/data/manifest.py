@@ -22,10 +22,11 @@ from trainables.errors import InputError
 
 # What makes two manifests the same data, on any machine. The rest follows from it.
 _VERSION_COLUMNS = ("path", "label_name", "sha256", "official_split", "keep", "group")
+_ROWS = 2**14  # as Python's objects at once: of a million they would be half a gigabyte
 _BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # count where a picture has a box
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that a source takes for a picture."""
 
@@ -113,14 +114,15 @@ def manifest_hash(manifest: pd.DataFrame) -> str:
 
     A picture from outside the data folder counts with its file name: where the folder lies is no data.
     """
-    table = manifest.sort_values("item")
-    boxes = table.reindex(columns=list(_BOX_COLUMNS))
+    table = manifest.sort_values("item").reindex(columns=[*_VERSION_COLUMNS, *_BOX_COLUMNS])
     digest = hashlib.sha256()
-    for row, box in zip(table[list(_VERSION_COLUMNS)].to_numpy(object), boxes.to_numpy(object), strict=True):
-        path, *values = ("" if pd.isna(value) else str(value) for value in row)
-        name = Path(path).name if Path(path).is_absolute() else path
-        edges = [str(int(edge)) for edge in box if not pd.isna(edge)]
-        digest.update("\x1f".join([name, *values, *edges]).encode() + b"\n")
+    for start in range(0, len(table), _ROWS):
+        for row in table.iloc[start : start + _ROWS].to_numpy(object):
+            row, box = row[: len(_VERSION_COLUMNS)], row[len(_VERSION_COLUMNS) :]
+            path, *values = ("" if pd.isna(value) else str(value) for value in row)
+            name = Path(path).name if Path(path).is_absolute() else path
+            edges = [str(int(edge)) for edge in box if not pd.isna(edge)]
+            digest.update("\x1f".join([name, *values, *edges]).encode() + b"\n")
     return digest.hexdigest()
 
 
