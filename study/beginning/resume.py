@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,11 @@ def as_before(chosen: argparse.Namespace, out: Path) -> argparse.Namespace:
 
 
 def go_on(
-    loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path
+    loaded: Loaded,
+    chosen: argparse.Namespace,
+    resources: Resources,
+    out: Path,
+    before_writing: Callable[[], None] = lambda: None,
 ) -> tuple[Prepared, dict[str, Any]]:
     """The study that `out` holds, perhaps extended, and study.json's content.
 
@@ -60,6 +65,7 @@ def go_on(
     scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
     place = replace(place, stored=worth_storing(study, scale, base.study_seed))
     prepared = Prepared(known["name"], study, manifest, base, place, chosen.test, out, scale)
+    before_writing()
     return prepared, _extended(known, study, base, out)
 
 
