@@ -149,9 +149,8 @@ def _run_on(
 
     resources, wait_for_ray = machines.resources, machines.wait_for_ray
     if known:
-        wait_for_ray()  # before anything is written
         with sole_driver(out):
-            prepared, identity = go_on(loaded, chosen, resources, out)
+            prepared, identity = go_on(loaded, chosen, resources, out, before_writing=wait_for_ray)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
     prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
     check_exports(prepared.study, prepared.base, prepared.place.cache)

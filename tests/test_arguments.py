@@ -1,7 +1,11 @@
 """Every flag there is, and what it does to a study; real clusters included."""
 
+import os
+import pwd
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +13,15 @@ import pytest
 from PIL import Image
 
 from study import arguments
-from study.arguments import command, parse
+from study.arguments import command, parse, shown
 from study.beginning import setup
 from study.beginning.dry_run import describe
 from study.beginning.preflight import nets_of, preflight
 from study.design.load import load, names
 from study.estimates.resources import Resources, plan_resources
 from study.persistence.places import check_out
-from study.run import main
-from tests.tiny import STUDY_FILE, Prepare, make_pictures, write_study
+from study.run import Machines, _run_on, main
+from tests.tiny import PATIENCE, STUDY_FILE, Prepare, make_pictures, write_study
 from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
 
@@ -288,3 +292,110 @@ def test_cache_and_its_bound(ready: Prepare, tmp_path: Path) -> None:
 def test_the_recorded_command_can_be_pasted_into_a_shell() -> None:
     given = ["my study.py", "--out", "runs/ü 1", "--resume"]
     assert shlex.split(command(given)) == ["python", "-m", "study.run", *given]
+
+
+def as_bash_reads(line: str) -> list[bytes]:
+    """The words of a command line."""
+    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True).stdout
+    return said.split(b"\0")[:-1]
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "two\nlines", "it's \x1b[2J\\", "ü 1", "-", "$HOME"])
+def test_a_name_that_cannot_be_printed_can_be_pasted_too(name: str) -> None:
+    line = command([name, "--resume"])
+    assert line.isprintable()
+    assert as_bash_reads(line)[3:] == [os.fsencode(name), b"--resume"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A virtual environment's Python, whose folder is on no PATH, below the working folder."""
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PATH", "/usr/bin")
+    return python
+
+
+def test_a_command_is_shown_with_the_python_that_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown("study.run", "digits") == "venv/bin/python -m study.run digits"
+    monkeypatch.chdir("/")
+    assert shown("study.run", "digits") == f"{elsewhere.relative_to('/')} -m study.run digits"
+    monkeypatch.chdir(elsewhere.parent)
+    assert shown("study.run", "digits") == "./python -m study.run digits"
+    monkeypatch.setenv("PATH", f"{elsewhere.parent}:/usr/bin")
+    assert shown("study.run", "digits") == "python -m study.run digits"
+    assert command(["digits"]) == "python -m study.run digits"  # what is recorded is for any machine
+
+
+def test_another_python_of_that_name_is_not_the_one_that_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(elsewhere.readlink()).parent))  # what the environment's is a link to
+    assert shown("study.run", "digits").startswith("venv/bin/python ")
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_all_works_but_what_needs_a_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert main(["--list"]) == 0
+    capsys.readouterr()
+    assert main([str(write_study(tmp_path))]) == 2
+    assert re.fullmatch(r"--cache must name .* HOME or XDG_CACHE_HOME\.\n", capsys.readouterr().err)
+    assert parse(["tiny.py", "--cache", "c"]).cache == Path("c")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c%20")
+    assert parse(["tiny.py"]).cache == Path("/c%20/study")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "/c%20/study" in capsys.readouterr().out
+
+
+def test_names_of_a_study_are_utf_8(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = str(write_study(tmp_path))
+    assert main([study, "--out", "caf\udce9"]) == 2
+    assert "named in UTF-8, but got 'caf\\udce9': rename it" in capsys.readouterr().err
+    (tmp_path / "caf\udce9").mkdir()
+    monkeypatch.chdir(tmp_path / "caf\udce9")
+    assert main([study]) == 2
+
+
+@pytest.mark.parametrize("flags", [["--skip-preflight"], []])
+def test_ray_is_there_before_anything_is_written(shared: Path, tmp_path: Path, flags: list[str]) -> None:
+    def wait_for_ray() -> None:
+        raise InputError("Ray cannot start.")
+
+    given = [str(shared / "tiny.py"), "--data", str(shared / "pictures"), "--cache", str(tmp_path / "c"), *flags]
+    machines = Machines(plan_resources(None, None, None, cpus=2, gpus=0), wait_for_ray, lambda _: False)
+    with pytest.raises(InputError, match="Ray cannot start"):
+        _run_on(machines, load(given[0]), parse(given), tmp_path / "out", False, given, [])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--list"])
+def test_a_reader_that_goes_is_told_nothing(arguments: str) -> None:
+    line = f"{sys.executable} -m study.run {arguments} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)  # where it was quicker than the reader, and as SIGPIPE ends a program
+
+
+def test_what_a_stream_cannot_encode_is_printed_as_an_escape() -> None:
+    code = "import sys; from study.writing import in_shell; sys.exit(in_shell(lambda _: print('é\\udce9')))"
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ascii_only, check=True)
+    assert done.stdout == "\\xe9\\udce9\n"

@@ -1,10 +1,13 @@
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from trainables.learning import checkpoints
 from trainables.learning.checkpoints import State, load, load_tensors, save, save_tensors
@@ -86,3 +89,29 @@ def test_named_tensors_alone(tmp_path: Path) -> None:
     assert not rest
     assert name == "head.weight"
     assert bits(tensor) == bits(parameter.detach())
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_a_file_of_tensors_has_the_mode_of_its_neighbours(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        save_tensors({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == mode
+
+
+def test_a_full_disk_is_told_with_the_file_its_size_and_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, file: Path, **_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    file = tmp_path / "model.safetensors"
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_tensors({"x": torch.zeros(2**18)}, file)
+    assert caught.value.filename == str(file)
+    (room,) = caught.value.__notes__
+    assert re.fullmatch(r"it takes 1 MiB, and its file system /\S* has [\d.e+]+ MiB left", room)
+    assert list(tmp_path.iterdir()) == []

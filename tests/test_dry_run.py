@@ -2,10 +2,12 @@
 
 import math
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from study.beginning import setup
 from study.beginning.data_lines import class_line, layout_lines, split_line
 from study.beginning.dry_run import resolvable_effect
 from study.run import main
@@ -122,3 +124,21 @@ def test_a_name_cannot_command_a_terminal() -> None:
     shown = layout_lines(source)
     assert shown[:2] == ["read as: x", r"left out: \x1b[31m\u202e'a\nb'"]
     assert (len(shown), shown[-1]) == (22, "and 11 more lines of this kind")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_pictures_that_come_along_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(setup, "measured", lambda scale, *_: scale)
+    (tmp_path / "tmp").mkdir()
+    if there:
+        (tmp_path / "data" / "digits").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    budget = ["--trials", "4", "--epochs", "1", "--seeds", "1", "--weights", "none"]
+    assert main(["digits", "--dry-run", "--cache", str(tmp_path / "cache"), *budget]) == 0
+    assert "1797 pictures of 10 classes" in capsys.readouterr().out
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.relative_to(tmp_path).parts[0] != "cache"] == before

@@ -9,18 +9,21 @@ from typing import Any
 
 import pytest
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.utils.callback import _create_default_callbacks
 
 from study import results
 from study.execution import worker
-from study.execution.tuning import MOST_DEATHS, CourseSearcher, Deaths
+from study.execution.tuning import MOST_DEATHS, CourseSearcher, Deaths, Silence
 from study.persistence import ledger
-from study.persistence.ledger import LEDGER
+from study.persistence.ledger import LEDGER, sole_driver
+from study.persistence.places import withdraw
 from study.persistence.unavailable import unavailable
 from study.schedule.course import Course
 from tests.courses import begin, small_study
 from tests.crashes.damage import workers_of
 from tests.tiny import PATIENCE, command
-from trainables.errors import Unavailable
+from trainables.errors import Unavailable, writing
 
 
 class Killed:
@@ -109,6 +112,45 @@ def test_what_no_trial_is_to_blame_for(problem: Exception, said: str) -> None:
 @pytest.mark.parametrize("problem", [ValueError("os error 2"), FileNotFoundError(errno.ENOENT, "x"), MemoryError()])
 def test_what_a_trial_may_be_to_blame_for(problem: Exception) -> None:
     assert unavailable(problem) is None
+
+
+def test_the_first_failure_is_told_and_not_what_it_led_to(tmp_path: Path) -> None:
+    later = OSError(errno.ENOSPC, "x", "trials.parquet")
+    later.__context__ = Unavailable("A picture is gone.")
+    assert str(unavailable(later)) == "A picture is gone."
+    with pytest.raises(OSError, match="No space") as caught, writing(tmp_path / "x", 3 * 2**20):
+        raise OSError(errno.ENOSPC, "x")
+    told = str(unavailable(caught.value))
+    assert told.startswith(f"No space left on device at {tmp_path / 'x'} (it takes 3 MiB, and its file system /")
+    assert told.endswith(" MiB left): put that right.")
+    with pytest.raises(KeyError), writing(tmp_path / "x"):
+        raise KeyError
+
+
+def test_what_was_written_before_study_json_goes_with_the_study(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / LEDGER / "plan").mkdir(parents=True)
+    (out / results.MANIFEST_FILE).write_text("")
+    with sole_driver(out):
+        withdraw(out)
+    assert (out / LEDGER).exists()  # another process begins a study there
+    withdraw(out)
+    assert not out.exists()
+    withdraw(out)
+
+
+def test_tune_says_nothing_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    reporters = [
+        each
+        for each in _create_default_callbacks([Silence()], air_verbosity=None)
+        if isinstance(each, TrialProgressCallback)
+    ]
+    trial = SimpleNamespace(last_result={"done": True}, trial_id="id")
+    for each in reporters:
+        each.on_trial_complete(1, [], trial)
+        each.on_trial_error(1, [], trial)
+    assert [type(each) for each in reporters] == [Silence]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_full_disk_is_told_in_place_of_a_row_and_fails_no_trial(

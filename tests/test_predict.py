@@ -1,7 +1,10 @@
 """The winner in use: the predictions, the pictures and the files that `python -m study.predict` makes."""
 
+import errno
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from study.predict import main, printable
+from study.predict import in_table, main, printable
 from study.products.best import Best, load_best, logits, prepared, probabilities, views
 from study.products.examples import BOX_COLUMNS
 from study.products.export import export_best
@@ -21,6 +26,7 @@ from study.products.local_dir import as_classes, rebuilt, timm_config, timm_stat
 from study.products.submission import read_sample, submission
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_MORE_COLUMNS, KNN_FILE, RETRIEVAL_FILE
 from tests.finished import TRIAL, Finished, finish
+from tests.tiny import PATIENCE
 from trainables.data.images import decode
 from trainables.errors import InputError
 from trainables.learning.checkpoints import load_tensors
@@ -114,9 +120,87 @@ def test_what_speaks_for_the_first_class_is_drawn(finished: Finished, tmp_path: 
     assert (finished.out / "explained" / "a.png").exists()
 
 
+def path_of(cell: str) -> bytes:
+    """What `file` of the table says, as any program may read it."""
+    return re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), cell.encode())
+
+
+ODD = [
+    "caf\udce9.png",
+    "caf\\xe9.png",
+    "a,b.png",
+    'a"b.png',
+    "a\nb.png",
+    "a\rb.png",
+    "a b.png",
+    "=1+1.png",
+    "犬\x1b\x9b.png",
+]
+
+
+def test_every_name_has_a_row_that_can_be_turned_back(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ODD:
+        shutil.copy(finished.pictures / "blue" / "00.png", folder / name)
+    monkeypatch.chdir(folder)  # so that each name also begins a cell
+    table = tmp_path / "said.csv"
+    for named in ([str(folder)], ODD):
+        assert (
+            main([str(finished.out), *named, "--csv", str(table), "--top", "1", "--explain", str(tmp_path / "e")]) == 0
+        )
+        cells = pd.read_csv(table)["file"]
+        given = [f"{folder}/{name}" for name in ODD] if named != ODD else ODD
+        assert sorted(map(path_of, cells)) == sorted(map(os.fsencode, given))
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    assert {file.stem for file in (tmp_path / "e").iterdir()} == {name.removesuffix(".png") for name in ODD}
+
+
+@given(st.binary(min_size=1).filter(lambda name: b"\0" not in name))
+def test_any_name_can_be_turned_back(name: bytes) -> None:
+    cell = in_table(Path(os.fsdecode(b"x" + name)))
+    assert path_of(cell) == os.fsencode(Path(os.fsdecode(b"x" + name)))
+    cell.encode()
+
+
+def test_heat_maps_that_cannot_be_drawn_cost_no_table(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    folder, table = finished.pictures / "red", tmp_path / "said.csv"
+    assert main([str(finished.out), str(folder), "--csv", str(table), "--explain", str(tmp_path / "e")]) == 2
+    assert "--explain" in capsys.readouterr().err
+    assert pd.read_csv(table)["file"].nunique() == 15
+
+
+def test_two_pictures_never_share_a_heat_map(finished: Finished, tmp_path: Path) -> None:
+    names = ["b/a.png", "a-2.png", "a.png", "x" * 250 + ".png"]
+    for name in names:
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(finished.pictures / "blue" / "00.png", tmp_path / "new" / name)
+    given = [str(tmp_path / "new" / name) for name in names]
+    assert main([str(finished.out), *given, "--explain", str(tmp_path / "drawn")]) == 0
+    assert len(list((tmp_path / "drawn").iterdir())) == 4
+
+
+def test_what_is_read_no_further_is_written_all_the_same(finished: Finished, tmp_path: Path) -> None:
+    table = tmp_path / "said.csv"
+    words = [sys.executable, "-m", "study.predict", str(finished.out), str(finished.pictures), "--csv", str(table)]
+    line = f"{shlex.join(words)} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pd.read_csv(table)["file"].nunique() == 45
+
+
 @pytest.mark.parametrize(
     ("pattern", "arguments"),
     [
+        ("cannot be written", ["OUT", "PICTURES", "--explain", "PICTURE/below"]),
         ("required: PICTURE", ["OUT"]),
         ("neither", ["OUT", "gone.jpg"]),
         ("is empty", ["OUT", "EMPTY"]),
@@ -136,7 +220,8 @@ def test_bad_input_is_one_line(
     (tmp_path / "empty").mkdir()
     places = {"OUT": finished.out, "PICTURES": finished.pictures, "EMPTY": tmp_path / "empty"}
     places["PICTURE"] = finished.pictures / "red" / "00.png"
-    assert main([str(places.get(each, each)) for each in arguments]) == 2
+    given = [str(places.get(first := each.partition("/")[0], first)) + each[len(first) :] for each in arguments]
+    assert main(given) == 2
     shown = capsys.readouterr()
     assert re.search(pattern, shown.err), shown.err
     assert shown.err.count("\n") == 1

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,11 @@ def as_before(chosen: argparse.Namespace, out: Path) -> argparse.Namespace:
 
 
 def go_on(
-    loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path
+    loaded: Loaded,
+    chosen: argparse.Namespace,
+    resources: Resources,
+    out: Path,
+    before_writing: Callable[[], None] = lambda: None,
 ) -> tuple[Prepared, dict[str, Any]]:
     """The study that `out` holds, perhaps extended, and study.json's content.
 
@@ -61,6 +65,7 @@ def go_on(
     prepared = Prepared(
         known["name"], study, manifest, base, place, chosen.test, out, scale, declared=loaded.study.budget
     )
+    before_writing()
     return prepared, _extended(known, study, base, out)
 
 
