@@ -1,6 +1,7 @@
 """Tables, texts and JSON into files: readers see the old file or the new one, never half; spreadsheets run nothing."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -30,7 +31,16 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_json(value: Any, path: Path) -> None:
-    write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", path)
+    """What is no finite number becomes null: JSON has no NaN, and other readers refuse the whole file."""
+    write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
