@@ -66,7 +66,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_json(value: Any, path: Path) -> None:
-    """JSON has no word for what is not a finite number: it becomes null."""
+    """What is no finite number becomes null: JSON has no NaN, and other readers refuse the whole file."""
     write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 

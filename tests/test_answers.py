@@ -6,7 +6,8 @@ import pytest
 
 from analysis.confirmed.answers import answers, verdict
 from analysis.confirmed.settings import settings, winner
-from analysis.statistics.inference import Estimate
+from analysis.sections.sentences import answer_sentence
+from analysis.statistics.inference import Estimate, items_needed
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 
@@ -202,3 +203,29 @@ def test_the_winner_is_chosen_on_validation(tmp_path):
 def test_verdict(mean, p_holm, seeds, expected):
     estimate = Estimate(mean=mean, seed_variance=1e-6, item_variance=1e-6, seeds=seeds, items=100)
     assert verdict(estimate, p_holm, allowed=0.01) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"difference": 0.02, "seeds_needed": 40}, "If it is real, about 40 seeds would show it."),
+        ({"difference": 0.02, "items_needed": 1200}, "only more test pictures: about 1\u202f200 in place of 60."),
+        ({"difference": 0.02, "items_needed": 1200, "seeds": 3}, "about 1\u202f200 in place of 60 with 5 seeds."),
+        (
+            {"difference": 0.02},
+            "neither more seeds nor more test pictures alone would show it, only many more of both.",
+        ),
+        ({"difference": 0.0}, "Nothing was measured that more seeds or more test pictures could show."),
+    ],
+)
+def test_what_would_settle_a_pair_is_only_said_where_it_would(row, said):
+    pair = {"level_a": "x", "level_b": "y", "verdict": "no evidence", "low": -0.1, "high": 0.1, "seeds": 5, "items": 60}
+    sentence = answer_sentence(pair | {"seeds_needed": pd.NA, "items_needed": pd.NA} | row, 0.01, 1)
+    assert sentence.endswith(said)
+
+
+def test_the_pictures_that_are_said_to_do_would_do():
+    # 2.802 normal quantiles (5 % level, 80 % power) times sqrt(1e-4 * 100 / n) are 0.02 at n = 196.2
+    assert items_needed(Estimate(0.02, 0.0, 1e-4, 5, 100)) == 200
+    assert items_needed(Estimate(0.0, 0.0, 1e-4, 5, 100)) is None
+    assert items_needed(Estimate(0.02, 4e-4, 1e-4, 5, 100)) is None  # the seeds alone leave too much doubt

@@ -5,10 +5,11 @@ import pytest
 from analysis import report
 from analysis.confirmed.outputs import outputs
 from analysis.confirmed.published import published
+from analysis.sections.caveats import caveats_section
 from analysis.sections.published import published_section
 from analysis.statistics import inference
 from study import results, writing
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, rewrite
 
 ROWS = [
     {
@@ -55,6 +56,26 @@ def test_one_seed_has_wilsons_interval(out, frame):
     assert row["difference"] == pytest.approx(right.mean() - 0.6478)
     assert row[["published_low", "published_high"]].tolist() == pytest.approx(inference.wilson(0.6478 * 2044, 2044))
     assert row["differs"] == "chosen on the fold it reports; another split"
+
+
+def test_what_differs_is_read_from_the_trials_themselves(tmp_path):
+    """What the trials have otherwise than a row's configuration, also that --weights none took pretrained ones away."""
+    row = ROWS[1] | {"config": {"size": 224, "epochs": 30, "f": "y", "depth": 3}, "differs": ["another split"]}
+    plan = Plan(**vars(PLAN) | {"extra": {"published": [row], "fixed": {"size": 128, "batch_size": 64}}})
+    fabricate(tmp_path, plan)
+    ran = {"epochs": 1, "weights": "none", "declared_weights": "pretrained"}
+    rewrite(tmp_path, "trials", lambda t: t[t["phase"] == "published"].assign(**ran))
+    read = results.read(tmp_path, logits=True)
+    (differs,) = published(read, outputs(read))["differs"]
+    assert differs == "epochs 1 in place of 30; weights none in place of pretrained; another split"
+    rewrite(tmp_path, "trials", lambda t: t.assign(declared_weights="none"))
+    read = results.read(tmp_path, logits=True)
+    assert published(read, outputs(read))["differs"].tolist() == ["epochs 1 in place of 30; another split"]
+    held = next(one for one in caveats_section(read, []).points if "held fixed" in one)
+    assert held == "Everything holds for what was held fixed: size 224, batch_size 64, epochs 1, weights none."
+    rewrite(tmp_path, "trials", lambda t: t.assign(size=[224, *[64] * (len(t) - 1)]))
+    held = next(one for one in caveats_section(results.read(tmp_path), []).points if "held fixed" in one)
+    assert held.endswith("Not held fixed, though the study names one value: size 224, 64.")
 
 
 def test_several_seeds_are_a_mean_with_its_interval(out, frame):

@@ -68,8 +68,8 @@ def advised(*arguments):
 
 
 def why(*arguments):
-    """What the report's first table says of the one factor: by which step of the rule its level is recommended."""
-    table = recommendations_section(*chosen(*arguments)).tables[0]
+    """What the report says of the one factor: by which step of the rule its level is recommended."""
+    table = recommendations_section(*chosen(*arguments)).tables[1]
     return table.rows[0][table.header.index("why")]
 
 

@@ -73,6 +73,22 @@ def test_few_test_pictures_cannot_resolve_small_differences(tmp_path):
     assert [table.stem for table in many.tables] == ["variance", "precision"]
 
 
+def test_advice_that_its_own_number_does_not_bear_out_is_not_given(tmp_path):
+    """Three seeds far apart: with 500 more pictures the interval is as wide as it is, and that is said."""
+    read_one = read(fabricate(tmp_path, other(spread=0.2, items=400)))
+    section = doubt_section(read_one[0], read_one[1])
+    more = section.tables[1].frame.set_index("what")
+    assert not more.loc["500 more test pictures", "narrower"]
+    said = section.paragraphs[0]
+    half = {what: f"{100 * width:.2f}" for what, width in more["half_width"].items()}
+    assert said.endswith(
+        f" The 95\u00a0% interval, now plus or minus {half['as measured']} points, would have "
+        f"{half['one more seed']} with one more seed and {half['twice the seeds']} with twice as many seeds; of these "
+        "twice as many seeds would narrow it most. 500 more test pictures would not narrow it."
+    )
+    assert section.tables[1].rows[-1][-1] == f"{half['500 more test pictures']}, no narrower"
+
+
 def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
     fabricate(tmp_path, PLAN)
     (tmp_path / results.PREDICTIONS_FILE).unlink()

@@ -32,7 +32,8 @@ def test_more_seeds_and_pictures_by_hand():
         by_seeds, by_items = 1e-4 * 4 / seeds, 4e-4 * 500 / items
         df = (seeds - 1) * ((by_seeds + by_items) / by_seeds) ** 2
         expected = t.ppf(0.975, df) * np.sqrt(by_seeds + by_items)
-        assert table.loc[what].tolist() == [seeds, items, pytest.approx(expected)]
+        assert table.loc[what, ["seeds", "items", "half_width"]].tolist() == [seeds, items, pytest.approx(expected)]
+    assert table["narrower"].tolist() == [False, True, True, True]
 
 
 def test_more_pictures_never_seem_to_harm():
@@ -41,6 +42,15 @@ def test_more_pictures_never_seem_to_harm():
     low, high = variance.with_more(estimate, items=500).interval()
     table = variance.precision(estimate).set_index("what")["half_width"]
     assert (high - low) / 2 > table["as measured"] == table["500 more test pictures"] > table["one more seed"]
+    assert variance.precision(estimate)["narrower"].tolist() == [False, True, True, False]
+
+
+@given(st.floats(0, 1e-2), st.floats(0, 1e-2), st.floats(0, 1e-2), st.integers(3, 40), st.integers(2, 5000))
+def test_what_is_called_narrower_has_a_smaller_number(by_seeds, by_items, least, seeds, items):
+    estimate = Estimate(0.9, by_seeds, by_items, seeds, items, least)
+    table = variance.precision(estimate)
+    said = (100 * table["half_width"]).map("{:.2f}".format).astype(float)
+    assert (said[table["narrower"]] < said[0]).all()
 
 
 def test_what_it_would_take_is_consistent_with_the_seeds_needed():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed.pictures import baselines, class_names
-from analysis.confirmed.settings import TEST, Setting, groups, name, winner, winner_first
+from analysis.confirmed.settings import TEST, Setting, best_trial, groups, name, winner, winner_first
 from analysis.confirmed.sizes import sizes
 from analysis.layout.text import NOTHING
 from analysis.search.rung import best_within, common_rung
@@ -31,8 +31,8 @@ def scores(results: Results, setting: Setting) -> dict[str, float]:
     return {
         "seeds": len(setting.seeds),
         "val_accuracy": float(val.mean()),
-        "val_low": val_low,
-        "val_high": val_high,
+        "val_low": max(val_low, 0.0) if np.isfinite(val_low) else np.nan,  # no accuracy lies beyond
+        "val_high": min(val_high, 1.0) if np.isfinite(val_high) else np.nan,
         "test_accuracy": test,
         "test_low": test_low,
         "test_high": test_high,
@@ -123,15 +123,23 @@ def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
     chance, frequent = baselines(results)
     rows = [
         ("the winner", score["test_accuracy"], score["test_low"], score["test_high"]),
-        *_retrained(results),
+        *_retrained(results, best),
         ("most frequent class", frequent, np.nan, np.nan),
         ("chance", chance, np.nan, np.nan),
     ]
     return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
 
 
-def _retrained(results: Results) -> list[tuple[str, float, float, float]]:
-    again = results.trials[(results.trials["phase"] == "retrain") & (results.trials["status"] == "completed")]
+def retrained(results: Results, best: Setting) -> pd.DataFrame:
+    """The winner's trial on training and validation together; none where only an earlier winner was trained so."""
+    trials = results.trials
+    again = trials[(trials["phase"] == "retrain") & (trials["status"] == "completed") & (trials["arm"] == best.arm)]
+    chosen = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
+    return again[again["seed"] == chosen] if (again["seed"] == chosen).any() else again
+
+
+def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
+    again = retrained(results, best)
     seen = results.predictions[results.predictions["fold"] == TEST]
     rows = []
     for trial in again["trial"]:

@@ -93,6 +93,8 @@ def value_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, dict):
         return ", ".join(f"{key} {value_text(inner)}" for key, inner in value.items()) or NOTHING
+    if isinstance(value, float) and not math.isfinite(value):
+        return NOTHING
     if isinstance(value, list):
         return ", ".join(map(value_text, value)) or NOTHING
     return json.dumps(value)

@@ -33,19 +33,19 @@ def recommendations_section(results: Results, found: list[Setting], answered: pd
     best = winner(found)
     if best is None:
         nothing = "Nothing is confirmed yet, so there is nothing to recommend."
-        return Section("What to choose", tables=[_table(advised, answered, margin(results))], below=[nothing])
+        return Section("What to choose", tables=[_table(advised, answered)], below=[nothing])
     sentences = [
         " ".join(filter(None, [_sentence(row, answered, margin(results)), _company(row, found, best)]))
         for row in advised.itertuples()
     ]
     return Section(
         "What to choose",
-        tables=[_table(advised, answered, margin(results))],
+        tables=[_table(advised, answered), _rule(advised, answered, margin(results))],
         below=[headline(results, best), *sentences, _together(advised, found, best)],
     )
 
 
-def _table(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Table:
+def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
     shown = {
         "choice": lambda row: row.factor,
         "recommendation": lambda row: _name(row.recommended),
@@ -54,20 +54,32 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Tab
         "seeds needed": lambda row: _needed(row, answered),
         "time a trial": lambda row: duration(row.trial_seconds),
     }
-    rule = {
+    caption = (
+        "What to choose: for each factor the cheapest level that is as good as the best, by the rule below. "
+        "Gain: accuracy on the test pictures over each other level. Seeds needed: how many would settle what is "
+        "undecided, if the difference is real."
+    )
+    return table("recommendations", caption, advised, shown | shown_sizes(advised), stacked=True)
+
+
+def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Table:
+    """The numbers that each recommendation went by."""
+    shown = {
+        "choice": lambda row: row.factor,
+        "recommendation": lambda row: _name(row.recommended),
         "validation": lambda row: percent(row.val_accuracy),
         "test": lambda row: percent(row.test_accuracy),
+        "time a trial": lambda row: duration(row.trial_seconds),
         "why": lambda row: _why(row, answered),
     }
     caption = (
-        "What to choose. The best level of a factor is that of the winner, the setting that is best on validation as a "
-        "whole, unless another level beats it on test. As good are the levels that are equivalent to it on test, "
-        f"within {margin_text(allowed)}; a level that is only not shown to be worse is not. Of those as good the one "
-        "with the least time a trial is recommended; within a tenth of that, the one that trains fewest parameters. "
-        "Validation, test and time: of the recommended level as it was compared. Gain: on test, over each other level. "
-        "Seeds needed: how many would settle what is undecided, if the difference is real."
+        "Why. The best level of a factor is that of the winner, the setting that is best on validation as a whole, "
+        "unless another level beats it on test. As good are the levels that are equivalent to it on test, within "
+        f"{margin_text(allowed)}; a level that is only not shown to be worse is not. Of those as good the one with the "
+        "least time a trial is recommended; within a tenth of that, the one that trains fewest parameters. Validation, "
+        "test and time: of the recommended level as it was compared"
     )
-    return table("recommendations", caption, advised, shown | shown_sizes(advised) | rule, stacked=True)
+    return table("recommendation-rule", caption, advised, shown, stacked=True)
 
 
 def _how_sure(row) -> str:

@@ -78,17 +78,17 @@ def _fixed(results: Results) -> str:
     if not isinstance(declared, Mapping) or not declared:
         return "What was held fixed is not recorded."
     values = {str(name): _values(results, str(name)) or [value_text(value)] for name, value in declared.items()}
-    values |= {name: _values(results, name) for name in _HELD_TOO if name not in values | results.factors}
-    values["weights"] = [
-        one for one in values.get("weights", []) if one == "none"
-    ]  # said where it is no matter of course
+    # What flags say of all trials. Pretrained weights are a matter of course.
+    held_too = {"epochs": _values(results, "epochs"), "weights": _values(results, "weights")}
+    values |= {
+        name: ran
+        for name, ran in held_too.items()
+        if len(ran) == 1 and name not in values | results.factors and ran != ["pretrained"]
+    }
     fixed = ", ".join(f"{name} {ran[0]}" for name, ran in values.items() if len(ran) == 1)
     varied = "; ".join(f"{name} {', '.join(ran)}" for name, ran in values.items() if len(ran) > 1)
     said = f"Everything holds for what was held fixed: {fixed or 'nothing that is recorded'}."
     return f"{said} Not held fixed, though the study names one value: {varied}." if varied else said
-
-
-_HELD_TOO = ("epochs", "weights")  # what flags say of all trials
 
 
 def _values(results: Results, name: str) -> list[str]:

@@ -19,8 +19,8 @@ def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, 
         "Models are averaged in log-probability, which is the same as averaging their logits. Greedy selection adds, "
         "twenty times, the model that helps most (Caruana et al. 2004). It is done within each repeat, on its "
         "validation pictures, which none of the models it chooses from trained on; the numbers are means over the "
-        "repeats. Nothing here was chosen on the test pictures, which saw these ensembles together with everything "
-        "else, and none of them is the winner of this study."
+        "repeats. Nothing here was chosen on the test pictures, and none of these ensembles is the winner of this "
+        "study."
     )
     return Section("Ensembles", [ensemble_sentence(frame), explained], tables=[_table(frame, overlap)])
 

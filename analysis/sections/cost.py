@@ -61,7 +61,8 @@ def _cost(results: Results) -> str:
     wall, compute = (results.study.get(key) for key in ("wall_seconds", "compute_seconds"))
     epochs, again = int(results.trials["epochs_run"].sum()), results.study.get("repeated_epochs") or 0
     interrupted = f" {count(again, 'epoch')} of these ran again after an interruption." if again else ""
+    beside = " with the winner's second confirmation, whose trials are not counted here" if len(results.control) else ""
     return (
         f"{count(len(results.trials), 'trial')}, {count(epochs, 'epoch')} in all; "
-        f"{duration(wall)} from start to end, {duration(compute)} of computing.{interrupted}"
+        f"{duration(wall)} from start to end, {duration(compute)} of computing{beside}.{interrupted}"
     )

@@ -82,10 +82,13 @@ def stability_sentence(frame: pd.DataFrame) -> str:
     spread = (
         "" if row["best_epoch_sd"] == 0 else f", with a standard deviation of {number(row['best_epoch_sd'])} epochs"
     )
+    kept, last = percent(row["val_accuracy"]), percent(row["last_val_accuracy"])
+    best = f"Of {row['setting']} the seeds are best on validation after {_best_epoch(row)} epochs{spread}. There their"
+    if kept == last:
+        return f"{best} accuracy is {kept}, and so it is after the last epoch."
     return (
-        f"Of {row['setting']} the seeds are best on validation after {_best_epoch(row)} epochs{spread}. There their "
-        f"accuracy is {percent(row['val_accuracy'])}, after the last epoch {percent(row['last_val_accuracy'])}: a "
-        "difference that is partly luck, because the best epoch was chosen on these pictures."
+        f"{best} accuracy is {kept}, after the last epoch {last}: a difference that is partly luck, because the best "
+        "epoch was chosen on these pictures."
     )
 
 

@@ -51,7 +51,7 @@ def gates(results: Results) -> pd.DataFrame:
             "probe_accuracy": _number(one.get("probe_accuracy")),
             "chance": _number(one.get("chance")),
             "pictures": _number(one.get("pictures")),
-            "passed": ", ".join(str(gate.get("name")) for gate in _gates(one) if gate.get("passed")),
+            "passed": ", ".join(dict.fromkeys(str(gate.get("name")) for gate in _gates(one) if gate.get("passed"))),
         }
         for net, one in (found.items() if isinstance(found, Mapping) else ())
         if isinstance(one, Mapping)

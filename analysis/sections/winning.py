@@ -45,12 +45,21 @@ def examples_section(results: Results, found: list[Setting]) -> Section | None:
 def _model_table(results: Results, best: Setting) -> Table:
     """The facts of a model card, as far as they were recorded."""
     shown = {"fact": lambda row: row.fact, "value": lambda row: row.value}
-    frame = pd.DataFrame(_facts(results, best), columns=["fact", "value"])
-    return table("model", f"The model in {BEST_FOLDER}/, which is the winner's best seed on validation", frame, shown)
+    trial, which = _shipped(results, best)
+    frame = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])
+    return table("model", f"The model in {BEST_FOLDER}/, which is {which}", frame, shown)
 
 
-def _facts(results: Results, best: Setting) -> list[tuple[str, str]]:
-    trial = best.trials[best.trials["trial"] == best_trial(best)].iloc[0]
+def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
+    """The trial whose model is the study's, and what it is."""
+    again = tables.retrained(results, best)
+    if len(again):
+        return again.iloc[0], "the winner trained once more, on training and validation together"
+    return best.trials[best.trials["trial"] == best_trial(best)].iloc[0], "the winner's best seed on validation"
+
+
+def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
+    retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
     recorded = sizes(best.trials)
     facts = [
         ("trial", str(trial["trial"])),
@@ -58,7 +67,7 @@ def _facts(results: Results, best: Setting) -> list[tuple[str, str]]:
         *((factor, level) for factor, level in best.levels.items() if level),
         *((name.replace("_", " "), _value(trial[name])) for name in _tuned(results, trial)),
         ("best epoch", number(trial["best_epoch"])),
-        ("accuracy on validation", percent(trial["val_accuracy"])),
+        *([] if retrained else [("accuracy on validation", percent(trial["val_accuracy"]))]),
         ("classes", number(len(class_names(results)))),
         ("time to train", duration(trial["seconds"])),
         *((heading, say(recorded[column])) for column, (heading, say) in SIZES.items() if column in recorded),

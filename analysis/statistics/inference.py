@@ -41,8 +41,8 @@ class Estimate:
         """Hillis' degrees of freedom (Statistics in Medicine 26:596, 2007): only the seeds' means are few."""
         if self.seed_variance == 0:
             return math.inf
-        share = self.seed_variance / self.standard_error**2
-        return (self.seeds - 1) / share**2
+        share = (self.seed_variance / self.standard_error**2) ** 2
+        return (self.seeds - 1) / share if share > 0 else math.inf
 
     def interval(self, confidence: float = 0.95) -> Interval:
         half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.standard_error

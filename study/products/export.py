@@ -20,7 +20,7 @@ from study.products.local_dir import NotTheSame, write_net, write_preprocessing
 from study.products.proof import Proof, prove_best
 from study.products.stale import drop_stale
 from study.results import BEST_FOLDER, LOGITS, cross_entropy, fit_temperature
-from study.schedule.agenda import confirmed_winner
+from study.schedule.agenda import confirmed_winner, retrain_trials
 from study.schedule.course import Course, model_file, predictions_file
 from study.writing import write_json, write_text
 from trainables.config import from_dict
@@ -34,7 +34,9 @@ from trainables.trial import whole_net
 
 def shipped(course: Course) -> Record | None:
     """The winner's retrained model where the study has one, else its best seed."""
+    now = {planned.trial for planned in retrain_trials(course.confirmed())}  # not of an earlier winner
     retrained = [record for record in course.of_phase("retrain") if record.status == "completed"]
+    retrained = [record for record in retrained if record.planned.trial in now]
     return retrained[0] if retrained else confirmed_winner(course.confirmed())
 
 
