@@ -73,13 +73,6 @@ def _other_input(*arguments: Any) -> dict[str, Any]:
     return found | {"model_args": {"num_classes": 3, "in_chans": 1}}
 
 
-timm_state, timm_config, write_preprocessing = (
-    local_dir.timm_state,
-    local_dir.timm_config,
-    local_dir.write_preprocessing,
-)
-
-
 def test_a_file_that_lacks_something_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_dir, "timm_state", _no_bias)
     with pytest.raises(InputError, match="its logits differ by"):

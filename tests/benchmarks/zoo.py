@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.zoo              # docs/architectures.md, in a few minutes
     python -m tests.benchmarks.zoo resnet18:64  # rows of some, at a size, on the terminal
+    python -m tests.benchmarks.zoo --without-onnx  # in a third of the time
 
 A row says whether one step trains with the head, the last stage and all of it unfrozen, where what is frozen ends
 below the last stage, by how much the logits differ after the round trip through timm's local-dir, and whether ONNX
@@ -78,12 +79,13 @@ class Row:
 
 def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
+    names = [each for each in arguments if each != "--without-onnx"]
     rows = []
-    for name in arguments or ARCHITECTURES:
-        rows.append(row_of(name))
+    for name in names or ARCHITECTURES:
+        rows.append(row_of(name, with_onnx=names == arguments))
         print(line(rows[-1]), flush=True)
         gc.collect()
-    if not arguments:
+    if not names:
         PAGE.write_text(page(rows), encoding="utf-8")
 
 
@@ -148,7 +150,8 @@ def page(rows: list[Row]) -> str:
     intro = _INTRO.format(
         architectures=len(rows),
         shipped=len(shipped),
-        with_onnx=sum(not row.onnx.startswith("no") for row in shipped),
+        tried=sum(bool(row.onnx) for row in shipped),
+        with_onnx=sum(bool(row.onnx) and not row.onnx.startswith("no") for row in shipped),
         seconds=sum(row.seconds for row in rows),
         timm=timm.__version__,
         torch=torch.__version__,
@@ -167,12 +170,13 @@ same function.
 python -m tests.benchmarks.zoo
 ```
 
-Of {architectures} architectures {shipped} come back from timm's local-dir, {with_onnx} of these from ONNX Runtime too
-({seconds:,.0f} seconds of one core, timm {timm}, torch {torch}).
+Of {architectures} architectures {shipped} come back from timm's local-dir; {with_onnx} of the {tried} of these that
+were tried come back from ONNX Runtime too ({seconds:,.0f} seconds of one core, timm {timm}, torch {torch}).
 
 - head, last stage, all: whether one step trains with this much unfrozen; `no` where timm names no stages.
 - cut: where what is frozen ends below the last stage; `input` where no division is exact, so that all is computed.
-- timm, ONNX: the largest difference of a logit; float32 explains 2^-11 of the largest logit, at least of 1.
+- timm, ONNX: the largest difference of a logit; float32 explains 2^-11 of the largest logit, at least of 1. Empty
+  where it was not tried.
 - s: seconds of one core for all of it.
 
 | architecture | px | head | last stage | all | cut | timm | ONNX | s | refused |
