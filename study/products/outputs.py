@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from study import results, writing
-from study.design.settings import effective, weights_of
 from study.persistence.ledger import Record, trials_at_openings
 from study.products.footprint import NET
 from study.schedule.course import Course, predictions_file
@@ -123,7 +122,7 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
             "val_accuracy": best["val_accuracy"] if best else None,
             results.METRIC_COLUMN: best["val_metric"] if best else None,
             "published": planned.published or None,
-            results.DECLARED_WEIGHTS_COLUMN: weights_of(effective(course.study, planned.factors), "pretrained"),
+            results.DECLARED_WEIGHTS_COLUMN: course.declared_weights(planned),
             "parameters": parameters,
             "trained_parameters": trained,
             "train_pictures": train_pictures(from_dict(record.config), course.out / results.MANIFEST_FILE),
