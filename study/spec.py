@@ -10,7 +10,7 @@ from study.declared import Declared, check_declared, shortened, unfit
 from study.hyperparameters import STUDIED, check_field, check_level, is_number
 from study.published import Published, at_most, check_published
 from trainables.data.datasets import DATASETS
-from trainables.errors import InputError, unknown
+from trainables.errors import InputError, did_you_mean, unknown
 from trainables.fields import WHOLE, check_value
 from trainables.metrics import METRICS
 
@@ -126,8 +126,11 @@ class Study:
         """A sentence for everything declared that the budget's epochs leave without any effect."""
         if self.goal != "published":
             return unfit(self.declared())
-        each = [Declared({}, {}, {**self.fixed, **one.config}, one.config["epochs"]) for one in self.published]
-        return list(dict.fromkeys(sentence for one in each for sentence in unfit(one)))
+        found = []
+        for each in self.published:
+            whole = {**self.fixed, **each.config}
+            found += unfit(Declared({}, {}, whole, whole.get("epochs", self.budget.epochs)))
+        return list(dict.fromkeys(found))
 
 
 def _check_kinds(study: Study) -> None:
@@ -137,6 +140,9 @@ def _check_kinds(study: Study) -> None:
             raise InputError(
                 f"`{name}` must be a dict with the names of hyperparameters, but got {getattr(study, name)!r}."
             )
+    for name in ("dataset", "question"):
+        if not isinstance(getattr(study, name), str):
+            raise InputError(f"`{name}` must be a text, but got {getattr(study, name)!r}.")
     for name in ("official_split", "control", "retrain"):
         if not isinstance(getattr(study, name), bool):
             raise InputError(f"`{name}` must be True or False, but got {getattr(study, name)!r}.")
@@ -197,7 +203,8 @@ def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, C
     for factor, named in when.items():
         for level in accepted(named):
             if factor not in earlier or level not in factors[factor].levels:
+                known = map(str, factors[factor].levels) if factor in earlier else earlier
                 raise InputError(
                     f"{name!r} exists only under {factor}={level}, but the study has no such level of a factor "
-                    "named before it."
+                    f"named before it.{did_you_mean(level if factor in earlier else factor, known)}"
                 )

@@ -18,7 +18,7 @@ from study.estimates.resources import Resources, plan_resources
 from study.persistence import ledger
 from study.persistence.places import check_out
 from study.results import FIRST_PLAN
-from tests.tiny import MACHINE, Prepare
+from tests.tiny import MACHINE, STUDY_FILE, Prepare, write_study
 from trainables.errors import InputError
 
 
@@ -60,6 +60,26 @@ def test_flags_left_out_on_a_resume_are_as_they_were(ready: Prepare, tmp_path: P
     assert again.place.data == prepared.place.data
     assert same == resources
     assert resumed(ready, tmp_path, "--seed", 5, "--hours", 5)[0].base == prepared.base
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flags"),
+    [
+        ('"unfreeze": "all", ', "", ["--weights", "none"]),
+        ('"size": 16', '"size": 16, "warmup_epochs": 2, "patience": 3', ["--epochs", 2]),
+        ("    control=", "    published=[ROW],\n    control=", ["--published", "--epochs", 1, "--weights", "none"]),
+    ],
+)
+def test_what_the_flags_made_of_a_study_goes_on(
+    old: str, new: str, flags: list[object], ready: Prepare, tmp_path: Path
+) -> None:
+    row = 'Published(name="r", config={"epochs": 3, "frozen_epochs": 1}, metric="accuracy", fold="test", value=0.5)'
+    text = STUDY_FILE.replace("import Budget, Study", "import Budget, Published, Study").replace(old, new)
+    study = write_study(tmp_path, text.replace("STUDY = ", f"ROW = {row}\nSTUDY = "))
+    prepared, resources = ready(*flags, study=study)
+    begin(prepared, resources, "python -m study.run", None)
+    again = resumed(ready, tmp_path)[0]
+    assert (again.study, again.base) == (prepared.study, prepared.base)
 
 
 def test_trials_and_seeds_may_grow_and_the_study_says_so(ready: Prepare, tmp_path: Path) -> None:

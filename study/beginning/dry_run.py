@@ -34,6 +34,8 @@ def asked(study: Study) -> str:
         scaled = " on a log scale" if each.log else ""
         lines.append(f"nuisance  {name}: {each.low:g} to {each.high:g}{scaled}{_under(each.when)}")
     lines += [f"fixed     {name}: {value}" for name, value in study.fixed.items()]
+    if study.goal != "published" and "unfreeze" not in {*study.factors, *study.fixed}:
+        lines.append("default   unfreeze: head, and all of a net that starts from random numbers")
     return "\n".join(lines + [line for each in study.published for line in ("", *_published(each))])
 
 

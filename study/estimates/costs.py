@@ -46,7 +46,7 @@ def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
     stored = worth_storing(study, scale, seed)
     if study.goal == "published":
         runs = [(effective(study, planned.factors), planned.seed) for planned in plan]
-        lengths = [(values, values["epochs"], seed) for values, seed in runs]
+        lengths = [(values, values.get("epochs", study.budget.epochs), seed) for values, seed in runs]
         seconds, epochs = _seconds(lengths, scale, stored), sum(length for _, length, _ in lengths)
         looks = seconds / max(1, epochs) * len(plan) / 2
         return [PhaseCost("published", len(plan), epochs, seconds), PhaseCost("test", len(plan), 0, looks)]
