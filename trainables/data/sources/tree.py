@@ -118,9 +118,10 @@ def _entries(folder: Path, walk: Walk) -> list[tuple[Path, str]]:
     entries = []
     with _readable(folder), os.scandir(folder) as listed:
         for entry in sorted(listed, key=lambda entry: entry.name):
-            path, kind = folder / entry.name, _kind(entry)
+            path = folder / entry.name
+            kind = "hidden" if entry.name.startswith(".") else _kind(entry)
             # Junk files with plain names are judged by their content like all others: they are counted as dropped.
-            if entry.name.startswith(".") or (kind == "folder" and is_junk(entry.name)):
+            if kind == "hidden" or (kind == "folder" and is_junk(entry.name)):
                 walk.junk[path] = None
                 continue
             entries.append((path, kind))
