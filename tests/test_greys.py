@@ -172,9 +172,9 @@ def test_twins_are_found_in_the_range_of_the_data(tmp_path: Path) -> None:
 def test_the_run_says_which_range_was_taken(tmp_path: Path) -> None:
     files = {"a.png": encoded(row(0, 900)), "b.png": encoded(row(0, 3000)), "c.tif": tiff(row(0, 1, dtype=np.float32))}
     assert described(scanned(tmp_path, **files)) == [
-        "2 images have more than 8 bits of grey: read as 12 bit, 4,096 levels of grey from 0 to 4,095, "
+        "more than 8 bits of grey: 2 images, read as 12 bit, 4,096 levels of grey from 0 to 4,095, "
         "the least that holds all of them",
-        "1 images hold floats: levels of grey from 0 to 1, their darkest and brightest",
+        "grey in floats: 1 image, read as levels of grey from 0 to 1, the darkest and the brightest of them all",
     ]
 
 
