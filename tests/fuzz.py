@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.random import Generator
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from study.persistence import ledger
 from tests.courses import BONUS, SMALLEST, begin, drive, small_study
@@ -105,7 +107,14 @@ def archives(root: Path) -> Callable[[Generator], str]:
 
 
 def pictures() -> Callable[[Generator], str]:
+    turned = Image.Exif()
+    turned[0x112], turned[0x10F] = 6, "maker"
+    text, profile = PngInfo(), bytes(3000)
+    text.add_text("parameters", "x" * 2**21, zip=True)
     whole = [encoded(pixels(number, 12, 16), kind) for number, kind in enumerate(FORMATS)]
+    whole += [encoded(pixels(9, 12, 16), kind, exif=turned, icc_profile=profile) for kind in ("JPEG", "WEBP", "TIFF")]
+    whole += [encoded(pixels(8, 12, 16), exif=turned, pnginfo=text)]
+    whole += [encoded(np.arange(192, dtype=np.uint16).reshape(12, 16) * 21, kind) for kind in ("PNG", "TIFF")]
 
     def read(random: Generator) -> str:
         try:

@@ -12,13 +12,14 @@ from PIL import Image
 
 from study.predict import main
 from study.products.best import load_best
-from study.products.export import export_best
 from tests.finished import finish
+from tests.tiny import make_pictures
 from tests.trees import encoded, put
 from trainables.data.greys import Greys, described, from_json, greys_of, to_json
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
 from trainables.data.pixels import open_pixels
+from trainables.place import open_pictures
 
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 
@@ -172,9 +173,9 @@ def test_twins_are_found_in_the_range_of_the_data(tmp_path: Path) -> None:
 def test_the_run_says_which_range_was_taken(tmp_path: Path) -> None:
     files = {"a.png": encoded(row(0, 900)), "b.png": encoded(row(0, 3000)), "c.tif": tiff(row(0, 1, dtype=np.float32))}
     assert described(scanned(tmp_path, **files)) == [
-        "2 images have more than 8 bits of grey: read as 12 bit, 4,096 levels of grey from 0 to 4,095, "
+        "more than 8 bits of grey: 2 images, read as 12 bit, 4,096 levels of grey from 0 to 4,095, "
         "the least that holds all of them",
-        "1 images hold floats: levels of grey from 0 to 1, their darkest and brightest",
+        "grey in floats: 1 image, read as levels of grey from 0 to 1, the darkest and the brightest of them all",
     ]
 
 
@@ -189,11 +190,18 @@ def test_the_winner_is_told_the_range(known: Greys) -> None:
     assert from_json({}) == Greys(), "of a study before there were ranges"
 
 
-def test_new_images_are_read_in_the_range_of_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_images_are_read_in_the_range_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def deep_pictures(folder: Path, **options: dict[str, tuple[int, int, int]]) -> Path:
+        for file in make_pictures(folder, **options).rglob("*.png"):
+            file.write_bytes(encoded(np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 16 + 8))
+        return folder
+
+    monkeypatch.setattr("tests.finished.make_pictures", deep_pictures)
     done = finish(tmp_path)
-    assert load_best(done.out).greys == Greys()
-    export_best(done.course, done.record, done.place, done.manifest.assign(mode="I;16", black=0.0, white=4095.0))
     assert load_best(done.out).greys == Greys(integers=(0.0, 4095.0))
+    assert open_pictures(done.config, done.place).pixels[0].max() > 100, "and not 16 of 256 levels"
     shown = np.random.default_rng(0).integers(0, 256, (20, 24), dtype=np.uint8)
     twins = [put(tmp_path / "8.png", encoded(shown)), put(tmp_path / "16.png", encoded(shown.astype(np.uint16) * 16))]
     capsys.readouterr()

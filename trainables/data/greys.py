@@ -111,22 +111,26 @@ def from_json(known: Mapping[str, Any]) -> Greys:
 
 def described(manifest: "pd.DataFrame") -> list[str]:
     """What the range is, a line for each kind of deep image that is kept."""
-    greys, kept, lines = greys_of(manifest), manifest[manifest["keep"]], []
+    greys, lines = greys_of(manifest), []
     if greys.integers is not None:
-        count = int((kept["white"].notna() & (kept["mode"] != "F")).sum())
         black, white = greys.integers
         bits = f"{int(white).bit_length()} bit, " if black == 0 else ""
         lines.append(
-            f"{count} images have more than 8 bits of grey: read as {bits}{int(white - black) + 1:,} levels of grey "
-            f"from {int(black):,} to {int(white):,}, the least that holds all of them"
+            f"more than 8 bits of grey: {_count(manifest, False)}, read as {bits}{int(white - black) + 1:,} levels of "
+            f"grey from {int(black):,} to {int(white):,}, the least that holds all of them"
         )
     if greys.floats is not None:
-        count = int((kept["white"].notna() & (kept["mode"] == "F")).sum())
         black, white = greys.floats
         lines.append(
-            f"{count} images hold floats: levels of grey from {black:g} to {white:g}, their darkest and brightest"
+            f"grey in floats: {_count(manifest, True)}, read as levels of grey from {black:g} to {white:g}, the "
+            "darkest and the brightest of them all"
         )
     return lines
+
+
+def _count(manifest: "pd.DataFrame", floats: bool) -> str:
+    count = int((manifest["keep"] & manifest["white"].notna() & ((manifest["mode"] == "F") == floats)).sum())
+    return f"{count:,} {'image' if count == 1 else 'images'}"
 
 
 def _over(extents: list[Range]) -> Range | None:
