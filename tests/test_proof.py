@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from study.persistence import ledger
 from study.products.export import export_best
 from study.products.local_dir import NotTheSame
 from study.products.proof import prove_best
-from study.schedule.course import model_file, predictions_file
+from study.schedule.course import Job, model_file, predictions_file
 from study.writing import write_json, write_table
 from tests.finished import TRIAL, Finished, finish
 from tests.pictures import config, make_place
@@ -122,3 +123,11 @@ def test_logits_that_cannot_be_stored_are_a_divergence(place: Place) -> None:
 def test_json_holds_null_for_what_is_no_number(tmp_path: Path) -> None:
     write_json({"a": float("nan"), "b": [1.0, float("-inf")], "c": "NaN"}, tmp_path / "x.json")
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [1.0, None], "c": "NaN"}
+
+
+def test_a_model_whose_test_logits_cannot_be_kept_is_failed(study: Finished) -> None:
+    ledger.write_end(study.out, TRIAL, "failed", "Diverged: a logit")
+    study.course.ended(Job("test", TRIAL))
+    record = study.course.records[TRIAL]
+    assert (record.status, record.error) == ("failed", "Diverged: a logit")
+    assert record not in study.course.shown()

@@ -6,7 +6,7 @@
     reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written from the trial's side
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
     errors/TRIAL/NN.json        an exception of a trial, before it is retried
-    ends/TRIAL.json             how a trial ended
+    ends/TRIAL.json             how a trial ended; anew where what it says of the test fold cannot be kept
     openings/NNN.json           an opening of the test fold, before it is read
 
 Objects are written under a temporary name and renamed, so a reader finds a whole one or none. Where --out is remote,

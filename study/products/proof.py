@@ -12,7 +12,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 
-from study.products.best import PREPROCESS_FILE, Best, load_best, logits, views
+from study.products.best import PREPROCESS_FILE, load_best, logits, views
 from study.products.local_dir import TOLERANCE, NotTheSame
 from study.results import BEST_FOLDER, LOGITS
 from trainables.config import TrialConfig
@@ -20,7 +20,7 @@ from trainables.data.manifest import data_folder
 from trainables.errors import InputError, Unavailable
 from trainables.keyed import key, order
 from trainables.nets.models import Net
-from trainables.place import Pictures, Place, open_pictures
+from trainables.place import Place, open_pictures
 
 # Test images that best/ is shown: a wrong function differs on each of them.
 MOST = 256
@@ -64,13 +64,19 @@ def prove_best(
         raise NotTheSame(str(problem)) from problem
     pictures = open_pictures(config, place)
     items = np.sort(order(key("proof", config.study_seed), pictures.test)[:MOST])
-    inputs = torch.cat([_inputs(best, pictures, items[i : i + _AT_ONCE]) for i in range(0, len(items), _AT_ONCE)])
-    from_files = config.region == "picture"
-    if from_files:
-        _check_files(out / BEST_FOLDER, data_folder(place.data), manifest, items, inputs)
-    found = _in_batches(lambda x: logits(best, x), inputs)
+    paths = manifest.set_index("item")["path"]
+    from_files, data = config.region == "picture", data_folder(place.data)
     stored = None if config.neighbours is not None else _stored(predictions, items)
-    expected = _in_batches(lambda x: _logits(net, x), inputs) if stored is None else stored
+    found, computed = [], []
+    for some in np.array_split(items, -(-len(items) // _AT_ONCE)):
+        inputs = views(best, [np.asarray(pictures.pixels[int(item)]) for item in some])
+        if from_files:
+            _check_files(out / BEST_FOLDER, [data / path for path in paths[some]], inputs)
+        found.append(logits(best, inputs))
+        if stored is None:
+            computed.append(_logits(net, inputs))
+    found = np.concatenate(found).astype(np.float64)
+    expected = np.concatenate(computed).astype(np.float64) if stored is None else stored
     largest = np.abs(expected).max(axis=1)
     allowed = TOLERANCE * np.maximum(1.0, largest) + (0.0 if stored is None else _STORED * largest)
     difference = np.abs(found - expected).max(axis=1)
@@ -92,24 +98,17 @@ def prove_best(
     )
 
 
-def _inputs(best: Best, pictures: Pictures, items: NDArray[np.int64]) -> torch.Tensor:
-    return views(best, [np.asarray(pictures.pixels[int(item)]) for item in items])
-
-
-def _check_files(
-    folder: Path, data: Path, manifest: pd.DataFrame, items: NDArray[np.int64], inputs: torch.Tensor
-) -> None:
+def _check_files(folder: Path, files: list[Path], inputs: torch.Tensor) -> None:
     """Whether the program that ships makes of the files what the study made of them, bit for bit."""
     shipped = runpy.run_path(str(folder / PREPROCESS_FILE))
-    numbers = shipped["read_numbers"](folder)
-    paths = manifest.set_index("item")["path"]
-    for item, expected in zip(items, inputs, strict=True):
-        try:
-            [made] = shipped["inputs"]([data / paths[item]], numbers)
-        except OSError as problem:
-            raise Unavailable(f"Image {str(data / paths[item])!r} cannot be read any more: put it back.") from problem
-        if not np.array_equal(made, expected.cpu().numpy()):
-            raise NotTheSame(f"{PREPROCESS_FILE} makes another input of {paths[item]!r} than the study")
+    try:
+        made = shipped["inputs"](files, shipped["read_numbers"](folder))
+    except OSError as problem:
+        raise Unavailable(f"A test image cannot be read any more ({problem}): put it back.") from problem
+    same = (made == inputs.cpu().numpy()).all(axis=(1, 2, 3))
+    if not same.all():
+        name = files[int(same.argmin())].name
+        raise NotTheSame(f"{PREPROCESS_FILE} makes another input of {name!r} than the study")
 
 
 def _stored(predictions: Path, items: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -123,7 +122,3 @@ def _stored(predictions: Path, items: NDArray[np.int64]) -> NDArray[np.float64] 
 def _logits(net: Net, x: torch.Tensor) -> NDArray[np.float32]:
     with torch.no_grad():
         return net.to(x.device)(x).float().cpu().numpy()
-
-
-def _in_batches(of: Any, inputs: torch.Tensor) -> NDArray[np.float64]:
-    return np.concatenate([of(some) for some in inputs.split(_AT_ONCE)]).astype(np.float64)

@@ -230,9 +230,9 @@ class _Stream:
 
 
 def scaling(contract: InputContract, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is taken off the values of a view, and what they are multiplied by then."""
-    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) * 255 for each in (contract.mean, contract.std))
-    return mean, 1 / std
+    """What is taken off the values of a view, and what they are multiplied by then: the same bits on every device."""
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) * 255 for each in (contract.mean, contract.std))
+    return mean.to(device), (1 / std).to(device)
 
 
 def normalised(views: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
