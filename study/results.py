@@ -89,7 +89,6 @@ METRIC_COLUMN = "val_metric"
 # stood for at the first one.
 OPENING_COLUMN = "opening"
 STOOD_FOR_COLUMN = "stood_for"
-DECLARED_WEIGHTS_COLUMN = "declared_weights"  # what `weights` would be without --weights none
 LOGITS = "logits"  # float16, one list an item; as large as everything else together, so read on request
 # Temperatures that logits may be divided by: beyond these the classes are as good as decided, or as good as alike.
 TEMPERATURES = (0.01, 100.0)

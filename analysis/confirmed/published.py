@@ -11,7 +11,7 @@ from analysis.confirmed.settings import TEST, groups
 from analysis.layout.text import value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
 from analysis.statistics.metrics import METRICS, metrics
-from study.results import DECLARED_WEIGHTS_COLUMN, STUDY_FILE, Results, ResultsError, level_text
+from study.results import STUDY_FILE, Results, ResultsError, level_text
 
 COLUMN = "published"  # of trials.parquet: the name of the published row a trial repeats
 NOT_RUN = "not run"
@@ -101,10 +101,6 @@ def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | Non
         for name, value in config.items()
         if name in trials and set(trials[name].map(level_text)) != {level_text(value)}
     ]
-    if "weights" not in config and {"weights", DECLARED_WEIGHTS_COLUMN} <= set(trials.columns):
-        declared = trials[DECLARED_WEIGHTS_COLUMN].map(level_text)
-        if (declared != trials["weights"].map(level_text)).any():
-            said.append(f"weights {_ran(trials['weights'])} in place of {_ran(declared)}")
     own_test = results.manifest["official_split"].eq("test").any()
     if "split" in config and own_test and "official_split" in trials and trials["official_split"].eq(True).any():
         said.append(f"the dataset's own test fold in place of that of {value_text(config['split'])}")

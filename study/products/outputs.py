@@ -17,7 +17,7 @@ from trainables.place import train_pictures
 # Empty in every trial of most studies.
 _OPTIONAL_NUMBERS = [each.name for each in fields(TrialConfig) if each.type in (float | None, int | None)]
 _WRITTEN_BESIDE = (results.METRIC_COLUMN, results.OPENING_COLUMN, results.STOOD_FOR_COLUMN, "published")
-_WRITTEN_BESIDE += (results.DECLARED_WEIGHTS_COLUMN, "parameters", "trained_parameters", "train_pictures")
+_WRITTEN_BESIDE += ("parameters", "trained_parameters", "train_pictures")
 
 
 def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
@@ -122,7 +122,6 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
             "val_accuracy": best["val_accuracy"] if best else None,
             results.METRIC_COLUMN: best["val_metric"] if best else None,
             "published": planned.published or None,
-            results.DECLARED_WEIGHTS_COLUMN: course.declared_weights(planned),
             "parameters": parameters,
             "trained_parameters": trained,
             "train_pictures": train_pictures(from_dict(record.config), course.out / results.MANIFEST_FILE),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from study.design.plan import Planned
-from study.design.settings import Base, effective, resolve, weights_of
+from study.design.settings import Base, resolve
 from study.persistence import ledger, storage
 from study.persistence.ledger import Record, Verdict
 from study.schedule.agenda import (
@@ -150,10 +150,6 @@ class Course:
         """The models that see the test fold: the confirmed ones, their control, and the one that is shipped."""
         retrained = [record for record in self.of_phase("retrain") if record.status == "completed"]
         return self.confirmed() + self.controls() + retrained
-
-    def declared_weights(self, planned: Planned) -> str:
-        """What a trial starts from without --weights none."""
-        return weights_of(effective(self.study, planned.factors), "pretrained")
 
     def _enqueue(self, jobs: list[Job]) -> None:
         self._queue.extend(job for job in jobs if job not in self._begun and job not in self._queue)
