@@ -1,7 +1,6 @@
 import io
 from pathlib import Path
 
-import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -128,15 +127,6 @@ def test_groups_are_those_of_comparing_all_with_all(seed: int, count: int, at_on
         for _ in range(count):
             groups = np.where(same, groups[None], count).min(axis=1)
         assert found.tolist() == groups.tolist()
-
-
-def test_the_perceptual_hash_is_imagehashs() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
-    smooth = np.stack([pixels(seed, 32, 32) for seed in range(50)])
-    plain = np.full((1, 32, 32, 3), 77, dtype=np.uint8)
-    for thumb in np.concatenate([noise, smooth, plain]):
-        assert perceptual_hash(thumb) == int(str(imagehash.phash(Image.fromarray(thumb))), 16)
 
 
 def test_a_difference_counts_on_average_and_in_the_worst_block() -> None:

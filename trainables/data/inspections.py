@@ -27,7 +27,7 @@ _Found = list[tuple[str, Inspection, Stamp | None, bool]]  # path, what, its sta
 def inspections(
     folder: Path, paths: Sequence[str], store: Store, greys: Greys | None = None
 ) -> Iterator[list[Inspection]]:
-    """In the order of `paths`, which are sorted, some at a time and without thumbnails: those are in the store."""
+    """In the order of `paths`, some at a time and without thumbnails: those are in the store."""
     workers = _Workers(folder, greys)
     fresh: list[tuple[str, Inspection, Stamp | None]] = []
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
@@ -55,7 +55,7 @@ def _ahead(
     """As `pool.map`, but with a bounded number under way: a million results would lie there at once."""
     waiting: deque[Future[_Found]] = deque()
     for batch in batches:
-        waiting.append(pool.submit(work, batch, store.rows(batch[0], batch[-1])))
+        waiting.append(pool.submit(work, batch, store.rows(batch)))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
@@ -74,7 +74,7 @@ class _Workers:
 
     def found(self, paths: Sequence[str], known: dict[str, Row]) -> _Found:
         files = {path: os.path.join(self._folder, path) for path in paths}
-        same = {path: row for path, row in known.items() if path in files and self._holds(row, files[path])}
+        same = {path: row for path, row in known.items() if self._holds(row, files[path])}
         changed = [path for path in paths if path not in same]
         anew = dict(zip(changed, self._inspect([files[path] for path in changed]), strict=True))
         return [

@@ -44,9 +44,10 @@ class Store:
         self._connection = connection
         connection.executescript(_TABLES)
 
-    def rows(self, first: str, last: str) -> dict[str, Row]:
-        """By path, from `first` to `last`; both count."""
-        found = self._connection.execute("SELECT * FROM files WHERE path BETWEEN ? AND ?", (first, last))
+    def rows(self, paths: Sequence[str]) -> dict[str, Row]:
+        """By path, of those of these files that are known."""
+        marks = ", ".join("?" * len(paths))
+        found = self._connection.execute(f"SELECT * FROM files WHERE path IN ({marks})", paths)  # noqa: S608
         return {row[0]: _row(row[1:]) for row in found}
 
     def add(self, found: Iterable[tuple[str, Inspection, Stamp | None]], greys: Greys | None) -> None:
@@ -58,7 +59,7 @@ class Store:
                 picture = (one.sha256, one.width, one.height, one.mode, one.turned, one.drop_reason, *extent)
                 rows.append((path, *stamp, *picture, None if one.hash is None else f"{one.hash:x}", name_of(greys)))
             if one.thumbnail is not None:
-                thumbnails.append((thumbnail_key(one, greys), one.thumbnail))
+                thumbnails.append((thumbnail_key(one.sha256, one.extent is not None, greys), one.thumbnail))
         with self._connection:
             marks = ", ".join("?" * 14)
             self._connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({marks})", rows)  # noqa: S608
@@ -81,9 +82,9 @@ def name_of(greys: Greys | None) -> str:
     return "" if greys is None else f"{greys.integers} {greys.floats}"
 
 
-def thumbnail_key(one: Inspection, greys: Greys | None) -> str:
+def thumbnail_key(sha256: str, is_deep: bool, greys: Greys | None) -> str:
     """Deep images look otherwise in another range."""
-    return one.sha256 if one.extent is None else f"{one.sha256} {name_of(greys)}"
+    return f"{sha256} {name_of(greys)}" if is_deep else sha256
 
 
 @contextmanager

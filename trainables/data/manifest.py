@@ -1,22 +1,17 @@
 """The manifest: one row per candidate file, judged by decoding it; its hash is the version of the data."""
 
 import hashlib
-import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from trainables.data import greys as deep
 from trainables.data.boxes import Box, fit
-from trainables.data.duplicates import find_groups, unite
-from trainables.data.inspection import Inspection
-from trainables.data.inspections import inspections
-from trainables.data.known_files import Store, opened, thumbnail_key
+from trainables.data.duplicates import unite
+from trainables.data.scanning import Scanned, scanned
 from trainables.data.sources.class_names import in_order
 from trainables.errors import InputError
 
@@ -47,15 +42,6 @@ class Source:
     notes: list[str] = field(default_factory=list)  # what was passed over and why, a line each
 
 
-@dataclass(frozen=True)
-class _Scanned:
-    """What was found, in the order of the candidates."""
-
-    inspections: list[Inspection]
-    greys: deep.Greys
-    duplicate_of: NDArray[np.int64]  # for each the first with the same picture; a dropped one is alone
-
-
 def data_folder(data: Path) -> Path:
     """The folder that relative paths start from; `data` may be a CSV file in it."""
     return data.parent if data.is_file() else data
@@ -76,10 +62,10 @@ def scan(
     _check_text(candidates)
     candidates = sorted(candidates, key=lambda candidate: candidate.path)
     paths = [candidate.path for candidate in candidates]
-    scanned = _scanned(data_folder(data), paths, progress or (lambda done, of: None), cache)
+    found = scanned(data_folder(data), paths, progress or (lambda done, of: None), cache)
     present = {candidate.label_name for candidate in candidates}
     names = [name for name in in_order(present, label_names or None) if name in present]
-    return _table(candidates, scanned, names)
+    return _table(candidates, found, names)
 
 
 def check(manifest: pd.DataFrame) -> None:
@@ -135,79 +121,38 @@ def _check_text(candidates: Sequence[Candidate]) -> None:
             raise InputError(f"File names must be UTF-8, but got {candidate.path!r}: rename it.") from error
 
 
-def _scanned(folder: Path, paths: Sequence[str], progress: Callable[[int, int], None], cache: Path | None) -> _Scanned:
-    try:
-        with opened(cache, folder) as store:
-            return _scan_with(store, folder, paths, progress)
-    except (sqlite3.Error, OSError) as problem:  # torn, full, locked, not ours to write
-        if cache is None:
-            raise
-        reason = " ".join(str(problem).split())
-        print(f"What is found of the files is not kept in {cache} ({reason}).", file=sys.stderr)
-        return _scanned(folder, paths, progress, None)
-
-
-def _scan_with(store: Store, folder: Path, paths: Sequence[str], progress: Callable[[int, int], None]) -> _Scanned:
-    found: list[Inspection] = []
-    for some in inspections(folder, paths, store):
-        for one in some:
-            found.append(one)
-            progress(len(found), len(paths))
-    # Only now the greys of deep images are known, and with them how they look.
-    places = [place for place, one in enumerate(found) if one.extent is not None]
-    greys = deep.greys_over([found[place].mode for place in places], [found[place].extent for place in places])
-    done = 0
-    for some in inspections(folder, [paths[place] for place in places], store, greys):
-        for one in some:
-            found[places[done]] = one
-            done += 1
-            progress(done, len(places))
-    return _Scanned(found, greys, _duplicates(found, store, greys))
-
-
-def _table(candidates: Sequence[Candidate], scanned: _Scanned, names: list[str]) -> pd.DataFrame:
+def _table(candidates: Sequence[Candidate], found: Scanned, names: list[str]) -> pd.DataFrame:
     label = {name: position for position, name in enumerate(names)}
-    inspections = scanned.inspections
-    own = [None if one.drop_reason else candidate.group for candidate, one in zip(candidates, inspections, strict=True)]
+    numbers = found.numbers
+    own = [candidate.group if keep else None for candidate, keep in zip(candidates, numbers["keep"], strict=True)]
     rows = {
         "item": np.arange(len(candidates)),
         "path": [candidate.path for candidate in candidates],
         "label": np.array([label[candidate.label_name] for candidate in candidates], dtype=np.int64),
         "label_name": [candidate.label_name for candidate in candidates],
-        "bytes": np.array([one.size for one in inspections], dtype=np.int64),
-        "sha256": [one.sha256 for one in inspections],
-        "width": np.array([one.width for one in inspections], dtype=np.int64),
-        "height": np.array([one.height for one in inspections], dtype=np.int64),
-        "mode": [one.mode for one in inspections],
+        "bytes": numbers["size"],
+        "sha256": found.sha256,
+        "width": numbers["width"],
+        "height": numbers["height"],
+        "mode": found.mode,
         "official_split": [candidate.official_split for candidate in candidates],
-        "keep": np.array([not one.drop_reason for one in inspections], dtype=bool),
-        "drop_reason": [one.drop_reason for one in inspections],
-        "group": unite(scanned.duplicate_of, own),
-        "duplicate_of": scanned.duplicate_of,
+        "keep": numbers["keep"],
+        "drop_reason": found.drop_reason,
+        "group": unite(found.duplicate_of, own),
+        "duplicate_of": found.duplicate_of,
     }
-    boxes = [_box(candidate, one) for candidate, one in zip(candidates, inspections, strict=True)]
+    boxes = [
+        candidate.box and fit(Box(*candidate.box), int(width), int(height), turned)
+        for candidate, width, height, turned in zip(
+            candidates, numbers["width"], numbers["height"], numbers["turned"], strict=True
+        )
+    ]
     for edge, column in zip(Box._fields, _BOX_COLUMNS, strict=True):
         rows[column] = pd.array([box and getattr(box, edge) for box in boxes], dtype="Int64")
-    if scanned.greys != deep.Greys():
-        ranges = [scanned.greys.of(one.mode) if one.extent else None for one in inspections]
+    if numbers["deep"].any():
+        ranges = [
+            found.greys.of(mode) if is_deep else None for mode, is_deep in zip(found.mode, numbers["deep"], strict=True)
+        ]
         for edge, column in enumerate(deep.COLUMNS):
             rows[column] = np.array([each[edge] if each else np.nan for each in ranges], dtype=np.float64)
     return pd.DataFrame(rows)
-
-
-def _box(candidate: Candidate, one: Inspection) -> Box | None:
-    return fit(candidate.box and Box(*candidate.box), one.width, one.height, one.turned)
-
-
-def _duplicates(found: Sequence[Inspection], store: Store, greys: deep.Greys) -> NDArray[np.int64]:
-    groups = np.arange(len(found))
-    kept = np.array([place for place, one in enumerate(found) if one.hash is not None], dtype=np.int64)
-    pictures = [found[place] for place in kept]
-    hashes = np.array([one.hash for one in pictures], dtype=np.uint64)
-
-    def thumbnails(places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return store.thumbnails([thumbnail_key(pictures[place], greys) for place in places])
-
-    if len(kept):
-        groups[kept] = kept[find_groups([one.sha256 for one in pictures], hashes, thumbnails)]
-    return groups
