@@ -55,8 +55,8 @@ ARCHITECTURES = (
     "levit_128s", "efficientformerv2_s0", "pvt_v2_b0", "visformer_tiny", "pit_ti_224", "coat_lite_tiny",
     "crossvit_tiny_240", "xcit_nano_12_p16_224", "volo_d1_224", "swin_tiny_patch4_window7_224",
     "swinv2_tiny_window8_256", "mixer_s32_224", "resmlp_12_224", "vit_tiny_patch16_224", "vit_tiny_patch16_384",
-    "vit_tiny_r_s16_p8_224", "eva02_tiny_patch14_224", "deit_tiny_distilled_patch16_224", "halonet26t:256", "densenet121", "deit3_small_patch16_224",
-    "eca_botnext26ts_256",
+    "vit_tiny_r_s16_p8_224", "eva02_tiny_patch14_224", "deit_tiny_distilled_patch16_224", "halonet26t:256",
+    "densenet121", "deit3_small_patch16_224", "eca_botnext26ts_256",
 )
 # fmt: on
 
@@ -170,8 +170,8 @@ same function.
 python -m tests.benchmarks.zoo
 ```
 
-Of {architectures} architectures {shipped} come back from timm's local-dir; {with_onnx} of the {tried} of these that
-were tried come back from ONNX Runtime too ({seconds:,.0f} seconds of one core, timm {timm}, torch {torch}).
+Of {architectures} architectures {shipped} come back from timm's local-dir. ONNX was tried with {tried} of these, and
+{with_onnx} came back ({seconds:,.0f} seconds of one core, timm {timm}, torch {torch}).
 
 - head, last stage, all: whether one step trains with this much unfrozen; `no` where timm names no stages.
 - cut: where what is frozen ends below the last stage; `input` where no division is exact, so that all is computed.
