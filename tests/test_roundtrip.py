@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
 
 
 def case(backbone: str, size: int, **changes: Any) -> Case:
-    values = {"stored_side": size + 9, "classes": 3, "outputs": 3, "drop_paths": False}
+    values = {"stored_side": size + 9, "classes": 3, "outputs": 3, "drop_paths": False, "weights": "none"}
     return Case(backbone=backbone, size=size, **(values | changes))
 
 
@@ -41,6 +41,7 @@ def case(backbone: str, size: int, **changes: Any) -> Case:
         case("volo_d1_224", 224),  # an auxiliary head that adds to the logits
         case("repvit_m0_9", 32),  # two classifiers, each behind a norm, whose mean counts
         case("rdnet_tiny", 32),  # no coarse groups
+        case("fbnetc_100", 32, weights="pretrained"),  # timm gives its norms another eps where weights come
     ],
     ids=lambda tried: f"{tried.backbone} {tried.outputs}",
 )
@@ -53,6 +54,7 @@ def test_nets_that_come_back_as_the_same_function(tried: Case) -> None:
 @pytest.mark.parametrize(
     ("backbone", "size", "differs"),
     [
+        ("fbnetc_100", 32, "its logits differ by .*"),  # from random numbers
         ("caformer_s18", 64, r"its classifier has more than one layer \(head.fc.fc1\)"),
         ("efficientvim_m1", 64, "its classifier heads.0 takes 128 features of its own, where a head takes 960"),
         ("crossvit_tiny_240", 240, "its classifier head.0 takes 96 features of its own, where a head takes 288"),

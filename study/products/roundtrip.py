@@ -31,7 +31,8 @@ from trainables.data.greys import Greys
 from trainables.data.pixels import reduced
 from trainables.errors import InputError
 from trainables.frozen.activations import normalised, scaling
-from trainables.nets.models import Net, build, input_contract
+from trainables.learning.checkpoints import save_tensors
+from trainables.nets.models import Body, Net, build, input_contract
 
 # Raise it whenever what is exported or how it is compared changes: older proofs are then left alone.
 VERSION = 1
@@ -44,6 +45,7 @@ class Case:
     """What the round trip of a net hangs on."""
 
     backbone: str
+    weights: str  # "pretrained" or "none": timm builds some nets otherwise where weights are to come (fbnetc_100's eps)
     size: int
     stored_side: int
     classes: int
@@ -60,6 +62,7 @@ def check_exports(study: Study, base: Base, cache: Path, keep: bool = True) -> N
     cases = {
         Case(
             backbone=config.backbone,
+            weights=config.weights,
             size=config.size,
             stored_side=config.stored_side,
             classes=base.classes,
@@ -103,7 +106,7 @@ def prove(case: Case) -> Difference:
 
 def there_and_back(case: Case, folder: Path) -> Difference:
     """Write a net of random numbers to `folder`/best, load it, and compare."""
-    net = Net(build(case.backbone, None, 0, case.drop_paths), case.outputs)
+    net = Net(_body(case, folder), case.outputs)
     randomise(net)
     contract = input_contract(net.backbone)
     names = [f"class {number}" for number in range(case.classes)]
@@ -119,6 +122,17 @@ def there_and_back(case: Case, folder: Path) -> Difference:
         raise NotTheSame("the images do not go into it as they went into the net that trained")
     with torch.no_grad():
         return difference(torch.from_numpy(served.logits(best, x)), net(x))
+
+
+def _body(case: Case, folder: Path) -> Body:
+    """The backbone as a trial has it; where weights are to come, random ones come in their place."""
+    if case.weights == "none":
+        return build(case.backbone, None, 0, case.drop_paths)
+    start = folder / "start.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_tensors(timm.create_model(case.backbone).state_dict(), start)
+    return build(case.backbone, start, 0, case.drop_paths)
 
 
 def randomise(net: nn.Module) -> None:
