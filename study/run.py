@@ -143,6 +143,7 @@ def _run_on(
     from study.beginning.preflight import preflight
     from study.beginning.resume import go_on
     from study.beginning.setup import prepare
+    from study.design.settings import shipped_configs
     from study.persistence.ledger import sole_driver
     from study.phases import run_phases
     from study.products.roundtrip import check_exports
@@ -153,7 +154,7 @@ def _run_on(
             prepared, identity = go_on(loaded, chosen, resources, out, before_writing=wait_for_ray)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
     prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
-    check_exports(prepared.study, prepared.base, prepared.place.cache)
+    check_exports(shipped_configs(prepared.study, prepared.base), prepared.base.classes, prepared.place.cache)
     print("\n".join(fold_lines(prepared.manifest, prepared.study, prepared.found)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     wait_for_ray()  # before anything is written: gates that are left out do not
@@ -224,13 +225,15 @@ def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, o
     """What is asked is said also where the pictures or weights are not there yet."""
     from study.beginning.dry_run import asked, describe
     from study.beginning.setup import as_asked, prepare
+    from study.design.settings import shipped_configs
     from study.products.roundtrip import check_exports
 
     print(asked(as_asked(loaded.study, chosen)), flush=True)
     with _data(loaded, chosen) as data:
         chosen = argparse.Namespace(**vars(chosen) | {"data": data})
         prepared = prepare(loaded, chosen, resources, out)
-        check_exports(prepared.study, prepared.base, prepared.place.cache, keep=False)
+        configs = shipped_configs(prepared.study, prepared.base)
+        check_exports(configs, prepared.base.classes, prepared.place.cache, keep=False)
         print(describe(prepared, resources))
     return 0
 

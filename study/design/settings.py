@@ -68,6 +68,11 @@ def planned_configs(study: Study, base: Base, *names: str) -> list[TrialConfig]:
     return [resolve(study, planned, base) for planned in examples(study, *names)]
 
 
+def shipped_configs(study: Study, base: Base) -> list[TrialConfig]:
+    """A config for every kind of net that may win and be shipped."""
+    return planned_configs(study, base, "backbone", "weights", "size", "loss", "regularizer")
+
+
 def effective(study: Study, levels: Mapping[str, Any], start: str = "pretrained") -> dict[str, Any]:
     """The hyperparameters of a trial with these levels, or of a published configuration; see `values_of`."""
     return values_of(study.factors, {"split": study.split_levels()[0]} | dict(study.fixed), levels, start)

@@ -6,6 +6,7 @@ timm and by the path of `study.predict`, and both are shown the same images. Wha
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,14 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from study.design.settings import Base, planned_configs
 from study.products import best as served
 from study.products import preprocess
 from study.products.local_dir import Difference, NotTheSame, difference, write_net, write_preprocessing
 from study.results import BEST_FOLDER
-from study.spec import Study
 from study.writing import write_json
 from trainables.augmentation.views import evaluation_views
+from trainables.config import TrialConfig
 from trainables.data.greys import Greys
 from trainables.data.pixels import reduced
 from trainables.errors import InputError
@@ -53,7 +53,7 @@ class Case:
     drop_paths: bool
 
 
-def check_exports(study: Study, base: Base, cache: Path, keep: bool = True) -> None:
+def check_exports(configs: Iterable[TrialConfig], classes: int, cache: Path, keep: bool = True) -> None:
     """Refuse a study that could not ship one of its nets. What was proved is looked up in `cache` and kept there.
 
     Raises:
@@ -65,11 +65,11 @@ def check_exports(study: Study, base: Base, cache: Path, keep: bool = True) -> N
             weights=config.weights,
             size=config.size,
             stored_side=config.stored_side,
-            classes=base.classes,
-            outputs=1 if config.loss == "binary_cross_entropy" else base.classes,
+            classes=classes,
+            outputs=1 if config.loss == "binary_cross_entropy" else classes,
             drop_paths=config.drop_path is not None,
         )
-        for config in planned_configs(study, base, "backbone", "size", "loss", "regularizer")
+        for config in configs
     }
     for case in sorted(cases, key=astuple):
         known = cache / FOLDER / f"{_digest(case)}.json"
