@@ -18,7 +18,7 @@ import pandas as pd
 from pandas.api import types
 
 from study.results import NUMBER
-from trainables.errors import writing
+from trainables.storage_errors import writing
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and newlines, which are quoted
 

@@ -23,7 +23,8 @@ from study.schedule.course import Course
 from tests.courses import begin, small_study
 from tests.crashes.damage import workers_of
 from tests.tiny import PATIENCE, command
-from trainables.errors import Unavailable, writing
+from trainables.errors import Unavailable
+from trainables.storage_errors import writing
 
 
 class Killed:

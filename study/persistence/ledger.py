@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 
 from study.design.plan import Planned
 from study.persistence import storage
-from trainables.errors import InputError, writing
+from trainables.errors import InputError
 from trainables.metrics import signed
+from trainables.storage_errors import writing
 
 LEDGER = "ledger"
 Row = dict[str, Any]

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from trainables.errors import InputError, Unavailable, gave_out, writing
+from trainables.errors import InputError, Unavailable
+from trainables.storage_errors import gave_out, writing
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOGIN = re.compile(r"://[^/:@]*:(?!\d+(/|$))[^@]*@")  # name:password@, but not a port

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from trainables.errors import Unavailable, gave_out
+from trainables.errors import Unavailable
+from trainables.storage_errors import gave_out
 
 
 def unavailable(problem: BaseException | None) -> Unavailable | None:

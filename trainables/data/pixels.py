@@ -24,7 +24,8 @@ from PIL import Image
 from trainables.data.greys import COLUMNS, Greys, greys_of
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import data_folder
-from trainables.errors import InputError, Unavailable, writing
+from trainables.errors import InputError, Unavailable
+from trainables.storage_errors import writing
 
 # Raise it whenever decoding or reducing gives other pixels: older files are then left alone and age out.
 VERSION = 2

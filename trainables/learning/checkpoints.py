@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from trainables.errors import writing
+from trainables.storage_errors import writing
 
 
 @dataclass(frozen=True)
