@@ -111,7 +111,7 @@ def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, 
             resources = _resources(chosen, *cluster_size())
             if chosen.dry_run:
                 return _dry_run(loaded, chosen, resources, out)
-            check_nodes(storage.uri_of(out) or out, chosen.data or Path("data") / loaded.name, on_nodes)
+            check_nodes(storage.uri_of(out) or out, loaded.data(chosen.data), on_nodes)
 
             def has_bfloat16(device: str) -> bool:  # this machine may have another processor, and no GPU
                 return next(on_workers(computes_bfloat16, [(device,)], resources))
@@ -147,14 +147,17 @@ def _run_on(
     from study.persistence.ledger import sole_driver
     from study.phases import run_phases
     from study.products.roundtrip import check_exports
+    from trainables.data.known_files import unless_refused
+    from trainables.data.manifest import data_folder
 
     resources, wait_for_ray = machines.resources, machines.wait_for_ray
     if known:
         with sole_driver(out):
             prepared, identity = go_on(loaded, chosen, resources, out, before_writing=wait_for_ray)
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
-    prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
-    check_exports(shipped_configs(prepared.study, prepared.base), prepared.base.classes, prepared.place.cache)
+    with unless_refused(chosen.cache, data_folder(loaded.data(chosen.data))):
+        prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
+        check_exports(shipped_configs(prepared.study, prepared.base), prepared.base.classes, prepared.place.cache)
     print("\n".join(fold_lines(prepared.manifest, prepared.study, prepared.found)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     wait_for_ray()  # before anything is written: gates that are left out do not
@@ -227,9 +230,11 @@ def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, o
     from study.beginning.setup import as_asked, prepare
     from study.design.settings import shipped_configs
     from study.products.roundtrip import check_exports
+    from trainables.data.known_files import unless_refused
+    from trainables.data.manifest import data_folder
 
     print(asked(as_asked(loaded.study, chosen)), flush=True)
-    with _data(loaded, chosen) as data:
+    with _data(loaded, chosen) as data, unless_refused(chosen.cache, data_folder(data), keep=False):
         chosen = argparse.Namespace(**vars(chosen) | {"data": data})
         prepared = prepare(loaded, chosen, resources, out)
         configs = shipped_configs(prepared.study, prepared.base)
@@ -243,7 +248,7 @@ def _data(loaded: Loaded, chosen: argparse.Namespace) -> Iterator[Path]:
     """Where a dry run looks for the data; what would be written there for the study is written elsewhere, and goes."""
     from trainables.data.datasets import DATASETS
 
-    data = chosen.data or Path("data") / loaded.name
+    data = loaded.data(chosen.data)
     is_there = data.exists() and not (data.is_dir() and not any(data.iterdir()))
     if is_there or not DATASETS[loaded.study.dataset].comes_along:
         yield data

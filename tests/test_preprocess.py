@@ -13,6 +13,7 @@ from PIL import Image
 
 from study.products.local_dir import write_preprocessing
 from trainables.augmentation.views import InputContract, evaluation_views
+from trainables.data.greys import Greys, to_json
 from trainables.data.images import decode
 from trainables.data.pixels import reduced
 from trainables.frozen.activations import normalised, scaling
@@ -69,7 +70,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("best")
-    write_preprocessing(CONTRACT, SIZE, STORED, "picture", folder)
+    write_preprocessing(CONTRACT, SIZE, STORED, "picture", Greys(), folder)
     return folder
 
 
@@ -84,12 +85,28 @@ def test_a_file_goes_in_as_the_study_has_it(name: str, shipped: Path) -> None:
     np.testing.assert_array_equal(found, expected.numpy())
 
 
-def test_white_of_16_bit_grey_is_read_beside_it(shipped: Path, tmp_path: Path) -> None:
+def test_the_range_of_deep_gray_is_read_beside_it(shipped: Path) -> None:
     program = runpy.run_path(str(shipped / "preprocess.py"))
-    scan = np.array([[0, 2048, 4095, 9000]], np.uint16)
-    numbers = program["read_numbers"]() | {"white": 4095}
-    seen = program["decoded"](saved(Image.fromarray(scan)), numbers)
-    assert seen[0, :, 0].tolist() == [0, 128, 255, 255]
+    scan = Image.fromarray(np.array([[0, 2048, 4095, 9000]], np.uint16))
+    numbers = program["read_numbers"]() | {"black": 0, "white": 4095}
+    assert program["decoded"](saved(scan), numbers)[0, :, 0].tolist() == [0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("greys", [Greys(), Greys((0, 4095), (-1.5, 2.0)), Greys((-1000, 3000), (0.0, 1.0))])
+def test_deep_gray_is_scaled_as_the_study_scales_it(greys: Greys, shipped: Path) -> None:
+    random = np.random.default_rng(6)
+    whole = random.integers(0, 5000, (9, 12), np.uint16)
+    pixels = [whole, whole.astype(np.int32) - 1000, random.normal(size=(9, 12)).astype(np.float32)]
+    files = [saved(Image.fromarray(each), "TIFF") for each in pixels]
+    files += [
+        saved(Image.fromarray(whole)),
+        saved(Image.fromarray(whole), transparency=int(whole[3, 4])),
+        saved(Image.fromarray(whole), "TIFF", tiffinfo={262: 0}),
+    ]
+    program = runpy.run_path(str(shipped / "preprocess.py"))
+    for file in files:
+        found = program["decoded"](file, program["read_numbers"]() | to_json(greys))
+        np.testing.assert_array_equal(found, decode(file, greys).pixels)
 
 
 def test_it_needs_pillow_and_numpy_alone(shipped: Path) -> None:

@@ -105,7 +105,7 @@ def prepare(
     if chosen.test is not None and study.budget.test_folds:
         raise InputError(f"With `test_folds` all pictures test in turn, but got --test {chosen.test}: leave one out.")
     seed = DEFAULT_SEED if chosen.seed is None else chosen.seed
-    data = chosen.data or Path("data") / loaded.name
+    data = loaded.data(chosen.data)
     start = "none" if chosen.weights == "none" else "pretrained"
     check_nets(study, resources.workers)
     folder = Path(chosen.weights) if chosen.weights not in (None, "none") else None

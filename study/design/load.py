@@ -20,6 +20,10 @@ class Loaded:
     file: Path
     study: Study
 
+    def data(self, given: Path | None) -> Path:
+        """Where the study's images are, unless --data says so."""
+        return given or Path("data") / self.name
+
 
 def names() -> list[str]:
     return sorted(path.stem for path in DEFINITIONS.glob("[!_]*.py"))

@@ -99,8 +99,7 @@ def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
             yield Store(connection)
         return
     (cache / FOLDER).mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(f"{VERSION} {PIL.__version__} {folder.resolve()}".encode(errors="surrogateescape"))
-    file = cache / FOLDER / f"{name.hexdigest()[:32]}.sqlite"
+    file = _file(cache, folder)
     _make_room(file)
     try:
         with closing(sqlite3.connect(file, timeout=_PATIENCE)) as connection:
@@ -111,6 +110,29 @@ def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
     except sqlite3.Error:
         _remove(file)
         raise
+
+
+@contextmanager
+def unless_refused(cache: Path, folder: Path, keep: bool = True) -> Iterator[None]:
+    """A cache that was not there is there afterwards only if the block ends well, and the caller means to `keep` it.
+
+    A command that starts no study leaves nothing behind.
+    """
+    made = [each for each in (cache / FOLDER, cache, *cache.absolute().parents) if not each.exists()]
+    try:
+        yield
+        made = [] if keep else made
+    finally:
+        if cache in made:
+            _remove(_file(cache, folder))
+            with suppress(OSError):  # there is something else by now
+                for each in made:
+                    each.rmdir()
+
+
+def _file(cache: Path, folder: Path) -> Path:
+    name = hashlib.sha256(f"{VERSION} {PIL.__version__} {folder.resolve()}".encode(errors="surrogateescape"))
+    return cache / FOLDER / f"{name.hexdigest()[:32]}.sqlite"
 
 
 def _make_room(mine: Path) -> None:
