@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         if match := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
             return did_you_mean(match[1], [each.strip("' ") for each in match[2].split(",")])
         if message.startswith("unrecognized arguments: "):
-            wrong = message.split()[2].partition("=")[0]
+            wrong = "".join(message.split()[2:3]).partition("=")[0]
             return did_you_mean(wrong, [flag for action in self._actions for flag in action.option_strings])
         return ""
 

@@ -116,18 +116,18 @@ def check_configuration(fixed: Values, config: Values, epochs: int) -> None:
 
 
 def unfit(declared: Declared) -> list[str]:
-    """A sentence for everything that so few epochs leave without any effect."""
-    found = []
+    """A sentence for every patience and schedule that so few epochs leave without effect, whatever the other levels."""
+    acts: dict[str, bool] = {}
     for _, values in declared.reached("patience", "schedule", "step_every", "frozen_epochs"):
-        longest = max(values["frozen_epochs"], values["epochs"] - values["frozen_epochs"])
-        if values["patience"] is not None and values["patience"] >= longest:
-            found.append(f"patience {values['patience']} ends no trial of {values['epochs']} epochs")
-        if values["schedule"] == "step" and values["step_every"] >= longest:
-            found.append(
-                f"the schedule 'step' drops no rate within {values['epochs']} epochs, as step_every is "
-                f"{values['step_every']}"
-            )
-    return list(dict.fromkeys(found))
+        epochs, patience, every = values["epochs"], values["patience"], values["step_every"]
+        longest = max(values["frozen_epochs"], epochs - values["frozen_epochs"])
+        if patience is not None:
+            said = f"patience {patience} ends no trial of {epochs} epochs"
+            acts[said] = acts.get(said, False) or patience < longest
+        if values["schedule"] == "step":
+            said = f"the schedule 'step' drops no rate within {epochs} epochs, as step_every is {every}"
+            acts[said] = acts.get(said, False) or every < longest
+    return [said for said, does in acts.items() if not does]
 
 
 def shortened(values: Values, epochs: int) -> dict[str, Any]:

@@ -52,10 +52,10 @@ class Study:
             raise InputError(f"`margin` must be a difference in accuracy between 0 and 1, but got {self.margin}.")
         object.__setattr__(self, "factors", {name: _factor(name, f) for name, f in self.factors.items()})
         for name, factor in self.factors.items():
-            _check_factor(name, factor, self.factors)
+            _check_factor(name, factor, self)
         for name, nuisance in self.nuisances.items():
             _check_nuisance(name, nuisance)
-            _check_condition(name, nuisance.when, self.factors)
+            _check_condition(name, nuisance.when, self)
         for name, value in self.fixed.items():
             check_field("fixed hyperparameter", name)
             check_level(name, value)
@@ -170,7 +170,7 @@ def _factor(name: str, factor: Sequence[Any] | Conditional) -> Conditional:
     return Conditional(levels=tuple(levels), when={}, otherwise=None)
 
 
-def _check_factor(name: str, factor: Conditional, factors: Mapping[str, Conditional]) -> None:
+def _check_factor(name: str, factor: Conditional, study: Study) -> None:
     check_field("factor", name)
     for level in factor.levels:
         check_level(name, level)
@@ -179,7 +179,7 @@ def _check_factor(name: str, factor: Conditional, factors: Mapping[str, Conditio
             f"Factor {name!r} must have at least two different levels, but got {list(factor.levels)}: "
             "a single level belongs into `fixed`."
         )
-    _check_condition(name, factor.when, factors)
+    _check_condition(name, factor.when, study)
     if factor.when:
         check_level(name, factor.otherwise)
 
@@ -198,9 +198,15 @@ def _check_nuisance(name: str, nuisance: Range) -> None:
         raise InputError(f"Nuisance {name!r}, from {nuisance.low:g} to {nuisance.high:g}: {problem}") from None
 
 
-def _check_condition(name: str, when: Mapping[str, Any], factors: Mapping[str, Conditional]) -> None:
+def _check_condition(name: str, when: Mapping[str, Any], study: Study) -> None:
+    factors: Mapping[str, Any] = study.factors
     earlier = list(factors)[: list(factors).index(name)] if name in factors else list(factors)
     for factor, named in when.items():
+        if factor in study.fixed:
+            raise InputError(
+                f"{name!r} exists only under a level of {factor!r}, which is fixed to {study.fixed[factor]!r}: leave "
+                "its `when` out, or make that a factor."
+            )
         for level in accepted(named):
             if factor not in earlier or level not in factors[factor].levels:
                 known = map(str, factors[factor].levels) if factor in earlier else earlier

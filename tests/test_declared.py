@@ -351,6 +351,8 @@ def test_what_no_epoch_is_left_for_is_named() -> None:
     fixed = {"patience": 4, "optimizer": "sgd"}
     assert study(fixed=fixed).unfit() == ["patience 4 ends no trial of 4 epochs"]
     assert study(fixed=fixed | {"patience": 3}).unfit() == []
+    two_phases = {"augmentation": ["none", "light"], "unfreeze": ["all", "last stage"], "frozen_epochs": [0, 2]}
+    assert study(factors=two_phases, fixed={"patience": 2}).unfit() == []  # where no epoch is frozen it ends trials
     assert study(fixed=STEPS | {"step_every": 4}).unfit() == [
         "the schedule 'step' drops no rate within 4 epochs, as step_every is 4"
     ]

@@ -17,6 +17,8 @@ from tests.trees import class_folders, encoded, pixels, put
 from trainables.data import inspection, inspections, known_files
 from trainables.data.images import decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
+from trainables.data.pixels import open_pixels
+from trainables.errors import Unavailable
 
 
 @pytest.fixture
@@ -208,3 +210,33 @@ def test_any_names_are_found_again(tmp_path_factory: pytest.TempPathFactory, nam
     with known_files.opened(root / "cache", root / "data") as store:
         assert set(store.rows(list(first["path"]))) == set(first["path"])
     pd.testing.assert_frame_equal(scan(root / "data", listed(root / "data"), cache=root / "cache"), first)
+
+
+def test_a_time_beyond_all_clocks_is_not_kept(data: Path, tmp_path: Path, decoded: list[int]) -> None:
+    os.utime(data / "a/0.png", (9_300_000_000, 9_300_000_000))  # in the year 2264
+    first = scan(data, listed(data), cache=tmp_path / "cache")
+    assert first["keep"].sum() == len(first) - 1  # of bad.png
+    decoded.clear()
+    scan(data, listed(data), cache=tmp_path / "cache")
+    assert len(decoded) == 1
+
+
+def test_what_was_found_before_an_interruption_is_kept(data: Path, tmp_path: Path, decoded: list[int]) -> None:
+    def interrupt(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(data, listed(data), interrupt, cache=tmp_path / "cache")
+    known = len(decoded)
+    decoded.clear()
+    scan(data, listed(data), cache=tmp_path / "cache")
+    assert (known, len(decoded)) == (11, 1)  # deep.png again, in the range that is known by now
+
+
+def test_a_study_that_begins_anew_looks_again_at_what_had_changed(data: Path, tmp_path: Path) -> None:
+    manifest = scan(data, listed(data), cache=tmp_path / "cache")
+    assert store_of(tmp_path / "cache").exists()
+    put(data / "a/0.png", encoded(pixels(99)))
+    with pytest.raises(Unavailable, match="changed since the data was scanned"):
+        open_pixels(manifest, data, 16, tmp_path / "cache")
+    assert not list((tmp_path / "cache" / known_files.FOLDER).glob("*.sqlite"))

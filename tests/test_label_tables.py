@@ -257,3 +257,30 @@ def test_metadata_gives_labels_under_other_headers_too(data: Path, file: str, co
     else:
         assert found(data) == {"images/a.jpg": "x", "images/b.jpg": "y"}
         assert find("folder", data).layout.startswith(f"{file}, where 'file_name' names the image, ")
+
+
+# ---- folds in tables
+
+
+def test_a_row_that_names_no_fold_leaves_the_column_its_meaning(data: Path) -> None:
+    (data / "labels.csv").write_text("image,label,Set\na,x,Train\nb,y,Test\nc,x,\nd,y,train\n")
+    assert folds(find("folder", data)) == {
+        "images/a.jpg": "train",
+        "images/b.jpg": "test",
+        "images/c.jpg": None,
+        "images/d.jpg": "train",
+    }
+
+
+def test_a_row_knows_its_fold_better_than_the_name_of_its_table(data: Path) -> None:
+    (data / "train.csv").write_text("image,label,split\na,x,train\nb,y,val\nc,x,\n")
+    (data / "test.csv").write_text("image,label\nd,y\n")
+    assert list(folds(find("folder", data)).values()) == ["train", "val", "train", "test"]
+
+
+def test_a_list_of_the_classes_is_no_list_of_images(tmp_path: Path) -> None:
+    data = class_folders(tmp_path / "data", {"cats": 3, "dogs": 3})
+    (data / "classes.csv").write_text("id,class\n0,cats\n1,dogs\n")
+    source = find("folder", data)
+    assert len(source.candidates) == 6
+    assert "left out: 'classes.csv', a list of the classes" in source.notes

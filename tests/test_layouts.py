@@ -322,3 +322,35 @@ def test_numbers_are_in_the_order_of_their_values_in_every_layout(
     assert labels() == order
     (tmp_path / "metadata.csv").rename(tmp_path / "any.csv")
     assert labels() == order
+
+
+# ---- folds among class folders
+
+
+@pytest.mark.parametrize("fold", ["val", "test", "Testing", "dev"])
+def test_a_fold_beside_the_classes_it_holds_is_no_class(tmp_path: Path, fold: str) -> None:
+    class_folders(tmp_path, TWO)
+    class_folders(tmp_path / fold, TWO, 10)
+    refused(tmp_path, f"Class folders stand beside the fold .*{fold}, which holds 'cat', too: move them into train/")
+
+
+def test_a_class_may_be_called_as_a_fold(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"train": 2, "car": 1, "boat": 1})
+    assert set(counts(tmp_path)) == {("train", None), ("car", None), ("boat", None)}
+
+
+def test_what_has_no_classes_beside_a_lone_train_is_left_out(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train", TWO)
+    class_folders(tmp_path, {"unlabeled": 3}, 20)
+    assert counts(tmp_path) == {("cat", "train"): 2, ("dog", "train"): 1}
+    assert (
+        "left out: 'unlabeled/' (3 images), which has no class folders, and is no fold"
+        in find("folder", tmp_path).notes
+    )
+
+
+def test_the_users_own_test_pictures_lie_outside_of_the_data(tmp_path: Path) -> None:
+    class_folders(tmp_path, TWO)
+    class_folders(tmp_path / "mine", {"cat": 1, "dog": 1}, 10)
+    with pytest.raises(InputError, match=r"mine lies in .*: move it out"):
+        find("folder", tmp_path, tmp_path / "mine")

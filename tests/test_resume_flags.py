@@ -176,3 +176,16 @@ def test_a_torn_plan_is_drawn_again_unless_it_was_extended(ready: Prepare, tmp_p
     part.write_bytes(before[:100])
     with pytest.raises(InputError, match="torn: put a copy of it back"):
         resumed(ready, tmp_path)
+
+
+def test_the_printed_line_goes_on_where_epochs_were_more_than_any_published_configuration_has(
+    ready: Prepare, tmp_path: Path
+) -> None:
+    row = 'Published(name="r", config={"epochs": 3}, metric="accuracy", fold="test", value=0.5)'
+    text = STUDY_FILE.replace("import Budget, Study", "import Budget, Published, Study")
+    study = write_study(tmp_path, text.replace("    control=", f"    published=[{row}],\n    control="))
+    prepared, resources = ready("--published", "--epochs", 100, study=study)
+    begin(prepared, resources, "python -m study.run", None)
+    assert resumed(ready, tmp_path, "--published", "--epochs", 100)[0].study == prepared.study
+    with pytest.raises(InputError, match="with --epochs 3, but got 2"):
+        resumed(ready, tmp_path, "--published", "--epochs", 2)

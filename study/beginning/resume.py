@@ -51,7 +51,7 @@ def go_on(
     study = _as_begun(known, loaded, chosen)
     manifest = _manifest(out / MANIFEST_FILE)
     _check_same(known, loaded, study, manifest)
-    _check_flags(known, study, chosen, resources, base)
+    _check_flags(known, loaded, study, chosen, resources, base)
     place = Place(
         manifest=(out / MANIFEST_FILE).absolute(),
         data=(chosen.data or Path(known["place"]["data"])).absolute(),
@@ -132,11 +132,14 @@ def _said(value: Any) -> str:
 
 
 def _check_flags(
-    known: dict[str, Any], study: Study, chosen: argparse.Namespace, resources: Resources, base: Base
+    known: dict[str, Any], loaded: Loaded, study: Study, chosen: argparse.Namespace, resources: Resources, base: Base
 ) -> None:
+    epochs = chosen.epochs
+    if epochs is not None and known["goal"] == "published":  # more than the longest configuration has change nothing
+        epochs = loaded.study.as_published(epochs).budget.epochs
     start = "none" if chosen.weights == "none" else "pretrained" if chosen.weights else None
     flags = [
-        ("--epochs", chosen.epochs, known["budget"]["epochs"]),
+        ("--epochs", epochs, known["budget"]["epochs"]),
         ("--seed", chosen.seed, known["seed"]),
         ("--hours", chosen.hours, known["hours"]),
         ("--test", absolute(chosen.test), known["place"]["test"]),

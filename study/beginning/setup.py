@@ -72,7 +72,8 @@ def _with_epochs(study: Study, epochs: int) -> Study:
     try:
         return study.at_most(epochs)
     except InputError as problem:
-        raise InputError(f"--epochs {epochs}: {problem}") from None
+        fewest = study.fewest_epochs()
+        raise InputError(f"--epochs {epochs}: {problem} The study as it stands needs {fewest}.") from None
 
 
 def consequences(study: Study, asked: Study) -> list[str]:

@@ -72,7 +72,8 @@ def _export(course: Course, record: Record, place: Place, manifest: pd.DataFrame
     assert seed is not None
     write_temperature(predictions_file(course.out, seed.planned.trial), folder / TEMPERATURE_FILE)
     proof = prove_best(course.out, config, place, net, predictions_file(course.out, trial), manifest)
-    write_json(proof.to_dict(), folder / PROOF_FILE)
+    known = json.loads((folder / PROOF_FILE).read_text(encoding="utf-8")) if earlier == winner else {}
+    write_json(proof.to_dict() | {"onnx": known["onnx"]} if "onnx" in known else proof.to_dict(), folder / PROOF_FILE)
     write_text(model_card(course, record, len(names), proof), folder / "README.md")
 
 

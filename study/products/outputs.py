@@ -40,8 +40,9 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
         [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
         columns=[*results.EPOCHS_COLUMNS, results.METRIC_COLUMN],
     )
-    if measured is not None:
-        trials = trials.merge(measured, how="left", on=NET)
+    if measured is not None:  # by what each trial ran, also where a conditional factor's column is empty
+        ran = pd.DataFrame([{name: record.config[name] for name in NET} for record in begun], columns=NET)
+        trials = trials.join(ran.merge(measured, how="left", on=NET).drop(columns=NET))
     writing.write_table(trials, course.out / results.TRIALS_FILE)
     writing.write_table(epochs, course.out / results.EPOCHS_FILE)
 
@@ -101,8 +102,9 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
         if factor not in planned.factors:
             config[factor] = None  # a conditional one that does not exist here
     own = {name: value for name, value in planned.nuisances.items() if name not in FIELDS}
-    outputs = 1 if config["loss"] == "binary_cross_entropy" else course.base.classes
-    parameters, trained = parameters_of(config["backbone"], record.config["unfreeze"], config["size"], outputs)
+    ran = record.config
+    outputs = 1 if ran["loss"] == "binary_cross_entropy" else course.base.classes
+    parameters, trained = parameters_of(ran["backbone"], ran["unfreeze"], ran["size"], outputs)
     stands_for = course.stands_for.get(planned.trial, ()) if planned.phase == "confirm" else ()
     return (
         config

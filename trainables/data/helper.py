@@ -34,8 +34,8 @@ class Helper:
         self._pipe.send((files, greys))
         return self._pipe.recv()
 
-    def close(self) -> None:
-        self._pipe.close()
+    def stop(self) -> None:
+        self._process.terminate()
         self._process.wait()
 
 

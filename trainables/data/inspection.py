@@ -10,6 +10,8 @@ from trainables.data.duplicates import perceptual_hash, thumbnail
 from trainables.data.greys import Greys, Range
 from trainables.data.images import DecodeError, decode
 
+_STORABLE = 2**63  # SQLite's whole numbers; what a broken clock left may lie beyond
+
 Stamp = tuple[int, int, int]  # bytes, and the times of the last change to content and to anything, in ns
 
 # Two changes within one tick of a file system's clock leave one time. Whole seconds tell of a coarse clock.
@@ -35,7 +37,8 @@ def stamp_of(file: str) -> Stamp | None:
         found = os.stat(file)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    stamp = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return stamp if max(map(abs, stamp)) < _STORABLE else None
 
 
 def inspect(file: str, greys: Greys | None = None) -> tuple[Inspection, Stamp | None]:

@@ -1,6 +1,7 @@
 """All files of a data set inspected, on all cores, each again only where it changed since it was."""
 
 import os
+import sqlite3
 import sys
 import threading
 from collections import deque
@@ -40,9 +41,12 @@ def inspections(
                     fresh = []
                 yield [_without_thumbnail(one) for _, one, _, _ in found]
             store.add(fresh, greys)
+            fresh = []
         finally:
+            workers.stop()
             pool.shutdown(cancel_futures=True)
-            workers.close()
+            with suppress(sqlite3.Error):  # what was found before an interruption
+                store.add(fresh, greys)
 
 
 def _ahead(
@@ -66,11 +70,13 @@ class _Workers:
     """Threads that inspect; once there is much to inspect, each lets a process of its own do it."""
 
     def __init__(self, folder: Path, greys: Greys | None) -> None:
-        self.count = min(len(os.sched_getaffinity(0)) + 2, _MOST_HELPERS)  # two more wait for the disk
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.count = min(cores + 2, _MOST_HELPERS)  # two more wait for the disk
         self._folder, self._greys = folder, greys
         self._inspected = 0
         self._mine = threading.local()
         self._helpers: list[Helper] = []
+        self._stopped = threading.Event()
 
     def found(self, paths: Sequence[str], known: dict[str, Row]) -> _Found:
         files = {path: os.path.join(self._folder, path) for path in paths}
@@ -90,7 +96,7 @@ class _Workers:
         if files and self._inspected > _WORTH_HELPERS:
             with suppress(OSError, EOFError):  # there is none to be had, or it died
                 return self._helper().inspect(files, self._greys)
-        return [inspect(file, self._greys) for file in files]
+        return [inspect(file, self._greys) for file in files if not self._stopped.is_set()]
 
     def _helper(self) -> Helper:
         if not hasattr(self._mine, "helper"):
@@ -98,9 +104,11 @@ class _Workers:
             self._helpers.append(self._mine.helper)
         return self._mine.helper
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Batches under way end with the file they are at; nobody asks for them any more."""
+        self._stopped.set()
         for helper in self._helpers:
-            helper.close()
+            helper.stop()
 
 
 def _without_thumbnail(one: Inspection) -> Inspection:

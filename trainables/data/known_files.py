@@ -104,7 +104,8 @@ def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
     try:
         with closing(sqlite3.connect(file, timeout=_PATIENCE)) as connection:
             yield Store(connection)
-            os.utime(file)  # the time of last use, for _make_room
+            with suppress(OSError):  # another process made room
+                os.utime(file)  # the time of last use, for _make_room
     except sqlite3.OperationalError:  # another process writes, or the disk is full: the file is whole
         raise
     except sqlite3.Error:
@@ -128,6 +129,12 @@ def unless_refused(cache: Path, folder: Path, keep: bool = True) -> Iterator[Non
             with suppress(OSError):  # there is something else by now
                 for each in made:
                     each.rmdir()
+
+
+def forget(cache: Path, folder: Path) -> None:
+    """Remove what is kept of a data folder's files, which turned out to be untrue."""
+    with suppress(OSError):
+        _remove(_file(cache, folder))
 
 
 def _file(cache: Path, folder: Path) -> Path:

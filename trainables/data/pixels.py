@@ -23,6 +23,7 @@ from PIL import Image
 
 from trainables.data.greys import COLUMNS, Greys, greys_of
 from trainables.data.images import DecodeError, decode
+from trainables.data.known_files import forget
 from trainables.data.manifest import data_folder
 from trainables.errors import InputError, Unavailable
 from trainables.storage_errors import writing
@@ -73,8 +74,12 @@ def open_pixels(
     with FileLock(cache / "pixels.lock"):
         if not file.exists():
             _make_room(cache, size, cache_gib)
-            with writing(file, size), _temporary(file) as part:
-                _build(part, kept, places, data_folder(data), short_side, greys_of(manifest))
+            try:
+                with writing(file, size), _temporary(file) as part:
+                    _build(part, kept, places, data_folder(data), short_side, greys_of(manifest))
+            except Unavailable:  # a study that begins anew must look again
+                forget(cache, data_folder(data))
+                raise
         os.utime(file)  # the time of last use, for _make_room
         return Pixels(key, _map(file, size), places)
 

@@ -13,6 +13,7 @@ from trainables.data.greys import Greys, greys_over
 from trainables.data.inspection import Inspection
 from trainables.data.inspections import inspections
 from trainables.data.known_files import Store, opened, thumbnail_key
+from trainables.errors import InputError
 
 # Of each file, in columns: a million inspections as objects would take a third of a gigabyte.
 _NUMBERS = [
@@ -44,7 +45,9 @@ def scanned(folder: Path, paths: Sequence[str], progress: Callable[[int, int], N
             return _scan_with(store, folder, paths, progress)
     except (sqlite3.Error, OSError) as problem:  # torn, full, locked, not ours to write
         if cache is None:
-            raise
+            raise InputError(
+                f"The scan needs a temporary folder with room ({' '.join(str(problem).split())}): set TMPDIR to one."
+            ) from problem
         reason = " ".join(str(problem).split())
         print(f"What is found of the files is not kept in {cache} ({reason}).", file=sys.stderr)
         return scanned(folder, paths, progress, None)

@@ -107,8 +107,12 @@ def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
     loose = {folder: fold for folder in folders if (fold := fold_in(folder.name))}
     deep = [inner[folder] for folder in loose if not _is_flat(folder, walk)]
     alike = len(deep) > 1 and set.intersection(*deep)
-    if len(folders) == 1 and "train" in meant.values():
+    alone = next((folder for folder, fold in meant.items() if fold == "train"), None)
+    if alone and len(folders) == 1:
         return meant
+    others = [folder for folder in folders if folder != alone]
+    if alone and len(inner[alone]) > 1 and not _has_images(alone) and all(_is_flat(one, walk) for one in others):
+        return meant  # what lies beside it has no classes
     for folds in (meant, loose if alike else {}):
         if "train" in folds.values() and len(set(folds.values())) > 1:  # a class may be called train
             other = next((one for one in folders if one not in folds and not _is_flat(one, walk)), None)
@@ -119,6 +123,12 @@ def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
         common, union = set.intersection(*inner.values()), set.union(*inner.values())
         if len(common) > 1 and (loose or 2 * len(common) >= len(union)):
             _refuse(folders, common)
+    names = {class_names.clean(folder.name) for folder in folders}
+    if within := next((folder for folder in meant if inner[folder] & (names - {folder.name})), None):
+        raise InputError(
+            f"Class folders stand beside the fold {within}, which holds {sorted(inner[within] & names)[0]!r}, too: "
+            "move them into train/."
+        )
     return {}
 
 

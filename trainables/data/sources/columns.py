@@ -82,11 +82,16 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _split(rows: pd.DataFrame) -> str | None:
-    """A column of that name, or one of a like name that holds the names of folds and nothing else."""
+    """A column of that name, or one of a like name that holds the names of folds, or nothing, and nothing else."""
     if "split" in rows:
         return "split"
     likely = [name for wanted in _SPLIT for name in rows.columns if _key(name) == wanted]
-    return next((name for name in likely if len(rows) and rows[name].map(fold_in).notna().all()), None)
+    return next((name for name in likely if _holds_folds(rows[name])), None)
+
+
+def _holds_folds(values: pd.Series) -> bool:
+    folds = values.map(fold_in).notna()
+    return bool(folds.any()) and bool((folds | (values.str.strip() == "")).all())
 
 
 def _is_hot(values: pd.Series) -> bool:

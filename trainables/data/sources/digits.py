@@ -39,6 +39,7 @@ def _write(data: Path) -> None:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
+    data = data.absolute()
     data.parent.mkdir(parents=True, exist_ok=True)
     part = data.with_name(f".{data.name}-{uuid.uuid4().hex}")
     try:

@@ -21,6 +21,11 @@ def candidates(data: Path, test: Path | None) -> Source:
     """Every file that could be an image; `test` is a folder of class folders apart."""
     if not data.exists():
         raise InputError(f"The data must be a folder or a CSV file, but {data} does not exist: give --data.")
+    if test is not None and test.resolve().is_relative_to(data.resolve()):
+        raise InputError(
+            f"--test names pictures outside of the data, but {test} lies in {data}: move it out, or leave --test out "
+            "where train/ and test/ lie side by side."
+        )
     source = _by_layout(data)
     source = _with(source, class_names.look_alike(one.label_name for one in source.candidates))
     if test is None:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from trainables.data.manifest import Source
-from trainables.data.sources import columns, groups, image_folder, places, table
+from trainables.data.sources import class_names, columns, groups, image_folder, places, table
 from trainables.data.sources.folds import FOLDS, fold_in
-from trainables.data.sources.tree import loose_files
+from trainables.data.sources.tree import loose_files, visible_folders
 from trainables.errors import InputError
 
 _HEAD = 100  # rows that tell what a table is
@@ -64,6 +66,13 @@ def read(data: Path, tables: list[Path]) -> Source:
     return Source(found, layout="; ".join(said), notes=notes)
 
 
+def _lists_classes(labels: pd.Series, data: Path) -> bool:
+    """Whether a table names class folders that lie beside it, and each once: their numbers, say, and no images."""
+    classes = {class_names.clean(folder.name) for folder in visible_folders(data)}
+    named = labels.map(class_names.clean)
+    return len(named) > 1 and named.is_unique and set(named) <= classes
+
+
 def _why_not(file: Path) -> str | None:
     if "submission" in file.stem.lower():
         return FORM
@@ -80,6 +89,8 @@ def _why_not(file: Path) -> str | None:
         return "no rows"
     if meant.label and not rows[meant.label].str.strip().any():
         return "no labels"
+    if meant.label and _lists_classes(rows[meant.label], file.parent):
+        return "a list of the classes"
     if not places.any_of(list(rows[meant.image]), file):
         return f"no image here is {rows[meant.image].iloc[0]!r}"
     return None

@@ -35,7 +35,7 @@ def _separator(table: Path) -> str:
 
 
 def from_csv(table: Path, split: str | None = None) -> Source:
-    """The images of a table under whichever headers; all of them are of the fold `split`, if that is given."""
+    """The images of a table under whichever headers; `split` is the fold of rows that name none."""
     rows = read(table)
     try:
         meant = columns.find(rows)
@@ -43,7 +43,8 @@ def from_csv(table: Path, split: str | None = None) -> Source:
         raise InputError(f"{table} must have the columns path and label, but has {error}: rename them.") from error
     rows = columns.renamed(rows, meant, str(table))
     if split:
-        rows = rows.assign(split=split)
+        named = rows["split"] if "split" in rows else pd.Series("", index=rows.index)
+        rows = rows.assign(split=named.where(named.str.strip() != "", split))
     found = from_rows(table, rows, table.parent, search=meant.image != "path")
     own = bool(split or meant.split)
     found = found if own else _by_folder(found)
