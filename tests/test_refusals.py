@@ -187,7 +187,8 @@ def test_study_json_says_which_field_a_nuisance_sets_and_which_ends_are_natural(
     study = replace(
         dogs.STUDY,
         factors={"mixing": ["none", "mixup"], "optimizer": ["adamw", "sgd"]},
-        nuisances={"mixup_alpha": mixing.alpha()["mixup_alpha"]} | optimizers.by_optimizer("sgd"),
+        nuisances={"mixup_alpha": mixing.alpha()["mixup_alpha"]} | optimizers.by_optimizer("sgd", "adamw"),
+        fixed=dict(dogs.STUDY.fixed) | {"backbone": "resnet50"},
     )
     told = definition(study)["nuisances"]
     assert told["mixup_alpha"]["natural"] == [1.0]

@@ -140,12 +140,23 @@ def test_neighbours_and_retrieval_are_shown_and_stay(tmp_path):
 def test_the_model_trained_once_more_is_shown_beside_the_winner(tmp_path):
     fabricate(tmp_path, PLAN)
     trials = pd.read_parquet(tmp_path / results.TRIALS_FILE)
-    again = trials[trials["phase"] == "confirm"].head(1).assign(trial="retrain-1", phase="retrain", val_accuracy=np.nan)
+    again = (
+        trials[trials["phase"] == "confirm"].groupby("arm").head(1)
+    )  # of the winner, and of others that do not count
+    again = again.assign(trial="retrain-" + again["arm"], phase="retrain", val_accuracy=np.nan)
     rewrite(tmp_path, "trials", lambda t: pd.concat([t, again]))
     rewrite(
         tmp_path,
         "predictions",
-        lambda t: pd.concat([t, t[t["trial"] == t["trial"].iloc[0]].assign(trial="retrain-1", predicted=t["label"])]),
+        lambda t: pd.concat(
+            [
+                t,
+                *(
+                    t[t["trial"] == t["trial"].iloc[0]].assign(trial=name, predicted=t["label"])
+                    for name in again["trial"]
+                ),
+            ]
+        ),
     )
     built(tmp_path)
     shown = pd.read_csv(tmp_path / "tables" / "winner.csv").set_index("model")
