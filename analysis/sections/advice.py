@@ -73,11 +73,12 @@ def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Tabl
         "why": lambda row: _why(row, answered),
     }
     caption = (
-        "Why. The best level of a factor is that of the winner, the setting that is best on validation as a whole, "
-        "unless another level beats it on test. As good are the levels that are equivalent to it on test, within "
-        f"{margin_text(allowed)}; a level that is only not shown to be worse is not. Of those as good the one with the "
-        "least time a trial is recommended; within a tenth of that, the one that trains fewest parameters. Validation, "
-        "test and time: of the recommended level as it was compared"
+        "Why. Each factor starts from the winner's level, where the winner is the setting with the best validation "
+        "score, or from a level that beats it on test. Levels that are equivalent to it on test, within "
+        f"{margin_text(allowed)}, count as equally good; a level that is merely not shown to be worse does not. Among "
+        "equally good levels the one with the shortest time a trial is recommended, and among those within a tenth of "
+        "it the one that trains the fewest parameters. Validation, test and time are those of the recommended level as "
+        "it was compared"
     )
     return table("recommendation-rule", caption, advised, shown, stacked=True)
 
