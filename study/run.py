@@ -100,8 +100,10 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> in
 def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
     if known:
         from study.beginning.resume import as_before
+        from study.persistence.ledger import sole_driver
 
-        chosen = as_before(chosen, out)
+        with sole_driver(out):  # another one is refused before Ray starts for it
+            chosen = as_before(chosen, out)
     trackers = _trackers(chosen, loaded.name, out)
     if chosen.address is not None:
         from study.execution.cluster import cluster_size, joined, on_nodes, on_workers
