@@ -109,7 +109,12 @@ def test_without_evidence_the_winners_level_is_kept_and_the_seeds_are_named(fabr
         pair("x", "z", "no evidence", 0.02, 99),
     ]
     row = advised(fabricated, pairs, {"x": 1, "y": 30, "z": 20})
-    assert row[["recommended", "decision", "open", "seeds_needed"]].tolist() == ["y", "kept, undecided", 2, 40]
+    assert row[["recommended", "decision", "open", "seeds_needed"]].tolist() == [
+        "y",
+        "not decided; best on validation",
+        2,
+        40,
+    ]
 
 
 def test_what_no_number_of_seeds_settles_has_no_number(fabricated):
@@ -123,7 +128,7 @@ def test_what_no_number_of_seeds_settles_has_no_number(fabricated):
 def test_refused_answers_leave_the_winners_level_undecided(fabricated):
     pairs = [pair(a, b, "refused: fewer than 3 seeds (2)") for a, b in (("x", "y"), ("y", "z"), ("x", "z"))]
     row = advised(fabricated, pairs)
-    assert row[["recommended", "decision"]].tolist() == ["y", "kept, undecided"]
+    assert row[["recommended", "decision"]].tolist() == ["y", "not decided; best on validation"]
     assert row[["gain", "seeds_needed"]].isna().all()
 
 
@@ -180,7 +185,7 @@ def test_a_cheaper_equal_makes_a_whole_that_was_not_run(tmp_path):
 def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
     report.build(fabricate(tmp_path, Plan(extra={"goal": "best"}, items=30, trials=4)))
     advised = pd.read_csv(tmp_path / "tables" / "recommendations.csv")
-    assert set(advised["decision"]) == {"kept, undecided"}
+    assert set(advised["decision"]) == {"not decided; best on validation"}
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
     said = "backbone: keep large, undecided. Its levels were not compared: the search looked for the best setting"
     assert said in text
@@ -190,7 +195,7 @@ def test_a_refused_pair_is_given_with_its_reason_and_no_number_of_seeds(tmp_path
     fabricate(tmp_path, Plan({"f": ["x", "y"]}, {"f": "y"}, items=30, seeds=2, trials=4, epochs=2))
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    assert re.search(r"\| f \| [xy] \| kept, undecided \| – \| not compared \|", text)
+    assert re.search(r"\| f \| [xy] \| not decided; best on validation \| – \| not compared \|", text)
     assert "undecided. Its levels were not compared: fewer than 3 seeds (2)." in text
 
 

@@ -69,7 +69,7 @@ def test_sections_come_in_the_promised_order(text):
         "What the search says",
         "Best of each level, in different company",
         "What these numbers rest on",
-        "A control that must find nothing",
+        "Negative control",
         "How this was done",
         "Trials and cost",
     ]

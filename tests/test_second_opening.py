@@ -47,7 +47,7 @@ def test_a_recommendation_that_flips_is_said_at_the_top_with_both(tmp_path: Path
     notes, said = text_of(opened_twice(tmp_path))
     assert notes[0].startswith("The test pictures were looked at 2 times: ")
     assert "The recommendation changed after the first look" in notes[0]
-    assert "First look: f x (kept, undecided); the best setting is f x." in notes[0]
+    assert "First look: f x (not decided; best on validation); the best setting is f x." in notes[0]
     assert "Now: f y (" in notes[0]
     for untrue in ("had no say in it", "chose nothing", "which no choice had seen", "seen once", "once, at the end"):
         assert untrue not in said
@@ -60,7 +60,10 @@ def test_a_recommendation_that_stays_is_said_to_stay(tmp_path: Path) -> None:
     notes, _ = text_of(tmp_path)
     # Three seeds are too few for a claim, six are not.
     assert "The recommended levels are those of the first look, but not all that is said of them. " in notes[0]
-    assert "First look: f y (kept, undecided); the best setting is f y. Now: f y (equally good); " in notes[0]
+    assert (
+        "First look: f y (not decided; best on validation); the best setting is f y. Now: f y (equally good); "
+        in notes[0]
+    )
     rewrite(tmp_path, "trials", lambda t: t.assign(opening=t["opening"].mask(t["seed"].isin([4, 5]), 1.0)))
     notes, _ = text_of(tmp_path)
     assert "The first look recommended the same: f y (equally good); the best setting is f y." in notes[0]

@@ -29,7 +29,7 @@ from trainables.screening.probe import hat_matrices, leave_one_out
 from trainables.trial import prepare, set_arithmetic
 
 MOST_PICTURES = 512
-# Of these the original head is shown so many, and so many are learned by heart.
+# Of these the original head is shown so many, and so many are overfit.
 _SHOWN, _LEARNED = 64, 8
 _PERMUTATIONS = 5
 # Learning rates of Adam, of which one must work; steps between two looks, and looks. A head's steps cost little.
@@ -210,7 +210,7 @@ def _declared_frozen(inputs: Inputs) -> dict[str, torch.Tensor]:
 
 
 def _deepest(config: TrialConfig, depths: Sequence[str], body: Body) -> str:
-    """What trains when pictures are learned by heart: of random numbers everything has to."""
+    """What trains when images are overfit: of random numbers everything has to."""
     if config.weights == "none":
         return "all"
     return max(depths, key=lambda depth: len(trainable_names(body, depth)))

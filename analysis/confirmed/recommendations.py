@@ -26,7 +26,7 @@ from study.results import Results
 
 BETTER = "better"  # than at least one other level, and as good as the rest
 EQUALLY_GOOD = "equally good"  # as every other level
-UNDECIDED = "kept, undecided"  # the winner's level, for want of evidence
+UNDECIDED = "not decided; best on validation"  # the winner's level, for want of evidence
 ABSENT = "absent"  # the winner's setting has no level of this factor, and nothing was found where there is one
 NOTHING_YET = "nothing yet"  # no winner to start from
 

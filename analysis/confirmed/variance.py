@@ -21,7 +21,7 @@ VALIDATED, TUNED = "which pictures validate", "which rates and strengths were tr
 
 
 def estimated(results: Results, setting: Setting | None) -> Estimate | None:
-    """The accuracy of a setting on test with the parts of its variance; None where they cannot be told apart."""
+    """The accuracy of a setting on test with the parts of its variance; None where the data do not separate them."""
     if setting is None or not setting.tested or len(setting.seeds) < MIN_SEEDS:
         return None
     clusters = groups(results, setting.correct.columns)

@@ -17,7 +17,7 @@ _OPTIONAL = ("kind", "heatmap", "energy_in_box", "box_share")
 _KINDS = {
     "": "Test pictures",
     "drawn": "Drawn at random",
-    "error": "The surest errors",
+    "error": "Most confident errors",
     "confused": "Of the classes most confused",
 }
 

@@ -200,7 +200,9 @@ def _company(row, found: list[Setting], best: Setting) -> str:
         for factor, level in compared.levels.items()
         if factor != row.factor and level and best.levels[factor] not in ("", level)
     }
-    return f"It was compared with {setting_text(others)}, which the winner has not." if others else ""
+    return (
+        f"Measured with {setting_text(others)}; the winner differs there, so the gap may differ, too." if others else ""
+    )
 
 
 def _together(advised: pd.DataFrame, found: list[Setting], best: Setting) -> str:

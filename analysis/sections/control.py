@@ -14,7 +14,7 @@ from analysis.sections.sentences import LIKELY
 from analysis.statistics.inference import MIN_SEEDS, compare
 from study.results import Results
 
-TITLE = "A control that must find nothing"
+TITLE = "Negative control"
 NEEDED = 2 * MIN_SEEDS
 
 

@@ -91,9 +91,9 @@ def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> st
     spread = luck.set_index("source")["standard_deviation"].map(points)
     together = (
         "A repeat renews initialisation, order, views and the partition into training and validation together, as "
-        "Bouthillier et al. (2021) advise; their shares cannot be told apart."
+        "Bouthillier et al. (2021) advise; this study cannot separate their shares."
         if renewed(results, best)
-        else "A repeat renews initialisation, order and views together; their shares cannot be told apart. The "
+        else "A repeat renews initialisation, order and views together; this study cannot separate their shares. The "
         "validation pictures were the same in every repeat."
     )
     folds = _folds(results, best)

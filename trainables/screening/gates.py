@@ -122,12 +122,12 @@ def first_loss(cross_entropy: float, classes: int) -> Gate:
 
 
 def overfit(right: Mapping[float, int], pictures: int, steps: int) -> Gate:
-    """G4: a few pictures are learned by heart at one learning rate; `right` has how many at each that was tried."""
+    """G4: a few images can be overfit at one learning rate; `right` has how many at each that was tried."""
     rate, best = max(right.items(), key=lambda each: each[1])
     if best == pictures:
-        return Gate("overfit", True, f"{pictures} pictures were learned by heart at learning rate {rate:g}")
+        return Gate("overfit", True, f"{pictures} images were overfit at learning rate {rate:g}")
     tried = ", ".join(f"{count} at {rate:g}" for rate, count in right.items())
-    rule = f"{pictures} pictures must be learned by heart within {steps} steps"
+    rule = f"{pictures} images must be overfit within {steps} steps"
     return Gate("overfit", False, f"{rule}, but by learning rate only so many were: {tried}; training does not work")
 
 
