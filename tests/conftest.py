@@ -52,6 +52,17 @@ def isolated() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small nets on a shared machine wait for each other's threads otherwise."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flags")
     make_pictures(folder / "pictures", 10)

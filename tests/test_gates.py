@@ -139,11 +139,11 @@ def test_the_first_loss() -> None:
     says(gates.first_loss(math.nan, 3), "nan")
 
 
-def test_learning_by_heart() -> None:
+def test_overfitting_a_few_images() -> None:
     passed = gates.overfit({1e-3: 7, 1e-2: 8}, 8, 40)
     assert passed.said == "8 images were overfit at learning rate 0.01"
     assert passed.passed
-    says(gates.overfit({1e-3: 2, 1e-2: 7}, 8, 40), "8 pictures", "40 steps", "2 at 0.001, 7 at 0.01")
+    says(gates.overfit({1e-3: 2, 1e-2: 7}, 8, 40), "8 images", "40 steps", "2 at 0.001, 7 at 0.01")
 
 
 def test_what_is_frozen() -> None:

@@ -1,7 +1,7 @@
 """Heat maps: that the right layer is looked at, and that they say what a net is known to look at."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from torch import nn
 from trainables.errors import InputError
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
 from trainables.nets.gradcam import box_share, energy_in_box, heat_maps, target_layer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Make = Callable[[], nn.Module]
 SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4), "img_size": 64, "window_size": 2}
@@ -39,14 +41,6 @@ NETS: dict[str, tuple[Make, int, str]] = {
     ),
     "swin": (lambda: timm.create_model("swin_tiny_patch4_window7_224", num_classes=12, **SWIN), 64, "norm"),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(make: Make, seed: int) -> nn.Module:

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +32,8 @@ from trainables.nets.models import (
 from trainables.nets.prefixes import Frozen
 from trainables.place import Pictures
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Stages and blocks by hand: stem first, then what timm's own definition of the net lists.
 NETS = {
     "mobilenetv3_small_050": (7, 13),  # stem, 6 stages; stem, 1 + 2 + 3 + 2 + 3 + 1 blocks
@@ -49,14 +50,6 @@ ODD = ["levit_128s", "deit_tiny_distilled_patch16_224", "test_resnet.r160_in1k",
 
 def side(net: Net) -> int:
     return net.backbone.pretrained_cfg["input_size"][1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small nets on a shared machine wait for each other otherwise
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

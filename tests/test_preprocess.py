@@ -15,8 +15,8 @@ from study.products.local_dir import write_preprocessing
 from trainables.augmentation.views import InputContract, evaluation_views
 from trainables.data.greys import Greys, to_json
 from trainables.data.images import decode
-from trainables.data.pixels import reduced
 from trainables.frozen.activations import normalised, scaling
+from trainables.preprocess import reduced
 
 CONTRACT = InputContract(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bicubic", crop=0.875)
 SIZE, STORED = 32, 40

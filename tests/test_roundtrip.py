@@ -1,6 +1,5 @@
 """Before a study begins: whether its nets come back from what it would ship."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,7 @@ from tests.tiny import STUDY_FILE, make_pictures, write_study
 from trainables.data.greys import Greys
 from trainables.errors import InputError
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def case(backbone: str, size: int, **changes: Any) -> Case:

@@ -16,10 +16,10 @@ from torch import nn
 from study.results import BEST_FOLDER
 from trainables.augmentation.views import InputContract, evaluation_views
 from trainables.data.greys import Greys, from_json
-from trainables.data.pixels import reduced
 from trainables.errors import InputError
 from trainables.frozen.activations import normalised, scaling
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
+from trainables.preprocess import reduced
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"  # timm's

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.products.best import Best, views
-from trainables.augmentation.views import centre_square
 from trainables.nets.gradcam import Box, heat_maps
+from trainables.preprocess import center_square
 
 _AT_ONCE = 8  # pictures whose gradients are held together
 # From little to much heat, each lighter than the one before, and told apart by the colour blind (IBM's palette).
@@ -32,7 +32,7 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating], crop: float)
     It is opaque and dark only where the picture is, so it reads on light and on dark pages.
     """
     height, width = picture.shape[:2]
-    left, top, right, bottom = (round(edge) for edge in centre_square(height, width, crop))
+    left, top, right, bottom = (round(edge) for edge in center_square(height, width, crop))
     size = max(right - left, 1), max(bottom - top, 1)
     fitted = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     seen = (slice(top, top + size[1]), slice(left, left + size[0]))
@@ -46,7 +46,7 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating], crop: float)
 
 def in_view(box: Box, height: int, width: int, crop: float, size: int) -> Box:
     """A box in pixels of a picture of this size, in those of its evaluation view; parts of it may lie outside."""
-    left, top, right, bottom = centre_square(height, width, crop)
+    left, top, right, bottom = center_square(height, width, crop)
     across, down = size / (right - left), size / (bottom - top)
     return (box[0] - left) * across, (box[1] - top) * down, (box[2] - left) * across, (box[3] - top) * down
 

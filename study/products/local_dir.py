@@ -14,9 +14,9 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from study.products import preprocess
 from study.products.best import CONFIG_FILE, LABELS_FILE, MODEL_FILE, PREPROCESS_FILE, PREPROCESSING_FILE
 from study.writing import write_json, write_text
+from trainables import preprocess
 from trainables.augmentation.views import InputContract
 from trainables.data.greys import Greys, to_json
 from trainables.learning.checkpoints import save_tensors

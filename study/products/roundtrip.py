@@ -21,14 +21,13 @@ from PIL import Image
 from torch import nn
 
 from study.products import best as served
-from study.products import preprocess
 from study.products.local_dir import Difference, NotTheSame, difference, write_net, write_preprocessing
 from study.results import BEST_FOLDER
 from study.writing import write_json
+from trainables import preprocess
 from trainables.augmentation.views import evaluation_views
 from trainables.config import TrialConfig
 from trainables.data.greys import Greys
-from trainables.data.pixels import reduced
 from trainables.errors import InputError
 from trainables.frozen.activations import normalised, scaling
 from trainables.learning.checkpoints import save_tensors
@@ -113,7 +112,7 @@ def there_and_back(case: Case, folder: Path) -> Difference:
     write_net(net, case.backbone, names, case.size, folder / BEST_FOLDER)
     write_preprocessing(contract, case.size, case.stored_side, "picture", Greys(), folder / BEST_FOLDER)
     best = served.load_best(folder, "cpu")
-    pictures = [reduced(picture, case.stored_side) for picture in _pictures(case.stored_side)]
+    pictures = [preprocess.reduced(picture, case.stored_side) for picture in _pictures(case.stored_side)]
     views = torch.from_numpy(evaluation_views(pictures, case.size, contract))
     x = normalised(views, *scaling(contract, "cpu")).contiguous()
     files = [_png(picture) for picture in _pictures(case.stored_side)]

@@ -16,13 +16,8 @@ from PIL import Image
 from trainables.augmentation.operations import operate
 from trainables.augmentation.policies import OPERATIONS_AT_MOST, POLICIES, Policy
 from trainables.keyed import key, uniform
+from trainables.preprocess import center_square, cut
 
-_RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 # Raise it whenever a view gets other pixels: what is stored of older ones is then left alone.
 VERSION = 1
 # ITU-R BT.601 luma, as PIL converts to greyscale.
@@ -83,16 +78,9 @@ def evaluation_views(
 
     def view(i: int) -> NDArray[np.uint8]:
         height, width = pictures[i].shape[:2]
-        return _cut(pictures[i], centre_square(height, width, contract.crop), size, contract)
+        return cut(pictures[i], center_square(height, width, contract.crop), size, contract.interpolation)
 
     return _stacked(view, len(pictures), size, threads)
-
-
-def centre_square(height: int, width: int, crop: float) -> tuple[float, float, float, float]:
-    """What the evaluation view shows of a picture: left, top, right, bottom in its pixels."""
-    side = crop * min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
 
 
 def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, threads: int) -> NDArray[np.uint8]:
@@ -119,7 +107,7 @@ _OPERATIONS = (
 def _render(
     picture: NDArray[np.uint8], u: dict[str, float], policy: Policy, size: int, contract: InputContract
 ) -> NDArray[np.uint8]:
-    view = _cut(picture, _box(picture, u, policy), size, contract)
+    view = cut(picture, _box(picture, u, policy), size, contract.interpolation)
     if policy.flip and u["flip"] < 0.5:
         view = view[:, ::-1]
     if policy.degrees or policy.shift:
@@ -144,13 +132,6 @@ def _box(picture: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tup
     box_height = min(height, np.sqrt(area / ratio))
     left, top = u["left"] * (width - box_width), u["top"] * (height - box_height)
     return left, top, left + box_width, top + box_height
-
-
-def _cut(
-    picture: NDArray[np.uint8], box: tuple[float, float, float, float], size: int, contract: InputContract
-) -> NDArray[np.uint8]:
-    image = Image.fromarray(picture).resize((size, size), _RESAMPLING[contract.interpolation], box=box)
-    return np.asarray(image)
 
 
 def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract: InputContract) -> NDArray[np.uint8]:

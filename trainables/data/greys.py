@@ -15,16 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from trainables.data import tiff
+from trainables.preprocess import BITS_PER_SAMPLE, Range, extent, gray, own_range, samples
 
 if TYPE_CHECKING:  # half a second, that a helper need not spend
     import pandas as pd
-
-Range = tuple[float, float]  # black, white
 
 COLUMNS = ("black", "white")  # of a manifest: what a row's image is scaled by; neither where no image is deep
 
@@ -40,39 +37,18 @@ class Greys:
         return self.floats if mode == "F" else self.integers
 
 
-def is_deep(mode: str) -> bool:
-    return mode in ("I", "F") or mode.startswith("I;16")
-
-
-def to_8_bit(image: Image.Image, tags: dict[int, int], known: Range | None) -> tuple[NDArray[np.uint8], Range]:
-    """A deep image in `known` or its own range, and its darkest and brightest sample. `tags` are those of a TIFF.
-
-    Pillow's own convert() clips at 255, which turns a 16-bit scan white, and knows no white that is zero.
-    """
-    values = np.asarray(image)
-    if image.mode == "I" and tags.get(tiff.BITS_PER_SAMPLE) == 32 and tags.get(tiff.SAMPLE_FORMAT, 1) == tiff.UNSIGNED:
-        values = values.view(np.uint32)
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
-    darkest, brightest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+def to_8_bit(image: Image.Image, tags: dict[int, int], known: Range | None) -> tuple[Image.Image, Range]:
+    """A deep image in `known` or its own range, and its darkest and brightest sample. `tags` are those of a TIFF."""
+    values = samples(image, tags)
+    darkest, brightest = extent(values)
     declared = _declared_white(tags) if values.dtype.kind == "u" else 0.0
-    if known is not None:
-        black, white = known
-    elif values.dtype.itemsize == 2:
-        black, white = 0.0, declared or 65535.0
-    else:
-        black, white = darkest, brightest
-    scaled = (values.astype(np.float64) - black) / max(white - black, np.finfo(np.float64).tiny)
-    if tags.get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO:
-        scaled = 1 - scaled
-    grey = np.rint(np.clip(np.nan_to_num(scaled), 0, 1) * 255).astype(np.uint8)
-    if "transparency" in image.info:  # one grey of a PNG, seen on white
-        grey[values == image.info["transparency"]] = 255
-    return grey, (darkest, max(brightest, declared))
+    own = (0.0, declared) if declared and values.dtype.itemsize == 2 else own_range(values)
+    return gray(image, values, known or own, tags), (darkest, max(brightest, declared))
 
 
 def _declared_white(tags: dict[int, int]) -> float:
     """0 where the file declares none; one that fills its sample declares nothing."""
-    bits = tags.get(tiff.BITS_PER_SAMPLE, 16)
+    bits = tags.get(BITS_PER_SAMPLE, 16)
     white = 2**bits - 1 if 8 < bits < 16 else tags.get(tiff.MAX_SAMPLE_VALUE, 0)
     return float(white) if 255 < white < 65535 else 0.0
 
@@ -80,8 +56,8 @@ def _declared_white(tags: dict[int, int]) -> float:
 def greys_over(modes: Iterable[str], extents: Iterable[Range]) -> Greys:
     """The range of a data set from the darkest and brightest sample of each of its deep images."""
     found: dict[bool, list[Range]] = {True: [], False: []}
-    for mode, extent in zip(modes, extents, strict=True):
-        found[mode == "F"].append(extent)
+    for mode, one in zip(modes, extents, strict=True):
+        found[mode == "F"].append(one)
     floats, integers = (_over(found[is_float]) for is_float in (True, False))
     if integers is not None and integers[0] >= 0:
         integers = 0.0, float(2 ** max(8, int(integers[1]).bit_length()) - 1)

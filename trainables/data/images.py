@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from trainables.data import tiff
-from trainables.data.greys import Greys, Range, is_deep, to_8_bit
+from trainables.data.greys import Greys, to_8_bit
 from trainables.data.metadata import format_of, is_unsupported, without_metadata
+from trainables.preprocess import UPRIGHT, Range, is_deep, opaque, orientation, upright
 
 # Everything a data set of photographs has been seen to hold; each further decoder is a way in for bad files.
 # An MPO (two pictures of a stereo camera) opens as a JPEG.
@@ -23,17 +24,6 @@ PIXEL_LIMIT = 89_478_485
 # decode() compares with PIXEL_LIMIT itself, the warning would say the same a second time.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about metadata, which nobody asked for
-
-# EXIF's orientation (2 to 8), and what brings an image of it upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class DecodeError(ValueError):
@@ -84,16 +74,14 @@ def _decode(data: bytes, greys: Greys, tags: dict[int, int]) -> Decoded:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width * image.height)
             mode, extent = image.mode, None
-            turned = image.format == "TIFF" and _orientation(image) in _UPRIGHT  # by Pillow itself, in load()
+            turned = image.format == "TIFF" and orientation(image) in UPRIGHT  # by Pillow itself, in load()
             image.load()
             if is_deep(mode):
-                grey, extent = to_8_bit(image, tags, greys.of(mode))
-                seen = Image.fromarray(grey).convert("RGB")
+                seen, extent = to_8_bit(image, tags, greys.of(mode))
             else:
-                seen = _to_rgb(image, data)
-            orientation = _orientation(image)
-            if orientation in _UPRIGHT:
-                seen, turned = seen.transpose(_UPRIGHT[orientation]), True
+                seen = opaque(image, data)
+            turned = turned or orientation(image) in UPRIGHT
+            seen = upright(seen, image)
             pixels = np.array(seen)
     except DecodeError:
         raise
@@ -117,21 +105,3 @@ def _unidentified(data: bytes) -> str:
     if name is None:
         return _UNKNOWN
     return f"a kind of {name} that cannot be read" if is_unsupported(data) else "damaged"
-
-
-def _orientation(image: Image.Image) -> int:
-    """Only read: writing EXIF back, as Pillow's exif_transpose does, fails on much that cameras write."""
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a broken block may raise anything, and says nothing
-        return 1
-
-
-def _to_rgb(image: Image.Image, data: bytes) -> Image.Image:
-    if image.has_transparency_data:
-        if image.format == "PNG" and image.mode == "RGB" and data[24] == 16:  # samples that Pillow reduced to 8 bits
-            image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
-        seen = image.convert("RGBA")
-        white = Image.new("RGBA", seen.size, "white")
-        return Image.alpha_composite(white, seen).convert("RGB")
-    return image.convert("RGB")

@@ -19,13 +19,13 @@ import pandas as pd
 import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image
 
 from trainables.data.greys import COLUMNS, Greys, greys_of
 from trainables.data.images import DecodeError, decode
 from trainables.data.known_files import forget
 from trainables.data.manifest import data_folder
 from trainables.errors import InputError, Unavailable
+from trainables.preprocess import reduced, reduced_size
 from trainables.storage_errors import writing
 
 # Raise it whenever decoding or reducing gives other pixels: older files are then left alone and age out.
@@ -84,15 +84,6 @@ def open_pixels(
         return Pixels(key, _map(file, size), places)
 
 
-def reduced(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """A picture as it is kept: its shorter side reduced to `short_side` where it is longer."""
-    height, width = pixels.shape[:2]
-    size = _reduced_size(width, height, short_side)
-    if size == (width, height):
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-
-
 def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None) -> None:
     """Refuse a cache that could never take these pictures, before anything is decoded for it."""
     _check_limit(_layout(_regions(manifest[manifest["keep"]], "picture"), short_side)[1], cache_gib)
@@ -109,7 +100,7 @@ def _check_limit(size: int, cache_gib: float | None) -> None:
 def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, int, int]], int]:
     places, offset = {}, 0
     for item, (left, top, right, bottom) in zip(kept["item"], _corners(kept), strict=True):
-        width, height = _reduced_size(right - left, bottom - top, short_side)
+        width, height = reduced_size(right - left, bottom - top, short_side)
         places[int(item)] = (offset, height, width)
         offset += height * width * 3
     return places, offset
@@ -126,11 +117,6 @@ def _regions(kept: pd.DataFrame, region: str) -> pd.DataFrame:
 
 def _corners(kept: pd.DataFrame) -> Iterator[tuple[int, int, int, int]]:
     return zip(kept["left"], kept["top"], kept["right"], kept["bottom"], strict=True)
-
-
-def _reduced_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    scale = min(1.0, short_side / min(width, height))
-    return round(width * scale), round(height * scale)
 
 
 def _content_key(kept: pd.DataFrame, short_side: int) -> str:

@@ -7,10 +7,10 @@ TIFF 6.0, section 2; BigTIFF is the same with fields of 8 bytes.
 import struct
 from dataclasses import dataclass
 
-BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, SAMPLES_PER_PIXEL = 258, 262, 274, 277
-MAX_SAMPLE_VALUE, SAMPLE_FORMAT = 281, 339
-WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
-UNSIGNED, SIGNED = 1, 2
+from trainables.preprocess import BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, UNSIGNED, WHITE_IS_ZERO
+
+ORIENTATION, SAMPLES_PER_PIXEL, MAX_SAMPLE_VALUE = 274, 277, 281
+BLACK_IS_ZERO, SIGNED = 1, 2
 
 # What pixels depend on: sizes, strips and tiles, samples, compression, palette, inks, color conversion, tables.
 _OF_PIXELS = {
