@@ -159,7 +159,8 @@ def _run_on(
             return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
     with unless_refused(chosen.cache, data_folder(loaded.data(chosen.data))):
         prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
-        check_exports(shipped_configs(prepared.study, prepared.base), prepared.base.classes, prepared.place.cache)
+        configs, classes = shipped_configs(prepared.study, prepared.base), prepared.base.classes
+        check_exports(configs, classes, prepared.place.cache, with_onnx=not chosen.skip_preflight)
     print("\n".join(fold_lines(prepared.manifest, prepared.study, prepared.found)), file=sys.stderr)
     gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
     wait_for_ray()  # before anything is written: gates that are left out do not

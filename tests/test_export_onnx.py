@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 import torch
 
-from study.export_onnx import OPSET, main, some_pictures
+from study.export_onnx import main
 from study.products.best import load_best, logits, views
+from study.products.to_onnx import OPSET, some_pictures
 from tests.finished import Finished, finish
 
 

@@ -6,8 +6,10 @@ timm and by the path of `study.predict`, and both are shown the same images. Wha
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +36,7 @@ from trainables.learning.checkpoints import save_tensors
 from trainables.nets.models import Body, Net, build, input_contract
 
 # Raise it whenever what is exported or how it is compared changes: older proofs are then left alone.
-VERSION = 1
+VERSION = 2
 FOLDER = "exports"  # in the cache
 _IMAGES = 3
 
@@ -52,8 +54,21 @@ class Case:
     drop_paths: bool
 
 
-def check_exports(configs: Iterable[TrialConfig], classes: int, cache: Path, keep: bool = True) -> None:
+@dataclass(frozen=True)
+class Proved:
+    """What the round trip of a net showed."""
+
+    worst: float  # difference of a logit
+    allowed: float
+    no_onnx: str | None = None  # why it cannot be exported as ONNX; empty where it can, None where that was not tried
+
+
+def check_exports(
+    configs: Iterable[TrialConfig], classes: int, cache: Path, keep: bool = True, with_onnx: bool = False
+) -> None:
     """Refuse a study that could not ship one of its nets. What was proved is looked up in `cache` and kept there.
+
+    A net that is no ONNX is named and not refused: only who asks for that file needs it.
 
     Raises:
         InputError: a net does not come back as the same function; the message names it and what differs.
@@ -71,16 +86,30 @@ def check_exports(configs: Iterable[TrialConfig], classes: int, cache: Path, kee
         for config in configs
     }
     for case in sorted(cases, key=astuple):
-        known = cache / FOLDER / f"{_digest(case)}.json"
-        if known.exists():
-            continue
-        seen = prove(case)
-        if keep:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            write_json({"case": vars(case), "worst": seen.worst, "allowed": seen.allowed}, known)
+        file = cache / FOLDER / f"{_digest(case)}.json"
+        proof = _known(file)
+        if proof is None or (with_onnx and proof.no_onnx is None):
+            proof = prove(case, with_onnx)
+            if keep:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json({"case": vars(case), **asdict(proof)}, file)
+        if with_onnx and proof.no_onnx:
+            print(
+                f"{case.backbone} cannot be exported as ONNX ({proof.no_onnx}); everything else works with it.",
+                file=sys.stderr,
+            )
 
 
-def prove(case: Case) -> Difference:
+def _known(file: Path) -> Proved | None:
+    """What was proved before; a torn file proves nothing."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        return Proved(float(known["worst"]), float(known["allowed"]), known["no_onnx"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def prove(case: Case, with_onnx: bool = False) -> Proved:
     """By how much the logits of the net that comes back differ from those of the net that went.
 
     Raises:
@@ -91,8 +120,9 @@ def prove(case: Case) -> Difference:
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
             seen = there_and_back(case, folder)
-        if not seen.agrees:
-            raise NotTheSame(f"its logits differ by {seen.worst:.2g}")
+            if not seen.agrees:
+                raise NotTheSame(f"its logits differ by {seen.worst:.2g}")
+            no_onnx = _no_onnx(folder) if with_onnx else None
     except Exception as problem:  # timm, torch and safetensors raise a dozen kinds; each means: not this net
         kind = "" if isinstance(problem, InputError | NotTheSame) else f"{type(problem).__name__}: "
         reason = " ".join(f"{kind}{problem}".replace(str(folder), "").split())[:200].rstrip(".")
@@ -100,7 +130,18 @@ def prove(case: Case) -> Difference:
             f"Backbone {case.backbone} at {case.size} px cannot be shipped as the net that would be tested: {reason}. "
             "Take another backbone."
         ) from problem
-    return seen
+    return Proved(seen.worst, seen.allowed, no_onnx)
+
+
+def _no_onnx(folder: Path) -> str:
+    """Why the model in `folder`/best is no ONNX; empty where it is."""
+    from study.products.to_onnx import NotExported, export_onnx  # loads ONNX Runtime
+
+    try:
+        export_onnx(served.load_best(folder, "cpu"), folder)
+    except NotExported as problem:
+        return str(problem)
+    return ""
 
 
 def there_and_back(case: Case, folder: Path) -> Difference:
@@ -168,5 +209,5 @@ def _png(picture: NDArray[np.uint8]) -> bytes:
 
 
 def _digest(case: Case) -> str:
-    versions = (VERSION, timm.__version__, torch.__version__, safetensors.__version__)
+    versions = (VERSION, timm.__version__, torch.__version__, safetensors.__version__, version("onnxruntime"))
     return hashlib.sha256(json.dumps([astuple(case), *versions]).encode()).hexdigest()[:32]

@@ -21,10 +21,10 @@ import numpy as np
 import timm
 import torch
 
-from study.export_onnx import NotExported, export_onnx
 from study.products.best import load_best
 from study.products.local_dir import NotTheSame
 from study.products.roundtrip import Case, there_and_back
+from study.products.to_onnx import NotExported, export_onnx
 from tests.pictures import config
 from trainables.data.pixels import Pixels
 from trainables.errors import InputError
