@@ -3,7 +3,9 @@
     python -m tests.multi_node                  # a worker is killed, with all that runs on it
     python -m tests.multi_node --lose network   # a worker's network is cut for a while
     python -m tests.multi_node --lose head      # the head is killed: Ray's memory (GCS), the study's driver, all
-    python -m tests.multi_node --lose worker head   # first the one, then the other
+    python -m tests.multi_node --lose head worker   # first the one, then the other
+
+The study goes on while a worker is lost, so the worker comes last.
 
 The machines are namespaces of this one (tests/machines.py). The commands are the README's, the cluster file is
 clusters/local.yaml with their addresses, the study is small. Ends with status 0 and one line where it may not run.
@@ -143,13 +145,17 @@ def in_the_middle(laptop: "Laptop") -> Callable[[], int]:
 
     Returns the function that counts the trials that have ended.
     """
-    ends = laptop.folder / "shared/runs/tiny/ledger/ends"
+    out = laptop.folder / "shared/runs/tiny"
 
     def ended() -> int:
-        return len(list(ends.glob("[!.]*.json")))
+        return len(list((out / "ledger/ends").glob("[!.]*.json")))
+
+    def disturbed_now() -> bool:
+        assert not (out / "report.html").exists(), "the study ended before it was disturbed"
+        return ended() >= enough and machines.works(SECOND)
 
     enough = ended() + DISTURB_AFTER
-    wait(lambda: ended() >= enough and machines.works(SECOND), "trials to end and others to run")
+    wait(disturbed_now, "trials to end and others to run")
     laptop.say(f"  {ended()} trials have ended, others run")
     return ended
 

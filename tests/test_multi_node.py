@@ -12,7 +12,7 @@ from tests import machines, multi_node
 def test_a_study_loses_machines_and_nothing_else() -> None:
     if lacking := machines.missing():
         pytest.skip(f"it needs {lacking}")
-    assert multi_node.main(["--lose", "worker", "head"]) == 0
+    assert multi_node.main(["--lose", "head", "worker"]) == 0
 
 
 def test_what_is_missing_is_said_in_one_line() -> None:
