@@ -1,6 +1,6 @@
-"""Learning rates to search, per optimiser.
+"""Learning rates to search, per optimizer.
 
-A rate is a nuisance almost always: it must be tuned for each level that is compared. Where the optimiser is
+A rate is a nuisance almost always: it must be tuned for each level that is compared. Where the optimizer is
 itself a factor, each brings its own range under its own name, because Adam's rate and SGD's are different
 hyperparameters (Deep Learning Tuning Playbook).
 """

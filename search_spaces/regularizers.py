@@ -1,10 +1,10 @@
-"""How strong a regulariser may be. A strength exists only under its own regulariser."""
+"""How strong a regularizer may be. A strength exists only under its own regularizer."""
 
 from search_spaces.distributions import Range, Space
 
 
 def strength() -> Space:
-    """The strengths of every regulariser there is; each is drawn only where its level is.
+    """The strengths of every regularizer there is; each is drawn only where its level is.
 
     The lower ends are natural: below them lies the level "none", which a study compares anyway.
     """
@@ -25,5 +25,5 @@ def strength() -> Space:
 
 
 def strength_of(*names: str) -> Space:
-    """The strengths of the named regularisers only, for a study that compares just those."""
+    """The strengths of the named regularizers only, for a study that compares just those."""
     return {name: space for name, space in strength().items() if name in names}

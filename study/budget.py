@@ -13,16 +13,16 @@ class Budget:
     """How much a study may spend. The flags --trials, --epochs and --seeds replace its numbers.
 
     `test_folds` is for small data sets, whose single test fold would resolve nothing: a seed is then a round of so many
-    models, which share one partition of all pictures and each test on their part of it, so that with every seed each
-    picture tests once. Nuisances are refined for each test fold anew, by models that have not seen its pictures.
+    models, which share one partition of all images and each test on their part of it, so that with every seed each
+    image tests once. Nuisances are refined for each test fold anew, by models that have not seen its images.
     """
 
     trials: int  # search trials
     epochs: int  # at most, per trial
     refine: int = 8  # nuisance points for each level around the winner's setting
     seeds: int = 5  # repeats of each level's best setting in the confirmation
-    folds: int | None = None  # so many repeats share a partition: each picture validates once; None: one each
-    test_folds: int | None = None  # each picture tests once in so many repeats, which are one seed; None: one test fold
+    folds: int | None = None  # so many repeats share a partition: each image validates once; None: one each
+    test_folds: int | None = None  # each image tests once in so many repeats, which are one seed; None: one test fold
     grace: int = 1  # epochs before ASHA's first verdict
     reduction: int = 3  # ASHA keeps one in this many at a rung
 
@@ -37,9 +37,7 @@ class Budget:
         if self.folds and self.seeds % self.folds:
             raise InputError(f"--seeds must be a multiple of the {self.folds} folds, but got {self.seeds}.")
         if self.folds and self.test_folds:
-            raise InputError(
-                "`folds` divides what one test fold leaves, `test_folds` all pictures: choose one of them."
-            )
+            raise InputError("`folds` divides what one test fold leaves, `test_folds` all images: choose one of them.")
 
     @property
     def repeats(self) -> int:

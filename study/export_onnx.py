@@ -2,7 +2,7 @@
 
 The input `views` is what preprocessing.json describes, float32 (n, 3, size, size) for any n; the output `logits` is
 (n, classes). The file's metadata hold the labels, the preprocessing and the temperature. Before the file gets its name
-ONNX Runtime runs it on pictures of the study, and its logits must be the winner's. Exit status: 0 done, 1 the net
+ONNX Runtime runs it on images of the study, and its logits must be the winner's. Exit status: 0 done, 1 the net
 cannot be exported (one line, no file), 2 bad input.
 """
 

@@ -1,7 +1,7 @@
-"""`python -m study.predict OUT PICTURE...`: what a study's winner says of new pictures.
+"""`python -m study.predict OUT PICTURE...`: what a study's winner says of new images.
 
 Confidences are scaled by the temperature that fits the winner's validation fold. Exit status: 0 done, 2 bad input (one
-line), also where no picture can be read.
+line), also where no image can be read.
 
 The table's `file` is the path as it was found. A byte of it is written as \\xHH where it is no UTF-8, where it is a
 control character (but for tabs and newlines), where a spreadsheet would take it for the beginning of a formula, and
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 TOP = 3
 _AT_ONCE = 32
-_LONGEST_SIDE = 640  # of a picture with its heat map
+_LONGEST_SIDE = 640  # of an image with its heat map
 _LONGEST_STEM = 240  # bytes; a file's name may have 255
 _NOT_IN_A_TABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]|\\\\(?=x[0-9a-f]{2})|^[-=+@\t]")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture that could be read, as the study would keep it, with its probability of every class."""
+    """An image that could be read, as the study would keep it, with its probability of every class."""
 
     file: Path
     picture: NDArray[np.uint8]
@@ -65,7 +65,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="python -m study.predict", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="the --out of a finished study")
-    add("pictures", type=Path, nargs="+", metavar="PICTURE", help="pictures, or folders of them at any depth")
+    add("pictures", type=Path, nargs="+", metavar="PICTURE", help="images, or folders of them at any depth")
     add("--top", type=int, metavar="N", default=TOP, help=f"how many classes to name (default: {TOP})")
     add("--csv", type=Path, metavar="FILE", help="also write a table: file, rank, label, confidence")
     add(
@@ -125,7 +125,7 @@ def run(chosen: argparse.Namespace) -> int:
             except InputError as problem:  # told at the end: the tables are not lost for it
                 not_drawn = problem
     if not rows:
-        raise InputError(f"None of the {len(files)} files is a picture that can be read: name others.")
+        raise InputError(f"None of the {len(files)} files is an image that can be read: name others.")
     try:
         if chosen.csv is not None:
             write_table(pd.DataFrame(rows, columns=["file", "rank", "label", "confidence"]), chosen.csv)
@@ -153,9 +153,9 @@ def list_files(named: Sequence[Path]) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
-            raise InputError(f"A picture must be a file or a folder of files, but {str(path)!r} is neither.")
+            raise InputError(f"An image must be a file or a folder of files, but {str(path)!r} is neither.")
     if not files:
-        raise InputError(f"At least one picture is needed, but {str(named[0])!r} is empty: name another folder.")
+        raise InputError(f"At least one image is needed, but {str(named[0])!r} is empty: name another folder.")
     return list(dict.fromkeys(files))
 
 
@@ -178,7 +178,7 @@ def predictions(best: "Best", files: Sequence[Path]) -> Iterator[list[Prediction
 
 
 def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: set[str]) -> None:
-    """A picture NAME.png for each, with the heat of its first class; a name's second file is NAME-2.png.
+    """An image NAME.png for each, with the heat of its first class; a name's second file is NAME-2.png.
 
     `drawn` has the names that are taken.
     """
@@ -224,11 +224,11 @@ def _say(line: str, is_all: bool) -> None:
 def _write_submission(sample: Sample, by_id: dict[str, NDArray[np.float64]], file: Path) -> None:
     write_text(submission(sample, by_id), file)
     if extra := len(set(by_id) - set(sample.ids)):
-        print(f"Not in the sample, so not in {printable(str(file))}: {extra} pictures.", file=sys.stderr)
+        print(f"Not in the sample, so not in {printable(str(file))}: {extra} images.", file=sys.stderr)
 
 
 def _read(file: Path, greys: "Greys") -> NDArray[np.uint8] | str:
-    """The picture, or why not."""
+    """The image, or why not."""
     from trainables.data.images import DecodeError, decode
 
     try:

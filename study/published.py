@@ -16,8 +16,8 @@ class Published:
     """A configuration that somebody published, with the number they gave for it.
 
     `config` holds what differs from the study's `fixed`; `epochs` may be among it. `value` is a share of 1 for
-    accuracies, `n` the pictures it was measured on, where that can be told. `differs` says what our run does otherwise;
-    `also` are other metrics of the same model on the same pictures, in the words of analysis.metrics.
+    accuracies, `n` the images it was measured on, where that can be told. `differs` says what our run does otherwise;
+    `also` are other metrics of the same model on the same images, in the words of analysis.metrics.
     """
 
     name: str

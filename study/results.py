@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from pandas.api import types
 
 STUDY_FILE = "study.json"
 MANIFEST_FILE = "manifest.parquet"
-UNSEEN_FILE = "unseen.parquet"  # as the manifest: pictures of classes that were set aside for retrieval
+UNSEEN_FILE = "unseen.parquet"  # as the manifest: images of classes that were set aside for retrieval
 TRIALS_FILE = "trials.parquet"
 EPOCHS_FILE = "epochs.parquet"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -30,9 +30,9 @@ TABLES_FOLDER = "tables"
 FIGURES_FOLDER = "figures"
 EXAMPLES_FOLDER = "examples"
 EXAMPLES_FILE = "examples.csv"
-SUSPECTS_PREFIX = "suspect-"  # of examples/suspect-ITEM.jpg: pictures whose label may be wrong
+SUSPECTS_PREFIX = "suspect-"  # of examples/suspect-ITEM.jpg: images whose label may be wrong
 BEST_FOLDER = "best"
-EXPLAINED_FOLDER = "explained"  # pictures with the winner's heat maps, drawn on request
+EXPLAINED_FOLDER = "explained"  # images with the winner's heat maps, drawn on request
 FIRST_PLAN = "ledger/plan/000.json"  # what was decided before the first trial; study.json has its hash
 # Written into tables/ by programs of their own; a new report leaves them there.
 KNN_FILE = "knn.csv"
@@ -123,7 +123,7 @@ ANSWERS_COLUMNS: Columns = {
     "verdict": "text",
     "p_holm": "number",
     "seeds_needed": "number",
-    "items_needed": "number",  # test pictures that would do where no number of seeds would, with the seeds there are
+    "items_needed": "number",  # test images that would do where no number of seeds would, with the seeds there are
     "companions": "text",
 }
 EXAMPLES_COLUMNS: Columns = {"file": "text", "label": "any", "predicted": "any", "confidence": "number"}
@@ -134,8 +134,10 @@ EXAMPLES_MORE_COLUMNS: Columns = {  # that a folder may also lack
     "box_share": "number",  # share of the view's area inside it: the heat of a map that knows nothing
 }
 
-PHASES = ("search", "refine", "confirm", "retrain", "published")
-STATUSES = ("completed", "stopped", "failed")
+Phase = Literal["search", "refine", "confirm", "control", "retrain", "published"]  # what a trial is part of
+Status = Literal["completed", "stopped", "failed"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 _DTYPES: dict[Kind, str] = {"text": "str", "number": "float64", "flag": "bool", "any": "object"}
 _IS_KIND: dict[Kind, Callable[[pd.Series], bool]] = {

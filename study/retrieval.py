@@ -1,15 +1,15 @@
-"""`python -m study.retrieval OUT`: the winner's features as a space in which pictures of one class lie together.
+"""`python -m study.retrieval OUT`: the winner's features as a space in which images of one class lie together.
 
 Writes two tables into OUT/tables, from the pooled features of evaluation views, on the folds of the winner's trial:
 
-knn.csv        kNN classification, where gallery and queries are of the same classes: neighbours come from the training
+knn.csv        kNN classification, where gallery and queries are of the same classes: neighbors come from the training
                fold, metric and k are chosen on the common validation, and only the choice is shown the test fold.
-retrieval.csv  each test picture searches the others of its class among the test pictures. Of a backbone that did not
-               train in the study (unfreeze "head") this is "zero-shot": neither pictures nor labels of the study
+retrieval.csv  each test image searches the others of its class among the test images. Of a backbone that did not
+               train in the study (unfreeze "head") this is "zero-shot": neither images nor labels of the study
                formed the features, whatever the pretraining saw; it is given for all classes and for the second half
                in label order, the half that is kept unseen elsewhere. Of any other backbone it is "closed set": the
                classes are those it was trained to tell apart, and the number is not to be compared with the first.
-              Where the study set classes aside (`unseen`), their pictures are searched too: "zero-shot" for every
+              Where the study set classes aside (`unseen`), their images are searched too: "zero-shot" for every
               backbone. Such a study writes both tables by itself.
 
 --frozen adds the same for the backbone with its pretrained weights as they came. The test fold must have been opened
@@ -71,9 +71,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="the --out of a finished study")
     add("--frozen", action="store_true", help="the backbone with its pretrained weights as they came, too")
-    add("--data", type=Path, metavar="DIR", help="the pictures, where they are not where the study found them")
+    add("--data", type=Path, metavar="DIR", help="the images, where they are not where the study found them")
     add("--weights", type=Path, metavar="DIR", help="a folder of pretrained weights, for --frozen")
-    add("--cache", **cache_option("decoded pictures"))
+    add("--cache", **cache_option("decoded images"))
     chosen = parser.parse_args(arguments)
     check_cache(chosen.cache)
     return chosen
@@ -154,7 +154,7 @@ def embed(best: "Best", pixels: "Pixels", items: np.ndarray, labels: np.ndarray)
 
 
 def _set_aside(out: Path, config: "TrialConfig", place: "Place") -> tuple["Pixels", np.ndarray, np.ndarray] | None:
-    """Pictures, items and labels of the classes that the study set aside; None where it did not."""
+    """Images, items and labels of the classes that the study set aside; None where it did not."""
     if not (out / UNSEEN_FILE).exists():
         return None
     from trainables.data.pixels import open_pixels
@@ -165,7 +165,7 @@ def _set_aside(out: Path, config: "TrialConfig", place: "Place") -> tuple["Pixel
 
 
 def _searched(test: Labelled, classes: int, untrained: bool) -> list[tuple[str, Labelled]]:
-    """What is searched under which protocol among the test pictures."""
+    """What is searched under which protocol among the test images."""
     if untrained:
         return [("zero-shot", test), ("zero-shot", second_half(test, classes))]
     return [("closed set", test)]
@@ -179,7 +179,7 @@ def _retrieval_row(protocol: str, some: Labelled) -> dict[str, Any]:
 
 
 def _place(chosen: argparse.Namespace) -> "Place":
-    """Where the study's pictures and weights are, and whether they are still there."""
+    """Where the study's images and weights are, and whether they are still there."""
     from study.beginning.setup import check_folders, check_pictures
     from trainables.place import Place
 

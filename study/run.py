@@ -228,7 +228,7 @@ def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
 
 
 def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> int:
-    """What is asked is said also where the pictures or weights are not there yet."""
+    """What is asked is said also where the images or weights are not there yet."""
     from study.beginning.dry_run import asked, describe
     from study.beginning.setup import as_asked, prepare
     from study.design.settings import shipped_configs

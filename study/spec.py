@@ -67,13 +67,11 @@ class Study:
         if self.goal == "factors" and not self.factors:
             raise InputError('A study must compare the levels of at least one factor, or have goal="best".')
         if self.budget.test_folds and (self.goal == "best" or self.retrain):
-            raise InputError(
-                'With `test_folds` every picture trains, too: goal="best" and `retrain` cannot be had then.'
-            )
+            raise InputError('With `test_folds` every image trains, too: goal="best" and `retrain` cannot be had then.')
         for each in self.published:
             check_published(each, self.fixed, self.budget.epochs)
         if self.goal != "published":
-            for name, what in (("size", "say the pictures' `size` in pixels"), ("backbone", "name its `backbone`")):
+            for name, what in (("size", "say the images' `size` in pixels"), ("backbone", "name its `backbone`")):
                 if name not in self.fixed and name not in self.factors:
                     raise InputError(f"A study must {what}, in `fixed` or as a factor.")
             check_declared(self.declared())
@@ -95,7 +93,7 @@ class Study:
         return [self.fixed.get("split", DEFAULT_SPLIT)]
 
     def uses_official_split(self) -> bool:
-        """A study that asks about the ratio, or tests on all pictures, cannot keep the dataset's own folds."""
+        """A study that asks about the ratio, or tests on all images, cannot keep the dataset's own folds."""
         asks = "split" in self.factors or len(self.split_levels()) > 1
         return self.official_split and not asks and not self.budget.test_folds
 

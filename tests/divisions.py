@@ -1,4 +1,4 @@
-"""Class tables and splits for the tests of how pictures are divided."""
+"""Class tables and splits for the tests of how images are divided."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -28,7 +28,7 @@ class Plan:
     base: float = 0.9  # accuracy of the winner and of every level not named in `accuracy`
     spread: float = 0.01  # of the true accuracy from seed to seed
     classes: tuple[str, ...] = ("ant", "bee", "cat", "dog")
-    items: int = 200  # test pictures
+    items: int = 200  # test images
     trials: int = 24
     epochs: int = 9
     seeds: int = 5
@@ -62,7 +62,7 @@ def rewrite(out: Path, stem: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) 
 def _study(plan: Plan) -> dict:
     return {
         "name": "fabricated",
-        "dataset": "fabricated pictures",
+        "dataset": "fabricated images",
         "question": "Which backbone, which regularizer, which augmentation?",
         "factors": plan.factors,
         "nuisances": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True, "when": None}},
@@ -85,7 +85,7 @@ def _study(plan: Plan) -> dict:
 
 
 def _manifest(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
-    """`items` test pictures, half as many for validation, twice as many in the pool, three dropped."""
+    """`items` test images, half as many for validation, twice as many in the pool, three dropped."""
     n = plan.items
     fold = ["test"] * n + ["val"] * (n // 2) + ["pool"] * (2 * n) + [None] * 3
     label = np.arange(len(fold)) % len(plan.classes)
@@ -104,7 +104,7 @@ def _manifest(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
             "mode": "RGB",
             "official_split": None,
             "keep": [one is not None for one in fold],
-            "drop_reason": [None] * (len(fold) - 3) + ["truncated file", "truncated file", "not a picture"],
+            "drop_reason": [None] * (len(fold) - 3) + ["truncated file", "truncated file", "not an image"],
             "group": group,
             "fold": fold,
         }
@@ -223,7 +223,7 @@ def _epochs(trials: pd.DataFrame, classes: int, rng: np.random.Generator) -> pd.
 
 
 def _predictions(plan: Plan, manifest: pd.DataFrame, trials: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Some pictures are hard for every model: mostly a shared number decides, sometimes the seed's own."""
+    """Some images are hard for every model: mostly a shared number decides, sometimes the seed's own."""
     shown = manifest[manifest["fold"].isin(["test", "val"])]
     labels, k = shown["label"].to_numpy(), len(plan.classes)
     hard = rng.uniform(size=len(shown))
@@ -253,7 +253,7 @@ def _predictions(plan: Plan, manifest: pd.DataFrame, trials: pd.DataFrame, rng: 
 
 
 def _probabilities(labels: np.ndarray, predicted: np.ndarray, hard: np.ndarray, classes: int) -> np.ndarray:
-    """Of the right class 0.95 to 0.55 where it is predicted, harder pictures less; else 0.3 beside 0.5."""
+    """Of the right class 0.95 to 0.55 where it is predicted, harder images less; else 0.3 beside 0.5."""
     each = np.arange(len(labels))
     right = labels == predicted
     top = np.where(right, 0.95 - 0.4 * hard, 0.5 if classes > 2 else 0.6)

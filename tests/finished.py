@@ -53,7 +53,7 @@ def finish(
     weights: tuple[str, ...] = ("--weights", "none"),
     colours: dict[str, tuple[int, int, int]] = COLOURS,
 ) -> Finished:
-    """Its pictures are in `folder`/pictures, what it left is in `folder`/out."""
+    """Its images are in `folder`/pictures, what it left is in `folder`/out."""
     out, cache = folder / "out", folder / "cache"
     pictures = make_pictures(folder / "pictures", colours=colours)
     flags = ["--data", str(pictures), "--cache", str(cache), "--epochs", "3", *weights]

@@ -1,9 +1,9 @@
-"""Bytes at random for the readers of what strangers write: archives, pictures and the ledger.
+"""Bytes at random for the readers of what strangers write: archives, images and the ledger.
 
     python -m tests.fuzz --seconds 60 --seed 0
 
-Valid archives, pictures and ledgers are mutated and read. An archive must be unpacked below its folder or refused as
-bad input, a picture must give pixels or a reason, a ledger must be read or refused; anything else is raised, with the
+Valid archives, images and ledgers are mutated and read. An archive must be unpacked below its folder or refused as
+bad input, an image must give pixels or a reason, a ledger must be read or refused; anything else is raised, with the
 state of the generator that made it.
 """
 
@@ -120,8 +120,8 @@ def pictures() -> Callable[[Generator], str]:
         try:
             decode(mutated(whole[random.integers(0, len(whole))], random))
         except DecodeError:
-            return "pictures refused"
-        return "pictures decoded"
+            return "images refused"
+        return "images decoded"
 
     return read
 

@@ -106,7 +106,7 @@ def tell(folder: Path, lose: list[str]) -> int:
 
 
 def prepare(folder: Path) -> None:
-    """Pictures and study on the shared storage, the machines, and their addresses in the cluster file."""
+    """Images and study on the shared storage, the machines, and their addresses in the cluster file."""
     make_pictures(folder / "shared/pictures", 40)
     write_study(folder / "shared", STUDY)
     (folder / "fetched").mkdir()

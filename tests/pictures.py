@@ -20,7 +20,7 @@ def noisy(colour: tuple[int, int, int], random: np.random.Generator, height: int
 
 
 def make_place(folder: Path, each: int = 15) -> Place:
-    """Three classes of noisy colours, `each` pictures of every one in several shapes, and their manifest."""
+    """Three classes of noisy colors, `each` images of every one in several shapes, and their manifest."""
     random = np.random.default_rng(7)
     for name, colour in COLOURS.items():
         (folder / "data" / name).mkdir(parents=True)
@@ -33,7 +33,7 @@ def make_place(folder: Path, each: int = 15) -> Place:
 
 
 def config(**changes: Any) -> TrialConfig:
-    """A trial of seconds on the pictures of `make_place`: small_cnn from random numbers."""
+    """A trial of seconds on the images of `make_place`: small_cnn from random numbers."""
     values: dict[str, Any] = {
         "manifest": "",
         "split": LEVEL,

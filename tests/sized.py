@@ -9,16 +9,16 @@ from study import results, writing
 from tests.fabricated import Plan, fabricate
 
 FRACTIONS = [0.25, 0.5, 0.75, 1.0]
-POOL = 1200  # pictures of the whole training set
+POOL = 1200  # images of the whole training set
 
 
 def law(fraction: float) -> float:
-    """Error 0.1 with all pictures, times the square root of two for half of them."""
+    """Error 0.1 with all images, times the square root of two for half of them."""
     return 0.1 * fraction**-0.5
 
 
 def fabricate_sizes(out: Path, error: Callable[[float], float] = law, **changes: object) -> Path:
-    """A study with four nested fractions of `POOL` training pictures and the true errors given."""
+    """A study with four nested fractions of `POOL` training images and the true errors given."""
     accuracy = {("train_fraction", one): 1 - error(one) for one in FRACTIONS}
     factors = {"train_fraction": FRACTIONS, "augmentation": ["none", "light"]}
     values = {"winner": {"train_fraction": 1.0, "augmentation": "light"}, "items": 600, "trials": 8, "epochs": 3}

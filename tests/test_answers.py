@@ -52,14 +52,14 @@ def test_a_planted_difference_is_found(tmp_path, worse, expected):
     assert pd.isna(row["seeds_needed"])
 
 
-def test_no_difference_is_no_evidence_on_few_pictures(tmp_path):
+def test_no_difference_is_no_evidence_on_few_images(tmp_path):
     table = answered(tmp_path, Plan(items=100))
     assert set(table["verdict"]) == {"no evidence"}
     assert (table["low"] < 0).all()
     assert (table["high"] > 0).all()
 
 
-def test_no_difference_is_equivalence_where_pictures_and_seeds_settle_it(tmp_path):
+def test_no_difference_is_equivalence_where_images_and_seeds_settle_it(tmp_path):
     plan = Plan(factors=SMALL, winner=LARGE, base=0.995, spread=0.0, items=4000, trials=4)
     assert answered(tmp_path, plan)["verdict"].tolist() == ["equivalent"]
     strict = Plan(**{**plan.__dict__, "extra": {"margin": 0.0001}})
@@ -68,7 +68,7 @@ def test_no_difference_is_equivalence_where_pictures_and_seeds_settle_it(tmp_pat
 
 @pytest.mark.parametrize("copies", [1, 4])
 def test_difference_is_exact(tmp_path, copies):
-    """Ten pictures, each there `copies` times: every large model right on all, every small one on six."""
+    """Ten images, each there `copies` times: every large model right on all, every small one on six."""
     n = 10 * copies
 
     def predict(table: pd.DataFrame) -> pd.DataFrame:
@@ -209,13 +209,13 @@ def test_verdict(mean, p_holm, seeds, expected):
     ("row", "said"),
     [
         ({"difference": 0.02, "seeds_needed": 40}, "If it is real, about 40 seeds would show it."),
-        ({"difference": 0.02, "items_needed": 1200}, "only more test pictures: about 1\u202f200 in place of 60."),
+        ({"difference": 0.02, "items_needed": 1200}, "only more test images: about 1\u202f200 in place of 60."),
         ({"difference": 0.02, "items_needed": 1200, "seeds": 3}, "about 1\u202f200 in place of 60 with 5 seeds."),
         (
             {"difference": 0.02},
-            "neither more seeds nor more test pictures alone would show it, only many more of both.",
+            "neither more seeds nor more test images alone would show it, only many more of both.",
         ),
-        ({"difference": 0.0}, "Nothing was measured that more seeds or more test pictures could show."),
+        ({"difference": 0.0}, "Nothing was measured that more seeds or more test images could show."),
     ],
 )
 def test_what_would_settle_a_pair_is_only_said_where_it_would(row, said):
@@ -224,7 +224,7 @@ def test_what_would_settle_a_pair_is_only_said_where_it_would(row, said):
     assert sentence.endswith(said)
 
 
-def test_the_pictures_that_are_said_to_do_would_do():
+def test_the_images_that_are_said_to_do_would_do():
     # 2.802 normal quantiles (5 % level, 80 % power) times sqrt(1e-4 * 100 / n) are 0.02 at n = 196.2
     assert items_needed(Estimate(0.02, 0.0, 1e-4, 5, 100)) == 200
     assert items_needed(Estimate(0.0, 0.0, 1e-4, 5, 100)) is None

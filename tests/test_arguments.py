@@ -66,8 +66,8 @@ def test_places_default_to_the_studys_name(
 ) -> None:
     make_pictures(tmp_path / "data" / "tiny", 4)
     monkeypatch.chdir(tmp_path)
-    assert "12 pictures of 3 classes" in dry(capsys, shared / "tiny.py")
-    assert "30 pictures of 3 classes" in dry(capsys, shared / "tiny.py", "--data", shared / "pictures")
+    assert "12 images of 3 classes" in dry(capsys, shared / "tiny.py")
+    assert "30 images of 3 classes" in dry(capsys, shared / "tiny.py", "--data", shared / "pictures")
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
     (tmp_path / "runs" / "tiny" / "study.json").write_text("{}")
     assert main([str(shared / "tiny.py")]) == 2
@@ -110,7 +110,7 @@ def test_seed_changes_folds_and_plan(ready: Prepare) -> None:
     assert zero.base.manifest == one.base.manifest  # the data is the same
 
 
-def test_test_pictures_of_ones_own_are_the_test_fold(ready: Prepare, tmp_path: Path) -> None:
+def test_test_images_of_ones_own_are_the_test_fold(ready: Prepare, tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     for name in ("blue", "green", "red"):
         (tmp_path / "mine" / name).mkdir(parents=True)

@@ -127,7 +127,7 @@ def test_flags_that_make_no_sense(fails: Fails, flags: list[str], pattern: str) 
         ('"none", "dropout"', '"none", "dropuot"', "Unknown regularizer 'dropuot'; known: none, dropout"),
         ('"none", "dropout"', '"none"', "at least two different levels"),
         ('"augmentation":', '"augmentatoin":', "Unknown factor 'augmentatoin'; known: .*augmentation"),
-        ('"size": 16, ', "", "must say the pictures' `size`"),
+        ('"size": 16, ', "", "must say the images' `size`"),
         ('"size": 16', '"size": "big"', "`size` must be a whole number above 0, but got 'big'"),
         ('"batch_size": 8', '"batch_size": 0', "`batch_size` must be a whole number above 0, but got 0"),
         ('"backbone": "small_cnn"', '"backbone": 5', "`backbone` must be a text, but got 5"),
@@ -150,7 +150,7 @@ def test_flags_that_make_no_sense(fails: Fails, flags: list[str], pattern: str) 
         ('"folder"', '"foldr"', "Unknown dataset 'foldr'; known: .*Did you mean 'folder'"),
         ('"none", "light"', '"none", "ligth"', "Unknown augmentation 'ligth'; known: .*Did you mean 'light'"),
         ('"small_cnn"', '"ResNet19"', r"Unknown backbone 'ResNet19': use .*Did you mean 'resnet1\d"),
-        ('"small_cnn"', '"vit_tiny_patch16_224"', "takes pictures of 224 px only, but `size` is 16"),
+        ('"small_cnn"', '"vit_tiny_patch16_224"', "takes images of 224 px only, but `size` is 16"),
         (
             '"augmentation": ["none", "light"]',
             '"augmentation": "light"',
@@ -175,7 +175,7 @@ def test_flags_that_make_no_sense(fails: Fails, flags: list[str], pattern: str) 
             "`weight_decay` must be a finite number, but got inf",
         ),
         ('"size": 16', '"size": 16, "patience": 4', "patience 4 ends no trial of 4 epochs"),
-        ('"size": 16', '"size": 16, "region": "box"', "'box' takes pictures with boxes, but these have none"),
+        ('"size": 16', '"size": 16, "region": "box"', "'box' takes images with boxes, but these have none"),
         ('"60-20-20"', '"50-50"', "A split is train-val-test in percent.*but got '50-50'"),
         ("adaptive(1e-3, 1e-1)", "adaptive(-1e-3, 1e-1)", "`low > 0` must hold on a log scale"),
         (
@@ -190,12 +190,12 @@ def test_study_files_that_make_no_sense(fails: Fails, tmp_path: Path, old: str, 
     fails(pattern, study=write_study(tmp_path, STUDY_FILE.replace(old, new, 1)))
 
 
-def test_folders_without_the_pictures_of_a_study(fails: Fails, tmp_path: Path) -> None:
+def test_folders_without_the_images_of_a_study(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     fails("empty has none.*subfolders", data=tmp_path / "empty")
     fails("nowhere does not exist: give --data", data=tmp_path / "nowhere")
     make_pictures(tmp_path / "few", 2)
-    fails("Class 'blue' needs at least 3 different pictures.*has 2.*add pictures", data=tmp_path / "few")
+    fails("Class 'blue' needs at least 3 different images.*has 2.*add images", data=tmp_path / "few")
     make_pictures(tmp_path / "one", 5)
     for name in ("green", "red"):
         for file in (tmp_path / "one" / name).iterdir():
@@ -203,11 +203,11 @@ def test_folders_without_the_pictures_of_a_study(fails: Fails, tmp_path: Path) -
         (tmp_path / "one" / name).rmdir()
     fails("At least two classes are needed, found one, 'blue'", data=tmp_path / "one")
     (tmp_path / "text" / "a").mkdir(parents=True)
-    (tmp_path / "text" / "a" / "x.jpg").write_text("no picture")
+    (tmp_path / "text" / "a" / "x.jpg").write_text("no image")
     fails("None of the 1 files can be decoded", data=tmp_path / "text")
 
 
-def test_test_pictures_that_do_not_fit(fails: Fails, tmp_path: Path) -> None:
+def test_test_images_that_do_not_fit(fails: Fails, tmp_path: Path) -> None:
     fails("nowhere is none: give --test", "--test", tmp_path / "nowhere")
     (tmp_path / "other" / "yellow").mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(tmp_path / "other" / "yellow" / "1.png")
@@ -262,7 +262,7 @@ def test_resources_that_are_not_there(fails: Fails) -> None:
     fails(r"--gpus-per-trial must be at most the \d+ GPUs .* but got 64: use 0", "--gpus-per-trial", 64)
 
 
-def test_a_cache_that_is_too_small_for_the_pictures(fails: Fails) -> None:
+def test_a_cache_that_is_too_small_for_the_images(fails: Fails) -> None:
     fails("need .* GiB, but the cache may take 1e-06 GiB: allow more with --cache-gib", "--cache-gib", 1e-6)
 
 
@@ -336,7 +336,7 @@ def test_a_resume_of_another_study(fails: Fails, begun: Path, tmp_path: Path) ->
         fails(f"the {part}", "--resume", out=begun, study=study)
 
 
-def test_a_resume_without_its_pictures_or_its_memory(fails: Fails, begun: Path, tmp_path: Path) -> None:
+def test_a_resume_without_its_images_or_its_memory(fails: Fails, begun: Path, tmp_path: Path) -> None:
     make_pictures(tmp_path / "fewer", 4)
     fails("04.png is gone or changed.*give --data", "--resume", out=begun, data=tmp_path / "fewer")
     (tmp_path / "other").mkdir()

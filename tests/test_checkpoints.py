@@ -92,7 +92,7 @@ def test_named_tensors_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
-def test_a_file_of_tensors_has_the_mode_of_its_neighbours(tmp_path: Path, mask: int, mode: int) -> None:
+def test_a_file_of_tensors_has_the_mode_of_its_neighbors(tmp_path: Path, mask: int, mode: int) -> None:
     before = os.umask(mask)
     try:
         save_tensors({"x": torch.zeros(1)}, tmp_path / "model.safetensors")

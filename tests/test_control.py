@@ -23,7 +23,7 @@ def small(**more) -> Plan:
 
 
 def lucky(*seeds: int):
-    """The winner's models of these seeds are right on every picture."""
+    """The winner's models of these seeds are right on every image."""
 
     def edit(t: pd.DataFrame) -> pd.DataFrame:
         trials = [f"confirm-{5 + seed:03d}" for seed in seeds]  # the settings' trials follow each other, six each

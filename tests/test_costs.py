@@ -57,7 +57,7 @@ def test_goal_best_refines_nothing_and_confirms_the_best_few() -> None:
     assert phases(small_study(goal="best", budget={"trials": 1}))["confirm"].trials == 2
 
 
-def test_more_pictures_and_more_work_cost_more() -> None:
+def test_more_images_and_more_work_cost_more() -> None:
     once, twice = phases(small_study()), phases(small_study(), scale(2000, 400))
     assert all(twice[name].seconds > once[name].seconds for name in once)
     assert phases(small_study(), scale(rates=GPU))["search"].seconds < once["search"].seconds
@@ -118,7 +118,7 @@ def test_what_is_stored_is_paid_for_once() -> None:
         {"regularizer": ["none", "dropout"]}, fixed={"backbone": "resnet18", "unfreeze": "head", "size": 224}
     )
     alone, shared = phases(study, scale(room=0)), phases(study)
-    # ResNet-18 is 1.814e9 multiply-adds at 224 px. Shared, each of 1,400 pictures passes it once in its one view.
+    # ResNet-18 is 1.814e9 multiply-adds at 224 px. Shared, each of 1,400 images passes it once in its one view.
     frozen = 5e-4 + 1.814 / 1.0
     epochs = alone["search"].epochs
     assert worth_storing(study, SCALE, 0) == {("resnet18", "head")}

@@ -45,7 +45,7 @@ def test_phases_follow_each_other_and_every_trial_is_run_once(tmp_path: Path) ->
     assert phases_of(jobs) == ["search", "refine", "confirm", "test"]
     assert course.phase == "done"
     assert max(Counter(jobs).values()) == 1
-    # 3 settings in the winner's neighbourhood with 2 points each; 3 settings with 2 seeds each, tested once.
+    # 3 settings in the winner's neighborhood with 2 points each; 3 settings with 2 seeds each, tested once.
     assert Counter(job.trial.split("-")[0] for job in jobs if job.task == "train") == {
         "search": 12,
         "refine": 6,

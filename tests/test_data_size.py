@@ -38,9 +38,9 @@ def test_a_law_that_holds_is_drawn_up_to_twice_the_largest_and_no_further(plante
     one = section(planted)
     said = one.paragraphs[1]
     assert "fitted to the 3 smaller sizes predicts" in said
-    assert "for 1\u202f200 pictures; measured: " in said
+    assert "for 1\u202f200 images; measured: " in said
     assert "does not speak against the law" in said
-    assert "with 2\u202f400 pictures, twice as many as there are, about 9" in said
+    assert "with 2\u202f400 images, twice as many as there are, about 9" in said
     assert "Of more than that it says nothing" in said
     assert len(one.tables[0].rows) == 4
     (picture,) = one.pictures
@@ -87,7 +87,7 @@ def test_before_the_test_fold_is_opened_there_is_validation_and_no_law(tmp_path)
     fabricate_sizes(tmp_path, items=60)
     (tmp_path / results.PREDICTIONS_FILE).unlink()
     one = section(tmp_path)
-    assert "Accuracy on validation by training pictures" in one.pictures[0].title
+    assert "Accuracy on validation by training images" in one.pictures[0].title
     assert "not predicted: the test fold was not opened yet" in one.paragraphs[1]
 
 

@@ -30,7 +30,7 @@ def test_resolvable_effect_by_hand() -> None:
     # Variance 0.1 / 1000 + 2 * 0.005^2 / 5 = 1.1e-4; times the two normal quantiles 1.960 + 0.842.
     assert resolvable_effect(1000, 5) == pytest.approx(2.802 * math.sqrt(1.1e-4))
     assert resolvable_effect(10**12, 2) == pytest.approx(2.802 * 0.005)  # seeds remain
-    assert resolvable_effect(1000, 10**12) == pytest.approx(2.802 * 0.01)  # pictures remain
+    assert resolvable_effect(1000, 10**12) == pytest.approx(2.802 * 0.01)  # images remain
 
 
 def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path: Path, pictures: Path) -> None:
@@ -43,7 +43,7 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
         "nuisance  learning_rate: 0.001 to 0.1 on a log scale",
         "nuisance  dropout: 0.1 to 0.9  (only under regularizer=dropout)",
         "fixed     backbone: small_cnn",
-        "30 pictures of 3 classes: 6 test, 6 common validation, 18 to train on",
+        "30 images of 3 classes: 6 test, 6 common validation, 18 to train on",
         "4 different settings of the factors in 16 search trials, 8 of them audited (never stopped)",
     ]:
         assert line in lines
@@ -52,7 +52,7 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
     assert re.search(r"^confirm +15 trials, +60 epochs, about ", text, re.MULTILINE)
     assert re.search(r"^test +15 models, +0 epochs, about ", text, re.MULTILINE)
     effect = f"{100 * resolvable_effect(6, 5):.1f}"
-    assert f"5 seeds and 6 test pictures resolve differences of about {effect} points" in text
+    assert f"5 seeds and 6 test images resolve differences of about {effect} points" in text
     assert "in all with 1 trials at once on cpu: an estimate" in text
 
 
@@ -62,14 +62,12 @@ def test_conditional_factors_splits_and_what_was_dropped(capsys: pytest.CaptureF
     text = STUDY_FILE.replace('"augmentation": ["none", "light"]', '"split": ["60-20-20", "40-40-20"]')
     text = text.replace(', "split": "60-20-20"', "")
     shown = printed(capsys, write_study(tmp_path, text), pictures)
-    assert "60 pictures of 3 classes: 12 test, 12 common validation, 36 to train on" in shown
-    assert "training pictures by split: 60-20-20: 36, 40-40-20: 24; the official split is ignored" in shown
+    assert "60 images of 3 classes: 12 test, 12 common validation, 36 to train on" in shown
+    assert "training images by split: 60-20-20: 36, 40-40-20: 24; the official split is ignored" in shown
     assert "dropped: 1 file, empty file" in shown
 
 
-def test_what_is_asked_is_said_before_the_pictures_are_there(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_what_is_asked_is_said_before_the_images_are_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["cars", "--data", str(tmp_path / "none"), "--weights", "none", "--dry-run"]) == 2
     shown = capsys.readouterr()
     assert shown.out.count("\npublished ") == 9
@@ -94,9 +92,9 @@ def test_what_was_found_in_the_data_is_said(capsys: pytest.CaptureFixture[str], 
     (pictures / "yellow").mkdir()
     (tmp_path / "pictures" / "notes.csv").write_text("date,weather\n")
     lines = printed(capsys, write_study(tmp_path), tmp_path / "pictures").splitlines()
-    start = next(number for number, line in enumerate(lines) if "pictures of 3 classes" in line)
+    start = next(number for number, line in enumerate(lines) if "images of 3 classes" in line)
     assert lines[start : start + 7] == [
-        "27 pictures of 3 classes: 3 test, 6 common validation, 18 to train on",
+        "27 images of 3 classes: 3 test, 6 common validation, 18 to train on",
         "read as: one folder per class within each fold: Training/ (train), Testing/ (test)",
         "left out: 'Training/yellow/': a class folder without any image, of which nothing can be learned",
         "left out: 'notes.csv', its columns are date, weather (none is known to name images)",
@@ -127,7 +125,7 @@ def test_a_name_cannot_command_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_pictures_that_come_along_are_not_written(
+def test_images_that_come_along_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -140,5 +138,5 @@ def test_pictures_that_come_along_are_not_written(
     before = sorted(tmp_path.rglob("*"))
     budget = ["--trials", "4", "--epochs", "1", "--seeds", "1", "--weights", "none"]
     assert main(["digits", "--dry-run", "--cache", str(tmp_path / "cache"), *budget]) == 0
-    assert "1797 pictures of 10 classes" in capsys.readouterr().out
+    assert "1797 images of 10 classes" in capsys.readouterr().out
     assert [path for path in sorted(tmp_path.rglob("*")) if path.relative_to(tmp_path).parts[0] != "cache"] == before

@@ -37,7 +37,7 @@ def test_equal_bytes_are_one_group_whatever_they_look_like() -> None:
     assert find_groups(["x", "y", "x"], hashes, noise).tolist() == [0, 1, 0]
 
 
-def test_a_picture_saved_again_or_resized_is_the_same_picture() -> None:
+def test_an_image_saved_again_or_resized_is_the_same_image() -> None:
     pictures = [pixels(seed, 120, 160) for seed in range(20)]
     again = [
         *(resaved(one, 50) for one in pictures),
@@ -47,14 +47,14 @@ def test_a_picture_saved_again_or_resized_is_the_same_picture() -> None:
     assert groups_of([*pictures, *again]) == list(range(20)) * 4
 
 
-def test_groups_are_joined_through_a_picture_between() -> None:
+def test_groups_are_joined_through_an_image_between() -> None:
     first = pixels(0).astype(int) // 2
     chain = [(first + shift).astype(np.uint8) for shift in (0, 5, 10)]  # 10 levels apart is no duplicate
     assert groups_of(chain) == [0, 0, 0]
     assert groups_of([chain[0], chain[2]]) == [0, 1]
 
 
-def test_a_changed_detail_or_colour_is_another_picture() -> None:
+def test_a_changed_detail_or_color_is_another_image() -> None:
     def drawing(colour: str, mouth: int) -> np.ndarray:
         image = Image.new("RGB", (160, 160), "white")
         draw = ImageDraw.Draw(image)
@@ -148,7 +148,7 @@ def test_a_difference_counts_on_average_and_in_the_worst_block() -> None:
     assert [together(grey, distance) for distance in (6, 7)] == [True, False]
 
 
-def test_the_same_picture_under_two_labels_is_reported(tmp_path: Path) -> None:
+def test_the_same_image_under_two_labels_is_reported(tmp_path: Path) -> None:
     class_folders(tmp_path, {"cat": 2, "dog": 2})
     put(tmp_path / "dog/9.jpg", encoded(pixels(1), "JPEG", quality=80))
     put(tmp_path / "dog/same.png", encoded(pixels(3)))

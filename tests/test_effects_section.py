@@ -50,7 +50,7 @@ def test_its_tables(section):
     assert "f, g, h: from the search after 9 of 9 epochs" in shown["expected-best"].caption
 
 
-def test_its_pictures_are_said_in_words(section):
+def test_its_images_are_said_in_words(section):
     stems = [one.stem for one in section.pictures]
     assert stems == ["paths", "expected-best-00-f", "expected-best-01-g", "expected-best-02-h"]
     assert section.pictures[0].alt.startswith("Each of 96 search trials as a path through f, g, h, learning_rate down")

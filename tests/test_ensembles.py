@@ -72,7 +72,7 @@ def test_models_that_agree_gain_nothing(tmp_path):
 
 
 def test_errors_that_no_two_models_share_are_voted_out(tmp_path):
-    """Six models, each wrong on its own sixth of the first 36 pictures: alone 34 of 40, together all of them."""
+    """Six models, each wrong on its own sixth of the first 36 images: alone 34 of 40, together all of them."""
     fabricate(tmp_path, PLAN)
     read = results.read(tmp_path)
     number = {trial: i for i, setting in enumerate(settings(read)) for trial in setting.trials["trial"]}
@@ -138,7 +138,7 @@ def test_one_model_makes_no_ensemble(tmp_path):
     assert ensembles_section(read, settings(read), outputs(read), "") is None
 
 
-def test_the_bootstrap_draws_pictures_and_groups_of_them():
+def test_the_bootstrap_draws_images_and_groups_of_them():
     differences = np.r_[np.ones(10), np.zeros(90)]
     alone = inference.bootstrap_interval(differences, np.arange(100))
     assert alone == pytest.approx((0.05, 0.16), abs=0.011)  # quantiles of a binomial of 100 at 0.1

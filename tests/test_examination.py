@@ -59,7 +59,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, pd.DataFrame]:
-    """600 pictures of three colours, 360 to train on, and weights for one net."""
+    """600 images of three colors, 360 to train on, and weights for one net."""
     folder, random = tmp_path_factory.mktemp("many"), np.random.default_rng(5)
     for name, colour in COLOURS.items():
         for i in range(200):
@@ -109,10 +109,10 @@ def test_a_sound_pretrained_net(many: tuple[Place, pd.DataFrame]) -> None:
 
 @pytest.mark.parametrize("weights", ["pretrained", "none"])
 @pytest.mark.parametrize("counts", [{"a": 3, "b": 3}, {f"class {i:02}": 3 for i in range(60)}, {"a": 40, "b": 3}])
-def test_few_or_random_pictures_fail_nothing(
+def test_few_or_random_images_fail_nothing(
     weights: str, counts: dict[str, int], many: tuple[Place, pd.DataFrame], tmp_path: Path
 ) -> None:
-    class_folders(tmp_path / "data", counts)  # no picture has to do with its class
+    class_folders(tmp_path / "data", counts)  # no image has to do with its class
     place, manifest = read(tmp_path)
     place = replace(place, weights=many[0].weights)
     chosen = pretrained(place) if weights == "pretrained" else config(backbone="test_efficientnet", size=32)
@@ -150,12 +150,12 @@ def test_a_head_that_does_not_start_at_zero(few: tuple[Place, pd.DataFrame], mon
     assert set(failed(examine(config(), ["all"], *few))) == {"first loss"}
 
 
-def test_shuffled_pictures(many: tuple[Place, pd.DataFrame]) -> None:
+def test_shuffled_images(many: tuple[Place, pd.DataFrame]) -> None:
     place, manifest = many
     shuffled = manifest.assign(label=np.random.default_rng(2).permutation(manifest["label"]))
     found = failed(examine(pretrained(place), ["head"], place, shuffled))
     assert set(found) == {"linear probe"}
-    assert "pictures and labels may not belong together" in found["linear probe"]
+    assert "images and labels may not belong together" in found["linear probe"]
 
 
 def test_a_probe_that_sees_what_it_must_predict(
@@ -169,7 +169,7 @@ def test_training_that_moves_nothing(few: tuple[Place, pd.DataFrame], monkeypatc
     monkeypatch.setattr(training, "schedule", lambda config, step: 0.0)
     found = failed(examine(config(), ["all"], *few))
     assert set(found) == {"overfit"}
-    assert "3 at 0.001" in found["overfit"]  # of eight pictures of three classes the first class's
+    assert "3 at 0.001" in found["overfit"]  # of eight images of three classes the first class's
 
 
 def test_a_frozen_batch_norm_in_training_mode(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:

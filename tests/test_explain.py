@@ -7,12 +7,12 @@ from study.products.explain import in_view, overlay
 
 
 def test_a_box_in_the_coordinates_of_the_view() -> None:
-    # The view is the centre square of half the shorter side, 20 of 40: columns 20 to 40 of 60, rows 10 to 30.
+    # The view is the center square of half the shorter side, 20 of 40: columns 20 to 40 of 60, rows 10 to 30.
     assert in_view((20, 10, 40, 30), height=40, width=60, crop=0.5, size=10) == (0, 0, 10, 10)
     assert in_view((25, 20, 60, 30), height=40, width=60, crop=0.5, size=10) == (2.5, 5, 20, 10)
 
 
-def test_heat_is_coloured_where_it_is_and_what_was_not_seen_is_faded() -> None:
+def test_heat_is_colored_where_it_is_and_what_was_not_seen_is_faded() -> None:
     picture = np.full((40, 60, 3), (200, 100, 50), dtype=np.uint8)
     heat = np.zeros((10, 10))
     heat[:5] = 1
@@ -28,7 +28,7 @@ def test_heat_is_coloured_where_it_is_and_what_was_not_seen_is_faded() -> None:
 
 
 @pytest.mark.parametrize("crop", [0.001, 1.0])
-def test_a_picture_of_one_pixel_is_drawn(crop: float) -> None:
+def test_an_image_of_one_pixel_is_drawn(crop: float) -> None:
     assert overlay(np.zeros((1, 1, 3), dtype=np.uint8), np.ones((4, 4)), crop).size == (1, 1)
 
 

@@ -17,7 +17,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return finish(tmp_path_factory.mktemp("finished"))
 
 
-def test_the_exported_winner_says_the_same_of_any_number_of_pictures(
+def test_the_exported_winner_says_the_same_of_any_number_of_images(
     finished: Finished, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(finished.out)]) == 0

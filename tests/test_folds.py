@@ -10,7 +10,7 @@ from trainables.errors import InputError
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5])
-def test_in_a_k_fold_every_picture_validates_once_a_round(folds: int) -> None:
+def test_in_a_k_fold_every_image_validates_once_a_round(folds: int) -> None:
     manifest = table({"a": [1] * 17, "b": [1] * 8})
     rest: set[int] = set()
     rounds = []
@@ -29,7 +29,7 @@ def test_in_a_k_fold_every_picture_validates_once_a_round(folds: int) -> None:
 
 @given(classes, seeds, st.integers(2, 6), st.sampled_from([["70-15-15"], LEVELS]))
 @settings(max_examples=8)
-def test_in_test_folds_every_picture_tests_once_a_round(
+def test_in_test_folds_every_image_tests_once_a_round(
     groups: dict[str, list[int]], seed: int, k: int, levels: list[str]
 ) -> None:
     manifest = table({name: [*sizes, 1] for name, sizes in groups.items()} | {"d": [1] * 6})
@@ -71,10 +71,10 @@ def test_what_a_test_fold_leaves_of_a_class_must_train_and_validate(sizes: list[
     if ok:
         assert all(len(divide(manifest, ["70-15-15"], 0, i, test_folds=k).val) for i in range(k + 1))
     else:
-        with pytest.raises(InputError, match=f"Class 'b' needs at least 4 different pictures .* has {len(sizes)}"):
+        with pytest.raises(InputError, match=f"Class 'b' needs at least 4 different images .* has {len(sizes)}"):
             divide(manifest, ["70-15-15"], 0, test_folds=k)
 
 
-def test_more_test_folds_than_pictures_are_refused() -> None:
-    with pytest.raises(InputError, match="9 test folds need as many different pictures, but there are 8"):
+def test_more_test_folds_than_images_are_refused() -> None:
+    with pytest.raises(InputError, match="9 test folds need as many different images, but there are 8"):
         divide(table({"a": [1] * 4, "b": [2] * 4}), ["70-15-15"], 0, test_folds=9)

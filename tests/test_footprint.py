@@ -1,4 +1,4 @@
-"""File size and the time for one picture, of every net a study confirmed, in its trials' rows."""
+"""File size and the time for one image, of every net a study confirmed, in its trials' rows."""
 
 from pathlib import Path
 

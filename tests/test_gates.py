@@ -61,7 +61,7 @@ def test_an_input_that_breaks_the_contract() -> None:
 
 
 def head(hits: int, of: int) -> tuple[torch.Tensor, list[frozenset[int]]]:
-    """Logits under which `hits` of the pictures have their class, 7, among the first five."""
+    """Logits under which `hits` of the images have their class, 7, among the first five."""
     logits = torch.zeros(of, 1000)
     logits[:, 100:105] = 1
     logits[:hits, 7] = 0.5
@@ -70,9 +70,9 @@ def head(hits: int, of: int) -> tuple[torch.Tensor, list[frozenset[int]]]:
 
 
 def test_the_zero_shot_identity() -> None:
-    # Of 20 pictures chance, 5 in 1,000, gets more than 2 in 1 of 7,000 cases: 3 are evidence, 2 are not.
+    # Of 20 images chance, 5 in 1,000, gets more than 2 in 1 of 7,000 cases: 3 are evidence, 2 are not.
     assert gates.zero_shot(*head(3, 20)).passed
-    says(gates.zero_shot(*head(2, 20)), "for 2 of 20 pictures (chance 0.5%)")
+    says(gates.zero_shot(*head(2, 20)), "for 2 of 20 images (chance 0.5%)")
     says(gates.zero_shot(*head(0, 64)), "0 of 64")
     assert gates.zero_shot(*head(40, 64)).passed
     logits, wanted = head(0, 20)
@@ -95,21 +95,21 @@ def test_a_probe_at_chance(each: int, classes: int, right: float) -> None:
 # fmt: off
 HARD = [
     (256, 2, 0.56), (256, 2, 1.0), (51, 10, 0.2), (10, 50, 0.1),  # above chance, if by little
-    (8, 2, 0.5), (5, 10, 0.2), (10, 3, 0.3),  # too few pictures to tell
+    (8, 2, 0.5), (5, 10, 0.2), (10, 3, 0.3),  # too few images to tell
     (1, 200, 0.0), (2, 200, 0.0), (1, 2, 0.0), (3, 170, 0.0),  # too few of each class to learn from
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("each", "classes", "right"), HARD)
-def test_a_probe_of_hard_or_few_pictures_is_no_failure(each: int, classes: int, right: float) -> None:
+def test_a_probe_of_hard_or_few_images_is_no_failure(each: int, classes: int, right: float) -> None:
     assert gates.linear_probe(*probe_of(each, classes, right), pretrained=True).passed
 
 
 def test_a_probe_of_one_large_class_is_no_failure() -> None:
     labels = np.repeat([0, 1], [480, 32])
     assert gates.linear_probe(np.zeros(512, np.int64), labels, pretrained=True).passed
-    few = np.concatenate([np.zeros(400, np.int64), np.arange(1, 113)])  # a long tail of single pictures
+    few = np.concatenate([np.zeros(400, np.int64), np.arange(1, 113)])  # a long tail of single images
     assert gates.linear_probe(np.zeros(512, np.int64), few, pretrained=True).passed
 
 

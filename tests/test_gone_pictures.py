@@ -1,4 +1,4 @@
-"""A picture that goes while a study runs: the study stops with one line, no trial is blamed, and it can go on."""
+"""An image that goes while a study runs: the study stops with one line, no trial is blamed, and it can go on."""
 
 import shlex
 import shutil
@@ -24,7 +24,7 @@ from trainables.errors import Unavailable
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Prepared:
-    """A study that was interrupted before its first trial; then a picture changed, but not its size."""
+    """A study that was interrupted before its first trial; then an image changed, but not its size."""
     pictures = make_pictures(tmp_path / "pictures", 5)
     chosen = parse([str(write_study(tmp_path)), "--data", str(pictures), "--cache", str(tmp_path / "cache")])
     resources = Resources(cpus=1, gpus=0, concurrent=1)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 Make = Callable[[], nn.Module]
 SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4), "img_size": 64, "window_size": 2}
 VIT = {"embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 64}
-# What makes the net, the side of its pictures, and the last child with a map by hand.
+# What makes the net, the side of its images, and the last child with a map by hand.
 NETS: dict[str, tuple[Make, int, str]] = {
     "small_cnn": (lambda: timm.create_model("small_cnn", num_classes=12), 32, "blocks.2.3"),
     "mobilenetv2": (lambda: timm.create_model("mobilenetv2_035", num_classes=12), 64, "bn2"),
@@ -54,7 +54,7 @@ def noise(side: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_every_kind_of_net_has_a_map_of_the_pictures_size_that_its_weights_decide(name: str) -> None:
+def test_every_kind_of_net_has_a_map_of_the_images_size_that_its_weights_decide(name: str) -> None:
     make, side, layer = NETS[name]
     net, x = made(make, 0), noise(side)
     assert target_layer(net, x[:1]) == layer
@@ -121,6 +121,6 @@ def test_energy_in_a_box_by_hand() -> None:
 def test_what_all_classes_share_speaks_for_none() -> None:
     net, x = made(NETS["small_cnn"][0], 3), noise(32)
     before = heat_maps(net, x, [1, 2, 3, 4])
-    with torch.no_grad():  # the same number more in every logit of a picture: the softmax sees no difference
+    with torch.no_grad():  # the same number more in every logit of an image: the softmax sees no difference
         net.get_classifier().weight -= torch.linspace(0, 5, net.num_features)
     np.testing.assert_allclose(heat_maps(net, x, [1, 2, 3, 4]), before, atol=1e-3)

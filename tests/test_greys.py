@@ -1,4 +1,4 @@
-"""More than 8 bits of grey: one range for a data set, which every reader of it shares."""
+"""More than 8 bits of gray: one range for a data set, which every reader of it shares."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 
 
 def tiff(values: np.ndarray, white_is_zero: bool = False, order: str = "<", **more: int) -> bytes:
-    """An uncompressed grey TIFF as any program may write it; `max_sample` is its tag MaxSampleValue."""
+    """An uncompressed gray TIFF as any program may write it; `max_sample` is its tag MaxSampleValue."""
     kind = {"u": UNSIGNED, "i": SIGNED, "f": FLOAT}[values.dtype.kind]
     body = values.astype(values.dtype.newbyteorder(order)).tobytes()
     height, width = values.shape
@@ -84,7 +84,7 @@ def test_what_pillow_has_no_mode_for_is_not_called_damaged(dtype: type) -> None:
         decode(tiff(row(0, 1, dtype=dtype)))
 
 
-def test_a_grey_that_is_transparent_is_seen_on_white() -> None:
+def test_a_gray_that_is_transparent_is_seen_on_white() -> None:
     stream = io.BytesIO()
     Image.fromarray(row(0, 257 * 100, 257 * 100 + 1)).save(stream, "PNG", transparency=257 * 100)
     assert greys(stream.getvalue()) == [0, 255, 100]
@@ -167,15 +167,15 @@ def test_twins_are_found_in_the_range_of_the_data(tmp_path: Path) -> None:
     manifest = scanned(tmp_path, **files).sort_values("item")
     groups = dict(zip(manifest["path"], manifest["group"], strict=True))
     assert groups["a/12.png"] == groups["a/12.tif"] == groups["a/8.png"]
-    assert groups["a/dark.png"] != groups["a/8.png"], "a quarter as bright is another picture"
+    assert groups["a/dark.png"] != groups["a/8.png"], "a quarter as bright is another image"
 
 
 def test_the_run_says_which_range_was_taken(tmp_path: Path) -> None:
     files = {"a.png": encoded(row(0, 900)), "b.png": encoded(row(0, 3000)), "c.tif": tiff(row(0, 1, dtype=np.float32))}
     assert described(scanned(tmp_path, **files)) == [
-        "more than 8 bits of grey: 2 images, read as 12 bit, 4,096 levels of grey from 0 to 4,095, "
+        "more than 8 bits of gray: 2 images, read as 12 bit, 4,096 levels of gray from 0 to 4,095, "
         "the least that holds all of them",
-        "grey in floats: 1 image, read as levels of grey from 0 to 1, the darkest and the brightest of them all",
+        "gray in floats: 1 image, read as levels of gray from 0 to 1, the darkest and the brightest of them all",
     ]
 
 

@@ -88,7 +88,7 @@ def test_palettes_with_and_without_transparency() -> None:
     assert decode(saved(with_alpha, "TIFF")).pixels.tolist() == [[[255] * 3]]
 
 
-def test_exif_orientation_turns_the_picture() -> None:
+def test_exif_orientation_turns_the_image() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it rotated clockwise
     picture = decode(saved(Image.fromarray(pixels(0)), "PNG", exif=exif))
@@ -124,15 +124,15 @@ def test_a_bomb_is_refused_before_it_is_loaded(side: int) -> None:
     ("data", "reason"),
     [
         (b"", "empty file"),
-        (b"camera shy", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"),
-        (b"\xff\xd8\xff\xe0", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"),
-        (b"P6 1 1 255 abc", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"),  # PPM: PIL could
+        (b"camera shy", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),
+        (b"\xff\xd8\xff\xe0", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),
+        (b"P6 1 1 255 abc", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),  # PPM: PIL could
         (encoded(pixels(0), "JPEG")[:-200], "truncated"),
         (encoded(pixels(0), "PNG")[:-200], "truncated"),
         (flipped(encoded(pixels(0), "PNG"), 60), "damaged"),
     ],
 )
-def test_what_is_no_picture_has_a_plain_reason(data: bytes, reason: str) -> None:
+def test_what_is_no_image_has_a_plain_reason(data: bytes, reason: str) -> None:
     with pytest.raises(DecodeError, match=f"^{reason}$"):
         decode(data)
 
@@ -149,12 +149,12 @@ def test_every_damaged_byte_gives_pixels_or_a_reason() -> None:
                     assert decode(flipped(data, place)).pixels.dtype == np.uint8
                 except DecodeError as error:
                     reasons.add(str(error))
-    unknown = "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"
+    unknown = "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"
     assert reasons == {unknown, "truncated", "damaged", "more than 89,478,485 pixels"}
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_whole_picture_of_900_megapixels_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_image_of_900_megapixels_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = zlib.compressobj(1)
     row = bytes(1 + 30_000 // 8)
     packed = b"".join(rows.compress(row) for _ in range(30_000)) + rows.flush()

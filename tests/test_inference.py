@@ -14,7 +14,7 @@ def test_crossed_mean_by_hand():
     estimate = inference.crossed_mean(STAIRS, np.arange(4))
     assert estimate.mean == pytest.approx(1 / 2)
     assert estimate.seed_variance == pytest.approx((1 / 16) / 3)
-    # products of the centred rows sum to 1/2, 1/4, 1/2; each through N (N - 1) = 12
+    # products of the centered rows sum to 1/2, 1/4, 1/2; each through N (N - 1) = 12
     assert estimate.item_variance == pytest.approx((1 / 2 + 1 / 4 + 1 / 2) / 3 / 12)
     assert estimate.standard_error == pytest.approx(math.sqrt(1 / 18))
     assert estimate.df == pytest.approx(2 / (3 / 8) ** 2)
@@ -40,7 +40,7 @@ def test_compare_is_obuchowski_rockette_with_hillis_df():
 
 
 def test_seeds_that_agree_by_luck_make_no_point_of_an_interval():
-    """Three models, each right on another of three pictures: equal means, and yet they differ."""
+    """Three models, each right on another of three images: equal means, and yet they differ."""
     estimate = inference.crossed_mean(np.eye(3), np.arange(3))
     assert estimate.seed_variance == pytest.approx(0)
     # the rows' squares sum to 2/3, their products to -1/3; each through N (N - 1) = 6; negative covariance is none
@@ -82,11 +82,11 @@ def test_compare_refuses_unequal_shapes():
 
 @pytest.mark.parametrize("seed_spread", [0.05, 0.5])
 def test_interval_covers(seed_spread):
-    """Intervals of a difference of nothing, where pictures and seeds both matter, hold it 95 times in 100."""
+    """Intervals of a difference of nothing, where images and seeds both matter, hold it 95 times in 100."""
     rng = np.random.default_rng(3)
 
     def correct(hard: np.ndarray) -> np.ndarray:
-        own = rng.normal(size=hard.shape)  # what this setting finds hard on each picture
+        own = rng.normal(size=hard.shape)  # what this setting finds hard on each image
         luck = seed_spread * rng.normal(size=(5, 1))
         return (hard + 0.7 * own + luck + 0.7 * rng.normal(size=(5, 150)) > -0.8).astype(float)
 
@@ -125,7 +125,7 @@ def test_seeds_needed_does_not_trust_seeds_that_agree_by_luck():
     assert needed == math.ceil((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 * 5)
 
 
-def test_seeds_cannot_replace_pictures():
+def test_seeds_cannot_replace_images():
     estimate = inference.Estimate(mean=0.01, seed_variance=1e-6, item_variance=1e-4, seeds=5, items=100)
     assert inference.seeds_needed(estimate) is None
 

@@ -101,7 +101,7 @@ def chained(*problems: Exception) -> Exception:
         (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device: put that right."),
         (OSError("[Errno 122] Error writing bytes. Detail: [errno 122] Disk quota exceeded"), "Disk quota exceeded"),
         (chained(RuntimeError("wrapped"), OSError(errno.EROFS, "x", "f")), "Read-only file system at f"),
-        (chained(ValueError("by Tune"), Unavailable("A picture is gone.")), "A picture is gone."),
+        (chained(ValueError("by Tune"), Unavailable("An image is gone.")), "An image is gone."),
     ],
 )
 def test_what_no_trial_is_to_blame_for(problem: Exception, said: str) -> None:
@@ -117,8 +117,8 @@ def test_what_a_trial_may_be_to_blame_for(problem: Exception) -> None:
 
 def test_the_first_failure_is_told_and_not_what_it_led_to(tmp_path: Path) -> None:
     later = OSError(errno.ENOSPC, "x", "trials.parquet")
-    later.__context__ = Unavailable("A picture is gone.")
-    assert str(unavailable(later)) == "A picture is gone."
+    later.__context__ = Unavailable("An image is gone.")
+    assert str(unavailable(later)) == "An image is gone."
     with pytest.raises(OSError, match="No space") as caught, writing(tmp_path / "x", 3 * 2**20):
         raise OSError(errno.ENOSPC, "x")
     told = str(unavailable(caught.value))

@@ -1,4 +1,4 @@
-"""Studies whose pictures test in turn: what they plan, and what may have seen what."""
+"""Studies whose images test in turn: what they plan, and what may have seen what."""
 
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def test_every_test_fold_is_refined_for_itself(course: Course) -> None:
     assert {record.planned.stands_for for record in confirmed} == {("augmentation=none",), ("augmentation=light",)}
 
 
-def test_no_trial_that_chose_a_models_nuisances_had_its_test_pictures(course: Course) -> None:
+def test_no_trial_that_chose_a_models_nuisances_had_its_test_images(course: Course) -> None:
     manifest = table({"a": [1] * 10 + [2] * 5, "b": [1] * 12, "c": [3] * 4})
     seen: dict[int, set[int]] = {}
     for record in course.of_phase("refine"):
@@ -144,5 +144,5 @@ def test_the_dry_run_counts_every_model() -> None:
     expected = planned_resolution(manifest, kfold().budget)
     assert (expected["items"], expected["seeds"]) == (50, SEEDS)
     assert expected["difference"] < planned_resolution(manifest, small_study().budget)["difference"]
-    assert any("every picture tests once a seed, in 3 test folds" in line for line in fold_lines(manifest, kfold()))
+    assert any("every image tests once a seed, in 3 test folds" in line for line in fold_lines(manifest, kfold()))
     assert not np.isnan(expected["difference"])

@@ -1,4 +1,4 @@
-"""What the analysis makes of a study whose pictures tested in turn: rounds for seeds, levels across their folds."""
+"""What the analysis makes of a study whose images tested in turn: rounds for seeds, levels across their folds."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ TRUTH = {("backbone", "small"): 0.6}
 
 
 def test_the_correction_by_hand() -> None:
-    # Two rounds of two folds of two pictures; fold means 1 and 0 vary by 1/2, of which the pictures explain nothing.
+    # Two rounds of two folds of two images; fold means 1 and 0 vary by 1/2, of which the images explain nothing.
     values = np.array([[1, 1, 0, 0], [1, 1, 0, 0]])
     folds = np.array([[0, 0, 1, 1], [0, 0, 1, 1]])
     plain, corrected = crossed_mean(values, range(4)), crossed_mean(values, range(4), folds)
@@ -30,7 +30,7 @@ def test_the_correction_by_hand() -> None:
     assert (plain.mean, plain.seed_variance) == (corrected.mean, corrected.seed_variance)
 
 
-def test_what_the_pictures_of_a_fold_explain_is_not_corrected() -> None:
+def test_what_the_images_of_a_fold_explain_is_not_corrected() -> None:
     values = np.array([[1, 0, 1, 0], [1, 0, 1, 0]])
     folds = np.array([[0, 0, 1, 1], [1, 1, 0, 0]])
     assert crossed_mean(values, range(4), folds) == crossed_mean(values, range(4))
@@ -44,7 +44,7 @@ def test_a_fold_of_a_single_group_says_nothing_of_its_model() -> None:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A fabricated study, every confirmed trial of it divided into two that tested on half of the pictures each."""
+    """A fabricated study, every confirmed trial of it divided into two that tested on half of the images each."""
     out = fabricate(tmp_path / "kfold", Plan(items=ITEMS, seeds=ROUNDS, accuracy=TRUTH))
     study = json.loads((out / "study.json").read_text())
     study["budget"]["test_folds"] = FOLDS
@@ -67,7 +67,7 @@ def in_folds(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_turn(seen: pd.DataFrame, seed: pd.Series) -> pd.DataFrame:
-    """Which half a picture tests in changes from round to round; both models validate on the same."""
+    """Which half an image tests in changes from round to round; both models validate on the same."""
     second = (seen["item"] // 4 + seen["item"] * seed.astype(int) // 3) % 2 == 1
     test = seen["fold"] == "test"
     other = seen[second | ~test].assign(trial=seen["trial"] + "b")
@@ -98,7 +98,7 @@ def test_a_level_is_one_setting_whatever_rates_its_folds_have(out: Path) -> None
     assert setting.folds[number, column] == fold
 
 
-def test_levels_are_compared_over_rounds_and_all_pictures(out: Path) -> None:
+def test_levels_are_compared_over_rounds_and_all_images(out: Path) -> None:
     results = read(out)
     answered = answers(results).set_index(["level_a", "level_b"])
     assert set(answered["seeds"]) == {ROUNDS}
@@ -127,7 +127,7 @@ def test_a_round_that_lacks_a_model_does_not_count(out: Path) -> None:
     build(out)
 
 
-def test_two_models_of_a_round_that_test_one_picture_are_refused_in_one_line(out: Path) -> None:
+def test_two_models_of_a_round_that_test_one_image_are_refused_in_one_line(out: Path) -> None:
     def again(seen: pd.DataFrame) -> pd.DataFrame:
         pair = settings(read(out))[0].rounds[0]
         extra = seen[(seen["trial"] == pair[0]) & (seen["fold"] == "test")].head(1)

@@ -1,4 +1,4 @@
-"""A study whose pictures test in turn, through the real command line on a real Ray: killed once, and gone on with."""
+"""A study whose images test in turn, through the real command line on a real Ray: killed once, and gone on with."""
 
 import json
 from collections import Counter
@@ -48,7 +48,7 @@ def test_every_test_fold_is_refined_for_itself_and_confirmed_with_its_own_best(s
     assert confirmed.groupby("augmentation")["arm"].nunique().max() > 1  # or this test would show nothing
 
 
-def test_every_picture_tests_once_a_round_and_the_folds_were_opened_once(study: results.Results) -> None:
+def test_every_image_tests_once_a_round_and_the_folds_were_opened_once(study: results.Results) -> None:
     tests = study.predictions.query("fold == 'test'").merge(study.trials[["trial", "seed", "augmentation"]])
     tests["round"] = (tests["seed"] - 1) // FOLDS
     items = tests.groupby(["augmentation", "round"])["item"]
@@ -61,7 +61,7 @@ def test_every_picture_tests_once_a_round_and_the_folds_were_opened_once(study: 
     assert set(models) == set(study.trials.query("phase == 'confirm'")["trial"])
 
 
-def test_it_is_answered_from_rounds_and_all_pictures(study: results.Results) -> None:
+def test_it_is_answered_from_rounds_and_all_images(study: results.Results) -> None:
     answers = pd.read_csv(study.out / "answers.csv")
     assert (answers[["seeds", "items"]].to_numpy() == [SEEDS, PICTURES]).all()
     assert set(answers["verdict"]) == {"no evidence"}  # three rounds claim nothing

@@ -87,8 +87,8 @@ def test_what_was_read_is_said(data: Path) -> None:
         ("image_id,label\na,\nb,\n", "Each row of .*labels.csv needs a path and a label, but got 'a', ''"),
         ("image_id,x,y\na,1,0\nb,1,1\n", r"'b' of .*labels.csv has 2 of the columns at 1 \(x, y\): leave one label"),
         ("image_id,x,y\na,1,0\nb,0,0\n", r"'b' of .*labels.csv has 0 of the columns at 1 \(none\)"),
-        ("image_id,label\na,x\nz,y\n", "1 of 2 pictures of .*labels.csv do not exist, the first is 'z'"),
-        ("id,label\n0,x\n1,y\n", "2 of 2 pictures of .*labels.csv do not exist, the first is '0'"),
+        ("image_id,label\na,x\nz,y\n", "1 of 2 images of .*labels.csv do not exist, the first is 'z'"),
+        ("id,label\n0,x\n1,y\n", "2 of 2 images of .*labels.csv do not exist, the first is '0'"),
         ("image_id,label\na,x\na.jpg,y\n", "labels.csv lists 'images/a.jpg' twice: leave one row"),
     ],
 )

@@ -191,7 +191,7 @@ def test_a_data_folder_may_be_nothing_but_links(tmp_path: Path) -> None:
 def test_folders_of_nothing_but_dead_links_or_links_to_one_place_say_so(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/cat").symlink_to("nowhere")
-    refused(tmp_path / "data", r"data has none \(left out: 1 broken link, 'cat'\): sort the pictures")
+    refused(tmp_path / "data", r"data has none \(left out: 1 broken link, 'cat'\): sort the images")
     store = class_folders(tmp_path / "store", {"cat": 1, "dog": 1})
     for fold in ("train", "test"):
         (tmp_path / "folds" / fold).mkdir(parents=True)
@@ -349,7 +349,7 @@ def test_what_has_no_classes_beside_a_lone_train_is_left_out(tmp_path: Path) -> 
     )
 
 
-def test_the_users_own_test_pictures_lie_outside_of_the_data(tmp_path: Path) -> None:
+def test_the_users_own_test_images_lie_outside_of_the_data(tmp_path: Path) -> None:
     class_folders(tmp_path, TWO)
     class_folders(tmp_path / "mine", {"cat": 1, "dog": 1}, 10)
     with pytest.raises(InputError, match=r"mine lies in .*: move it out"):

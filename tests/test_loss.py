@@ -53,7 +53,7 @@ def test_bins():
     assert confidence[index == 0].max() < confidence[index == 14].min()
 
 
-def test_reliability_holds_bins_with_pictures_alone():
+def test_reliability_holds_bins_with_images_alone():
     bins = calibration.reliability(np.array([0.95, 0.95, 0.5]), np.array([True, False, True]))
     assert bins[["pictures", "confidence", "right"]].to_numpy().tolist() == [[1, 0.5, 1], [2, 0.95, 0.5]]
 
@@ -89,13 +89,13 @@ def test_what_the_loss_is_made_of_by_hand(tmp_path):
     said, *more = loss_section(read, found, outputs(read), "").paragraphs
     assert len(more) == 1  # both settings lose the same
     assert "cross-entropy on test is 0.655 (guessing evenly among 2 classes: 0.693)" in said
-    assert "the 25.0\u00a0% of pictures that it names wrongly make up 87.9\u00a0% of it" in said
+    assert "the 25.0\u00a0% of images that it names wrongly make up 87.9\u00a0% of it" in said
     assert "Of it 0.092 (14.1\u00a0%) is overconfidence, which T = 2.00 takes away; 0.562 is doubt that remains" in said
     assert "would show 0.665" in said
 
 
 def test_a_validation_without_errors_fits_no_temperature(tmp_path):
-    read = study(tmp_path, lambda item: (item % 4 != 0) | (item >= 40))  # validation follows the 40 test pictures
+    read = study(tmp_path, lambda item: (item % 4 != 0) | (item >= 40))  # validation follows the 40 test images
     found = settings(read)
     row = loss_table(read, found, outputs(read)).iloc[0]
     assert (row["unscaled"], row["temperature"], row["overconfidence"]) == (3, 1, 0)

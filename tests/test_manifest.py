@@ -44,7 +44,7 @@ def test_a_source_may_fix_the_order_of_classes(tmp_path: Path) -> None:
     assert list(manifest["label"]) == [1, 0]
     assert label_names(manifest) == ["b", "a"]
     manifest = scan(tmp_path, listed(tmp_path), label_names=["b", "none of these", "a"])
-    assert list(manifest["label"]) == [1, 0], "a class without pictures has no number"
+    assert list(manifest["label"]) == [1, 0], "a class without images has no number"
 
 
 def test_bad_files_stay_as_dropped_rows(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_bad_files_stay_as_dropped_rows(tmp_path: Path) -> None:
     assert manifest["drop_reason"].to_dict() == {
         "cat/0.png": "",
         "cat/666.jpg": "empty file",
-        "cat/Thumbs.db": "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture",
+        "cat/Thumbs.db": "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image",
         "dog": "unreadable: is a directory",
         "dog/0.png": "",
         "dog/cut.jpg": "truncated",
@@ -74,7 +74,7 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
         scan(tmp_path, [Candidate(f"a/{name}", "a")])
 
 
-def test_pictures_outside_the_folder_have_absolute_paths(tmp_path: Path) -> None:
+def test_images_outside_the_folder_have_absolute_paths(tmp_path: Path) -> None:
     class_folders(tmp_path / "data", {"a": 1, "b": 1})
     outside = put(tmp_path / "mine/a/x.png", encoded(pixels(7)))
     manifest = scan(tmp_path / "data", [*listed(tmp_path / "data"), Candidate(str(outside), "a", "test")])
@@ -138,7 +138,7 @@ def test_the_hash_of_a_manifest_without_boxes_stays(tmp_path: Path) -> None:
     assert manifest_hash(scan(tmp_path, listed(tmp_path))) == before
 
 
-def test_the_hash_of_pictures_with_a_twin_stays(tmp_path: Path) -> None:
+def test_the_hash_of_images_with_a_twin_stays(tmp_path: Path) -> None:
     for number in range(4):
         put(tmp_path / "ab"[number % 2] / f"{number}.bmp", encoded(pixels(number), "BMP"))
     twin = np.clip(pixels(2).astype(int) + 3, 0, 255).astype(np.uint8)
@@ -150,13 +150,13 @@ def test_the_hash_of_pictures_with_a_twin_stays(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="At least two pictures are needed, found none"):
+    with pytest.raises(InputError, match="At least two images are needed, found none"):
         check(scan(tmp_path, []))
     class_folders(tmp_path, {"only": 2})
     with pytest.raises(InputError, match="two classes are needed, found one, 'only'"):
         check(scan(tmp_path, listed(tmp_path)))
     put(tmp_path / "bad/x.png", b"text")
-    with pytest.raises(InputError, match=r"Class 'bad' has no picture that can be used \(1 dropped.*'not a JPEG"):
+    with pytest.raises(InputError, match=r"Class 'bad' has no image that can be used \(1 dropped.*'not a JPEG"):
         check(scan(tmp_path, listed(tmp_path)))
     with pytest.raises(InputError, match=r"None of the 1 files can be decoded, the first is 'bad/x.png' \(not a"):
         check(scan(tmp_path, [Candidate("bad/x.png", "bad")]))

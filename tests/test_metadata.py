@@ -78,7 +78,7 @@ def tiff_with_tags(array: np.ndarray, block: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_with_a_tag_that_cannot_be_written_is_turned(kind: str, orientation: int) -> None:
+def test_an_image_with_a_tag_that_cannot_be_written_is_turned(kind: str, orientation: int) -> None:
     picture = decode(with_exif(kind, pixels(0), exif(orientation, BROKEN_TAG)))
     expected = upright(
         orientation, decode(encoded(pixels(0), "JPEG", quality=95)).pixels if kind == "JPEG" else pixels(0)
@@ -90,7 +90,7 @@ def test_a_picture_with_a_tag_that_cannot_be_written_is_turned(kind: str, orient
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("block", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"no EXIF at all", exif(6)[:14], exif(77)])
-def test_a_broken_block_leaves_a_picture_as_it_is(kind: str, block: bytes) -> None:
+def test_a_broken_block_leaves_an_image_as_it_is(kind: str, block: bytes) -> None:
     picture = decode(with_exif(kind, pixels(0), block))
     assert not picture.turned
     assert (picture.height, picture.width) == (40, 48)
@@ -200,9 +200,9 @@ def test_a_webp_whose_metadata_are_cut_short() -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(60), "damaged"),
         (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0), 1), "damaged"),
         (b"\xff\xd8\xff\xe0" + bytes(60), "damaged"),
-        (b"GIF89a" + bytes(3), "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"),
-        (encoded(pixels(0), "AVIF"), "not a JPEG, PNG, WEBP, GIF, BMP or TIFF picture"),
+        (b"GIF89a" + bytes(3), "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),
+        (encoded(pixels(0), "AVIF"), "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),
         (encoded(pixels(0), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "a kind of JPEG that .*"),
     ],
 )

@@ -12,18 +12,18 @@ from analysis.statistics.metrics import log_softmax
 from study import results
 from tests.fabricated import Plan, fabricate
 
-# Class 3 has no picture and is named once; class 0: 1 of 2, class 1: 2 of 3, class 2: 1 of 2 right.
+# Class 3 has no image and is named once; class 0: 1 of 2, class 1: 2 of 3, class 2: 1 of 2 right.
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2])
 PREDICTED = np.array([0, 1, 1, 1, 0, 2, 3])
 
 
-def test_means_over_classes_by_hand_with_a_class_without_pictures():
+def test_means_over_classes_by_hand_with_a_class_without_images():
     scored = metrics.metrics(LABELS, PREDICTED, np.log(np.full((7, 4), 0.25)))
     assert scored["accuracy"] == pytest.approx(4 / 7)
     assert scored["balanced_accuracy"] == scored["macro_recall"] == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
     assert scored["macro_precision"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
     assert scored["macro_f1"] == pytest.approx((1 / 2 + 2 / 3 + 2 / 3) / 3)
-    # Named twice, thrice and once; the pictures are 2, 3 and 2 of 7.
+    # Named twice, thrice and once; the images are 2, 3 and 2 of 7.
     assert scored["weighted_precision"] == pytest.approx((2 / 2 + 3 * 2 / 3 + 2 * 1) / 7)
     assert scored["weighted_f1"] == pytest.approx((2 / 2 + 3 * 2 / 3 + 2 * 2 / 3) / 7)
     assert scored["auroc"] == 0.5  # all alike: every pair is a tie
@@ -84,7 +84,7 @@ def test_every_setting_on_test_and_validation(read):
     assert (table["absent"] == 0).all()
 
 
-def test_classes_without_pictures_are_said(read):
+def test_classes_without_images_are_said(read):
     few = read.predictions[read.predictions["label"] < 6]
     less = results.Results(read.out, read.study, read.manifest, read.trials, read.epochs, few)
     section = metrics_section(settings(less), outputs(less), "")
@@ -105,7 +105,7 @@ def test_logits_of_another_length_are_refused(read):
 
 
 def test_the_classification_report_by_hand():
-    """Two seeds; the class without a picture comes last and is left out of the means."""
+    """Two seeds; the class without an image comes last and is left out of the means."""
     matrix = pd.DataFrame([[3, 1, 0], [1, 4, 1], [0, 0, 0]])
     names = pd.Series(["ant", "bee", "cat"])
     table = tables.classes(matrix, names, seeds=2)
@@ -115,4 +115,4 @@ def test_the_classification_report_by_hand():
     assert table["recall"].tolist() == pytest.approx([4 / 6, 3 / 4, np.nan], nan_ok=True)
     assert table["f1"].tolist() == pytest.approx([8 / 11, 3 / 4, np.nan], nan_ok=True)
     assert "Mean of 2 classes: precision 77.5" in means_sentence(table)
-    assert "1 without a test picture left out" in means_sentence(table)
+    assert "1 without a test image left out" in means_sentence(table)

@@ -1,4 +1,4 @@
-"""Planted label swaps are found, from models that did not train on the picture."""
+"""Planted label swaps are found, from models that did not train on the image."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from analysis.confirmed.settings import settings
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 
-# Nearly every picture is named rightly, so what is doubted is what was swapped.
+# Nearly every image is named rightly, so what is doubted is what was swapped.
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, {("f", "x"): 0.5}, base=0.995, items=300, trials=4, spread=0.0)
 
 
 def swapped(out, items):
-    """The label of these pictures becomes the next class; what the models say stays."""
+    """The label of these images becomes the next class; what the models say stays."""
 
     def relabel(rows):
         wrong, classes = rows["item"].isin(items), len(PLAN.classes)
@@ -87,7 +87,7 @@ def test_by_hand(tmp_path):
     assert (first["agree"], first["models"]) == (2, 3)
     assert first["suggested_probability"] == pytest.approx((0.8 + 0.7) / 3)
     assert (first["suggested"], first["label_name"]) == ("bee", "ant")
-    # Pictures that carry "bee" have it with 0.4 on average: both suggestions are above that.
+    # Images that carry "bee" have it with 0.4 on average: both suggestions are above that.
     assert found.frame["confident"].tolist() == [True, True]
     assert (found.looked_at, found.doubtful, found.confident) == (4, 2, 2)
     assert found.frame[["others_agree", "others"]].to_numpy().tolist() == [[0, 0]] * 2  # no other setting was asked
@@ -103,7 +103,7 @@ def test_at_most_fifty_and_none_without_predictions(tmp_path):
     assert nothing.looked_at == 0
 
 
-def test_pictures_a_model_trained_on_do_not_count(tmp_path):
+def test_images_a_model_trained_on_do_not_count(tmp_path):
     swapped(fabricate(tmp_path, PLAN), [3])
     rewrite(tmp_path, "predictions", lambda rows: rows.assign(fold=rows["fold"].mask(rows["item"] == 3, "train")))
     assert 3 not in set(found_in(tmp_path).frame["item"])

@@ -104,7 +104,7 @@ def test_what_a_folder_does_not_describe_is_not_drawn(declared, regularized):
 
 
 def test_class_sizes_by_hand(tmp_path):
-    """Six classes; the pool of class k is cut to 10 (k + 1) pictures, and it is named rightly in k of 6."""
+    """Six classes; the pool of class k is cut to 10 (k + 1) images, and it is named rightly in k of 6."""
     names = tuple("abcdef")
     fabricate(tmp_path, Plan(classes=names, items=36, seeds=3, factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=4))
 
@@ -130,7 +130,7 @@ def test_class_sizes_by_hand(tmp_path):
     assert ((frame["low"] <= frame["recall"]) & (frame["recall"] <= frame["high"])).all()
     assert rank_correlation(frame) == (1.0, (1.0, 1.0))
     section = class_size_section(read, settings(read))
-    assert "10 to 60 training pictures" in section.paragraphs[0]
+    assert "10 to 60 training images" in section.paragraphs[0]
     assert "shows that larger classes do better" in section.paragraphs[0]
     rewrite(tmp_path, lambda t: t.assign(train_fraction=0.5))
     read = results.read(tmp_path)
@@ -144,7 +144,7 @@ def test_equal_classes_have_a_sentence_and_no_figure_and_few_have_nothing(tmp_pa
         section = class_size_section(results.read(out), settings(results.read(out)))
         assert (section is not None) == shown
         if section is not None:
-            assert section.paragraphs == ["All 8 classes have 10 training pictures: none is better for having more."]
+            assert section.paragraphs == ["All 8 classes have 10 training images: none is better for having more."]
             assert section.pictures == []
 
 

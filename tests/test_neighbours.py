@@ -1,4 +1,4 @@
-"""Neighbours on points whose distances can be counted by hand."""
+"""Neighbors on points whose distances can be counted by hand."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_metric_and_k_are_chosen_on_validation_and_only_the_choice_sees_the_test
         ("val", "euclidean", 1, 1.0),
         ("test", "euclidean", 1, 1.0),
     ]
-    # Ten neighbours are more than there are pictures.
+    # Ten neighbors are more than there are images.
     assert [(row["metric"], row["k"]) for row in rows[:-1]] == [
         (metric, k) for metric in ("euclidean", "cosine") for k in KS if k <= 8
     ]
@@ -69,7 +69,7 @@ def test_metric_and_k_are_chosen_on_validation_and_only_the_choice_sees_the_test
 
 
 def test_retrieval_by_hand() -> None:
-    # Neighbours by angle, without themselves:
+    # Neighbors by angle, without themselves:
     #   0 (a): 10 b, 30 a, 60 a, 90 b   hits 0 1 1 0, R = 2
     #  10 (b):  0 a, 30 a, 60 a, 90 b   hits 0 0 0 1, R = 1
     #  30 (a): 10 b,  0 a and 60 a (equally near: the earlier item first), 90 b, R = 2
@@ -86,7 +86,7 @@ def test_retrieval_by_hand() -> None:
     assert scores["map_at_r"] == pytest.approx((1 / 4 + 0 + 1 / 4 + 1 / 2 + 0) / 5)
 
 
-def test_classes_that_lie_apart_are_retrieved_without_fault_and_a_picture_alone_in_its_class_asks_for_nothing() -> None:
+def test_classes_that_lie_apart_are_retrieved_without_fault_and_an_image_alone_in_its_class_asks_for_nothing() -> None:
     pictures = Labelled(angles(0, 1, 2, 90, 91, 200), np.array([0, 0, 0, 1, 1, 2]))
     assert set(retrieval(pictures).values()) == {1.0}
     alone = retrieval(Labelled(angles(0, 90), np.array([0, 1])))

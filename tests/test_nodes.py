@@ -44,7 +44,7 @@ def test_a_node_is_blind_to_what_it_does_not_see(tmp_path: Path) -> None:
 
 def test_nodes_are_asked_for_what_the_driver_sees_and_nothing_stays_behind(tmp_path: Path) -> None:
     out = tmp_path / "not" / "yet"
-    check_nodes(out, tmp_path / "no pictures", on_this_node(None))
+    check_nodes(out, tmp_path / "no images", on_this_node(None))
     with pytest.raises(InputError, match="blind"):
         check_nodes(out, tmp_path, on_this_node(None, "blind"))
     assert not list(tmp_path.iterdir())

@@ -146,7 +146,7 @@ def test_the_penaltys_gradient_is_two_lambda_w() -> None:
 
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_an_optimiser_goes_on_from_its_tensors(optimizer: str, channels_last: bool) -> None:
+def test_an_optimizer_goes_on_from_its_tensors(optimizer: str, channels_last: bool) -> None:
     chosen = config(optimizer=optimizer, learning_rate=0.01, layer_decay=0.9)
     nets, optimizers = [], []
     for _ in range(2):

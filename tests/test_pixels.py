@@ -32,7 +32,7 @@ def files(cache: Path) -> list[Path]:
     return sorted(cache.glob("*.pixels"))
 
 
-def test_small_pictures_come_back_exactly_and_large_ones_reduced(data: Path, tmp_path: Path) -> None:
+def test_small_images_come_back_exactly_and_large_ones_reduced(data: Path, tmp_path: Path) -> None:
     wide = pixels(50, 100, 301)
     put(data / "b/wide.png", encoded(wide))
     manifest = read(data)
@@ -53,7 +53,7 @@ def test_a_view_is_read_only_and_no_copy(data: Path, tmp_path: Path) -> None:
         opened[1][0, 0, 0] = 1
 
 
-def test_a_second_caller_needs_no_picture(data: Path, tmp_path: Path) -> None:
+def test_a_second_caller_needs_no_image(data: Path, tmp_path: Path) -> None:
     manifest = read(data)
     first = open_pixels(manifest, data, 48, tmp_path / "cache")
     second = open_pixels(manifest.sample(frac=1, random_state=0), tmp_path / "nowhere", 48, tmp_path / "cache")
@@ -72,7 +72,7 @@ def test_other_content_is_another_file(data: Path, tmp_path: Path) -> None:
     assert len(files(cache)) == 4
 
 
-def test_a_picture_that_went_or_changed_is_named(data: Path, tmp_path: Path) -> None:
+def test_an_image_that_went_or_changed_is_named(data: Path, tmp_path: Path) -> None:
     manifest = read(data)
     put(data / "b/1.png", encoded(pixels(78)))
     with pytest.raises(InputError, match=r"b/1.png' changed since the data was scanned"):
@@ -83,7 +83,7 @@ def test_a_picture_that_went_or_changed_is_named(data: Path, tmp_path: Path) -> 
     assert [file.name for file in (tmp_path / "cache").iterdir()] == ["pixels.lock"]
 
 
-GIB_OF_ONE = 6 * 48 * 40 * 3 / 2**30  # the six pictures of `data`
+GIB_OF_ONE = 6 * 48 * 40 * 3 / 2**30  # the six images of `data`
 
 
 def test_the_longest_unused_make_room(data: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def models(errors, seeds=5, items=800, spread=0.0, seed=0):
     ("accuracy", "predicted"), [([41.1, 65.9, 78.4], 87.71), ([51.2, 64.6, 74.6], 82.13)], ids=["cars", "birds"]
 )
 def test_the_published_resnet50_on_15_30_50_percent_predicts_the_whole(accuracy, predicted):
-    """thuml's table of sample efficiency; measured on all training pictures: 87.8 and 81.8."""
+    """thuml's table of sample efficiency; measured on all training images: 87.8 and 81.8."""
     law = fit([0.15, 0.30, 0.50], 1 - np.array(accuracy) / 100, floor=False)
     assert 100 * (1 - law.error(1.0)) == pytest.approx(predicted, abs=0.005)
 
@@ -59,7 +59,7 @@ def test_the_largest_must_be_within_reach_of_the_next():
         check([100, 200, 400, 1000], models([0.4, 0.3, 0.2, 0.1]), np.arange(800))
 
 
-def test_intervals_cover_what_new_seeds_and_pictures_give():
+def test_intervals_cover_what_new_seeds_and_images_give():
     """Of studies drawn from one truth, about 19 in 20 intervals hold the truth at twice the largest size."""
     truth, hits, studies = 0.3 * (PICTURES / 1000) ** -0.4, 0, 60
     for study in range(studies):

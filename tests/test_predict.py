@@ -1,4 +1,4 @@
-"""The winner in use: the predictions, the pictures and the files that `python -m study.predict` makes."""
+"""The winner in use: the predictions, the images and the files that `python -m study.predict` makes."""
 
 import errno
 import json
@@ -68,7 +68,7 @@ def test_confidences_are_scaled_by_what_fits_the_validation_fold(finished: Finis
     np.testing.assert_allclose(probabilities(best, scores), [[0.25, 0.75]])
 
 
-def test_every_picture_gets_its_classes(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_image_gets_its_classes(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new"
     shutil.copytree(finished.pictures / "red", folder / "deep")
     shutil.copy(finished.pictures / "blue" / "00.png", folder / "one.png")
@@ -86,7 +86,7 @@ def test_every_picture_gets_its_classes(finished: Finished, tmp_path: Path, caps
     assert (first + second <= 1).all()
 
 
-def test_files_that_are_no_pictures_are_named_one_a_line(
+def test_files_that_are_no_images_are_named_one_a_line(
     finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(finished.pictures / "red" / "00.png", tmp_path / "good.png")
@@ -178,7 +178,7 @@ def test_heat_maps_that_cannot_be_drawn_cost_no_table(
     assert pd.read_csv(table)["file"].nunique() == 15
 
 
-def test_two_pictures_never_share_a_heat_map(finished: Finished, tmp_path: Path) -> None:
+def test_two_images_never_share_a_heat_map(finished: Finished, tmp_path: Path) -> None:
     names = ["b/a.png", "a-2.png", "a.png", "x" * 250 + ".png"]
     for name in names:
         (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -258,7 +258,7 @@ def test_a_submission_has_the_samples_rows_and_columns(finished: Finished, best:
     np.testing.assert_allclose(table.loc[0, ["blue", "green", "Red"]].astype(float), expected, rtol=1e-5)
 
 
-def test_a_submission_without_all_its_pictures_is_refused(
+def test_a_submission_without_all_its_images_is_refused(
     finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures, made = tmp_path / "test", tmp_path / "submission.csv"
@@ -267,14 +267,14 @@ def test_a_submission_without_all_its_pictures_is_refused(
     sample = write_sample(tmp_path, "id,blue,green,red", "1", "2", "3")
     arguments = [str(finished.out), str(pictures), "--submission", str(made), "--sample", str(sample)]
     assert main(arguments) == 2
-    assert "'2' is not among the pictures, and 1 more" in capsys.readouterr().err
+    assert "'2' is not among the images, and 1 more" in capsys.readouterr().err
     for number in (2, 3):
-        (pictures / f"{number}.png").write_bytes(b"no picture")
+        (pictures / f"{number}.png").write_bytes(b"no image")
     assert main(arguments) == 2
     assert "'2' cannot be read, and 1 more" in capsys.readouterr().err.splitlines()[-1]
     shutil.copy(pictures / "1.png", pictures / "1.jpg")
     assert main(arguments) == 2
-    assert "must be one picture, but '1' is" in capsys.readouterr().err
+    assert "must be one image, but '1' is" in capsys.readouterr().err
     assert not made.exists()
 
 
@@ -305,13 +305,13 @@ def test_the_examples_come_with_what_the_winner_looked_at(finished: Finished) ->
     for row in table.itertuples():
         sides = {Image.open(finished.out / "examples" / name).size for name in (row.file, row.heatmap)}
         assert len(sides) == 1
-    assert table["energy_in_box"].isna().all()  # these pictures have no boxes
+    assert table["energy_in_box"].isna().all()  # these images have no boxes
 
 
 def test_heat_is_measured_in_the_box_of_the_object(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Pictures of 24 x 20; the view is their centre square, columns 2 to 22: the box holds its left half.
+    # Images of 24 x 20; the view is their center square, columns 2 to 22: the box holds its left half.
     import study.beginning.setup
 
     def with_boxes(*arguments: object) -> pd.DataFrame:

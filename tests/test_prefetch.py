@@ -38,9 +38,9 @@ def test_a_few_are_made_beforehand_and_no_more() -> None:
 def test_a_problem_is_raised_where_the_batches_are_used() -> None:
     def batches() -> Iterator[int]:
         yield 1
-        raise ValueError("no such picture")
+        raise ValueError("no such image")
 
     taken = ahead(batches(), 2)
     assert next(taken) == 1
-    with pytest.raises(ValueError, match="no such picture"):
+    with pytest.raises(ValueError, match="no such image"):
         next(taken)

@@ -107,10 +107,10 @@ def test_bad_input_of_a_worker_is_said_as_it_is(
     ready: Prepare, monkeypatch: pytest.MonkeyPatch, in_process: None
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise InputError("Picture 'a' changed.")
+        raise InputError("Image 'a' changed.")
 
     monkeypatch.setattr(wiring, "examine", refuse)
-    with pytest.raises(InputError, match=r"^Picture 'a' changed.$"):
+    with pytest.raises(InputError, match=r"^Image 'a' changed.$"):
         preflight(*ready(), lambda: None, skip=False)
 
 
@@ -140,7 +140,7 @@ def test_a_failing_gate_stops_the_study_before_anything_is_written(tmp_path: Pat
     flags = [study, "--data", tmp_path / "pictures", "--weights", tmp_path / "weights", "--cache", tmp_path / "cache"]
     done = run(*flags, "--out", tmp_path / "out", expect=2)
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("Preflight of test_resnet, zero-shot identity: pretrained weights must know pictures of ")
+    assert last.startswith("Preflight of test_resnet, zero-shot identity: pretrained weights must know images of ")
     assert last.endswith("leave the gates out with --skip-preflight.")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

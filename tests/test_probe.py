@@ -1,4 +1,4 @@
-"""The linear probe's predictions with each picture left out, against fitting it again without that picture."""
+"""The linear probe's predictions with each image left out, against fitting it again without that image."""
 
 import numpy as np
 import pytest

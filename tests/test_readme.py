@@ -1,4 +1,4 @@
-"""Every command of the README runs, in its order, on small pictures and with a small budget."""
+"""Every command of the README runs, in its order, on small images and with a small budget."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SMALL = "budget=Budget(trials=2, epochs=1, refine=1, seeds=1)"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader would stand: with pictures, and the study that the README prints."""
+    """Where a reader would stand: with images, and the study that the README prints."""
     folder = tmp_path_factory.mktemp("reader")
     make_pictures(folder / "pictures")
     make_pictures(folder / "pictures_of_birds").rename(folder / "birds")

@@ -230,7 +230,7 @@ def test_sizes_are_shown_where_a_choice_changes_them(tmp_path):
     writing.write_table(sized, tmp_path / results.TRIALS_FILE)
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    assert "| model file | one picture takes |" in text
+    assert "| model file | one image takes |" in text
     assert "16.2 MB | 8.94 ms |" in text
     assert "| model file | 102 MB |" in text  # of the winner
 

@@ -36,7 +36,7 @@ def test_intervals_hold_the_truth_and_are_no_wider_than_they_must(seeds, items, 
     assert within(found.power_split, 0.9, 1.1)
 
 
-def test_the_replay_sees_a_method_that_forgets_the_pictures(monkeypatch):
+def test_the_replay_sees_a_method_that_forgets_the_images(monkeypatch):
     def seeds_alone(a, b, groups) -> Estimate:
         e = compare(a, b, groups)
         return Estimate(e.mean, e.seed_variance, 0.0, e.seeds, e.items)

@@ -47,7 +47,7 @@ def test_it_says_the_winner_the_baselines_and_the_answers(text):
     assert "Guessing would reach 25.0\u00a0%, always naming the most frequent class 25.0\u00a0%." in text
     assert "large beats small by " in text
     assert "No evidence that none and dropout differ" in text
-    assert "The test pictures were looked at once, at the end." in text
+    assert "The test images were looked at once, at the end." in text
     assert "after 9 of 9 epochs" in text
 
 
@@ -191,7 +191,7 @@ def untested(out):
         (all_failed, "All 20 trials failed"),
         (one_trial, "Nothing is confirmed yet"),
         (no_trial, "No trial has ended yet"),
-        (untested, "The test pictures have not been looked at yet"),
+        (untested, "The test images have not been looked at yet"),
     ],
 )
 def test_an_unfinished_study_says_what_is_missing(tmp_path, edit, said):
@@ -206,8 +206,8 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path, edit, said):
 @pytest.mark.parametrize(
     ("augmentation", "views", "said"),
     [
-        ("light", None, "With augmentation every epoch sees a fresh view of each picture."),
-        ("light", 4, "With augmentation each picture has 4 views, seen in turn."),
+        ("light", None, "With augmentation every epoch sees a fresh view of each image."),
+        ("light", 4, "With augmentation each image has 4 views, seen in turn."),
         ("none", None, "With augmentation"),
     ],
 )

@@ -89,6 +89,6 @@ def test_hostile_names_run_in_no_spreadsheet(hostile):
         assert not cell.startswith("-") or float(cell) < 0
 
 
-def test_only_pictures_of_the_examples_folder_are_embedded(hostile):
+def test_only_images_of_the_examples_folder_are_embedded(hostile):
     text = (hostile / results.REPORT_HTML).read_text()
     assert text.count('src="data:image/png;base64,') == 1

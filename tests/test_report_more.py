@@ -1,4 +1,4 @@
-"""What a study may add to its tables: another metric, heat maps, sizes, neighbours, pretraining overlap."""
+"""What a study may add to its tables: another metric, heat maps, sizes, neighbors, pretraining overlap."""
 
 import json
 
@@ -58,9 +58,9 @@ def test_a_metric_that_cannot_be_followed_is_refused(tmp_path, capsys, metric, s
 @pytest.mark.parametrize(
     ("overlap", "said"),
     [
-        ("full", "has seen these very pictures: full overlap."),
-        ("partial", "has seen some of these pictures: partial overlap."),
-        ("unknown", "has seen these pictures is unknown."),
+        ("full", "has seen these very images: full overlap."),
+        ("partial", "has seen some of these images: partial overlap."),
+        ("unknown", "has seen these images is unknown."),
         ("none", ""),
         (None, ""),
     ],
@@ -98,8 +98,8 @@ def test_galleries_by_kind_with_heat_maps(tmp_path):
     assert text.count('src="data:image/png;base64,') == 6
     assert text.count('alt="Where the model looked in it"') == 2
     assert "20.0\u00a0% inside the box" in text
-    assert "most confident errors 20.0\u00a0% (1 picture; an even map would have 10.0\u00a0%), drawn at " in text
-    assert "random 60.0\u00a0% (2 pictures)." in text
+    assert "most confident errors 20.0\u00a0% (1 image; an even map would have 10.0\u00a0%), drawn at " in text
+    assert "random 60.0\u00a0% (2 images)." in text
 
 
 def test_sizes_of_models_are_shown_where_a_level_changes_them(tmp_path):
@@ -126,7 +126,7 @@ RETRIEVAL = "backbone,classes,pictures,recall_at_1,recall_at_2,recall_at_4,recal
 RETRIEVAL += "resnet50,98,8131,0.5,0.6,0.7,0.8,0.123,0.25,3.0\n"
 
 
-def test_neighbours_and_retrieval_are_shown_and_stay(tmp_path):
+def test_neighbors_and_retrieval_are_shown_and_stay(tmp_path):
     (fabricate(tmp_path, PLAN) / "tables").mkdir()
     (tmp_path / "tables" / "knn.csv").write_text(KNN)
     (tmp_path / "tables" / "retrieval.csv").write_text(RETRIEVAL)
@@ -165,7 +165,7 @@ def test_the_model_trained_once_more_is_shown_beside_the_winner(tmp_path):
     assert row[["low", "high"]].tolist() == pytest.approx(wilson(40, 40))
 
 
-def test_a_table_of_neighbours_without_its_columns_is_refused(tmp_path, capsys):
+def test_a_table_of_neighbors_without_its_columns_is_refused(tmp_path, capsys):
     (fabricate(tmp_path, PLAN) / "tables").mkdir()
     (tmp_path / "tables" / "knn.csv").write_text("backbone\nresnet50\n")
     assert report.main([str(tmp_path)]) == 2

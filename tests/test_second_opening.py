@@ -45,7 +45,7 @@ def text_of(out: Path) -> tuple[list[str], str]:
 
 def test_a_recommendation_that_flips_is_said_at_the_top_with_both(tmp_path: Path) -> None:
     notes, said = text_of(opened_twice(tmp_path))
-    assert notes[0].startswith("The test pictures were looked at 2 times: ")
+    assert notes[0].startswith("The test images were looked at 2 times: ")
     assert "The recommendation changed after the first look" in notes[0]
     assert "First look: f x (not decided; best on validation); the best setting is f x." in notes[0]
     assert "Now: f y (" in notes[0]
@@ -72,7 +72,7 @@ def test_a_recommendation_that_stays_is_said_to_stay(tmp_path: Path) -> None:
 def test_a_study_that_does_not_tell_is_said_to_be_opened_twice_and_no_more(tmp_path: Path) -> None:
     notes, _ = text_of(fabricate(tmp_path, PLAN))
     assert notes == [
-        "The test pictures were looked at 2 times: what was decided after the first look saw them. What the first look "
+        "The test images were looked at 2 times: what was decided after the first look saw them. What the first look "
         "recommended is not recorded; this is what the last one recommends."
     ]
 
@@ -80,7 +80,7 @@ def test_a_study_that_does_not_tell_is_said_to_be_opened_twice_and_no_more(tmp_p
 def test_after_one_opening_nothing_is_said_at_the_top(tmp_path: Path) -> None:
     notes, said = text_of(opened_twice(tmp_path, Plan(**vars(PLAN) | {"extra": {"test_openings": 1}})))
     assert notes == []
-    assert "the test pictures had no say in it" in said
+    assert "the test images had no say in it" in said
 
 
 def tables_of(course: Course) -> pd.DataFrame:

@@ -148,7 +148,7 @@ def test_a_full_disk_costs_time_and_nothing_else(place: Place, monkeypatch: pyte
     assert not units(place)
 
 
-def test_pictures_and_prefixes_share_the_limit(place: Place) -> None:
+def test_images_and_prefixes_share_the_limit(place: Place) -> None:
     open_pictures(trial(), place)
     pictures = sum(file.stat().st_size for file in place.cache.glob("*.pixels"))
     assert pictures > 0

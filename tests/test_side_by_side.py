@@ -59,19 +59,19 @@ def test_answers_of_a_shared_factor_stand_side_by_side(compared):
 @pytest.mark.parametrize(
     ("hashes", "items", "said"),
     [
-        (("0a", "0a"), 40, "with the same test pictures, so their scores can be compared."),
-        (("0a", "0b"), 40, "were run on different pictures, so their scores cannot be compared."),
+        (("0a", "0a"), 40, "with the same test images, so their scores can be compared."),
+        (("0a", "0b"), 40, "were run on different images, so their scores cannot be compared."),
         (("0a", None), 40, "is not recorded for both, so their scores cannot be compared."),
         (("0a", "0a"), 44, "but tested on different ones, so their scores cannot be compared."),
     ],
 )
-def test_scores_can_be_compared_on_the_same_pictures_only(tmp_path, hashes, items, said):
+def test_scores_can_be_compared_on_the_same_images_only(tmp_path, hashes, items, said):
     studies = []
     for name, manifest, n in zip("ab", hashes, (40, items), strict=True):
         plan = Plan(**vars(ONE_FACTOR) | {"extra": {"manifest": manifest}, "items": n})
         studies.append(studied(results.read(fabricate(tmp_path / name, plan)), name))
     (sentence,) = comparable(studies)
-    assert sentence.startswith(("a and b were run", "Which pictures a and b used"))
+    assert sentence.startswith(("a and b were run", "Which images a and b used"))
     assert sentence.endswith(said)
     assert sentence in webpage.render(side_by_side(studies))
 

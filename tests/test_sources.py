@@ -64,7 +64,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_a_third_folder_beside_train_and_test_is_refused(tmp_path: Path) -> None:
     for split in ("train", "test", "unlabelled"):
         class_folders(tmp_path / split, {"a": 1})
-    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabelled does")
+    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabeled does")
 
 
 def test_held_out_classes_must_be_known(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_held_out_classes_must_be_known(tmp_path: Path) -> None:
     refused(tmp_path, r"'c' \(test/c/0.png\) has none: rename it .* the classes are a, b")
 
 
-def test_the_users_own_test_pictures(tmp_path: Path) -> None:
+def test_the_users_own_test_images(tmp_path: Path) -> None:
     class_folders(tmp_path / "data", {"a": 2, "b": 2})
     class_folders(tmp_path / "mine", {"a": 1, "b": 1}, seed=50)
     manifest = read_manifest("folder", tmp_path / "data", tmp_path / "mine")
@@ -113,7 +113,7 @@ def test_other_tables_in_a_folder_of_classes_are_left_alone(tmp_path: Path) -> N
     [
         (
             "path,label\na.png,x\ngone.png,x\nlost.png,y\n",
-            "2 of 3 pictures of .* do not exist, the first is 'gone.png'",
+            "2 of 3 images of .* do not exist, the first is 'gone.png'",
         ),
         ("path,label\n../a.png,x\n", "stay below its folder, but '../a.png' does not"),
         ("path,label\nx/../a.png,x\n", "stay below its folder, but 'x/../a.png' does not"),
@@ -121,7 +121,7 @@ def test_other_tables_in_a_folder_of_classes_are_left_alone(tmp_path: Path) -> N
         ("path,label\na.png,\n", "needs a path and a label, but got 'a.png', ''"),
         ("path,label,split\na.png,x,dev\n", "train, val, test or empty, but 'a.png' has 'dev'"),
         ("path,label\na.png,x\n./a.png,y\n", "lists 'a.png' twice"),
-        ("path,label\n", "must list pictures, but has no rows"),
+        ("path,label\n", "must list images, but has no rows"),
         ("file,class\na.png,x\n", "must have the columns path and label, but has file, class"),
         ("", "cannot be read as a CSV file"),
         ('path,label\n"a.png,x\n', "cannot be read as a CSV file"),
@@ -134,9 +134,9 @@ def test_bad_tables_are_refused(tmp_path: Path, rows: str, message: str) -> None
 
 def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "must be a folder or a CSV file, but .*nowhere does not exist")
-    refused(tmp_path, "has one subfolder with pictures per class, but .* has none")
+    refused(tmp_path, "has one subfolder with images per class, but .* has none")
     put(tmp_path / "flat.png", b"")
-    refused(tmp_path, "has one subfolder with pictures per class, but .* has none")
+    refused(tmp_path, "has one subfolder with images per class, but .* has none")
     class_folders(tmp_path, {"only": 2})
     refused(tmp_path, "At least two classes are needed, found one, 'only'")
 
@@ -159,13 +159,13 @@ def test_the_digits_are_written_once_and_read_like_a_folder(tmp_path: Path) -> N
     assert [file.name for file in tmp_path.iterdir()] == ["digits"]
 
 
-def test_the_digits_refuse_other_folders_and_test_pictures(tmp_path: Path) -> None:
+def test_the_digits_refuse_other_folders_and_test_images(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 2})
-    with pytest.raises(InputError, match=r"holds 1797 pictures, but .* holds 2: name an empty folder"):
+    with pytest.raises(InputError, match=r"holds 1797 images, but .* holds 2: name an empty folder"):
         digits.candidates(tmp_path, None)
     with pytest.raises(InputError, match=r"cannot be written to .* \(File exists\)"):
         digits.candidates(tmp_path / "a/0.png/digits", None)
-    with pytest.raises(InputError, match="The digits take no test pictures"):
+    with pytest.raises(InputError, match="The digits take no test images"):
         digits.candidates(tmp_path / "digits", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Annotated boxes: read from VOC's XML, clipped to the picture, part of the data's version."""
+"""Annotated boxes: read from VOC's XML, clipped to the image, part of the data's version."""
 
 import io
 from pathlib import Path
@@ -43,20 +43,18 @@ BOMB = """<?xml version="1.0"?>
 )
 def test_annotations_of_strangers(tmp_path: Path, content: bytes, reason: str) -> None:
     file = put(tmp_path / "n02085620_7", content)
-    with pytest.raises(
-        InputError, match=rf"n02085620_7 is no annotation of a picture \(.*({reason}).*\): get it again"
-    ):
+    with pytest.raises(InputError, match=rf"n02085620_7 is no annotation of an image \(.*({reason}).*\): get it again"):
         largest_box(file)
 
 
-def test_a_box_is_clipped_to_its_picture() -> None:
+def test_a_box_is_clipped_to_its_image() -> None:
     assert fit(Box(-3, -1, 99, 20), 48, 40, turned=False) == (0, 0, 48, 20)
     assert fit(Box(3, 4, 5, 6), 48, 40, turned=False) == (3, 4, 5, 6)
     for outside in (Box(48, 0, 60, 10), Box(5, 5, 5, 9), Box(9, 5, 5, 9), Box(0, 40, 9, 50)):
         assert fit(outside, 48, 40, turned=False) is None
 
 
-def test_a_picture_that_is_stored_turned_has_no_box() -> None:
+def test_an_image_that_is_stored_turned_has_no_box() -> None:
     for orientation, kept in ((1, True), (6, False), (0, True)):
         exif = Image.Exif()
         exif[0x0112] = orientation

@@ -1,4 +1,4 @@
-"""Pictures that the user puts together stay together."""
+"""Images that the user puts together stay together."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,7 +61,7 @@ def test_no_group_straddles_folds(tmp_path: Path) -> None:
         assert (folds.groupby("group")["fold"].nunique() == 1).all()
 
 
-def test_a_column_group_in_the_table_of_pictures(tmp_path: Path) -> None:
+def test_a_column_group_in_the_table_of_images(tmp_path: Path) -> None:
     class_folders(tmp_path / "x", {"a": 2, "b": 2})
     put(tmp_path / "all.csv", b"path,label,group\nx/a/0.png,a,\nx/a/1.png,a,1\nx/b/0.png,b,2\nx/b/1.png,b,1\n")
     manifest = read_manifest("folder", tmp_path)
@@ -70,7 +70,7 @@ def test_a_column_group_in_the_table_of_pictures(tmp_path: Path) -> None:
     refused(tmp_path, "path,group\nx/a/0.png,1\n", "One table of groups is enough, but .*groups.csv is a second")
 
 
-def test_groups_beside_a_table_of_pictures_and_in_a_known_dataset(tmp_path: Path) -> None:
+def test_groups_beside_a_table_of_images_and_in_a_known_dataset(tmp_path: Path) -> None:
     class_folders(tmp_path / "own/x", {"a": 2, "b": 2})
     put(tmp_path / "own/all.csv", b"path,label\nx/a/0.png,a\nx/a/1.png,a\nx/b/0.png,b\nx/b/1.png,b\n")
     assert list(grouped(tmp_path / "own", "path,group\nx/a/0.png,1\nx/b/1.png,1\n").values()) == [0, 1, 2, 0]
@@ -79,15 +79,15 @@ def test_groups_beside_a_table_of_pictures_and_in_a_known_dataset(tmp_path: Path
     assert list(found.values()) == [0, 1, 1, 3]
 
 
-def test_a_group_across_an_official_boundary_loses_its_training_pictures(tmp_path: Path) -> None:
+def test_a_group_across_an_official_boundary_loses_its_training_images(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"a": 3, "b": 3})
     class_folders(tmp_path / "test", {"a": 1, "b": 1}, seed=50)
     put(tmp_path / "train/b/9.png", encoded(pixels(51)))  # a copy of test/b/0.png
     grouped(tmp_path, "path,group\ntrain/a/0.png,one\ntest/a/0.png,one\n")
     left = drop_leaks(read_manifest("folder", tmp_path), official=True)
     assert dict(left.loc[~left["keep"], ["path", "drop_reason"]].to_numpy()) == {
-        "train/a/0.png": "in one group with a test picture",
-        "train/b/9.png": "duplicate of a test picture",
+        "train/a/0.png": "in one group with a test image",
+        "train/b/9.png": "duplicate of a test image",
     }
 
 
@@ -96,7 +96,7 @@ def test_a_group_across_an_official_boundary_loses_its_training_pictures(tmp_pat
     [
         (
             "path,group\na/0.png,1\na/7.png,1\n",
-            "1 of 2 pictures of .*groups.csv are not in the data, the first is 'a/7",
+            "1 of 2 images of .*groups.csv are not in the data, the first is 'a/7",
         ),
         ("path,group\n../a/0.png,1\n", "are not in the data, the first is '../a/0.png'"),
         ("path,group\na/0.png,1\n./a/0.png,2\n", "lists 'a/0.png' twice"),

@@ -57,10 +57,10 @@ def test_dog_breeds_from_the_archives(tmp_path: Path) -> None:
 def test_a_missing_dog_or_an_unknown_one_is_an_error(tmp_path: Path) -> None:
     picture = trees.dog_breeds(tmp_path) / f"train/{BULL}.jpg"
     picture.rename(tmp_path / f"train/{'1' * 32}.jpg")
-    refused("dog_breeds", tmp_path, f"1 of 4 pictures of .*labels.csv are not in .*train, the first is '{BULL}.jpg'")
+    refused("dog_breeds", tmp_path, f"1 of 4 images of .*labels.csv are not in .*train, the first is '{BULL}.jpg'")
     (tmp_path / f"train/{'1' * 32}.jpg").rename(picture)
     put(tmp_path / "train/new.jpg", b"")
-    refused("dog_breeds", tmp_path, "1 of 5 pictures in .*train are not in labels.csv, the first is 'train/new.jpg'")
+    refused("dog_breeds", tmp_path, "1 of 5 images in .*train are not in labels.csv, the first is 'train/new.jpg'")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_pet_images_are_judged_by_decoding_them(tmp_path: Path) -> None:
         "Cat/1.jpg": "",
         "Cat/2.jpg": "truncated",
         "Cat/3.jpg": "",  # no JFIF
-        "Cat/4.jpg": "",  # grey
+        "Cat/4.jpg": "",  # gray
         "Cat/5.jpg": "",
         "Cat/666.jpg": "empty file",
         "Dog/0.jpg": "",
@@ -177,7 +177,7 @@ def test_both_packagings_at_once_or_none_are_refused(tmp_path: Path) -> None:
     message = "must hold Microsoft's PetImages/ or its zip, or Kaggle's train/ .*: add --download for the first"
     refused("cats_vs_dogs", tmp_path, message)
     trees.cats_flat(trees.pet_images(tmp_path))
-    refused("cats_vs_dogs", tmp_path, "share pictures, but .* holds both: keep one")
+    refused("cats_vs_dogs", tmp_path, "share images, but .* holds both: keep one")
     shutil.rmtree(tmp_path / "train")
     shutil.rmtree(tmp_path / "PetImages/Dog")
     refused("cats_vs_dogs", tmp_path, "PetImages must hold Cat/ and Dog/, but has no Dog/")

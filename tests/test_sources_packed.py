@@ -100,7 +100,7 @@ def test_an_archive_beside_class_folders_is_no_shard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"1.png": b"x"}, r"one picture with its .cls or .json, but '1' of .*0.tar has .png: mend the shard"),
+        ({"1.png": b"x"}, r"one image with its .cls or .json, but '1' of .*0.tar has .png: mend the shard"),
         ({"1.cls": b"x"}, r"but '1' of .*0.tar has .cls"),
         ({"1.png": b"", "1.jpg": b"", "1.cls": b"1"}, r"but '1' of .*0.tar has .cls, .jpg, .png"),
         ({"1.txt": b"x"}, r"but .*0.tar has none: mend it"),
@@ -147,7 +147,7 @@ def test_the_names_of_classes_are_checked(tmp_path: Path, names: bytes, message:
 ROWS = [(picture(1), "one.PNG", 1), (picture(2, "JPEG"), None, 0), (picture(3), "../../../escape.png", 1)]
 
 
-def test_tables_of_pictures_with_their_class_names(tmp_path: Path) -> None:
+def test_tables_of_images_with_their_class_names(tmp_path: Path) -> None:
     write_parquet(tmp_path / "data/train-00000-of-00001.parquet", ROWS, ["zebra", "ape"])
     write_parquet(tmp_path / "data/validation-00000-of-00001.parquet", [(picture(4), "x.exe", 0)], ["zebra", "ape"])
     folder = ".unpacked-pictures/data"
@@ -172,10 +172,10 @@ def test_tables_without_class_names(tmp_path: Path) -> None:
     assert [row[1:3] for row in read(tmp_path)] == [(1, "class 1"), (0, "class 0"), (1, "class 1")]
 
 
-def test_bad_tables_of_pictures_are_refused(tmp_path: Path) -> None:
+def test_bad_tables_of_images_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "all.parquet"
     write_parquet(table, [*ROWS, (None, "elsewhere.png", 1)])
-    refused(tmp_path, "Each row must hold its picture, but row 3 of .*all.parquet has no bytes")
+    refused(tmp_path, "Each row must hold its image, but row 3 of .*all.parquet has no bytes")
     write_parquet(table, [*ROWS, (picture(4), None, -1)], ["a", "b"])
     refused(tmp_path, "number from 0 or a name, but row 3 of .*all.parquet has -1: mend it, or take away what has no l")
     write_parquet(table, [*ROWS, (picture(4), None, 2)], ["a", "b"])
@@ -244,7 +244,7 @@ def test_metadata_without_labels_leaves_the_class_folders_alone(tmp_path: Path) 
     [
         ("metadata.csv", b"file_name,label\n../a.png,x\n", "stay below its folder, but '../a.png' does not"),
         ("metadata.csv", b"file_name,label\n/a.png,x\n", "stay below its folder, but '/a.png' does not"),
-        ("metadata.csv", b"file_name,label\nb.png,x\n", "1 of 1 pictures of .* do not exist, the first is 'b.png'"),
+        ("metadata.csv", b"file_name,label\nb.png,x\n", "1 of 1 images of .* do not exist, the first is 'b.png'"),
         ("metadata.csv", b"file_name,label\na.png,\n", "needs a path and a label, but got 'a.png', ''"),
         ("metadata.jsonl", b'{"file_name": "a.png", "label": null}', "needs a path and a label, but got 'a.png', ''"),
         ("metadata.jsonl", b'{"file_name": "a\\u0000", "label": 1}', "stay below its folder"),
@@ -261,7 +261,7 @@ def test_bad_metadata_is_refused(tmp_path: Path, file: str, content: bytes, mess
     refused(tmp_path / "data", message)
 
 
-def test_a_picture_in_two_metadata_files_is_refused(tmp_path: Path) -> None:
+def test_an_image_in_two_metadata_files_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "train/a.png", picture(0))
     put(tmp_path / "metadata.csv", b"file_name,label\ntrain/a.png,x\n")
     put(tmp_path / "train/metadata.csv", b"file_name,label\na.png,x\n")

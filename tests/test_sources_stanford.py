@@ -26,7 +26,7 @@ def test_stanford_dogs_by_its_own_lists(tmp_path: Path) -> None:
     assert labels == {0: "Chihuahua", 1: "Shih-Tzu", 2: "black-and-tan_coonhound"}
     assert list(manifest.groupby("label").size()) == [6, 6, 6]
     boxes = manifest.set_index("path")[BOX]
-    assert list(boxes.loc["Images/n02085620-Chihuahua/n02085620_3.jpg"]) == [5, 6, 48, 33], "clipped to the picture"
+    assert list(boxes.loc["Images/n02085620-Chihuahua/n02085620_3.jpg"]) == [5, 6, 48, 33], "clipped to the image"
     assert list(boxes.loc["Images/n02086240-Shih-Tzu/n02086240_0.jpg"]) == [5, 6, 40, 30]
     leaks = drop_leaks(manifest, official=True)
     assert list(leaks.loc[~leaks["keep"], "path"]) == ["Images/n02085620-Chihuahua/n02085620_0.jpg"]
@@ -61,7 +61,7 @@ def test_stanford_dogs_without_lists_has_no_official_split(tmp_path: Path) -> No
 def test_an_annotation_of_stanford_dogs_that_grows_is_refused(tmp_path: Path) -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;&b;">]><annotation>&c;</annotation>'
     put(trees.stanford_dogs(tmp_path) / f"Annotation/{trees.DOGS[1]}/n02086240_3", bomb)
-    with pytest.raises(InputError, match=r"n02086240_3 is no annotation of a picture \(it declares a document type\)"):
+    with pytest.raises(InputError, match=r"n02086240_3 is no annotation of an image \(it declares a document type\)"):
         read_manifest("stanford_dogs", tmp_path)
 
 
@@ -78,7 +78,7 @@ def test_stanford_dogs_lists_are_checked(tmp_path: Path) -> None:
     trees.write_list(tmp_path / "train_list.mat", [(path, 0)])
     refused("the label 0, which is another folder")
     trees.write_list(tmp_path / "train_list.mat", [(path, 2), (path.replace("_1", "_9"), 2)])
-    refused("1 of 8 pictures of the lists are not in .*, the first is .*n02086240_9.jpg")
+    refused("1 of 8 images of the lists are not in .*, the first is .*n02086240_9.jpg")
     (tmp_path / "train_list.mat").write_bytes(b"no matrix")
     refused(r"train_list.mat is not a list of Stanford Dogs")
     (tmp_path / "train_list.mat").unlink()
@@ -120,7 +120,7 @@ def test_cars_in_layout_a(tmp_path: Path) -> None:
     assert manifest.loc["cars_train/00001.jpg", "label_name"] == "Ram C/V Cargo Van Minivan 2012"
     assert list(manifest["mode"]) == ["RGB"] * 3 + ["L"] + ["RGB"] * 3
     assert list(manifest.loc["cars_train/00002.jpg", BOX]) == [3, 4, 42, 30]
-    assert list(manifest.loc["cars_test/00002.jpg", BOX]) == [0, 0, 48, 40], "clipped to the picture"
+    assert list(manifest.loc["cars_test/00002.jpg", BOX]) == [0, 0, 48, 40], "clipped to the image"
     leaks = drop_leaks(manifest.reset_index(), official=True)
     assert list(leaks.loc[~leaks["keep"], "path"]) == ["cars_train/00003.jpg"]
 
@@ -181,11 +181,11 @@ def test_the_two_layouts_of_cars_are_never_mixed(tmp_path: Path) -> None:
     (tmp_path / "b/cars_annos.mat").rename(tmp_path / "a/cars_annos.mat")
     assert len(stanford_cars.candidates(tmp_path / "a", None).candidates) == 7, "not read"
     (tmp_path / "a/devkit").rename(tmp_path / "devkit")
-    refused_cars(tmp_path / "a", "cars_annos.mat numbers the pictures of car_ims/, not those of cars_train/: get car_")
+    refused_cars(tmp_path / "a", "cars_annos.mat numbers the images of car_ims/, not those of cars_train/: get car_")
     refused_cars(tmp_path / "b", "cars_annos.mat, which is not there: get cars_annos.mat")
     (tmp_path / "devkit").rename(tmp_path / "a/devkit")
     (tmp_path / "a/car_ims.tgz").write_bytes(b"")
-    refused_cars(tmp_path / "a", "number the pictures differently, but .*a holds both: keep one")
+    refused_cars(tmp_path / "a", "number the images differently, but .*a holds both: keep one")
 
 
 def test_cars_cannot_be_fetched_and_say_what_to_place(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_the_annotations_of_cars_are_checked(tmp_path: Path) -> None:
     refused_cars(tmp_path, "1 of .*cars_train are not in .*cars_train_annos.mat, the first is '00009.jpg'")
     (tmp_path / "cars_train/00009.jpg").unlink()
     trees.write_cars(tmp_path / "devkit/cars_train_annos.mat", [*train, train[0]])
-    refused_cars(tmp_path, "cars_train_annos.mat must list each picture once, but lists 3 pictures 4 times")
+    refused_cars(tmp_path, "cars_train_annos.mat must list each image once, but lists 3 images 4 times")
     for label in (0, 4):
         trees.write_cars(tmp_path / "devkit/cars_train_annos.mat", [*train[:2], train[2] | {"class": label}])
         refused_cars(tmp_path, f"Classes run from 1 to 3, but .*cars_train_annos.mat gives '00003.jpg' {label}")

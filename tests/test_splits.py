@@ -67,7 +67,7 @@ def test_what_holds_for_any_manifest(groups: dict[str, list[int]], levels: list[
 
 @given(classes, seeds)
 @settings(max_examples=10)
-def test_a_level_that_tests_on_no_less_moves_no_test_picture(groups: dict[str, list[int]], seed: int) -> None:
+def test_a_level_that_tests_on_no_less_moves_no_test_image(groups: dict[str, list[int]], seed: int) -> None:
     manifest = table(groups)
     few, more = divide(manifest, ["80-10-10"], seed), divide(manifest, ["80-10-10", "40-20-40"], seed)
     assert np.array_equal(few.test, more.test)
@@ -88,12 +88,12 @@ def test_a_group_belongs_to_the_class_of_its_first_item() -> None:
     for part in (folds.test, folds.val, *folds.train.values()):
         assert (0 in part) == (10 in part)
     manifest.loc[manifest["label"] == 1, "group"] = range(10)  # every b is a copy of an a
-    with pytest.raises(InputError, match=r"Class 'b' needs at least 3 different pictures .* has 0 \(0 different\)"):
+    with pytest.raises(InputError, match=r"Class 'b' needs at least 3 different images .* has 0 \(0 different\)"):
         divide(manifest, LEVELS, seed=0)
 
 
 def test_too_small_a_class_is_refused_by_name_and_number() -> None:
-    expected = r"3 different pictures for training, validation, test, but has 7 \(2 different\)"
+    expected = r"3 different images for training, validation, test, but has 7 \(2 different\)"
     with pytest.raises(InputError, match=f"^Class 'b' needs at least {expected}"):
         divide(table({"a": [1] * 9, "b": [6, 1]}), ["80-10-10"], seed=0)
 
@@ -130,8 +130,8 @@ def test_an_official_validation_without_a_test_set_stays_out_of_the_test_fold() 
 @pytest.mark.parametrize(
     ("official", "message"),
     [
-        ({0: "test"}, "Every class needs a test picture, but 'b' has none in the official split"),
-        ({0: "test", 9: "test", 1: "val"}, "Every class needs a validation picture, but 'b' has none"),
+        ({0: "test"}, "Every class needs a test image, but 'b' has none in the official split"),
+        ({0: "test", 9: "test", 1: "val"}, "Every class needs a validation image, but 'b' has none"),
         (
             {0: "test"} | dict.fromkeys(range(6, 11), "test"),
             r"'b' needs at least 2 different .* validation, but has 1 \(1",
@@ -155,11 +155,11 @@ def test_groups_across_the_official_boundary_lose_their_training_members() -> No
     )
     leaks = drop_leaks(manifest, official=True)
     assert leaks.loc[~leaks["keep"], "drop_reason"].to_dict() == {
-        0: "duplicate of a test picture",
-        2: "duplicate of a test picture",
-        3: "duplicate of a test picture",
-        4: "duplicate of a validation picture",
-        6: "duplicate of a validation picture",
+        0: "duplicate of a test image",
+        2: "duplicate of a test image",
+        3: "duplicate of a test image",
+        4: "duplicate of a validation image",
+        6: "duplicate of a validation image",
     }
     pd.testing.assert_frame_equal(drop_leaks(leaks, official=True), leaks)
     pd.testing.assert_frame_equal(drop_leaks(manifest, official=False), manifest)
@@ -190,7 +190,7 @@ def test_columns_show_the_leaks_as_dropped() -> None:
     manifest = table({"a": [2, 1, 1, 1], "b": [1] * 4}, {0: "test", 5: "test"})
     folded = add_folds(manifest, ["80-10-10"], seed=0, official=True, split_is_factor=False)
     assert not folded.loc[1, "keep"]
-    assert folded.loc[1, "drop_reason"] == "duplicate of a test picture"
+    assert folded.loc[1, "drop_reason"] == "duplicate of a test image"
     assert pd.isna(folded.loc[1, "fold"])
 
 

@@ -1,6 +1,6 @@
 """The studies on small trees in their datasets' own layouts: every published configuration, and a search.
 
-Pictures and batches are made smaller than published, so that nets made for GPUs take seconds here.
+Images and batches are made smaller than published, so that nets made for GPUs take seconds here.
 """
 
 import re
@@ -16,7 +16,7 @@ from study.results import read
 from tests.tiny import run, write_study
 from tests.trees import CARS, DOGS, car_row, encoded, pixels, put, stanford_dogs, write_cars, write_list
 
-TRAIN, TEST = 6, 3  # pictures of each class
+TRAIN, TEST = 6, 3  # images of each class
 
 
 def picture(seed: int) -> bytes:

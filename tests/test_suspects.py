@@ -1,4 +1,4 @@
-"""Thumbnails of the pictures whose label the winner's models find least probable."""
+"""Thumbnails of the images whose label the winner's models find least probable."""
 
 from pathlib import Path
 

@@ -96,7 +96,7 @@ def test_baselines_come_from_the_training_pool(tmp_path):
 
 
 def test_dropped_files_and_duplicates_are_counted(read):
-    assert pictures.dropped(read).to_numpy().tolist() == [["truncated file", 2], ["not a picture", 1]]
+    assert pictures.dropped(read).to_numpy().tolist() == [["truncated file", 2], ["not an image", 1]]
     twice = pictures.duplicates(read)
     assert twice[["files", "labels", "folds"]].to_numpy().tolist() == [[2, 2, 1]]
     assert pictures.folds(read).to_numpy().tolist() == [["pool", 400], ["test", 200], ["val", 100]]

@@ -29,7 +29,7 @@ def test_a_net_that_is_not_sure_enough_gets_a_temperature_below_one() -> None:
     assert fit_temperature(logits, np.array([0, 0, 0, 1])) == pytest.approx(1 / 4, rel=1e-3)
 
 
-def test_a_shift_of_a_pictures_logits_changes_nothing() -> None:
+def test_a_shift_of_a_images_logits_changes_nothing() -> None:
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=(50, 4)) * 3, random.integers(0, 4, 50)
     shifted = logits + random.normal(size=(50, 1)) * 10

@@ -54,7 +54,7 @@ def test_rows_hang_on_the_share_and_the_whole_is_the_default(place: Place) -> No
 
 def test_what_is_frozen_is_shared_by_all_shares(place: Place) -> None:
     shared = replace(place, stored=frozenset({(NET, "head"), (NET, "last stage")}))
-    results(shared, steps_per_epoch=3)  # 24 of 27 pictures: one pass
+    results(shared, steps_per_epoch=3)  # 24 of 27 images: one pass
     stored = set((place.cache / "prefixes").rglob("*.safetensors"))
     fewer = results(shared, train_fraction=0.75, steps_per_epoch=2)
     training = {unit.parent for unit in set((place.cache / "prefixes").rglob("*.safetensors")) - stored}
@@ -69,7 +69,7 @@ def test_as_a_factor_every_share_takes_equal_steps_in_an_arm_of_its_own() -> Non
     plan = search_plan(study, 12, BASE.study_seed)
     configs = [resolve(study, planned, BASE) for planned in plan]
     assert sorted({one.train_fraction for one in configs}) == FRACTIONS
-    assert {one.steps_per_epoch for one in configs} == {4}  # 30 pictures in batches of 8
+    assert {one.steps_per_epoch for one in configs} == {4}  # 30 images in batches of 8
     for one, planned in zip(configs, plan, strict=True):
         for other, another in zip(configs, plan, strict=True):
             assert (planned.arm == another.arm) == (one.train_fraction == other.train_fraction)

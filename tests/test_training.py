@@ -37,7 +37,7 @@ def test_draws_go_through_all_items_before_any_again() -> None:
     assert drawn[:5].tolist() != drawn[5:10].tolist()
 
 
-def test_a_dropout_mask_belongs_to_the_picture() -> None:
+def test_a_dropout_mask_belongs_to_the_image() -> None:
     chosen = config(regularizer="dropout", dropout=0.25)
     items, occurrence = np.array([4, 8, 15, 4]), np.array([0, 0, 0, 1])
     whole = drop(chosen, torch.ones(4, 2000), items, occurrence, epoch=1)
@@ -56,7 +56,7 @@ def test_balanced_draws_give_every_class_its_share() -> None:
     assert sorted(Counter(labels[drawn].tolist()).values()) == [4, 4, 5]
     assert drawn.tolist() != sorted(drawn.tolist(), key=lambda item: labels[item])  # not class by class
     seen = list(zip(drawn.tolist(), occurrence.tolist(), strict=True))
-    assert len(set(seen)) == 13  # a picture that comes again comes in another view
+    assert len(set(seen)) == 13  # an image that comes again comes in another view
     assert [number for item, number in sorted(seen) if item == 11] == list(range(Counter(drawn.tolist())[11]))
     again, _ = class_balanced_draws(7, items, labels, 13)
     np.testing.assert_array_equal(again, drawn)
@@ -81,7 +81,7 @@ def test_cutmix_pastes_a_rectangle() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_a_mixture_belongs_to_the_picture(kind: str) -> None:
+def test_a_mixture_belongs_to_the_image(kind: str) -> None:
     chosen, pool = config(mixing=kind, mixing_alpha=1.0), np.array([3, 5, 9])
     items, occurrence = np.arange(400), np.zeros(400, np.int64)
     whole = mixture(chosen, items, occurrence, 1, pool)

@@ -64,27 +64,27 @@ def test_no_path_where_the_search_looked_for_the_best_alone(tmp_path):
     assert path_section(*read(with_study(fabricate(tmp_path, PLAN), goal="best"))) is None
 
 
-def test_few_test_pictures_cannot_resolve_small_differences(tmp_path):
+def test_few_test_images_cannot_resolve_small_differences(tmp_path):
     section = doubt_section(*read(fabricate(tmp_path / "few", PLAN)))
     assert "cannot be resolved here" in text_of(section)
-    assert "3 seeds and 80 test pictures find a difference of" in text_of(section)
+    assert "3 seeds and 80 test images find a difference of" in text_of(section)
     many = doubt_section(*read(fabricate(tmp_path / "many", other(items=1000))))
     assert "cannot be resolved here" not in text_of(many)
     assert [table.stem for table in many.tables] == ["variance", "precision"]
 
 
 def test_advice_that_its_own_number_does_not_bear_out_is_not_given(tmp_path):
-    """Three seeds far apart: with 500 more pictures the interval is as wide as it is, and that is said."""
+    """Three seeds far apart: with 500 more images the interval is as wide as it is, and that is said."""
     read_one = read(fabricate(tmp_path, other(spread=0.2, items=400)))
     section = doubt_section(read_one[0], read_one[1])
     more = section.tables[1].frame.set_index("what")
-    assert not more.loc["500 more test pictures", "narrower"]
+    assert not more.loc["500 more test images", "narrower"]
     said = section.paragraphs[0]
     half = {what: f"{100 * width:.2f}" for what, width in more["half_width"].items()}
     assert said.endswith(
         f" The 95\u00a0% interval, now plus or minus {half['as measured']} points, would have "
         f"{half['one more seed']} with one more seed and {half['twice the seeds']} with twice as many seeds; of these "
-        "twice as many seeds would narrow it most. 500 more test pictures would not narrow it."
+        "twice as many seeds would narrow it most. 500 more test images would not narrow it."
     )
     assert section.tables[1].rows[-1][-1] == f"{half['500 more test pictures']}, no narrower"
 
@@ -96,7 +96,7 @@ def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
     with_study(tmp_path, resolution={"difference": 0.031, "seeds": 5, "items": 900})
     said = doubt_section(*read(tmp_path)).paragraphs
     assert said == [
-        "Before the first trial, 5 seeds and 900 test pictures were expected to resolve differences of about "
+        "Before the first trial, 5 seeds and 900 test images were expected to resolve differences of about "
         "3.1 points between two settings (80\u00a0% power)."
     ]
     for odd in ({"difference": None, "seeds": 5, "items": 900}, ["a list"], "text"):
@@ -106,7 +106,7 @@ def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
 def test_what_a_repeat_renews_is_said_as_it_was(tmp_path):
     section = doubt_section(*read(with_study(fabricate(tmp_path, PLAN), budget={"folds": 3})))
     said = section.paragraphs[1]
-    assert "The validation pictures were the same in every repeat." in said  # as fabricated
+    assert "The validation images were the same in every repeat." in said  # as fabricated
     assert "3 repeats at a time are the folds of one partition." in said
     file = tmp_path / results.PREDICTIONS_FILE
     rows = pd.read_parquet(file)
@@ -123,7 +123,7 @@ def test_models_that_never_differ_leave_no_doubt_to_share(tmp_path):
     file = tmp_path / results.PREDICTIONS_FILE
     writing.write_table(pd.read_parquet(file).assign(predicted=lambda rows: rows["label"]), file)
     section = doubt_section(*read(tmp_path))
-    assert section.paragraphs[0] == "No seed and no picture made any difference to the winner's accuracy on test."
+    assert section.paragraphs[0] == "No seed and no image made any difference to the winner's accuracy on test."
 
 
 def test_suspects_come_with_the_thumbnails_there_are(tmp_path):

@@ -1,4 +1,4 @@
-"""The parts of the doubt, by hand; what more seeds and pictures would buy; what cannot be resolved."""
+"""The parts of the doubt, by hand; what more seeds and images would buy; what cannot be resolved."""
 
 from dataclasses import replace
 
@@ -24,11 +24,11 @@ def read(out):
     return study, found, winner(found)
 
 
-def test_more_seeds_and_pictures_by_hand():
+def test_more_seeds_and_images_by_hand():
     estimate = Estimate(0.9, seed_variance=1e-4, item_variance=4e-4, seeds=4, items=500)
     table = variance.precision(estimate).set_index("what")
     more = {"as measured": (4, 500), "one more seed": (5, 500), "twice the seeds": (8, 500)}
-    for what, (seeds, items) in (more | {"500 more test pictures": (4, 1000)}).items():
+    for what, (seeds, items) in (more | {"500 more test images": (4, 1000)}).items():
         by_seeds, by_items = 1e-4 * 4 / seeds, 4e-4 * 500 / items
         df = (seeds - 1) * ((by_seeds + by_items) / by_seeds) ** 2
         expected = t.ppf(0.975, df) * np.sqrt(by_seeds + by_items)
@@ -36,12 +36,12 @@ def test_more_seeds_and_pictures_by_hand():
     assert table["narrower"].tolist() == [False, True, True, True]
 
 
-def test_more_pictures_never_seem_to_harm():
-    """Where seeds dominate, fewer degrees of freedom widen the interval by more than pictures narrow it."""
+def test_more_images_never_seem_to_harm():
+    """Where seeds dominate, fewer degrees of freedom widen the interval by more than images narrow it."""
     estimate = Estimate(0.9, seed_variance=4e-4, item_variance=4e-5, seeds=3, items=300)
     low, high = variance.with_more(estimate, items=500).interval()
     table = variance.precision(estimate).set_index("what")["half_width"]
-    assert (high - low) / 2 > table["as measured"] == table["500 more test pictures"] > table["one more seed"]
+    assert (high - low) / 2 > table["as measured"] == table["500 more test images"] > table["one more seed"]
     assert variance.precision(estimate)["narrower"].tolist() == [False, True, True, False]
 
 
@@ -98,7 +98,7 @@ def test_few_seeds_or_an_unopened_test_fold_have_no_parts(tmp_path):
     assert variance.resolution(study, found) is None
 
 
-def test_one_group_of_pictures_has_no_parts(tmp_path):
+def test_one_group_of_images_has_no_parts(tmp_path):
     fabricate(tmp_path, PLAN)
     file = tmp_path / results.MANIFEST_FILE
     writing.write_table(pd.read_parquet(file).assign(group=1), file)
@@ -107,7 +107,7 @@ def test_one_group_of_pictures_has_no_parts(tmp_path):
     assert variance.resolution(study, found) is None
 
 
-def test_resolution_shrinks_with_pictures_and_seeds(tmp_path):
+def test_resolution_shrinks_with_images_and_seeds(tmp_path):
     sharp = {"spread": 0.001}
     few = read(fabricate(tmp_path / "few", Plan(**vars(PLAN) | sharp)))
     many = read(fabricate(tmp_path / "many", Plan(**vars(PLAN) | sharp | {"items": 2400})))
@@ -117,7 +117,7 @@ def test_resolution_shrinks_with_pictures_and_seeds(tmp_path):
     assert 0 < fine.median < coarse.median / 2
 
 
-def test_whether_the_validation_pictures_were_renewed(tmp_path):
+def test_whether_the_validation_images_were_renewed(tmp_path):
     study, _, best = read(fabricate(tmp_path, PLAN))
     assert not variance.renewed(study, best)
     seen = study.predictions

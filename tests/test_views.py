@@ -51,7 +51,7 @@ def test_without_augmentation_a_view_is_the_evaluation_view(crop: float) -> None
     np.testing.assert_array_equal(trained, evaluation_views(pictures, 16, contract))
 
 
-def test_the_evaluation_view_is_the_centre_square() -> None:
+def test_the_evaluation_view_is_the_center_square() -> None:
     # Half of the shorter side of 32 is 16: rows 8 to 24 of 32, columns 16 to 32 of 48; nothing is resampled.
     picture = pixels(1, 32, 48)
     contract = dataclasses.replace(CONTRACT, crop=0.5)
@@ -90,7 +90,7 @@ def test_policies_share_the_cut_and_differ_where_one_erases(monkeypatch: pytest.
     for a, b in zip(plain, erased, strict=True):
         changed = (a != b).any(axis=2)
         touched += bool(changed.any())
-        assert (b[changed] == (128, 64, 191)).all()  # the contract's mean colour: 255 x (0.5, 0.25, 0.75)
+        assert (b[changed] == (128, 64, 191)).all()  # the contract's mean color: 255 x (0.5, 0.25, 0.75)
         assert changed.sum() <= 49  # at most 20 % of 16 x 16, rounded to a square of 7
     assert 10 <= touched <= 30
 
@@ -103,7 +103,7 @@ def test_a_wider_cut_moves_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None
     assert np.corrcoef(where)[0, 1] > 0.95
 
 
-def test_policies_share_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policies_share_colors(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Policy(area=(1.0, 1.0), ratio=(1.0, 1.0))
     monkeypatch.setitem(POLICIES, "mild", dataclasses.replace(whole, colour=0.1))
     monkeypatch.setitem(POLICIES, "vivid", dataclasses.replace(whole, colour=0.4))
@@ -113,7 +113,7 @@ def test_policies_share_colours(monkeypatch: pytest.MonkeyPatch) -> None:
         assert abs(vivid - 4 * mild) <= 3  # each is rounded to a whole number
 
 
-def test_colour_keeps_grey_grey_and_changes_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_color_keeps_gray_gray_and_changes_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(POLICIES, "colour", Policy(area=(1.0, 1.0), ratio=(1.0, 1.0), flip=False, colour=0.4))
     grey = np.full((20, 20, 3), 100, np.uint8)
     values = [view(grey, "colour", i) for i in range(50)]
@@ -123,7 +123,7 @@ def test_colour_keeps_grey_grey_and_changes_brightness(monkeypatch: pytest.Monke
     assert 125 < max(brightness) <= 140
 
 
-def test_what_comes_in_from_outside_has_the_mean_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_in_from_outside_has_the_mean_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(POLICIES, "shift", Policy(area=(1.0, 1.0), ratio=(1.0, 1.0), flip=False, shift=0.5))
     white = np.full((20, 20, 3), 255, np.uint8)
     shares = []
@@ -150,7 +150,7 @@ def test_any_shape_gives_a_view(policy: str, shape: tuple[int, int], size: int, 
         assert (v == 9).all()
 
 
-def test_the_picture_is_left_as_it_was() -> None:
+def test_the_image_is_left_as_it_was() -> None:
     picture = pixels(1)
     before = picture.copy()
     for policy in POLICIES:

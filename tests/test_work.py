@@ -1,4 +1,4 @@
-"""What a picture costs, against timm's published counts, and how fast this machine says it is."""
+"""What an image costs, against timm's published counts, and how fast this machine says it is."""
 
 from pathlib import Path
 

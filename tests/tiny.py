@@ -1,4 +1,4 @@
-"""A study small enough to run for real in seconds, on pictures made here."""
+"""A study small enough to run for real in seconds, on images made here."""
 
 import os
 import subprocess
@@ -38,12 +38,12 @@ STUDY = Study(
 
 
 def make_pictures(folder: Path, each: int = 15, colours: dict[str, tuple[int, int, int]] = COLOURS) -> Path:
-    """Class folders of noisy colours, different enough not to be duplicates."""
+    """Class folders of noisy colors, different enough not to be duplicates."""
     random = np.random.default_rng(7)
     for name, colour in colours.items():
         (folder / name).mkdir(parents=True)
         for i in range(each):
-            light = random.normal(0, 35, 3)  # so that some pictures look like another class
+            light = random.normal(0, 35, 3)  # so that some images look like another class
             picture = np.clip(np.array(colour) + light + random.normal(0, 60, (20, 24, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(picture).save(folder / name / f"{i:02d}.png")
     return folder

@@ -17,7 +17,7 @@ from scipy.io import savemat
 
 
 def pixels(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
-    """Smooth random colours, far from any other seed's and easy for a JPEG."""
+    """Smooth random colors, far from any other seed's and easy for a JPEG."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -60,7 +60,7 @@ def members(root: Path, *tops: str) -> dict[str, bytes]:
 
 
 def class_folders(root: Path, counts: dict[str, int], seed: int = 0) -> Path:
-    """`root/NAME/0.png ...`, every picture another one."""
+    """`root/NAME/0.png ...`, every image another one."""
     for name, count in counts.items():
         for number in range(count):
             put(root / name / f"{number}.png", encoded(pixels(seed)))
@@ -87,9 +87,9 @@ DOGS = ("n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02089078-black-and-tan_co
 
 
 def stanford_dogs(root: Path) -> Path:
-    """Three breeds, four training and two test pictures each.
+    """Three breeds, four training and two test images each.
 
-    One JPEG is a PNG, and one test picture is a copy of a training picture of another breed. Each has two objects, and
+    One JPEG is a PNG, and one test image is a copy of a training image of another breed. Each has two objects, and
     the larger of them reaches over the right edge in the first breed.
     """
     lists: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
@@ -134,9 +134,9 @@ CARS = ("AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012", "smart f
 
 
 def cars_a(root: Path) -> Path:
-    """Layout A: four training and three test pictures, numbered from 1 in each, of classes in no order.
+    """Layout A: four training and three test images, numbered from 1 in each, of classes in no order.
 
-    The first is grey, and 00003.jpg in test is a copy of 00003.jpg in train; a box of test reaches over all edges.
+    The first is gray, and 00003.jpg in test is a copy of 00003.jpg in train; a box of test reaches over all edges.
     """
     for split, labels in (("train", [2, 1, 3, 2]), ("test", [3, 1, 3])):
         rows: list[dict[str, Any]] = []
@@ -155,7 +155,7 @@ def cars_a(root: Path) -> Path:
 
 
 def cars_b(root: Path) -> Path:
-    """Layout B: two pictures of each class, the second of each is test."""
+    """Layout B: two images of each class, the second of each is test."""
     rows: list[dict[str, Any]] = []
     for number in range(1, 7):
         path = f"car_ims/{number:06}.jpg"
@@ -185,7 +185,7 @@ BREEDS = {"000bec180eb18c7604dcecc8fe0dba07": "boston_bull", "001513dfcb2ffafc82
 
 
 def dog_breeds(root: Path) -> Path:
-    """Kaggle's layout: four labelled pictures of two breeds and an unlabelled one, under names of 32 characters."""
+    """Kaggle's layout: four labeled images of two breeds and an unlabeled one, under names of 32 characters."""
     rows = ["id,breed"]
     for number, (name, breed) in enumerate([*BREEDS.items(), ("f" * 32, "dingo"), ("0" * 32, "boston_bull")]):
         put(root / "train" / f"{name}.jpg", encoded(pixels(400 + number), "JPEG"))
@@ -197,7 +197,7 @@ def dog_breeds(root: Path) -> Path:
 
 
 def cats_flat(root: Path) -> Path:
-    """Kaggle's layout: two cats, two dogs, and an unlabelled test1/ whose numbers start from 1."""
+    """Kaggle's layout: two cats, two dogs, and an unlabeled test1/ whose numbers start from 1."""
     for number in range(2):
         put(root / "train" / f"cat.{number}.jpg", encoded(pixels(500 + number), "JPEG"))
         put(root / "train" / f"dog.{number}.jpg", encoded(pixels(510 + number), "JPEG"))
@@ -209,7 +209,7 @@ def cats_flat(root: Path) -> Path:
 def pet_images(root: Path) -> Path:
     """Microsoft's layout with what is odd about it.
 
-    Empty, cut and foreign files, a JPEG without its JFIF segment, bytes after the end, grey, a dog among the cats.
+    Empty, cut and foreign files, a JPEG without its JFIF segment, bytes after the end, gray, a dog among the cats.
     """
     for number, label in enumerate(("Cat", "Dog")):
         folder = root / "PetImages" / label

@@ -22,26 +22,26 @@ class TrialConfig:
     trains_on: str = "train"  # or train+val, of a model to ship: its last epoch is kept, nothing is left to choose by
     seed: int = 0  # the repeat: 0 in the search, 1 to S in the confirmation
     folds: int | None = None  # the confirmation's repeats are those of a repeated k-fold
-    test_folds: int | None = None  # the same, over what tests: all pictures do, each once in so many repeats
+    test_folds: int | None = None  # the same, over what tests: all images do, each once in so many repeats
 
     # -- the net
     backbone: str  # any timm name, with or without its weights' tag
     weights: Literal["pretrained", "none"] = "pretrained"
     weights_hash: str = ""  # sha256 of the file the pretrained weights came from
     unfreeze: str = "head"  # "head", "last [N] stage|block|layer[s]" or "all"
-    neighbours: int | None = None  # test predictions by so many nearest training pictures; None: by the head
+    neighbours: int | None = None  # test predictions by so many nearest training images; None: by the head
     distance: str = "euclidean"  # between their features
 
     # -- the views
     size: int  # side of the square the net sees, in pixels
     region: str = "picture"  # or the annotated box
-    stored_side: int  # shorter side of the decoded pictures that views are cut from
+    stored_side: int  # shorter side of the decoded images that views are cut from
     augmentation: str = "none"
-    views: int | None = None  # different training views per picture, taken in turn; None: a fresh one in every epoch
+    views: int | None = None  # different training views per image, taken in turn; None: a fresh one in every epoch
 
     # -- the batches
     sampling: str = "uniform"  # or every class equally often
-    mixing: str = "none"  # views blended with those of other pictures
+    mixing: str = "none"  # views blended with those of other images
     mixing_alpha: float | None = None  # of the Beta distribution that shares are drawn from; set exactly when mixing
 
     # -- the loss
@@ -83,7 +83,7 @@ class TrialConfig:
     precision: str = "float32"  # of what trains of the backbone, while it trains
     frozen_precision: str = "float32"  # of what is frozen, on training views that are augmented
     channels_last: bool = True
-    block_size: int = 64  # pictures that pass a frozen part or are evaluated together; the last block is padded
+    block_size: int = 64  # images that pass a frozen part or are evaluated together; the last block is padded
 
     def __post_init__(self) -> None:
         values = self.to_dict()

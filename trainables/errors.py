@@ -12,7 +12,7 @@ class InputError(ValueError):
 
 
 class Unavailable(InputError):
-    """What every trial needs is not there any more, such as a picture: no fault of one trial's setting.
+    """What every trial needs is not there any more, such as an image: no fault of one trial's setting.
 
     The study stops with this line, and goes on where it was once it is put right.
     """

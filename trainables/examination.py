@@ -1,4 +1,4 @@
-"""The gates applied to one backbone, on a few training pictures and through the code that trials run."""
+"""The gates applied to one backbone, on a few training images and through the code that trials run."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ _PATIENCE = 60  # seconds; what has not learned by then is too slow to be judged
 
 @dataclass(frozen=True)
 class Findings:
-    """`probe_accuracy` is a floor for what is fine-tuned; None where no picture could be held out."""
+    """`probe_accuracy` is a floor for what is fine-tuned; None where no image could be held out."""
 
     gates: tuple[Gate, ...]
     probe_accuracy: float | None
@@ -52,7 +52,7 @@ class Findings:
 def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: pd.DataFrame) -> Findings:
     """Every gate on one backbone, those of what is frozen for each of the study's unfreeze `depths`.
 
-    Of `config` the net, its start, the size and the arithmetic count; augmentation and regulariser are left out. The
+    Of `config` the net, its start, the size and the arithmetic count; augmentation and regularizer are left out. The
     manifest need not be written yet.
     """
     set_arithmetic(config)
@@ -126,7 +126,7 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
         "the weights' head is not that of ImageNet's 1,000 classes": weights["num_classes"] != gates.IMAGENET,
         "too few classes bear the names of ImageNet's": not known,
         f"{config.size} px are less than half of the weights' {own} px": 2 * config.size < own,
-        f"{len(items)} pictures of ImageNet's classes are too few": len(items) < gates.FEWEST_ZERO_SHOT,
+        f"{len(items)} images of ImageNet's classes are too few": len(items) < gates.FEWEST_ZERO_SHOT,
     }
     reason = next((text for text, holds in why.items() if holds), None)
     if reason is not None:
@@ -144,7 +144,7 @@ def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
     if not np.isfinite(features).all():
         return [gates.infinite_features(config.weights == "pretrained")], None
     if len(sample) < 3 or len(np.unique(labels)) < 2:
-        return [gates.not_applicable("linear probe", f"{len(sample)} pictures are too few to hold one out")], None
+        return [gates.not_applicable("linear probe", f"{len(sample)} images are too few to hold one out")], None
     hats = hat_matrices(features)
     predicted = leave_one_out(hats, labels)
     by_chance = []
@@ -171,7 +171,7 @@ def _overfit(config: TrialConfig, place: Place, few: Pictures) -> Gate:
 
 
 def _learned_by_heart(config: TrialConfig, place: Place, few: Pictures, deadline: float) -> int:
-    """How many of the pictures are classified right, in training mode, when it goes best."""
+    """How many of the images are classified right, in training mode, when it goes best."""
     inputs = prepare(config, place, few)
     training = Training(inputs, build_optimizer(config, inputs.net))
     items, most = np.resize(few.train, config.batch_size), 0
@@ -217,7 +217,7 @@ def _deepest(config: TrialConfig, depths: Sequence[str], body: Body) -> str:
 
 
 def _views(inputs: Inputs, items: Items) -> torch.Tensor:
-    """The evaluation views (n, s, s, 3) of `items`, of a net that trains from the pictures on."""
+    """The evaluation views (n, s, s, 3) of `items`, of a net that trains from the images on."""
     [views] = inputs.activations.batches(evaluation_draws(items), len(items), items)
     return views
 
@@ -228,7 +228,7 @@ def _pooled(inputs: Inputs, items: Items) -> NDArray[np.float32]:
 
 
 def _names(manifest: pd.DataFrame) -> dict[int, set[str]]:
-    """By label its name, and what its pictures' paths name of ImageNet's synsets, as those of Stanford Dogs do."""
+    """By label its name, and what its images' paths name of ImageNet's synsets, as those of Stanford Dogs do."""
     names: dict[int, set[str]] = {}
     for label, name, path in zip(manifest["label"], manifest["label_name"], manifest["path"], strict=True):
         names.setdefault(int(label), set()).update((name, *SYNSET.findall(path)))

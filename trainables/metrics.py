@@ -34,7 +34,7 @@ def signed(metric: str, value: float) -> float:
 
 
 def _recall(logits: Logits, labels: Labels) -> float:
-    """The mean recall of the classes that have pictures."""
+    """The mean recall of the classes that have images."""
     from sklearn.metrics import recall_score  # half a second that accuracy need not wait for
 
     there = np.unique(labels)
@@ -42,7 +42,7 @@ def _recall(logits: Logits, labels: Labels) -> float:
 
 
 def _macro_f1(logits: Logits, labels: Labels) -> float:
-    """The mean F1 of the classes that have pictures."""
+    """The mean F1 of the classes that have images."""
     from sklearn.metrics import f1_score
 
     there = np.unique(labels)
@@ -50,7 +50,7 @@ def _macro_f1(logits: Logits, labels: Labels) -> float:
 
 
 def _auroc(logits: Logits, labels: Labels) -> float:
-    """One class against the rest, the mean over classes that have pictures of both kinds; a half without any."""
+    """One class against the rest, the mean over classes that have images of both kinds; a half without any."""
     from sklearn.metrics import roc_auc_score
 
     log_probabilities, there = _log_softmax(logits), np.unique(labels)

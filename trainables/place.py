@@ -32,7 +32,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The decoded pictures of a study and the folds one trial may read; all indexed by item number."""
+    """The decoded images of a study and the folds one trial may read; all indexed by item number."""
 
     pixels: Pixels
     labels: NDArray[np.int64]
@@ -50,7 +50,7 @@ def open_pictures(config: TrialConfig, place: Place) -> Pictures:
 
 
 def train_pictures(config: TrialConfig, manifest: Path) -> int:
-    """How many pictures a trial trains on."""
+    """How many images a trial trains on."""
     return len(_train(config, _folds(manifest, config)))
 
 

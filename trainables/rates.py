@@ -1,4 +1,4 @@
-"""How fast this machine is: seconds that pictures take, from a table or measured once and kept."""
+"""How fast this machine is: seconds that images take, from a table or measured once and kept."""
 
 import json
 import time
@@ -20,7 +20,7 @@ from trainables.nets.prefixes import INPUT, POOLED, Frozen
 from trainables.nets.work import work_of
 
 FILE = "rates.json"
-# Pictures in a measurement, and how often it is taken: the fastest counts, the first warms up.
+# Images in a measurement, and how often it is taken: the fastest counts, the first warms up.
 _FROZEN, _TRAINED, _TIMES = 32, 8, 3
 
 
@@ -30,7 +30,7 @@ class Rates:
 
     frozen: float  # 1e9 multiply-adds a second, forward, frozen
     trained: float  # 1e9 multiply-adds a second of the forward pass in a step forward and back
-    view: float  # seconds to cut a view from a decoded picture
+    view: float  # seconds to cut a view from a decoded image
     measured: bool
     evaluated: float | None = None  # as `frozen`, in float32; None: as fast
 
@@ -44,7 +44,7 @@ def table(backbone: str, device: str) -> Rates:
     """For machines that were not measured.
 
     The CPU is one core with AVX-512 bfloat16 (the rates in arithmetic.py, halved); the GPU is of the A100 class:
-    ResNet-50 and EfficientNet-B0 at 2,500 pictures a second in training (DeepLearningExamples), about twice that when
+    ResNet-50 and EfficientNet-B0 at 2,500 images a second in training (DeepLearningExamples), about twice that when
     frozen: the depthwise net, bound by memory, does a tenth of the arithmetic. Its float32 without TF32 is guessed.
     """
     depthwise = any(name in backbone for name in DEPTHWISE)

@@ -36,7 +36,7 @@ from trainables.place import Pictures, Place, open_pictures
 
 # Predictions are stored as float16: a logit beyond this would be infinite in every table.
 _LARGEST_LOGIT = 65504.0
-# What tips the scales between equally frequent neighbours; less would be lost in half precision.
+# What tips the scales between equally frequent neighbors; less would be lost in half precision.
 _LEAD = 0.01
 
 
@@ -79,7 +79,7 @@ def run_trial(
 
 
 def begin(phase: Phase, place: Place, pictures: Pictures, state: State, team: Team = ALONE) -> Training:
-    """The net, the optimiser and the average as `state` left them, or as a phase begins with what was learned."""
+    """The net, the optimizer and the average as `state` left them, or as a phase begins with what was learned."""
     config = phase.config
     inputs = prepare(config, place, pictures, team)
     anchor = trained_state(inputs.net) if config.l2_sp is not None else {}
@@ -195,7 +195,7 @@ def prepare(config: TrialConfig, place: Place, pictures: Pictures, team: Team = 
 
 
 def whole_net(config: TrialConfig, place: Place, classes: int) -> Net:
-    """The net from the pictures on, as it is before training."""
+    """The net from the images on, as it is before training."""
     return _net(config, _frozen(config, place), INPUT, classes)
 
 

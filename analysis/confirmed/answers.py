@@ -1,6 +1,6 @@
 """The question of each factor answered: every pair of levels compared on the test fold, or refused.
 
-Levels are compared as confirmed, in the winner's company: same seeds, same test pictures, same levels of all
+Levels are compared as confirmed, in the winner's company: same seeds, same test images, same levels of all
 other factors. The verdict follows Holm's correction within the factor.
 """
 

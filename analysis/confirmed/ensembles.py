@@ -1,13 +1,13 @@
 """Ensembles of the confirmed models, on test beside the best single model.
 
 Members are averaged in log-probability. To average logits is the same: they differ from log-probabilities by one
-number a picture, which the softmax takes out again. Both give the normalised geometric mean of the probabilities.
+number an image, which the softmax takes out again. Both give the normalized geometric mean of the probabilities.
 
-What may be chosen on: every repeat (seed) has its own partition into training and validation, so a picture that one
+What may be chosen on: every repeat (seed) has its own partition into training and validation, so an image that one
 repeat validates on was trained on in most others. Within one repeat all settings share the common validation, and none
-of them trains on it, whatever its split. Greedy selection therefore stays within one repeat, on those pictures that
+of them trains on it, whatever its split. Greedy selection therefore stays within one repeat, on those images that
 every candidate counts as its own validation, and is repeated in each: what it reaches is the mean over repeats, with
-an interval for new repeats and new pictures. Averages of all models or of all seeds cross repeats; nothing is chosen
+an interval for new repeats and new images. Averages of all models or of all seeds cross repeats; nothing is chosen
 for them, and on test nobody has trained. The same validation chose epochs and settings before, so it flatters members.
 """
 
@@ -42,7 +42,7 @@ Weights = dict[str, int]  # trial -> how often it is in the ensemble
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Models by setting and repeat, all of which saw the same test pictures; the winner's setting first."""
+    """Models by setting and repeat, all of which saw the same test images; the winner's setting first."""
 
     trials: dict[str, dict[int, str]]  # arm -> seed -> trial
     outputs: Outputs
@@ -61,8 +61,8 @@ def ensembles(results: Results, found: list[Setting], outputs: Outputs) -> pd.Da
     """One row for each kind of ensemble, the best single model first; empty where there is nothing to average.
 
     `low, high` as of any accuracy (see `accuracy_interval`). The difference is to the best single model, which is
-    the winner's best seed on validation; its interval is a paired bootstrap over test pictures: these very models on
-    new pictures. `models`: how many have to be run, mean over repeats. `val_accuracy` exists within a repeat alone.
+    the winner's best seed on validation; its interval is a paired bootstrap over test images: these very models on
+    new images. `models`: how many have to be run, mean over repeats. `val_accuracy` exists within a repeat alone.
     """
     candidates = _candidates(found, outputs)
     if candidates is None:
@@ -91,7 +91,7 @@ def _candidates(found: list[Setting], outputs: Outputs) -> _Candidates | None:
 
 
 def _alike(one: Output | None, other: Output) -> bool:
-    """Whether two models saw the same pictures and know the same classes."""
+    """Whether two models saw the same images and know the same classes."""
     return (
         one is not None
         and np.array_equal(one.items, other.items)
@@ -115,7 +115,7 @@ def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
 
 
 def _chosen(candidates: _Candidates, repeat: int) -> Weights:
-    """The greedy ensemble of one repeat; empty where its models share no validation pictures."""
+    """The greedy ensemble of one repeat; empty where its models share no validation images."""
     trials = candidates.of_repeat(repeat)
     shared = _shared_validation(candidates.outputs, trials)
     if shared is None:
@@ -125,9 +125,9 @@ def _chosen(candidates: _Candidates, repeat: int) -> Weights:
 
 
 def _shared_validation(outputs: Outputs, trials: list[str]) -> tuple[NDArray, NDArray] | None:
-    """Labels (n,) and log-probabilities (models, n, K) of the pictures that none of these models trained on.
+    """Labels (n,) and log-probabilities (models, n, K) of the images that none of these models trained on.
 
-    A trial's validation rows are of its own validation, so these are the pictures that all of them have there.
+    A trial's validation rows are of its own validation, so these are the images that all of them have there.
     """
     seen = [outputs.of(trial, VAL) for trial in trials]
     there = [one for one in seen if one is not None]
@@ -188,7 +188,7 @@ def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDAr
 
 
 def _right(candidates: _Candidates, weights: Weights, mean: NDArray) -> NDArray[np.bool_]:
-    """Which test pictures an ensemble names rightly; of one model as it was stored, its logits being rounded."""
+    """Which test images an ensemble names rightly; of one model as it was stored, its logits being rounded."""
     if len(weights) > 1:
         return mean.argmax(axis=1) == candidates.test.labels
     alone = candidates.outputs.of(next(iter(weights)), TEST)

@@ -1,8 +1,8 @@
-"""Which pictures may carry a wrong label, from what models say of them that did not train on them.
+"""Which images may carry a wrong label, from what models say of them that did not train on them.
 
 After Northcutt, Jiang and Chuang, "Confident Learning" (JAIR 70:1373, 2021): a label is doubtful where models give it
 little probability (self-confidence), and more so where they give another class at least as much as that class has on
-average among the pictures that carry it.
+average among the images that carry it.
 """
 
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ COLUMNS += ("agree", "models", "others_agree", "others", "confident")
 
 @dataclass(frozen=True)
 class Suspects:
-    """`frame`: the likeliest, at most `MOST_SUSPECTS`; and how many pictures there were of each kind."""
+    """`frame`: the likeliest, at most `MOST_SUSPECTS`; and how many images there were of each kind."""
 
     frame: pd.DataFrame
     looked_at: int  # by at least one of the winner's models that had not trained on it
     doubtful: int  # its label below one half, and most models name one and the same other class
-    confident: int  # of these, how many confident learning counts as mislabelled
+    confident: int  # of these, how many confident learning counts as mislabeled
 
 
 def suspects(results: Results, found: list[Setting]) -> Suspects:
-    """Test and validation pictures whose label the winner's models doubt, the least probable label first.
+    """Test and validation images whose label the winner's models doubt, the least probable label first.
 
     `probability` is that of the label, mean over models; `agree` of `models` name the suggested class, whose mean
     probability is at least `suggested_probability` (who names another counts as none). Of the models of the other
@@ -48,7 +48,7 @@ def suspects(results: Results, found: list[Setting]) -> Suspects:
 
 
 def _seen(results: Results, chosen: list[Setting]) -> pd.DataFrame:
-    """What the models of these settings said of pictures that they did not train on."""
+    """What the models of these settings said of images that they did not train on."""
     trials = {trial for one in chosen for trial in one.trials["trial"]}
     every = results.predictions
     seen = every[every["fold"].isin([TEST, VAL]) & every["trial"].isin(trials)]

@@ -1,4 +1,4 @@
-"""From where the study set out to its winner: what each choice is worth, one at a time, on the test pictures.
+"""From where the study set out to its winner: what each choice is worth, one at a time, on the test images.
 
 Where the settings in between were run, they are steps of one way and add up. Mostly they were not: a study
 confirms what lies around its winner. Then each choice of the winner is taken back alone.
@@ -91,7 +91,7 @@ def _leg(results: Results, before: Setting | None, after: Setting | None) -> dic
         return nothing | {"note": reason}
     clusters = groups(results, after.correct.columns)
     if len(np.unique(clusters)) < 2:
-        return nothing | {"note": "not measured: fewer than 2 different test pictures"}
+        return nothing | {"note": "not measured: fewer than 2 different test images"}
     right = before.correct[after.correct.columns].to_numpy()
     estimate = compare(after.correct.to_numpy(), right, clusters, after.folds)
     low, high = estimate.interval()
@@ -109,5 +109,5 @@ def _incomparable(before: Setting | None, after: Setting | None) -> str:
     if len(after.seeds) < MIN_SEEDS:
         return f"not measured: fewer than {MIN_SEEDS} seeds"
     if not (before.tested and after.tested and set(before.correct.columns) == set(after.correct.columns)):
-        return "not measured: not the same test pictures"
+        return "not measured: not the same test images"
     return ""

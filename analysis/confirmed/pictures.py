@@ -1,4 +1,4 @@
-"""What the manifest says about the pictures: classes, folds, what was dropped, what is there twice."""
+"""What the manifest says about the images: classes, folds, what was dropped, what is there twice."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ def _kept(results: Results) -> pd.DataFrame:
 
 
 def tested(results: Results, kept: pd.DataFrame) -> pd.Series:
-    """Which of the kept pictures test; with test folds all of them do."""
+    """Which of the kept images test; with test folds all of them do."""
     return (kept["fold"] == TEST) | (test_folds(results) is not None)
 
 

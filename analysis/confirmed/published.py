@@ -122,7 +122,7 @@ def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
     right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
     correct = right.pivot(index="trial", columns="item", values="right")
     if correct.empty or len(correct) < len(trials) or correct.isna().to_numpy().any():
-        return {"state": "not shown the test pictures"}
+        return {"state": "not shown the test images"}
     low, high = accuracy_interval(correct.to_numpy(), groups(results, correct.columns))
     mean = float(correct.to_numpy().mean())
     return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": correct.shape[1]}
@@ -133,7 +133,7 @@ def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> 
         return {"state": f"{metric} is not measured here"}
     seen = [output for trial in trials if (output := found.of(trial, TEST)) is not None]
     if len(seen) < len(trials):
-        return {"state": "not shown the test pictures"}
+        return {"state": "not shown the test images"}
     values = [metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
     low, high = mean_interval(values)
     mean = float(np.mean(values))

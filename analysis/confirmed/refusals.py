@@ -75,7 +75,7 @@ def _different_company(a: Setting, b: Setting, factor: str) -> str:
 
 
 def _different_repeats(a: Setting, b: Setting) -> str:
-    """Seeds and test pictures must be the same, and enough."""
+    """Seeds and test images must be the same, and enough."""
     if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):
         return f"unequal seeds ({_listed(a.seeds)} against {_listed(b.seeds)})"
     if len(a.seeds) < MIN_SEEDS:
@@ -83,8 +83,8 @@ def _different_repeats(a: Setting, b: Setting) -> str:
     if not (a.correct.shape[1] or b.correct.shape[1]):
         return "the test fold has not been opened"
     if not (a.tested and b.tested and set(a.correct.columns) == set(b.correct.columns)):
-        return "not all models predicted the same test pictures"
-    return "" if a.correct.shape[1] >= 2 else "fewer than 2 test pictures"
+        return "not all models predicted the same test images"
+    return "" if a.correct.shape[1] >= 2 else "fewer than 2 test images"
 
 
 def _listed(seeds: list[int]) -> str:

@@ -76,14 +76,14 @@ def _settings(results: Results, phase: str) -> list[Setting]:
 
 
 def test_folds(results: Results) -> int | None:
-    """How many models a seed has, each tested on its share of all pictures; None where there is one test fold."""
+    """How many models a seed has, each tested on its share of all images; None where there is one test fold."""
     budget = results.study.get("budget")
     folds = budget.get("test_folds") if isinstance(budget, Mapping) else None
     return folds if isinstance(folds, int) and folds > 1 else None
 
 
 def _whole_rounds(rows: pd.DataFrame, models: int) -> pd.DataFrame:
-    """Without the rounds some of whose models are missing: they do not predict every picture."""
+    """Without the rounds some of whose models are missing: they do not predict every image."""
     of_round = rows.groupby((rows["seed"] - 1) // models)["seed"]
     return rows[(of_round.transform("nunique") == models) & (of_round.transform("size") == models)]
 

@@ -12,7 +12,7 @@ SIZES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "parameters": ("parameters", millions),
     "trained_parameters": ("trained parameters", millions),
     "file_bytes": ("model file", megabytes),
-    "latency_ms": ("one picture takes", milliseconds),
+    "latency_ms": ("one image takes", milliseconds),
 }
 
 

@@ -19,7 +19,7 @@ LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_
 def scores(results: Results, setting: Setting) -> dict[str, float]:
     """Validation and test accuracy of a setting, each the mean over its seeds with a 95 % interval.
 
-    Validation: for new seeds. Test: for new seeds and new pictures (see `accuracy_interval`).
+    Validation: for new seeds. Test: for new seeds and new images (see `accuracy_interval`).
     """
     val = setting.by_seed(setting.trials["val_accuracy"])
     val_low, val_high = mean_interval(val)
@@ -214,7 +214,7 @@ def confusion(results: Results, setting: Setting) -> pd.DataFrame:
 def classes(matrix: pd.DataFrame, names: pd.Series, seeds: int) -> pd.DataFrame:
     """The classification report of a confusion of `seeds` models: every class of `names`, the worst F1 first.
 
-    Support is pictures, so a class without any has no recall and no F1; it comes last.
+    Support is images, so a class without any has no recall and no F1; it comes last.
     """
     every = names.index.union(matrix.index)
     whole = matrix.reindex(index=every, columns=every, fill_value=0)

@@ -14,10 +14,10 @@ from study.results import Results, level_text
 
 MORE_PICTURES = 500
 NOW, ONE_SEED, TWICE = "as measured", "one more seed", "twice the seeds"
-PICTURES_MORE = f"{MORE_PICTURES} more test pictures"
+PICTURES_MORE = f"{MORE_PICTURES} more test images"
 
-REPEAT, PICTURES = "the repeat", "the test pictures"
-VALIDATED, TUNED = "which pictures validate", "which rates and strengths were tried"
+REPEAT, PICTURES = "the repeat", "the test images"
+VALIDATED, TUNED = "which images validate", "which rates and strengths were tried"
 
 
 def estimated(results: Results, setting: Setting | None) -> Estimate | None:
@@ -34,7 +34,7 @@ def sources(results: Results, best: Setting) -> pd.DataFrame:
     """One row for each source of luck that can be told: its standard deviation in accuracy.
 
     Of the first two `share`, of the variance of the winner's mean accuracy on test. The repeat: of one model's
-    accuracy, with what a repeat's models do to single pictures.
+    accuracy, with what a repeat's models do to single images.
     """
     estimate = estimated(results, best)
     if estimate is None:
@@ -52,13 +52,13 @@ def sources(results: Results, best: Setting) -> pd.DataFrame:
 
 
 def _validation_luck(best: Setting, estimate: Estimate) -> float:
-    """What is left of the spread on validation, which has other pictures each time, beyond that on test."""
+    """What is left of the spread on validation, which has other images each time, beyond that on test."""
     on_validation = float(best.by_seed(best.trials["val_accuracy"]).var(ddof=1))
     return float(np.sqrt(max(on_validation - estimate.seeds * estimate.seed_variance, 0.0)))
 
 
 def renewed(results: Results, best: Setting) -> bool:
-    """Whether the winner's repeats validated on different pictures, as far as their predictions tell."""
+    """Whether the winner's repeats validated on different images, as far as their predictions tell."""
     seen = results.predictions
     mine = seen[(seen["fold"] == VAL) & seen["trial"].isin(best.trials["trial"])]
     return len({frozenset(items) for _, items in mine.groupby("trial")["item"]}) > 1
@@ -111,10 +111,10 @@ def with_more(estimate: Estimate, seeds: int = 0, items: int = 0) -> Estimate:
 
 
 def precision(estimate: Estimate) -> pd.DataFrame:
-    """Half the width of the 95 % interval as it is, and as more seeds or more test pictures would make it.
+    """Half the width of the 95 % interval as it is, and as more seeds or more test images would make it.
 
-    Never more than as it is: with less doubt from the pictures Hillis' degrees of freedom fall, by which more
-    pictures could seem to harm. `narrower`: whether the number that is said is below the present one.
+    Never more than as it is: with less doubt from the images Hillis' degrees of freedom fall, by which more
+    images could seem to harm. `narrower`: whether the number that is said is below the present one.
     """
     plans = {
         NOW: estimate,
@@ -147,7 +147,7 @@ class Resolution:
 
 
 def resolution(results: Results, found: list[Setting]) -> Resolution | None:
-    """From the winner's paired differences to every setting with its seeds and test pictures."""
+    """From the winner's paired differences to every setting with its seeds and test images."""
     best = winner(found)
     estimate = estimated(results, best)
     if best is None or estimate is None:

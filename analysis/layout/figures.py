@@ -21,9 +21,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.layout.text import duration, number, percent, plain, shortened
 
-# A blue and an orange that differ for every kind of colour vision and on white as on near-black.
+# A blue and an orange that differ for every kind of color vision and on white as on near-black.
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
-# The page replaces these three by its own colours, light or dark.
+# The page replaces these three by its own colors, light or dark.
 INK = "#1f2328"
 GRID = "#d8dee4"
 PAPER = "#fefefe"
@@ -223,7 +223,7 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: 
 
 
 def _frame(ax: Axes, blocks: pd.DataFrame) -> None:
-    """A square around each block, its number in turn on the right and on the left, or neighbours' would touch."""
+    """A square around each block, its number in turn on the right and on the left, or neighbors' would touch."""
     for place, block in enumerate(blocks.sort_values("first").itertuples()):
         start, end = block.first - 0.5, block.first + block.size - 0.5
         square = Rectangle((start, start), block.size, block.size, facecolor="none", edgecolor=ORANGE, linewidth=0.7)
@@ -261,7 +261,7 @@ def _small(classes: int) -> float:
 
 
 def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
-    """Share right against mean confidence of each bin, a dot's area growing with its pictures."""
+    """Share right against mean confidence of each bin, a dot's area growing with its images."""
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
     for bins, colour, line in ((scaled, ORANGE, "--"), (raw, BLUE, "-")):
         ax.plot(bins["confidence"], bins["right"], line, color=colour, linewidth=1.2)

@@ -1,4 +1,4 @@
-"""The report as plain data: titles, sentences, tables, pictures; HTML and Markdown print the same."""
+"""The report as plain data: titles, sentences, tables, images; HTML and Markdown print the same."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An example picture as a data URI, perhaps with a heat map of where the model looked."""
+    """An example image as a data URI, perhaps with a heat map of where the model looked."""
 
     source: str
     label: str
@@ -67,7 +67,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures chosen in one way; `title` says which."""
+    """Images chosen in one way; `title` says which."""
 
     title: str
     thumbnails: list[Thumbnail]

@@ -1,4 +1,4 @@
-"""Example pictures of a study as data URIs, so that the report stays one file."""
+"""Example images of a study as data URIs, so that the report stays one file."""
 
 import base64
 from pathlib import Path
@@ -13,9 +13,9 @@ MOST = 24  # of each kind
 MOST_BYTES = 300_000  # a thumbnail, not a photograph
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _OPTIONAL = ("kind", "heatmap", "energy_in_box", "box_share")
-# How the pictures of each kind were chosen, in the order they are shown.
+# How the images of each kind were chosen, in the order they are shown.
 _KINDS = {
-    "": "Test pictures",
+    "": "Test images",
     "drawn": "Drawn at random",
     "error": "Most confident errors",
     "confused": "Of the classes most confused",
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def galleries(out: Path) -> tuple[list[Gallery], list[str]]:
-    """Pictures listed in examples/examples.csv that are there, by kind, and what their heat maps say in numbers."""
+    """Images listed in examples/examples.csv that are there, by kind, and what their heat maps say in numbers."""
     path = out / EXAMPLES_FOLDER / EXAMPLES_FILE
     if not path.is_file():
         return [], []
@@ -48,7 +48,7 @@ def _title(kind: str) -> str:
 
 
 def _energies(listed: pd.DataFrame) -> list[str]:
-    """The mean share of the heat maps' energy inside the object's box, for each kind of pictures."""
+    """The mean share of the heat maps' energy inside the object's box, for each kind of images."""
     energy = pd.to_numeric(listed["energy_in_box"], errors="coerce").dropna()
     if energy.empty:
         return []
@@ -86,7 +86,7 @@ def _thumbnail(folder: Path, row) -> Thumbnail:
 
 
 def suspect_thumbnail(out: Path, item: object, label: str, predicted: str, confidence: float) -> Thumbnail | None:
-    """A picture whose label may be wrong; None where the study left no thumbnail of it."""
+    """An image whose label may be wrong; None where the study left no thumbnail of it."""
     path = out / EXAMPLES_FOLDER / Path(f"{SUSPECTS_PREFIX}{item}.jpg").name
     return Thumbnail(_data(path), plain(label), plain(predicted), percent(confidence)) if _usable(path) else None
 

@@ -1,4 +1,4 @@
-"""The page as one HTML file that asks for nothing: inline style and script, inline SVG, pictures as data URIs."""
+"""The page as one HTML file that asks for nothing: inline style and script, inline SVG, images as data URIs."""
 
 import base64
 import hashlib
@@ -52,7 +52,7 @@ def _hash(script: str) -> str:
 
 
 def inline(picture: Picture) -> Markup:
-    """The figure for inside a page: in the page's colours, with its own ids and words for screen readers."""
+    """The figure for inside a page: in the page's colors, with its own ids and words for screen readers."""
     body = picture.svg[picture.svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     # tags alone, never the text between them

@@ -102,7 +102,7 @@ def effect_codes(levels: pd.Series, listed: list[str]) -> Array:
 
 
 def nuisance_columns(results: Results, trials: pd.DataFrame) -> Array:
-    """Each tuned nuisance, standardised and its square, both centred; zeros where it does not exist."""
+    """Each tuned nuisance, standardized and its square, both centered; zeros where it does not exist."""
     columns = []
     for values in nuisance_values(results, trials).values():
         there = np.isfinite(values)

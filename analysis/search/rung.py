@@ -35,7 +35,7 @@ class Outcomes:
 
     @property
     def logits(self) -> NDArray[np.float64]:
-        """`accuracy` as log-odds with half a picture added on either side; failed trials as the worst seen."""
+        """`accuracy` as log-odds with half an image added on either side; failed trials as the worst seen."""
         right = np.clip(self.accuracy, 0, 1) * self.pictures
         logits = np.log((right + 0.5) / (self.pictures - right + 0.5))
         failed = (self.trials["outcome"] == "failed").to_numpy()

@@ -56,7 +56,7 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
     }
     caption = (
         "What to choose: for each factor the cheapest level that is as good as the best, by the rule below. "
-        "Gain: accuracy on the test pictures over each other level. Seeds needed: how many would settle what is "
+        "Gain: accuracy on the test images over each other level. Seeds needed: how many would settle what is "
         "undecided, if the difference is real."
     )
     return table("recommendations", caption, advised, shown | shown_sizes(advised), stacked=True)
@@ -178,7 +178,7 @@ def _not_the_winners(row) -> str:
         return ""
     if not row.winner:
         return "The winner has no such choice; this holds where there is one."
-    return f"The winner has {_name(row.winner)}, which was best on validation and is beaten on the test pictures."
+    return f"The winner has {_name(row.winner)}, which was best on validation and is beaten on the test images."
 
 
 def _cheaper(row, allowed: float) -> str:

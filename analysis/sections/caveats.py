@@ -31,29 +31,29 @@ def _chosen(results: Results) -> str:
     val, test = (number(sizes.get(fold, 0)) for fold in ("val", TEST))
     what = "Epochs" if set(results.trials["phase"]) == {"published"} else "Epochs, settings and the winner"
     chosen = (
-        f"{what} were chosen by {objective(results).said} on validation ({val} pictures), which flatters that number."
+        f"{what} were chosen by {objective(results).said} on validation ({val} images), which flatters that number."
     )
     if opened_once(results):
-        return f"{chosen} The {test} test pictures chose nothing; accuracy on test is what to quote."
-    return f"{chosen} Accuracy on the {test} test pictures is what to quote. {openings_sentence(results)}"
+        return f"{chosen} The {test} test images chose nothing; accuracy on test is what to quote."
+    return f"{chosen} Accuracy on the {test} test images is what to quote. {openings_sentence(results)}"
 
 
 def _in_turn(results: Results) -> list[str]:
-    """How all pictures came to test, what chose what on which of them, and what that leaves open."""
+    """How all images came to test, what chose what on which of them, and what that leaves open."""
     models, kept = test_folds(results), results.manifest[results.manifest["keep"].eq(True)]
     return [
         f"A seed is a round: the {count(len(kept), 'picture')} are divided into {models} test folds, by class and in "
         f"whole groups of duplicates, and {models} models are trained, each of which is tested on one fold. So every "
-        "picture tests once a round; accuracy on test is what to quote.",
-        "Learning rates, strengths and epochs were chosen for each model anew, on training and validation pictures of "
-        "its own, so that nothing that chose them had seen its test pictures (nested selection). One level may have "
+        "image tests once a round; accuracy on test is what to quote.",
+        "Learning rates, strengths and epochs were chosen for each model anew, on training and validation images of "
+        "its own, so that nothing that chose them had seen its test images (nested selection). One level may have "
         "other ones from fold to fold. A confirmed model is the best refined one of its fold, trained again: on "
         "validation both have the same accuracy, which chose it and so flatters.",
         f"The winner's levels were chosen by {objective(results).said} on validation, in the search and over all "
-        "folds: on pictures that test in other folds. They are the company of both levels of every comparison, which "
-        "favours neither; the winner's own accuracy may be flattered by it a little.",
-        "Intervals are for new rounds and new pictures from the same source. Models of one round share training "
-        "pictures, and all rounds have the same ones, so that rounds differ less than new data sets would. The "
+        "folds: on images that test in other folds. They are the company of both levels of every comparison, which "
+        "favors neither; the winner's own accuracy may be flattered by it a little.",
+        "Intervals are for new rounds and new images from the same source. Models of one round share training "
+        "images, and all rounds have the same ones, so that rounds differ less than new data sets would. The "
         "correction of Nadeau and Bengio (2003) allows for that; there is no exact one (Bengio and Grandvalet 2004).",
     ]
 
@@ -67,7 +67,7 @@ def _few_pictures(results: Results) -> str:
         return ""
     return (
         f"{count(n, 'test picture')} are few: under {number(FEW_PICTURES)}, most differences between good levels are "
-        "too small to be seen. A study with Budget(test_folds=5) tests on all pictures in turn, which narrows the "
+        "too small to be seen. A study with Budget(test_folds=5) tests on all images in turn, which narrows the "
         "intervals at the price of many more models."
     )
 

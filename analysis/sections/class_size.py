@@ -1,4 +1,4 @@
-"""The report's section on large and small classes: does a class do better for having more training pictures?"""
+"""The report's section on large and small classes: does a class do better for having more training images?"""
 
 import math
 from functools import partial
@@ -32,7 +32,7 @@ def class_size_section(results: Results, found: list[Setting]) -> Section | None
     if frame["pictures"].nunique() == 1:
         return Section("Large and small classes", [said])
     text = figures.svg(2.7, partial(draw_class_sizes, frame=frame))
-    title = "Share of each class named rightly on test, by its training pictures"
+    title = "Share of each class named rightly on test, by its training images"
     return Section(
         "Large and small classes",
         [said],
@@ -41,9 +41,9 @@ def class_size_section(results: Results, found: list[Setting]) -> Section | None
 
 
 def class_sizes(results: Results, setting: Setting) -> pd.DataFrame:
-    """A row for each class with test pictures, smallest first: label, pictures, recall, low, high, support.
+    """A row for each class with test images, smallest first: label, images, recall, low, high, support.
 
-    `pictures` it trained on in the search's partition; the interval is Wilson's, a test picture counting once however
+    `pictures` it trained on in the search's partition; the interval is Wilson's, a test image counting once however
     many seeds saw it.
     """
     each = tables.classes(tables.confusion(results, setting), class_names(results), len(setting.seeds))
@@ -56,7 +56,7 @@ def class_sizes(results: Results, setting: Setting) -> pd.DataFrame:
 
 
 def _training_pictures(results: Results, setting: Setting) -> pd.Series:
-    """Class name -> pictures that the setting's split leaves for training, times its share of them."""
+    """Class name -> images that the setting's split leaves for training, times its share of them."""
     manifest = results.manifest[results.manifest["keep"].eq(True)]
     split = f"split_{setting.levels.get('split', '')}"
     mine = manifest[manifest[split] == "train"] if split in manifest else manifest[manifest["fold"] == "pool"]
@@ -65,7 +65,7 @@ def _training_pictures(results: Results, setting: Setting) -> pd.Series:
 
 
 def rank_correlation(frame: pd.DataFrame) -> tuple[float, Interval]:
-    """Spearman's correlation of training pictures and recall over classes, with its 95 % interval.
+    """Spearman's correlation of training images and recall over classes, with its 95 % interval.
 
     By Fisher's z with the variance of Bonett and Wright (Psychometrika 65:23, 2000). Missing where one of both is
     the same for all classes.
@@ -84,7 +84,7 @@ def size_sentence(frame: pd.DataFrame) -> str:
     least, most = frame["pictures"].iloc[0], frame["pictures"].iloc[-1]
     if least == most:
         return f"All {len(frame)} classes have {count(int(least), 'training picture')}: none is better for having more."
-    sizes = f"The {len(frame)} classes have {number(least)} to {number(most)} training pictures. "
+    sizes = f"The {len(frame)} classes have {number(least)} to {number(most)} training images. "
     r, (low, high) = rank_correlation(frame)
     if math.isnan(r):
         return f"{sizes}All do equally well: {percent(frame['recall'].iloc[0])} are named rightly."
@@ -93,7 +93,7 @@ def size_sentence(frame: pd.DataFrame) -> str:
         "nothing clear" if low <= 0 <= high else "that larger classes do better" if r > 0 else "that smaller do better"
     )
     return (
-        f"{sizes}Over classes, the rank correlation of training pictures and share named rightly is {_signed(r)} "
+        f"{sizes}Over classes, the rank correlation of training images and share named rightly is {_signed(r)} "
         f"(95 % interval {_signed(low)} to {_signed(high)}), which shows {said}. Of the smaller third of the classes "
         f"{percent(thirds[0].mean())} are named rightly, of the larger {percent(thirds[-1].mean())}, a difference "
         f"of {points(thirds[-1].mean() - thirds[0].mean())} points."
@@ -120,7 +120,7 @@ def draw_class_sizes(ax: Axes, frame: pd.DataFrame) -> Axes:
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
-    ax.set_xlabel("training pictures of the class")
+    ax.set_xlabel("training images of the class")
     return ax
 
 

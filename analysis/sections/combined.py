@@ -18,8 +18,8 @@ def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, 
     explained = (
         "Models are averaged in log-probability, which is the same as averaging their logits. Greedy selection adds, "
         "twenty times, the model that helps most (Caruana et al. 2004). It is done within each repeat, on its "
-        "validation pictures, which none of the models it chooses from trained on; the numbers are means over the "
-        "repeats. Nothing here was chosen on the test pictures, and none of these ensembles is the winner of this "
+        "validation images, which none of the models it chooses from trained on; the numbers are means over the "
+        "repeats. Nothing here was chosen on the test images, and none of these ensembles is the winner of this "
         "study."
     )
     return Section("Ensembles", [ensemble_sentence(frame), explained], tables=[_table(frame, overlap)])
@@ -37,8 +37,8 @@ def ensemble_sentence(frame: pd.DataFrame) -> str:
     worth = "" if row["difference_low"] > 0 else " That is no evidence of a gain."
     return (
         f"The average of {f'models {kind}' if kind == GREEDY else kind} names {percent(row['accuracy'])} of the test "
-        f"pictures right, {points(gain)} points {more} than {SINGLE} ({LIKELY} {points(low)} to {points(high)}, for "
-        f"these models on new pictures), and takes {number(round(row['models'], 1))} models in place of one.{worth}"
+        f"images right, {points(gain)} points {more} than {SINGLE} ({LIKELY} {points(low)} to {points(high)}, for "
+        f"these models on new images), and takes {number(round(row['models'], 1))} models in place of one.{worth}"
     )
 
 
@@ -60,6 +60,6 @@ def _table(frame: pd.DataFrame, overlap: str) -> Table:
         "Ensembles on test. The best single model is the winner's best seed on validation. Where there are several "
         "ensembles, one for each repeat, the numbers are their means. Validation is shown where the members share "
         "one; it chose them, so it flatters. Difference: to the best single model, in points, by a paired bootstrap "
-        f"over pictures.{overlap}"
+        f"over images.{overlap}"
     )
     return table("ensembles", caption, frame, shown)

@@ -22,7 +22,7 @@ def trials_section(results: Results) -> Section | None:
         cost = figures.svg(2.6, partial(figures.draw_cost, trials=search, front=front))
         trials = count(len(search), "search trial")
         alt = f"Validation accuracy by epoch of {trials}, {len(stopped)} stopped early"
-        pictures = [Picture("search", "Validation accuracy by epoch (grey: stopped early)", alt, overview)]
+        pictures = [Picture("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
         spoken = f"Best validation accuracy of each search trial against its time; {len(front)} are on the Pareto front"
         pictures.append(Picture("cost", "Best validation accuracy against time (line: Pareto front)", spoken, cost))
     shown = {

@@ -1,4 +1,4 @@
-"""The report's section on the size of the training set: what more pictures brought, and what still more would bring."""
+"""The report's section on the size of the training set: what more images brought, and what still more would bring."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ from analysis.statistics.inference import MIN_SEEDS, Interval
 from analysis.statistics.power_law import MIN_SIZES, REACH, Check, check, fit, has_floor, predict, within_reach
 from study.results import Results
 
-FACTORS = ("train_fraction", "split")  # they change how many pictures a model trains on
+FACTORS = ("train_fraction", "split")  # they change how many images a model trains on
 _PICTURES = "train_pictures"  # a column that trials.parquet may have
 _DRAWN = 25  # points of the curve
 _FLAT = 0.995  # of the error that a doubling leaves, from where on it brings nothing to speak of
@@ -31,7 +31,7 @@ def data_size_sections(results: Results, found: list[Setting], overlap: str) -> 
 
 
 def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
-    """The confirmed levels by training pictures (mean over seeds): level, pictures, accuracy, low, high, on, setting.
+    """The confirmed levels by training images (mean over seeds): level, images, accuracy, low, high, on, setting.
 
     Accuracy is that on test with its interval, before the test that on validation.
     """
@@ -51,7 +51,7 @@ def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
 
 
 def _pictures(results: Results, setting: Setting, factor: str, level: str) -> float:
-    """Training pictures of a setting; of a folder that does not tell, those of the search's partition."""
+    """Training images of a setting; of a folder that does not tell, those of the search's partition."""
     if _PICTURES in setting.trials:
         return float(pd.to_numeric(setting.trials[_PICTURES], errors="coerce").mean())
     manifest, column = results.manifest, f"split_{level}"
@@ -65,7 +65,7 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     if (measured["on"] != "test").any():
         return "the test fold was not opened yet"
     if test_folds(results):
-        return "its interval is that of one test fold, and here all pictures test in turn"
+        return "its interval is that of one test fold, and here all images test in turn"
     n, distinct = measured["pictures"].to_numpy(), measured["pictures"].nunique()
     if distinct < MIN_SIZES or distinct < len(n):
         return f"that takes at least {MIN_SIZES} different sizes, but there {_are(distinct)}"
@@ -79,11 +79,11 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     first, *others = measured["setting"]
     for other in others:
         if other.seeds != first.seeds or list(other.correct.columns) != list(first.correct.columns):
-            return "the sizes were not run with the same seeds, or not shown the same test pictures"
+            return "the sizes were not run with the same seeds, or not shown the same test images"
         if any(other.levels[name] != level for name, level in first.levels.items() if name != factor):
             return "the sizes differ in other factors, too"
     if len(np.unique(groups(results, first.correct.columns))) < 2:
-        return "there is a single test picture"
+        return "there is a single test image"
     if measured["accuracy"].max() >= 1:
         return "a power law has no place for a size without any error"
     return ""
@@ -99,7 +99,7 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
         return None
     on = "test" if (measured["on"] == "test").all() else "validation"
     why = refusal(results, measured, factor)
-    said, curve, checked = [f"What still more pictures would bring is not predicted: {why}."], None, None
+    said, curve, checked = [f"What still more images would bring is not predicted: {why}."], None, None
     if not why:
         wrong = 1 - np.stack([one.correct.to_numpy() for one in measured["setting"]])
         among = groups(results, measured["setting"].iloc[0].correct.columns)
@@ -110,14 +110,14 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             curve = _curve(n, wrong, among)
             said.append(beyond_sentence(n, wrong, curve))
     text = figures.svg(2.9, partial(draw_sizes, measured=measured, curve=curve, checked=checked))
-    alt = f"Accuracy on {on} by training pictures: " + ", ".join(
+    alt = f"Accuracy on {on} by training images: " + ", ".join(
         f"{percent(row.accuracy)} with {number(round(row.pictures))}" for row in measured.itertuples()
     )
     return Section(
-        f"What more training pictures bring ({factor})",
+        f"What more training images bring ({factor})",
         [
             f"The levels of {factor} in the winner's company: each smaller training set lies within the larger ones, "
-            "all take equally many optimiser steps, and all are shown the same pictures afterwards.",
+            "all take equally many optimizer steps, and all are shown the same images afterwards.",
             " ".join(said),
         ],
         pictures=[Picture(f"pictures-{factor.replace('_', '-')}", _title(on, curve), alt, text)],
@@ -126,7 +126,7 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
 
 
 def _title(on: str, curve: pd.DataFrame | None) -> str:
-    stem = f"Accuracy on {on} by training pictures"
+    stem = f"Accuracy on {on} by training images"
     return stem if curve is None else f"{stem} (line: power law; diamond: predicted by the smaller sizes)"
 
 
@@ -136,7 +136,7 @@ def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> st
     held = checked.holds(allowed)
     return (
         f"A power law fitted to the {len(measured) - 1} smaller sizes predicts {percent(1 - checked.predicted)} for "
-        f"{number(round(last['pictures']))} pictures; measured: "
+        f"{number(round(last['pictures']))} images; measured: "
         f"{percent_interval(last['accuracy'], last['low'], last['high'])}. The difference of {points(-checked.miss)} "
         f"points (95 % interval {points(-checked.high)} to {points(-checked.low)}) "
         + (
@@ -148,20 +148,20 @@ def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> st
 
 
 def beyond_sentence(n: NDArray, wrong: NDArray, curve: pd.DataFrame) -> str:
-    """What twice as many pictures would bring."""
+    """What twice as many images would bring."""
     law, last = fit(n, wrong.mean(axis=(1, 2)), has_floor(len(n))), curve.iloc[-1]
     left = 2**-law.b
-    above = f" above the {percent(law.c)} that no number of pictures takes away" if law.c > 0.0005 else ""
+    above = f" above the {percent(law.c)} that no number of images takes away" if law.c > 0.0005 else ""
     falls = f"every doubling leaves {percent(left)} of the error{above}" if left < _FLAT else "the error does not fall"
     most, accuracy = number(round(last["pictures"])), percent_interval(last["accuracy"], last["low"], last["high"])
     return (
-        f"Fitted to all {len(n)} sizes, {falls}: with {most} pictures, twice as many as there are, about {accuracy} "
+        f"Fitted to all {len(n)} sizes, {falls}: with {most} images, twice as many as there are, about {accuracy} "
         "would be right. Of more than that it says nothing."
     )
 
 
 def _curve(n: NDArray, wrong: NDArray, among: NDArray) -> pd.DataFrame:
-    """The law fitted to all sizes, from the smallest to twice the largest: pictures, accuracy, low, high."""
+    """The law fitted to all sizes, from the smallest to twice the largest: images, accuracy, low, high."""
     at = np.unique(np.append(np.linspace(n[0], REACH * n[-1], _DRAWN), n[-1]))
     predicted: list[tuple[float, Interval]] = predict(n, wrong, among, at)
     rows = [(x, 1 - error, 1 - high, 1 - low) for x, (error, (low, high)) in zip(at, predicted, strict=True)]
@@ -186,18 +186,18 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
-    ax.set_xlabel("training pictures")
+    ax.set_xlabel("training images")
     return ax
 
 
 def _table(measured: pd.DataFrame, factor: str, on: str, overlap: str):
     shown = {
         factor: lambda row: row.level,
-        "training pictures": lambda row: number(round(row.pictures)),
+        "training images": lambda row: number(round(row.pictures)),
         "seeds": lambda row: number(row.seeds),
         "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
     caption = (
-        f"Accuracy on {on} by size of the training set, pictures a mean over seeds.{overlap if on == 'test' else ''}"
+        f"Accuracy on {on} by size of the training set, images a mean over seeds.{overlap if on == 'test' else ''}"
     )
     return table(f"pictures-{factor.replace('_', '-')}", caption, measured.drop(columns="setting"), shown)

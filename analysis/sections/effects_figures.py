@@ -11,7 +11,7 @@ from analysis.layout.figures import BLUE, GREY, INK, MOST_VECTORS, ORANGE, PAPER
 from analysis.layout.text import shortened
 from analysis.search.parallel import Paths
 
-# After the two of the report three more of Okabe and Ito's, told apart by every kind of colour vision.
+# After the two of the report three more of Okabe and Ito's, told apart by every kind of color vision.
 _LINES = (BLUE, ORANGE, "#009e73", "#cc79a7", GREY)
 _STYLES = ("-", "--", ":")
 _WORST_TO_BEST = LinearSegmentedColormap.from_list("accuracy", [GREY, BLUE, ORANGE])
@@ -35,7 +35,7 @@ def draw_expected_best(ax: Axes, budgets: pd.DataFrame) -> Axes:
 def draw_paths(ax: Axes, paths: Paths) -> Axes:
     """One line under the other for each hyperparameter, the accuracy last.
 
-    Coloured and made to stand out by the order of their accuracy: faint grey the worst trials, orange the best.
+    Colored and made to stand out by the order of their accuracy: faint gray the worst trials, orange the best.
     """
     rows = np.arange(len(paths.axes))[::-1]
     across = np.stack([axis.positions for axis in paths.axes], axis=1)
@@ -58,5 +58,5 @@ def draw_paths(ax: Axes, paths: Paths) -> Axes:
 
 
 def _ground() -> dict[str, object]:
-    """What stands behind a label, so that it can be read over the lines; the page gives it its own colour."""
+    """What stands behind a label, so that it can be read over the lines; the page gives it its own color."""
     return {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}

@@ -57,7 +57,7 @@ def interactions_table(between: pd.DataFrame, seen: Outcomes) -> Table:
     }
     caption = (
         f"Interactions {seen.title}, the clearest first: by how much one choice changes what another one is worth. "
-        "Wins minus losses: of the combinations that a positive contrast favours, against the other two. Fewest "
+        "Wins minus losses: of the combinations that a positive contrast favors, against the other two. Fewest "
         "trials: in the smallest of the four combinations"
     )
     return table("interactions", caption, between, shown, most=MOST_INTERACTIONS)

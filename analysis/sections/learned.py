@@ -25,7 +25,7 @@ def learning_section(results: Results, found: list[Setting]) -> Section | None:
     bounds = limits(results, drawn)
     pictures = [_learning_picture(results, curve, index, bounds) for index, curve in enumerate(drawn)]
     explained = (
-        "Orange and dashed: training pictures. Blue: validation pictures. The shading between is the gap, "
+        "Orange and dashed: training images. Blue: validation images. The shading between is the gap, "
         "the bands run from the lowest to the highest seed, the dot marks the epoch that was kept."
     )
     frame = tables.generalization(results, found)
@@ -88,7 +88,7 @@ def stability_sentence(frame: pd.DataFrame) -> str:
         return f"{best} accuracy is {kept}, and so it is after the last epoch."
     return (
         f"{best} accuracy is {kept}, after the last epoch {last}: a difference that is partly luck, because the best "
-        "epoch was chosen on these pictures."
+        "epoch was chosen on these images."
     )
 
 
@@ -100,11 +100,11 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     together = f"all {count(len(best.seeds), 'seed')} together"
     if len(matrix) <= MOST_DRAWN:
         picture, blocks = _confusion_picture(matrix, names)
-        said, pictures = "Each row of the picture is a true class, each column what the winner called it.", [picture]
+        said, pictures = "Each row of the image is a true class, each column what the winner called it.", [picture]
         blocked = [_blocks(blocks, together)] if len(blocks) else []
     else:
         said, pictures, blocked = (
-            f"{number(len(matrix))} classes are too many for a picture of them.",
+            f"{number(len(matrix))} classes are too many for an image of them.",
             [],
             [],
         )
@@ -128,7 +128,7 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
 
 
 def _confusion_picture(matrix: pd.DataFrame, names: pd.Series) -> tuple[Picture, pd.DataFrame]:
-    """The picture, and the blocks of confused classes that are framed in it."""
+    """The image, and the blocks of confused classes that are framed in it."""
     large = len(matrix) > figures.MOST_COUNTED
     shown_matrix, found_blocks = arranged(matrix) if large else (matrix, [])
     labels = names.reindex(shown_matrix.index).fillna(NOTHING).map(str).tolist()
@@ -158,7 +158,7 @@ def _blocks(frame: pd.DataFrame, together: str) -> Table:
         "errors inside": lambda row: number(row.inside),
         "share of its errors": lambda row: percent(row.share),
     }
-    caption = f"Classes that are confused with one another: blocks along the diagonal of the picture, {together}"
+    caption = f"Classes that are confused with one another: blocks along the diagonal of the image, {together}"
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
 
 
@@ -168,7 +168,7 @@ def _classes(frame: pd.DataFrame, together: str, overlap: str) -> Table:
         "precision": lambda row: percent(row.precision),
         "recall": lambda row: percent(row.recall),
         "F1": lambda row: percent(row.f1),
-        "test pictures": lambda row: number(row.support),
+        "test images": lambda row: number(row.support),
     }
     caption = f"The classes on test, the worst F1 first, {together}. {means_sentence(frame)}{overlap}"
     return table("classes", caption, frame, shown, most=MOST_CLASSES)

@@ -96,7 +96,7 @@ def loss_section(results: Results, found: list[Setting], outputs: Outputs, overl
         "Cross-entropy looks at the probability given to the right class, accuracy only at which class is likeliest: "
         "a model can be right as often and lose more, when it is surer than it should be. A temperature T, fitted on "
         "validation, takes that part away without changing one answer (Guo et al. 2017); what is left is doubt that "
-        "the pictures themselves leave. ECE is the mean distance between confidence and share of right answers."
+        "the images themselves leave. ECE is the mean distance between confidence and share of right answers."
     )
     return Section(
         "Why the loss is as high as it is",
@@ -117,7 +117,7 @@ def loss_sentence(row: pd.Series, classes: int) -> str:
     loss = row["cross_entropy"]
     said = [
         f"The winner's cross-entropy on test is {decimals(loss)} (guessing evenly among {classes} classes: "
-        f"{decimals(math.log(classes))}); the {percent(1 - row['accuracy'])} of pictures that it names wrongly make up "
+        f"{decimals(math.log(classes))}); the {percent(1 - row['accuracy'])} of images that it names wrongly make up "
         f"{percent(row['share_of_errors'])} of it.",
         _temperature_sentence(row),
     ]
@@ -125,7 +125,7 @@ def loss_sentence(row: pd.Series, classes: int) -> str:
         said.append(
             f"A program that shows the loss with its weight penalty, as Keras does, would show "
             f"{decimals(loss + row['penalty'])}: the penalty at the epoch kept is {decimals(row['penalty'])}, and says "
-            "nothing about the pictures."
+            "nothing about the images."
         )
     return " ".join(said)
 
@@ -187,7 +187,7 @@ def _table(frame: pd.DataFrame, overlap: str) -> Table:
     }
     caption = (
         "What the loss on test is made of, mean over seeds. Penalty: beside the cross-entropy, in the training loss "
-        "alone. ECE: over 15 bins of equally many pictures; tables/loss.csv has that over bins of equal width, too."
+        "alone. ECE: over 15 bins of equally many images; tables/loss.csv has that over bins of equal width, too."
         f"{overlap}"
     )
     return table("loss", caption, frame, shown)

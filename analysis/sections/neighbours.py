@@ -1,4 +1,4 @@
-"""Nearest neighbours and retrieval, where a study left tables of them: shown as they are."""
+"""Nearest neighbors and retrieval, where a study left tables of them: shown as they are."""
 
 from pathlib import Path
 
@@ -52,12 +52,12 @@ def _knn(results: Results, overlap: str) -> Section | None:
         "fit": lambda row: duration(row.fit_seconds),
         "predict": lambda row: duration(row.predict_seconds),
     }
-    caption = f"Classification by nearest neighbours. Chosen: the distance and k that were best on validation.{overlap}"
+    caption = f"Classification by nearest neighbors. Chosen: the distance and k that were best on validation.{overlap}"
     explained = (
-        "The training pictures vote for the class of what is nearest to them, without any training of their own. "
+        "The training images vote for the class of what is nearest to them, without any training of their own. "
         "Distance and k are chosen on validation; the test rows of what was chosen are the result."
     )
-    return Section("Nearest neighbours", [_best(frame), explained], tables=[table("knn", caption, frame, shown)])
+    return Section("Nearest neighbors", [_best(frame), explained], tables=[table("knn", caption, frame, shown)])
 
 
 def _best(frame: pd.DataFrame) -> str:
@@ -69,7 +69,7 @@ def _best(frame: pd.DataFrame) -> str:
     among = f", the best of {len(chosen)} that were chosen on validation" if len(chosen) > 1 else ""
     return (
         f"The {number(row['k'])} nearest by {row['metric']} distance in the features of {row['backbone']} name "
-        f"{percent(row['accuracy'])} of the {number(row['n'])} test pictures right ({LIKELY} {100 * low:.1f} to "
+        f"{percent(row['accuracy'])} of the {number(row['n'])} test images right ({LIKELY} {100 * low:.1f} to "
         f"{percent(high)}){among}."
     )
 
@@ -90,8 +90,8 @@ def _retrieval(results: Results, overlap: str) -> Section | None:
         "time": lambda row: duration(row.seconds),
     }
     explained = (
-        "Each picture asks for its like among the others, itself left out. Recall at k: how often one of the k nearest "
-        "is of its class. R: how many others of its class there are. Zero-shot: no picture and no label of the study "
+        "Each image asks for its like among the others, itself left out. Recall at k: how often one of the k nearest "
+        "is of its class. R: how many others of its class there are. Zero-shot: no image and no label of the study "
         "formed the features. Closed set: they were trained on these very classes, which is an easier task."
     )
     caption = f"Retrieval by nearest features.{overlap}"

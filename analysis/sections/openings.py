@@ -29,7 +29,7 @@ def openings_notes(results: Results, found: list[Setting], answered: pd.DataFram
     changed = (
         "The recommended levels are those of the first look, but not all that is said of them."
         if same
-        else "The recommendation changed after the first look, which alone was untouched by what the test pictures had "
+        else "The recommendation changed after the first look, which alone was untouched by what the test images had "
         "shown."
     )
     return [f"{said} {changed} First look: {at_first}. Now: {now}."]

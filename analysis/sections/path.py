@@ -63,8 +63,8 @@ def _table(frame: pd.DataFrame) -> Table:
     if frame["note"].fillna("").any():
         shown["note"] = lambda row: row.note if isinstance(row.note, str) and row.note else NOTHING
     caption = (
-        "Accuracy on test with the choice minus that without it, same seeds and pictures. Each interval is for new "
-        "seeds and new pictures and stands by itself, without a correction for the number of lines"
+        "Accuracy on test with the choice minus that without it, same seeds and images. Each interval is for new "
+        "seeds and new images and stands by itself, without a correction for the number of lines"
     )
     return table("path", caption, frame, shown)
 

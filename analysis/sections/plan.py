@@ -42,15 +42,15 @@ def _views(results: Results) -> str:
         return ""
     numbers = sorted(set(trials["views"].dropna().astype(int))) if "views" in trials else []
     if not numbers:
-        return "With augmentation every epoch sees a fresh view of each picture."
+        return "With augmentation every epoch sees a fresh view of each image."
     some = "" if trials["views"].notna().all() else " in some trials, fresh ones in the others"
-    return f"With augmentation each picture has {' or '.join(map(str, numbers))} views, seen in turn{some}."
+    return f"With augmentation each image has {' or '.join(map(str, numbers))} views, seen in turn{some}."
 
 
 def _duplicates(results: Results) -> str:
     groups = pictures.duplicates(results)
     if groups.empty:
-        return "No picture was found twice."
+        return "No image was found twice."
     astray, doubtful = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
     return " ".join(
         [
@@ -91,7 +91,7 @@ def _phases(phases: Any) -> list[Table]:
 
 def _pictures(results: Results) -> list[Table]:
     by_fold = {"fold": lambda row: row.fold, "pictures": lambda row: number(row.pictures)}
-    which = "Pictures by fold of the search; later all test in turn" if test_folds(results) else "Pictures by fold"
+    which = "Images by fold of the search; later all test in turn" if test_folds(results) else "Images by fold"
     shown = [table("folds", f"{which} (pool: training)", pictures.folds(results), by_fold)]
     lost = pictures.dropped(results)
     if len(lost):

@@ -58,7 +58,7 @@ def _few_seeds(results: Results, found: list[Setting]) -> list[str]:
 def _untested(results: Results, found: list[Setting]) -> list[str]:
     tested = sum(one.tested for one in found)
     if results.predictions.empty or not tested:
-        return ["The test pictures have not been looked at yet, so there is no answer."]
+        return ["The test images have not been looked at yet, so there is no answer."]
     if tested < len(found):
-        return [f"{number(tested)} of {number(len(found))} confirmed settings have seen all test pictures so far."]
+        return [f"{number(tested)} of {number(len(found))} confirmed settings have seen all test images so far."]
     return []

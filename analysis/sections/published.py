@@ -21,7 +21,7 @@ def published_section(results: Results, found: Outputs, overlap: str) -> Section
     inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
     no_choice = ", which no choice had seen" if opened_once(results) else ""
     said = [
-        f"{len(measured)} of {count(len(frame), 'published number')} were measured again, on the test pictures of "
+        f"{len(measured)} of {count(len(frame), 'published number')} were measured again, on the test images of "
         f"this study{no_choice}."
     ]
     if measured.empty:
@@ -50,7 +50,7 @@ def _table(frame: pd.DataFrame, overlap: str) -> Table:
     }
     caption = (
         "Published beside measured; in brackets 95 % intervals. Measured: the mean over seeds, of one or two seeds "
-        "the interval is for these very models on new pictures. Difference: measured minus published, accuracies in "
+        "the interval is for these very models on new images. Difference: measured minus published, accuracies in "
         f"points.{overlap}"
     )
     return table("published", caption, frame, shown)

@@ -31,7 +31,7 @@ def sanity_section(results: Results, found: list[Setting]) -> Section | None:
         "gates passed": lambda row: row.passed or "none",
     }
     caption = (
-        "Before the first trial, for each net: a ridge regression on frozen features, each picture left out in turn, "
+        "Before the first trial, for each net: a ridge regression on frozen features, each image left out in turn, "
         "and the gates it passed"
     )
     return Section(

@@ -13,7 +13,7 @@ _FOLDS = {TEST: "test", VAL: "validation"}
 
 
 def metrics_table(found: list[Setting], outputs: Outputs) -> pd.DataFrame:
-    """One row for each confirmed setting and fold, means over the seeds; `absent`: classes without a picture there.
+    """One row for each confirmed setting and fold, means over the seeds; `absent`: classes without an image there.
 
     Only settings all of whose seeds have logits of that fold.
     """
@@ -67,7 +67,7 @@ def _absent(frame: pd.DataFrame) -> str:
     said = [f"{number(round(n, 1))} on {_FOLDS[fold]}" for fold, n in most.items() if n > 0]
     if not said:
         return ""
-    return f"Classes without a single picture are left out of the means over classes: {', '.join(said)}."
+    return f"Classes without a single image are left out of the means over classes: {', '.join(said)}."
 
 
 def means_sentence(classes: pd.DataFrame) -> str:
@@ -75,5 +75,5 @@ def means_sentence(classes: pd.DataFrame) -> str:
     there = classes[classes["support"] > 0]
     said = ", ".join(f"{one} {percent(there[one].mean())}" for one in ("precision", "recall"))
     absent = len(classes) - len(there)
-    without = f"; {number(absent)} without a test picture left out" if absent else ""
+    without = f"; {number(absent)} without a test image left out" if absent else ""
     return f"Mean of {number(len(there))} classes: {said}, F1 {percent(there['f1'].mean())}{without}."

@@ -17,11 +17,11 @@ from study.results import Results
 LIKELY = "95\u00a0% interval"  # not to be broken over two lines
 
 
-# How far the pictures that the backbones were pretrained on are those of the study, as study.json says it.
+# How far the images that the backbones were pretrained on are those of the study, as study.json says it.
 _OVERLAPS = {
-    "full": "the backbone's pretraining has seen these very pictures: full overlap",
-    "partial": "the backbone's pretraining has seen some of these pictures: partial overlap",
-    "unknown": "whether the backbone's pretraining has seen these pictures is unknown",
+    "full": "the backbone's pretraining has seen these very images: full overlap",
+    "partial": "the backbone's pretraining has seen some of these images: partial overlap",
+    "unknown": "whether the backbone's pretraining has seen these images is unknown",
 }
 
 
@@ -45,16 +45,16 @@ def headline(results: Results, best: Setting) -> str:
     seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
     if not best.tested:
         return f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."
-    of_what = "new seeds and new pictures" if len(best.seeds) >= MIN_SEEDS else "new pictures, not for new seeds"
+    of_what = "new seeds and new images" if len(best.seeds) >= MIN_SEEDS else "new images, not for new seeds"
     return (
         f"{chosen} It names {percent(score['test_accuracy'])} of the {number(best.correct.shape[1])} test "
-        f"pictures right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
+        f"images right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
         f"{of_what}; mean of {seeds})."
     )
 
 
 def winner_sentences(results: Results, best: Setting) -> list[str]:
-    """The winner, how well it does on pictures nobody chose by, and what guessing would reach."""
+    """The winner, how well it does on images nobody chose by, and what guessing would reach."""
     if not best.tested:
         said = [headline(results, best)]
         return said if objective(results).is_accuracy else [*said, *_chosen_by(results, best)]
@@ -78,10 +78,10 @@ def _chosen_by(results: Results, best: Setting) -> list[str]:
     chosen_by = objective(results)
     if best.models > 1:
         return [
-            f"Its levels were chosen by {chosen_by.said} on validation, on pictures that test in other folds, too, "
-            "which may flatter it a little; what was tuned was chosen for each model without its test pictures."
+            f"Its levels were chosen by {chosen_by.said} on validation, on images that test in other folds, too, "
+            "which may flatter it a little; what was tuned was chosen for each model without its test images."
         ]
-    no_say = "; the test pictures had no say in it" if opened_once(results) else ""
+    no_say = "; the test images had no say in it" if opened_once(results) else ""
     if chosen_by.is_accuracy:
         return [f"It was chosen on validation{no_say}."]
     value = best.trials[chosen_by.column].mean()
@@ -146,16 +146,16 @@ def margin_text(allowed: float) -> str:
 def _more(answer: Mapping) -> str:
     """What would settle a pair that is undecided."""
     if answer["difference"] == 0:
-        return "Nothing was measured that more seeds or more test pictures could show."
+        return "Nothing was measured that more seeds or more test images could show."
     needed, pictures = answer["seeds_needed"], answer.get("items_needed")
     if pd.notna(needed):
         return f"If it is real, about {count(int(needed), 'seed')} would show it."
     if pd.isna(pictures):
-        return "If it is real, neither more seeds nor more test pictures alone would show it, only many more of both."
+        return "If it is real, neither more seeds nor more test images alone would show it, only many more of both."
     few = answer["seeds"] < SEEDS_FOR_A_CLAIM
     with_seeds = f" with {SEEDS_FOR_A_CLAIM} seeds" if few else ""
     return (
-        f"If it is real, more seeds would not show it, only more test pictures: about {number(pictures)} in place of "
+        f"If it is real, more seeds would not show it, only more test images: about {number(pictures)} in place of "
         f"{number(answer['items'])}{with_seeds}."
     )
 
@@ -164,9 +164,9 @@ def openings_sentence(results: Results) -> str:
     """How often the test fold was opened: the one place that says it."""
     times = openings(results)
     if times is None:
-        return "How often the test pictures were looked at is not recorded."
+        return "How often the test images were looked at is not recorded."
     if times == 0:
-        return "The test pictures have not been looked at."
+        return "The test images have not been looked at."
     if times == 1:
-        return "The test pictures were looked at once, at the end."
-    return f"The test pictures were looked at {times} times: what was decided after the first look saw them."
+        return "The test images were looked at once, at the end."
+    return f"The test images were looked at {times} times: what was decided after the first look saw them."

@@ -34,7 +34,7 @@ class Study:
     answered: pd.DataFrame  # as answers.csv
     advised: pd.DataFrame  # as tables/recommendations.csv
     notes: list[str]
-    test_pictures: frozenset  # path and hash of every test picture
+    test_pictures: frozenset  # path and hash of every test image
 
 
 def studied(results: Results, label: str) -> Study:
@@ -103,7 +103,7 @@ def _overview(studies: Sequence[Study]) -> Section:
         "study": lambda row: row.study,
         "test accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
         "chance": lambda row: percent(row.chance),
-        "test pictures": lambda row: number(row.test_pictures),
+        "test images": lambda row: number(row.test_pictures),
         "seeds": lambda row: number(row.seeds),
         "trials": lambda row: number(row.trials),
         "computing": lambda row: duration(row.compute_seconds),
@@ -111,7 +111,7 @@ def _overview(studies: Sequence[Study]) -> Section:
         "winner": lambda row: row.winner or NOTHING,
         "seen in pretraining": lambda row: NOTHING if pd.isna(row.pretraining_overlap) else row.pretraining_overlap,
     }
-    caption = "Each study's winner on that study's own test pictures, mean over seeds"
+    caption = "Each study's winner on that study's own test images, mean over seeds"
     return Section(
         "What each found",
         points=[f"{row.study}: {row.question}" for row in frame.itertuples()],
@@ -133,7 +133,7 @@ def _dots(frame: pd.DataFrame) -> list[Picture]:
 
 
 def comparable(studies: Sequence[Study]) -> list[str]:
-    """For each two studies whether their scores are about the same pictures."""
+    """For each two studies whether their scores are about the same images."""
     return [_comparable(a, b) for a, b in combinations(studies, 2)]
 
 
@@ -141,12 +141,12 @@ def _comparable(a: Study, b: Study) -> str:
     both = f"{a.label} and {b.label}"
     cannot = "so their scores cannot be compared"
     if not a.facts["manifest"] or not b.facts["manifest"]:
-        return f"Which pictures {both} used is not recorded for both, {cannot}."
+        return f"Which images {both} used is not recorded for both, {cannot}."
     if a.facts["manifest"] != b.facts["manifest"]:
-        return f"{both} were run on different pictures, {cannot}."
+        return f"{both} were run on different images, {cannot}."
     if a.test_pictures != b.test_pictures:
-        return f"{both} were run on the same pictures, but tested on different ones, {cannot}."
-    return f"{both} were run on the same pictures with the same test pictures, so their scores can be compared."
+        return f"{both} were run on the same images, but tested on different ones, {cannot}."
+    return f"{both} were run on the same images with the same test images, so their scores can be compared."
 
 
 def _choices(studies: Sequence[Study]) -> Section:
@@ -185,7 +185,7 @@ def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
         for a, b in pairs.values()
     ]
     frame = pd.DataFrame([{"study": label} | pair for label, answered in asked.items() for pair in answered])
-    caption = "Difference in points of accuracy on each study's own test pictures, 95 % interval, and the verdict"
+    caption = "Difference in points of accuracy on each study's own test images, 95 % interval, and the verdict"
     return Section(factor, tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
 
 

@@ -122,7 +122,7 @@ def _section(
         for one in each
     ]
     explained = (
-        "Each dot is one trial with one seed. Blue: refined, in the winner's company; grey: from the search, in any "
+        "Each dot is one trial with one seed. Blue: refined, in the winner's company; gray: from the search, in any "
         "company, below the edge where it did much worse."
     )
     line = f" Line and band: {plain[0]} with its 95 % interval for new seeds." if plain is not None else ""

@@ -49,10 +49,10 @@ def doubt_section(results: Results, found: list[Setting]) -> Section | None:
 def _sharpened(luck: pd.DataFrame, more: pd.DataFrame) -> str:
     shares = luck.set_index("source")["share"]
     if shares[[REPEAT, PICTURES]].isna().any():
-        return "No seed and no picture made any difference to the winner's accuracy on test."
+        return "No seed and no image made any difference to the winner's accuracy on test."
     return (
         f"Of the doubt about the winner's accuracy on test, {percent(shares[REPEAT])} comes from the repeats and "
-        f"{percent(shares[PICTURES])} from the choice of test pictures (shares of the variance). "
+        f"{percent(shares[PICTURES])} from the choice of test images (shares of the variance). "
         f"{_narrowed(more.set_index('what'), shares[REPEAT] > shares[PICTURES])}"
     )
 
@@ -65,7 +65,7 @@ def _narrowed(more: pd.DataFrame, seeds_dominate: bool) -> str:
     helps = [what for what in named if more.loc[what, "narrower"]]
     idle = [named[what] for what in named if what not in helps]
     if not helps:
-        many = "many more seeds" if seeds_dominate else "many more test pictures"
+        many = "many more seeds" if seeds_dominate else "many more test images"
         return f"Neither {_either(idle)} would narrow {now} only {many}."
     would = [f"{half[what]} with {named[what]}" for what in helps]
     said = f"T{now[1:]} would have {_both(would)}"
@@ -90,18 +90,16 @@ def _sentence(idle: list[str]) -> str:
 def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> str:
     spread = luck.set_index("source")["standard_deviation"].map(points)
     together = (
-        "A repeat renews initialisation, order, views and the partition into training and validation together, as "
+        "A repeat renews initialization, order, views and the partition into training and validation together, as "
         "Bouthillier et al. (2021) advise; this study cannot separate their shares."
         if renewed(results, best)
-        else "A repeat renews initialisation, order and views together; this study cannot separate their shares. The "
-        "validation pictures were the same in every repeat."
+        else "A repeat renews initialization, order and views together; this study cannot separate their shares. The "
+        "validation images were the same in every repeat."
     )
     folds = _folds(results, best)
     shared = f" {folds} repeats at a time are the folds of one partition." if folds else ""
     if best.models > 1:
-        shared = (
-            f" Here a repeat is a round of {best.models} models, and renews which of them tests which picture, too."
-        )
+        shared = f" Here a repeat is a round of {best.models} models, and renews which of them tests which image, too."
     said = f"From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
     return f"{together}{shared} {said}"
 
@@ -119,8 +117,8 @@ def _folds(results: Results, best: Setting) -> int | None:
 def _luck(luck: pd.DataFrame) -> Table:
     named = {
         REPEAT: "the repeat: all that a seed renews",
-        PICTURES: "which pictures are for testing",
-        VALIDATED: "which pictures validate: spread on validation beyond that on test",
+        PICTURES: "which images are for testing",
+        VALIDATED: "which images validate: spread on validation beyond that on test",
         TUNED: "nuisance luck: which rates and strengths were tried, on validation",
     }
     unit = {REPEAT: "seed", PICTURES: "picture", VALIDATED: "seed", TUNED: "point"}
@@ -143,13 +141,13 @@ def _more(more: pd.DataFrame) -> Table:
     shown = {
         "plan": lambda row: row.what,
         "seeds": lambda row: number(row.seeds),
-        "test pictures": lambda row: number(row.items),
+        "test images": lambda row: number(row.items),
         "plus or minus, in points": lambda row: (
             f"{100 * row.half_width:.2f}{'' if row.narrower or row.what == NOW else ', no narrower'}"
         ),
     }
     caption = (
-        "What more seeds or pictures that vary like these would make of the 95 % interval of the winner's accuracy "
+        "What more seeds or images that vary like these would make of the 95 % interval of the winner's accuracy "
         "on test: half its width, with Hillis' degrees of freedom at each number of seeds"
     )
     return table("precision", caption, more, shown)
@@ -164,7 +162,7 @@ def _unresolved(results: Results, resolved: Resolution | None) -> list[str]:
     if all(isinstance(one, int | float) and np.isfinite(one) for one in numbers):
         difference, seeds, items = numbers
         said.append(
-            f"Before the first trial, {number(seeds)} seeds and {number(items)} test pictures were expected to resolve "
+            f"Before the first trial, {number(seeds)} seeds and {number(items)} test images were expected to resolve "
             f"differences of about {points(difference)} points between two settings (80\u00a0% power)."
         )
     if resolved is None:
@@ -177,14 +175,14 @@ def _unresolved(results: Results, resolved: Resolution | None) -> list[str]:
         f"{count(resolved.pairs, 'pair')} with the winner{reach}; at the 5\u00a0% level, before any correction)."
     )
     caution = (
-        f"With fewer than {number(FEW_PICTURES)} test pictures, smaller differences than that cannot be resolved here: "
+        f"With fewer than {number(FEW_PICTURES)} test images, smaller differences than that cannot be resolved here: "
         "no evidence of one is no evidence against it."
     )
     return [*said, found, *([caution] if few else [])]
 
 
 def suspects_section(results: Results, found: list[Setting]) -> Section | None:
-    """Missing where no model was shown a picture that it had not trained on."""
+    """Missing where no model was shown an image that it had not trained on."""
     doubted = suspects(results, found)
     if not doubted.looked_at:
         return None
@@ -201,7 +199,7 @@ def _doubt_sentence(doubted: Suspects) -> str:
         f"Of {count(doubted.looked_at, 'picture')} that the winner's models saw without having trained on them, "
         f"{number(doubted.doubtful)} carry a label that these give less than one half, while most of them name one and "
         f"the same other class. In {number(doubted.confident)} of these that class is at least as probable as it is on "
-        "average for pictures that carry it: what confident learning counts as wrong labels (Northcutt et al. 2021)."
+        "average for images that carry it: what confident learning counts as wrong labels (Northcutt et al. 2021)."
     )
 
 
@@ -209,7 +207,7 @@ def _caution(best: Setting | None) -> str:
     hard = "Many of them may only be hard."
     if best is not None and best.tested:
         wrong = percent(1 - best.correct.to_numpy().mean())
-        hard = f"The winner errs on {wrong} of the test pictures, so many of them may only be hard."
+        hard = f"The winner errs on {wrong} of the test images, so many of them may only be hard."
     return (
         f"{hard} Mend what is wrong for a study to come, not for this one: labels that were corrected where the winner "
         "disagrees flatter it."
@@ -237,11 +235,11 @@ def _suspects(results: Results, frame: pd.DataFrame) -> Table:
     }
     if frame["others"].any():
         shown["by those of other settings"] = lambda row: f"{row.others_agree} of {row.others}"
-    one, other = "a test picture was seen by the model of every repeat", "another by those of the repeats that"
+    one, other = "a test image was seen by the model of every repeat", "another by those of the repeats that"
     if test_folds(results):
-        one, other = "each picture was tested by one model of every seed", "and seen by those that"
+        one, other = "each image was tested by one model of every seed", "and seen by those that"
     caption = (
-        "The pictures with the least probable labels, mean over the winner's models that did not train on them: "
+        "The images with the least probable labels, mean over the winner's models that did not train on them: "
         f"{one}, {other} validated on it"
     )
     return table("suspects", caption, frame, shown, most=SHOWN_SUSPECTS)

@@ -1,4 +1,4 @@
-"""The report's section on the winner: what it is, and how well it does on pictures nobody chose by."""
+"""The report's section on the winner: what it is, and how well it does on images nobody chose by."""
 
 import json
 from pathlib import Path
@@ -28,17 +28,17 @@ def winner_section(results: Results, found: list[Setting], overlap: str) -> Sect
         "": lambda row: row.model,
         "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
-    caption = f"Accuracy on the test pictures.{overlap}" if overlap else "Accuracy on the test pictures"
+    caption = f"Accuracy on the test images.{overlap}" if overlap else "Accuracy on the test images"
     scored = [table("winner", caption, tables.winner_table(results, found), said)] if best.tested else []
     return Section("The winner", winner_sentences(results, best), tables=[*scored, _model_table(results, best)])
 
 
 def examples_section(results: Results, found: list[Setting]) -> Section | None:
-    """Test pictures with what the winner said of them, where the study left any."""
+    """Test images with what the winner said of them, where the study left any."""
     shown, energies = galleries(results.out)
     if winner(found) is None or not shown:
         return None
-    said = "Under each picture is what the winner called it and how sure it was; where that is wrong, what it is."
+    said = "Under each image is what the winner called it and how sure it was; where that is wrong, what it is."
     return Section("What the winner sees", [said, *energies], galleries=shown)
 
 
@@ -91,7 +91,7 @@ def _tuned(results: Results, trial: pd.Series) -> list[str]:
 
 
 def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:
-    """What the model's own folder says: how large it is and how pictures go in."""
+    """What the model's own folder says: how large it is and how images go in."""
     model, facts = folder / _MODEL_FILE, []
     if model.is_file() and not sized:
         facts.append((SIZES["file_bytes"][0], megabytes(model.stat().st_size)))

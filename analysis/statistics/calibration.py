@@ -3,7 +3,7 @@
 Temperature scaling and the expected calibration error are those of Guo et al. ("On Calibration of Modern Neural
 Networks", ICML 2017): probabilities become softmax(logits / T), where study/results.py fits T; the error is the mean
 distance between confidence and share of right answers, over bins of like confidence.
-Log-probabilities are logits (they differ from them by one number a picture), so they may be divided like these.
+Log-probabilities are logits (they differ from them by one number an image), so they may be divided like these.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def equal_mass(confidence: NDArray, bins: int = BINS) -> NDArray[np.int64]:
 
 
 def calibration_error(confidence: NDArray, right: NDArray, index: NDArray) -> float:
-    """ECE of the likeliest class: over bins, |share right - mean confidence| weighted by the bin's pictures."""
+    """ECE of the likeliest class: over bins, |share right - mean confidence| weighted by the bin's images."""
     return float(np.abs(np.bincount(index, weights=right - confidence)).sum() / len(confidence))
 
 
@@ -44,7 +44,7 @@ def brier(labels: NDArray, log_probabilities: NDArray) -> float:
 
 
 def reliability(confidence: NDArray, right: NDArray) -> pd.DataFrame:
-    """Mean confidence and share right of each bin of equal width that holds any pictures."""
+    """Mean confidence and share right of each bin of equal width that holds any images."""
     frame = pd.DataFrame({"bin": equal_width(confidence), "confidence": confidence, "right": right.astype(float)})
     columns = {"pictures": ("right", "size"), "confidence": ("confidence", "mean"), "right": ("right", "mean")}
     return frame.groupby("bin").agg(**columns).reset_index()

@@ -17,7 +17,7 @@ BLOCK_SHARE, BLOCK_TIMES = 0.02, 3.0
 def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
     """The matrix with confused classes beside one another, and where in it the blocks of such classes lie.
 
-    By average linkage of the mutual confusions, branches turned so that neighbours are alike. Where no class is
+    By average linkage of the mutual confusions, branches turned so that neighbors are alike. Where no class is
     confused with another, as it was.
     """
     mutual = _mutual(confusion)
@@ -36,7 +36,7 @@ def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
 def block_table(confusion: pd.DataFrame, blocks: list[range], names: pd.Series) -> pd.DataFrame:
     """The blocks of an arranged matrix, those with most errors inside first.
 
-    Columns block (a number from 1), label (its classes), first (its position), size, right (share of its pictures),
+    Columns block (a number from 1), label (its classes), first (its position), size, right (share of its images),
     inside (errors that stay in the block) and share (`inside` of all its errors).
     """
     counts = confusion.to_numpy()

@@ -1,8 +1,8 @@
 """Arrays in, numbers out: intervals, paired comparisons, corrections. Nothing here knows of studies.
 
-Correctness is an array of shape (seeds, items), 1 where that seed's model named that picture rightly. Row s
-of two settings is the same repeat, column i the same picture. Seeds and items are both samples, of the runs
-and of the pictures one could have had, crossed with each other like readers and cases in radiology.
+Correctness is an array of shape (seeds, items), 1 where that seed's model named that image rightly. Row s
+of two settings is the same repeat, column i the same image. Seeds and items are both samples, of the runs
+and of the images one could have had, crossed with each other like readers and cases in radiology.
 """
 
 import math
@@ -18,7 +18,7 @@ MIN_SEEDS = 3  # fewer say nothing about how much a seed matters
 SEEDS_FOR_A_CLAIM = 5
 POWER = 0.8
 MOST_SEEDS = 1000  # beyond this nobody adds seeds
-MOST_ITEMS = 1_000_000  # nor labels pictures
+MOST_ITEMS = 1_000_000  # nor labels images
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Estimate:
 
     mean: float
     seed_variance: float  # share of the variance of the mean that more seeds would shrink, as the seeds' means have it
-    item_variance: float  # share that only more pictures would shrink
+    item_variance: float  # share that only more images would shrink
     seeds: int
     items: int
-    least_seed_variance: float = 0.0  # what seeds must differ by, since they disagree on single pictures
+    least_seed_variance: float = 0.0  # what seeds must differ by, since they disagree on single images
 
     @property
     def standard_error(self) -> float:
@@ -93,11 +93,11 @@ def crossed_mean(values: ArrayLike, groups: ArrayLike, folds: ArrayLike | None =
 
 
 def _overlap(values: NDArray[np.float64], codes: NDArray[np.int64], folds: NDArray) -> float:
-    """What the variance of a k-fold's mean lacks: its models share training pictures, in every round the same ones.
+    """What the variance of a k-fold's mean lacks: its models share training images, in every round the same ones.
 
     Nadeau and Bengio (Machine Learning 52:239, 2003): means of test folds correlate by about n_test / n, which adds
-    n_test / n_train, here 1 / (k - 1), times what they vary by. Of that the pictures of a fold are its own, so that it
-    is taken of the rest alone: of what the models of a round differ by beyond their pictures.
+    n_test / n_train, here 1 / (k - 1), times what they vary by. Of that the images of a fold are its own, so that it
+    is taken of the rest alone: of what the models of a round differ by beyond their images.
     """
     excess = []
     for row, numbers in zip(values, folds, strict=True):
@@ -144,7 +144,7 @@ def probability_better(differences: ArrayLike) -> float:
 def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
     """Seeds at which a true difference as large as the observed one is found with 80 % power.
 
-    None where no number of seeds suffices, because the pictures alone leave too much doubt. The usual
+    None where no number of seeds suffices, because the images alone leave too much doubt. The usual
     |mean| >= (t_(1 - alpha/2) + t_power) * standard error, with Hillis' degrees of freedom at each count.
     """
     seeds = np.arange(MIN_SEEDS, MOST_SEEDS + 1)
@@ -206,8 +206,8 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 def accuracy_interval(correct: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Interval:
     """95 % interval of the mean of `correct` (seeds, items); `folds` as in `crossed_mean`.
 
-    For new seeds and new pictures from three seeds on. With fewer, or where seeds and pictures show no spread
-    at all, Wilson's interval for these very models on new pictures, a group of duplicates counting once.
+    For new seeds and new images from three seeds on. With fewer, or where seeds and images show no spread
+    at all, Wilson's interval for these very models on new images, a group of duplicates counting once.
     """
     correct = np.asarray(correct, dtype=float)
     clusters = len(np.unique(np.asarray(groups)))
@@ -220,7 +220,7 @@ def accuracy_interval(correct: ArrayLike, groups: ArrayLike, folds: ArrayLike | 
 
 
 def bootstrap_interval(differences: ArrayLike, groups: ArrayLike, resamples: int = 10_000) -> Interval:
-    """95 % percentile interval of the mean of paired `differences` (items,), for new pictures and these very models.
+    """95 % percentile interval of the mean of paired `differences` (items,), for new images and these very models.
 
     Whole groups are drawn, with replacement. Groups of equal sum and size are drawn as one kind, by a
     multinomial: the same distribution, without an array of resamples times groups.

@@ -1,7 +1,7 @@
 """Labels and predictions in, numbers out: what a classifier is scored by besides accuracy.
 
 Log-probabilities are an array of shape (n, K), labels and predicted hold class numbers below K. A class without a
-picture among the labels is left out of every mean over classes; to name it is an error of the picture's own class.
+image among the labels is left out of every mean over classes; to name it is an error of the image's own class.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Rates:
-    """One number a class; recall and F1 of a class without pictures are missing."""
+    """One number a class; recall and F1 of a class without images are missing."""
 
     precision: NDArray[np.float64]  # 0 where the class was never named
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
-    support: NDArray[np.int64]  # pictures
+    support: NDArray[np.int64]  # images
 
 
 def log_softmax(logits: ArrayLike) -> NDArray[np.float64]:
@@ -43,7 +43,7 @@ def log_softmax(logits: ArrayLike) -> NDArray[np.float64]:
 def metrics(labels: ArrayLike, predicted: ArrayLike, log_probabilities: ArrayLike) -> dict[str, float]:
     """Every number of `METRICS`; those that do not exist for these classes are missing.
 
-    Balanced accuracy is the macro recall. Weighted means count a class as often as it has pictures, which makes the
+    Balanced accuracy is the macro recall. Weighted means count a class as often as it has images, which makes the
     recall plain accuracy (what scikit-learn calls average="weighted"). `predicted` is asked for beside the
     log-probabilities because stored logits are rounded, and rounding makes ties.
     """

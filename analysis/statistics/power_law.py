@@ -1,7 +1,7 @@
-"""Error against the number of training pictures as a power law, with how sure it is of what it predicts.
+"""Error against the number of training images as a power law, with how sure it is of what it predicts.
 
 error(n) = a (n / n_max)^-b + c, fitted by least squares on the logarithm of the error, so that each size weighs alike.
-The law fails for very few pictures and far beyond the largest size (Jain et al., arXiv 2303.01598): it predicts nothing
+The law fails for very few images and far beyond the largest size (Jain et al., arXiv 2303.01598): it predicts nothing
 beyond twice the largest. Everything here is arrays; `wrong` is (sizes, seeds, items), 1 where a model erred.
 """
 
@@ -22,13 +22,13 @@ _STEP = 1e-3  # of the numeric derivative, relative to an error
 
 @dataclass(frozen=True)
 class PowerLaw:
-    a: float  # what more pictures would take away of the error at the largest size
+    a: float  # what more images would take away of the error at the largest size
     b: float
-    c: float  # what no number of pictures takes away
+    c: float  # what no number of images takes away
     largest: float
 
     def error(self, pictures: ArrayLike) -> NDArray[np.float64]:
-        """The error expected after training on so many pictures."""
+        """The error expected after training on so many images."""
         n = np.asarray(pictures, dtype=float)
         if not within_reach(n.max(), self.largest):
             raise ValueError(f"`pictures <= {REACH * self.largest:g}` must hold, but got ({n.max()=}).")
@@ -54,7 +54,7 @@ class Check:
 
 
 def within_reach(pictures: float, largest: float) -> bool:
-    """Whether a law fitted on at most `largest` pictures may predict so many."""
+    """Whether a law fitted on at most `largest` images may predict so many."""
     return pictures <= REACH * largest * _ROUNDING
 
 
@@ -102,7 +102,7 @@ def check(pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike) ->
 def predict(
     pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike, at: ArrayLike
 ) -> list[tuple[float, Interval]]:
-    """The error after training on `at` pictures each, with a 95 % interval for new seeds and new test pictures.
+    """The error after training on `at` images each, with a 95 % interval for new seeds and new test images.
 
     The interval holds if the law does; it follows from that of the measured errors by the delta method.
     """

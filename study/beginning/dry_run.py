@@ -18,7 +18,7 @@ from study.tracking.display import clock
 from trainables.data.duplicates import conflicting_groups, copies
 from trainables.data.greys import described
 
-# Share of pictures on which two good settings disagree, and the spread between seeds of one setting:
+# Share of images on which two good settings disagree, and the spread between seeds of one setting:
 # reference values for planning, to be replaced by the study's own once it ran.
 _DISAGREEMENT = 0.10
 _SEED_SPREAD = 0.005
@@ -81,9 +81,9 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"{study.budget.seeds} {f'rounds of {study.budget.test_folds} models' if study.budget.test_folds else 'seeds'}"
     )
     lines.append(
-        f"{seeds} and {expected['items']} test pictures resolve differences of about "
+        f"{seeds} and {expected['items']} test images resolve differences of about "
         f"{100 * expected['difference']:.1f} points "
-        f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the pictures)"
+        f"(80 % power; assumes that levels disagree on {_DISAGREEMENT:.0%} of the images)"
     )
     return "\n".join(lines)
 
@@ -95,7 +95,7 @@ def sharing_lines(found: list[Candidate]) -> list[str]:
         what = "views" if each.depth == "all" else f"what is frozen under {each.depth!r}"
         computing, reading = 1e3 * each.computing, 1e3 * each.reading
         lines.append(
-            f"{'stored' if each.kept else 'computed'}: {what} of {each.backbone}, for {each.trials} trials: a picture "
+            f"{'stored' if each.kept else 'computed'}: {what} of {each.backbone}, for {each.trials} trials: an image "
             f"takes {computing:.2g} ms to compute, {reading:.2g} ms to read; {each.bytes / 2**30:.2g} GiB in all"
         )
     return lines
@@ -109,7 +109,7 @@ def _sources(scale: Scale) -> str:
 
 
 def planned_resolution(manifest: pd.DataFrame, budget: Budget) -> dict[str, float]:
-    """What is to be expected of the test pictures and models before anything ran, for study.json."""
+    """What is to be expected of the test images and models before anything ran, for study.json."""
     tested = manifest["keep"] if budget.test_folds else manifest["fold"] == "test"
     items = int(tested.sum())
     return {"difference": resolvable_effect(items, budget.repeats), "seeds": budget.seeds, "items": items} | {
@@ -121,7 +121,7 @@ def planned_resolution(manifest: pd.DataFrame, budget: Budget) -> dict[str, floa
 def resolvable_effect(items: int, seeds: int) -> float:
     """The difference in accuracy that a paired comparison finds with 80 % power at the 5 % level.
 
-    Pictures and seeds as crossed random effects: the variance of a paired difference is disagreement / items plus
+    Images and seeds as crossed random effects: the variance of a paired difference is disagreement / items plus
     twice the spread between seeds squared / seeds.
     """
     variance = _DISAGREEMENT / items + 2 * _SEED_SPREAD**2 / seeds
@@ -133,16 +133,16 @@ def fold_lines(manifest: pd.DataFrame, study: Study, found: Sequence[str] = ()) 
     kept = manifest[manifest["keep"]]
     counts = kept["fold"].value_counts()
     lines = [
-        f"{len(kept)} pictures of {kept['label'].nunique()} classes: {counts.get('test', 0)} test, "
+        f"{len(kept)} images of {kept['label'].nunique()} classes: {counts.get('test', 0)} test, "
         f"{counts.get('val', 0)} common validation, {counts.get('pool', 0)} to train on"
     ]
     lines += [*found, class_line(manifest), split_line(manifest, study.uses_official_split())]
     if "split" in study.factors:
         sizes = [f"{level}: {int((kept[f'split_{level}'] == 'train').sum())}" for level in study.levels("split")]
-        lines.append(f"training pictures by split: {', '.join(sizes)}; the official split is ignored")
+        lines.append(f"training images by split: {', '.join(sizes)}; the official split is ignored")
     if study.budget.test_folds:
         lines.append(
-            f"that is the search; in the confirmation every picture tests once a seed, in {study.budget.test_folds} "
+            f"that is the search; in the confirmation every image tests once a seed, in {study.budget.test_folds} "
             "test folds, and nuisances are refined for each; the official split is ignored"
         )
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
@@ -150,12 +150,10 @@ def fold_lines(manifest: pd.DataFrame, study: Study, found: Sequence[str] = ()) 
     lines += described(manifest)
     twins = int(copies(kept).duplicated().sum())
     if twins:
-        lines.append(f"{twins} pictures repeat another or nearly so: kept in the same fold as the first")
+        lines.append(f"{twins} images repeat another or nearly so: kept in the same fold as the first")
     conflicts = conflicting_groups(manifest)
     if conflicts:
-        lines.append(
-            f"{len(conflicts)} pictures stand under two labels, the first as {_labels(manifest, conflicts[0])}"
-        )
+        lines.append(f"{len(conflicts)} images stand under two labels, the first as {_labels(manifest, conflicts[0])}")
     return lines
 
 

@@ -104,7 +104,7 @@ def prepare(
     """
     study = as_asked(loaded.study, chosen)
     if chosen.test is not None and study.budget.test_folds:
-        raise InputError(f"With `test_folds` all pictures test in turn, but got --test {chosen.test}: leave one out.")
+        raise InputError(f"With `test_folds` all images test in turn, but got --test {chosen.test}: leave one out.")
     seed = DEFAULT_SEED if chosen.seed is None else chosen.seed
     data = loaded.data(chosen.data)
     start = "none" if chosen.weights == "none" else "pretrained"
@@ -186,12 +186,12 @@ def check_folders(weights: Path | None, cache: Path) -> None:
 
 
 def check_pictures(manifest: pd.DataFrame, data: Path) -> None:
-    """Refuse to go on where a picture of the study is gone or has another size."""
+    """Refuse to go on where an image of the study is gone or has another size."""
     kept = manifest[manifest["keep"]]
     for path, size in zip(kept["path"], kept["bytes"], strict=True):
         file = data_folder(data) / path
         if not file.is_file() or file.stat().st_size != size:
-            raise InputError(f"Picture {file} is gone or changed since the study began: put it back, or give --data.")
+            raise InputError(f"Image {file} is gone or changed since the study began: put it back, or give --data.")
 
 
 def nets(study: Study, *names: str) -> list[dict[str, Any]]:
@@ -203,7 +203,7 @@ def nets(study: Study, *names: str) -> list[dict[str, Any]]:
 
 
 def check_nets(study: Study, workers: int) -> None:
-    """Refuse what a backbone cannot follow, as far as neither pictures nor weights are needed to tell.
+    """Refuse what a backbone cannot follow, as far as neither images nor weights are needed to tell.
 
     Raises:
         InputError: a backbone is unknown, takes no such size, or has too few parts to unfreeze or to skip.
@@ -235,25 +235,25 @@ def weight_hashes(study: Study, folder: Path | None) -> dict[str, str]:
 
 
 def _stored_side(study: Study) -> int:
-    """The shorter side to keep decoded pictures at: what the largest evaluation view is cut from."""
+    """The shorter side to keep decoded images at: what the largest evaluation view is cut from."""
     from trainables.nets.models import crop_share
 
     return max(math.ceil(values["size"] / crop_share(values["backbone"])) for values in nets(study, "size"))
 
 
 def _check_on_data(study: Study, base: Base, manifest: pd.DataFrame) -> None:
-    """Refuse what these pictures do not allow."""
+    """Refuse what these images do not allow."""
     for values in nets(study, "loss", "region"):
         if values["loss"] == "binary_cross_entropy" and base.classes != 2:
             raise InputError(
                 f"The loss binary_cross_entropy takes two classes, but there are {base.classes}: leave it out."
             )
         if values["region"] == "box" and not ("box_left" in manifest and manifest["box_left"].notna().any()):
-            raise InputError("The region 'box' takes pictures with boxes, but these have none: leave it out.")
+            raise InputError("The region 'box' takes images with boxes, but these have none: leave it out.")
 
 
 def _progress(title: str) -> Callable[[int, int], None]:
-    """A line that counts the pictures while they are read, on a terminal."""
+    """A line that counts the images while they are read, on a terminal."""
 
     def show(done: int, of: int) -> None:
         if sys.stderr.isatty() and (done % 50 == 0 or done == of):

@@ -1,4 +1,4 @@
-"""Transfer or from scratch, how deep, dropout, which views, the box or the whole picture, on 196 cars?
+"""Transfer or from scratch, how deep, dropout, which views, the box or the whole image, on 196 cars?
 
     python -m study.run cars --data data/cars              # cars_train/, cars_test/, devkit/, or their archives
     python -m study.run cars --data data/cars --published  # the nine experiments of a student project, as published
@@ -37,9 +37,9 @@ def _published(
     precision: float | None = None,
     loss: float | None = None,
 ) -> Published:
-    """All nine were measured on the official test fold: accuracies fit counts of its 8,041 pictures.
+    """All nine were measured on the official test fold: accuracies fit counts of its 8,041 images.
 
-    The source's recall equals its accuracy in every row, so its means over classes are weighted by their pictures.
+    The source's recall equals its accuracy in every row, so its means over classes are weighted by their images.
     """
     also = {"weighted_f1": f1, "weighted_precision": precision, "log_loss": loss}
     return Published(
@@ -56,7 +56,7 @@ def _published(
 
 STUDY = Study(
     dataset="stanford_cars",
-    question="Transfer or from scratch, how deep, dropout or L2, which views, and the box or the picture, on 196 cars?",
+    question="Transfer or from scratch, how deep, dropout or L2, which views, and the box or the image, on 196 cars?",
     factors={
         "backbone": ["norm_cnn", *_TRANSFER],
         "unfreeze": Conditional(levels=["head", "last stage", "all"], when={"backbone": _TRANSFER}, otherwise="all"),
@@ -101,21 +101,21 @@ STUDY = Study(
             loss=0.9012,
         ),
         _published(
-            "2.1 ResNet-50, 3 nearest neighbours",
+            "2.1 ResNet-50, 3 nearest neighbors",
             0.7493,
             {**_FINE_TUNED, "region": "box", "batch_size": 64, "neighbours": 3, "distance": "euclidean"},
             f1=0.7523,
             precision=0.7738,
         ),
         _published(
-            "2.2 ResNet-50, 10 nearest neighbours",
+            "2.2 ResNet-50, 10 nearest neighbors",
             0.7677,
             {**_FINE_TUNED, "region": "box", "batch_size": 64, "neighbours": 10, "distance": "euclidean"},
             f1=0.7677,
             precision=0.7881,
         ),
         _published(
-            "2.3 DenseNet121, 7 nearest neighbours by cosine",
+            "2.3 DenseNet121, 7 nearest neighbors by cosine",
             0.7341,
             {
                 **_EMBEDDED,

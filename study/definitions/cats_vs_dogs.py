@@ -49,7 +49,7 @@ STUDY = Study(
             differs=(
                 "batch size and split are ours",
                 "the source's layers are Keras', ours timm's: the last 54 of each",
-                "pictures are normalised as the weights expect; the source scales them otherwise",
+                "images are normalized as the weights expect; the source scales them otherwise",
             ),
         ),
         Published(

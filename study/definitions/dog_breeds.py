@@ -1,9 +1,9 @@
-"""From scratch or transfer, how deep, which regulariser, one rate or a decaying one, on Kaggle's 120 dog breeds?
+"""From scratch or transfer, how deep, which regularizer, one rate or a decaying one, on Kaggle's 120 dog breeds?
 
     python -m study.run dog_breeds --data data/dog_breeds              # labels.csv and train/, or their zip files
     python -m study.run dog_breeds --data data/dog_breeds --published  # a student project's nets, as published
 
-Kaggle wants a login, so its files are put there by hand. Found: nothing yet. The dogs are ImageNet pictures, so every
+Kaggle wants a login, so its files are put there by hand. Found: nothing yet. The dogs are ImageNet images, so every
 score also measures what pretraining remembers.
 """
 
@@ -13,14 +13,14 @@ from study.spec import Budget, Published, Study
 
 _TRANSFER = ("resnet18", "resnet34", "inception_v3", "densenet121", "vgg16")
 _OURS = (
-    "optimiser, rate, batch size and epochs are ours",
+    "optimizer, rate, batch size and epochs are ours",
     "the source gives the peak on validation; we measure on test",
 )
 _RECIPE = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "augmentation": "medium"}
 
 STUDY = Study(
     dataset="dog_breeds",
-    question="Which net, how deep, which regulariser and which rates for its layers, on 120 dog breeds?",
+    question="Which net, how deep, which regularizer and which rates for its layers, on 120 dog breeds?",
     factors={
         "backbone": ["lenet5", *_TRANSFER],
         "unfreeze": Conditional(levels=["head", "last stage", "all"], when={"backbone": _TRANSFER}, otherwise="all"),

@@ -4,14 +4,14 @@
     python -m study.run dogs --data data/dogs --download   # fetch Stanford Dogs (0.8 GB) first
     python -m study.run dogs --data data/dogs --published  # the configurations of a student project, as published
 
-Found: nothing yet. The dogs are ImageNet pictures, so every score also measures what pretraining remembers.
+Found: nothing yet. The dogs are ImageNet images, so every score also measures what pretraining remembers.
 """
 
 from search_spaces import optimizers, regularizers
 from study.spec import Budget, Published, Study
 
-# Its source names neither optimiser, rate nor batch, and changed the split between runs.
-_OURS = ("optimiser, rate, batch size and weights are ours", "measured on the test fold, not on validation")
+# Its source names neither optimizer, rate nor batch, and changed the split between runs.
+_OURS = ("optimizer, rate, batch size and weights are ours", "measured on the test fold, not on validation")
 _RECIPE = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 16, "patience": 3, "split": "70-15-15"}
 
 STUDY = Study(

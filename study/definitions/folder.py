@@ -1,6 +1,6 @@
-"""Anybody's own pictures, one folder a class: which backbone, how deep, dropout or L2, which views?
+"""Anybody's own images, one folder a class: which backbone, how deep, dropout or L2, which views?
 
-python -m study.run folder --data DIR --dry-run  # says what it costs on these pictures and this machine
+python -m study.run folder --data DIR --dry-run  # says what it costs on these images and this machine
 python -m study.run folder --data DIR
 python -m study.run --new folder mine.py         # a copy to edit
 """
@@ -11,7 +11,7 @@ from study.spec import Budget, Study
 
 STUDY = Study(
     dataset="folder",
-    question="Which backbone, how deep to unfreeze, dropout or L2, and which augmentation suit these pictures?",
+    question="Which backbone, how deep to unfreeze, dropout or L2, and which augmentation suit these images?",
     factors={
         "backbone": ["tf_efficientnet_lite0", "small_cnn"],
         # A net that starts from random numbers has nothing to freeze.

@@ -19,7 +19,7 @@ class Base:
 
     manifest: str
     study_seed: int
-    largest_train: int  # pictures in the largest training fold of repeat 0
+    largest_train: int  # images in the largest training fold of repeat 0
     classes: int
     stored_side: int
     device: str

@@ -24,7 +24,7 @@ from trainables.nets.work import work_of
 
 _START_SECONDS = 15.0  # Ray, imports and the first batch
 _TRIAL_SECONDS = 0.1  # starting, reporting, checkpoints
-_HEAD_STEP_SECONDS = 4e-4  # a head's step, whatever the batch: dispatch, optimiser
+_HEAD_STEP_SECONDS = 4e-4  # a head's step, whatever the batch: dispatch, optimizer
 # The settings of later phases depend on the search's winner: they are priced as if these of its trials had won.
 _WINNERS_TRIED = 4
 

@@ -17,7 +17,7 @@ from trainables.rates import Rates
 
 @dataclass(frozen=True)
 class Scale:
-    train: int  # pictures a training epoch sees
+    train: int  # images a training epoch sees
     val: int
     workers: int  # trials at once
     rates: dict[str, Rates]  # by backbone

@@ -12,7 +12,7 @@ from study.spec import Study
 from trainables.augmentation.policies import POLICIES
 from trainables.nets.work import work_of
 
-# Gathering rows from mapped files, and on a GPU sending them: bytes a second, and seconds for each picture.
+# Gathering rows from mapped files, and on a GPU sending them: bytes a second, and seconds for each image.
 _READ, _LOOK_UP = 1e9, 3e-6
 _FLOAT32 = 4  # bytes, of every number of an evaluation
 
@@ -23,15 +23,15 @@ class Candidate:
 
     backbone: str
     depth: str
-    trials: int  # of the search that need the same views of the same pictures
+    trials: int  # of the search that need the same views of the same images
     bytes: float  # for all views of the search
-    computing: float  # seconds per picture
+    computing: float  # seconds per image
     reading: float
     kept: bool = False
 
     @property
     def saved(self) -> float:
-        """Seconds per picture over all trials; the first of them computes, stores and reads."""
+        """Seconds per image over all trials; the first of them computes, stores and reads."""
         return (self.trials - 1) * self.computing - (self.trials + 1) * self.reading
 
 
@@ -68,7 +68,7 @@ def worth_storing(study: Study, scale: Scale, seed: int) -> frozenset[tuple[str,
 
 
 def computing_seconds(values: Mapping[str, Any], scale: Scale, evaluation: bool = False) -> float:
-    """From a decoded picture to the activation at the cut, of the view that is trained on or evaluated."""
+    """From a decoded image to the activation at the cut, of the view that is trained on or evaluated."""
     rates = scale.rates[values["backbone"]]
     rate = rates.forward if evaluation or _is_plain(values) else rates.frozen
     return rates.view + work_of(values["backbone"], depth_of(values), values["size"]).frozen / rate
@@ -79,7 +79,7 @@ def reading_seconds(values: Mapping[str, Any], scale: Scale) -> float:
 
 
 def row_bytes(values: Mapping[str, Any], scale: Scale, evaluation: bool = False) -> float:
-    """Of one picture at the cut; views are bytes themselves."""
+    """Of one image at the cut; views are bytes themselves."""
     work = work_of(values["backbone"], depth_of(values), values["size"])
     if not work.frozen:
         return work.values
@@ -97,7 +97,7 @@ def views_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
-    """How many different views of each picture a trial sees."""
+    """How many different views of each image a trial sees."""
     if _is_plain(values):
         return 1
     return min(epochs, values.get("views") or epochs)

@@ -12,7 +12,7 @@ from study.estimates.resources import Resources, local_cpus
 from study.execution.ray_folder import ray_folder
 from trainables.errors import InputError
 
-# Trials read pictures from a memory-mapped file and report a few numbers, so the object store stays small.
+# Trials read images from a memory-mapped file and report a few numbers, so the object store stays small.
 _OBJECT_STORE_BYTES = 128 * 2**20
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the other reporter prints a box whatever the verbosity
@@ -47,7 +47,7 @@ def joined(address: str) -> Iterator[None]:
 def starting(warm: bool) -> Iterator[Callable[[], None]]:
     """Start a Ray of our own in the background; what this gives waits until it is there. It ends with the block.
 
-    `warm` workers, one a CPU, import what a trial needs while the pictures are read.
+    `warm` workers, one a CPU, import what a trial needs while the images are read.
 
     Raises:
         InputError: Ray has no folder that it can use; what waits raises it where Ray cannot be started otherwise.

@@ -1,4 +1,4 @@
-"""What every node of a cluster must see: the study's folder and its pictures, or the remote it is written to."""
+"""What every node of a cluster must see: the study's folder and its images, or the remote it is written to."""
 
 import socket
 import tempfile
@@ -46,7 +46,7 @@ def check_nodes(out: Path | str, data: Path, on_nodes: OnNodes) -> None:
 
 
 def needed(data: Path) -> list[str]:
-    """Digits come with a package: where this node has no folder of pictures, no other needs one."""
+    """Digits come with a package: where this node has no folder of images, no other needs one."""
     return [str(data.absolute())] if data.exists() else []
 
 

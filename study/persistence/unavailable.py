@@ -1,4 +1,4 @@
-"""Storage that gave out, a picture that is gone: no trial is to blame, so the study stops and none is failed for it."""
+"""Storage that gave out, an image that is gone: no trial is to blame, so the study stops and none is failed for it."""
 
 import os
 from collections.abc import Iterator

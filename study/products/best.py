@@ -1,4 +1,4 @@
-"""best/ read back: a study's winner, and how pictures go into it."""
+"""best/ read back: a study's winner, and how images go into it."""
 
 import json
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ class Best:
     names: list[str]
     contract: InputContract
     size: int
-    stored_side: int  # what the study reduced the shorter side of larger pictures to, before it cut views from them
+    stored_side: int  # what the study reduced the shorter side of larger images to, before it cut views from them
     temperature: float  # 1 where the study ended without validation logits to fit it on
     device: str
-    greys: Greys  # what more than 8 bits of grey are scaled by, as in the study
+    greys: Greys  # what more than 8 bits of gray are scaled by, as in the study
 
 
 def load_best(out: Path, device: str | None = None) -> Best:
@@ -78,18 +78,18 @@ def load_best(out: Path, device: str | None = None) -> Best:
 
 
 def prepared(best: Best, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture (h, w, 3) as the study kept it: views of it are those that the study evaluated."""
+    """An image (h, w, 3) as the study kept it: views of it are those that the study evaluated."""
     return reduced(picture, best.stored_side)
 
 
 def views(best: Best, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """The evaluation views of prepared pictures as the net takes them: normalised, shape (n, 3, size, size)."""
+    """The evaluation views of prepared images as the net takes them: normalized, shape (n, 3, size, size)."""
     cut = torch.from_numpy(evaluation_views(pictures, best.size, best.contract)).to(best.device)
     return normalised(cut, *scaling(best.contract, best.device)).contiguous()
 
 
 def logits(best: Best, inputs: torch.Tensor) -> NDArray[np.float32]:
-    """The logits (n, classes) of normalised views."""
+    """The logits (n, classes) of normalized views."""
     with torch.no_grad():
         return best.net(inputs).float().cpu().numpy()
 

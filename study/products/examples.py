@@ -1,4 +1,4 @@
-"""examples/: test pictures the report shows, with what the winner says of them and what it looked at."""
+"""examples/: test images the report shows, with what the winner says of them and what it looked at."""
 
 import sys
 from collections.abc import Sequence
@@ -23,22 +23,22 @@ from trainables.place import Place, open_pictures
 
 # As many drawn by key as confident errors: a gallery of errors alone would slander the model.
 EACH = 6
-PAIRS = 3  # of the most confused classes, a picture in each direction
-# Columns that a manifest has where the data set says where its object is: pixels of the original picture.
+PAIRS = 3  # of the most confused classes, an image in each direction
+# Columns that a manifest has where the data set says where its object is: pixels of the original image.
 BOX_COLUMNS = ["box_left", "box_top", "box_right", "box_bottom"]
 _LONGEST_SIDE = 160
 
 
 @dataclass(frozen=True)
 class _Heat:
-    """What speaks for the predicted class in one view, and where that view lies in its picture."""
+    """What speaks for the predicted class in one view, and where that view lies in its image."""
 
     values: NDArray[np.float32]  # (size, size)
     crop: float
 
 
 def write_examples(course: Course, winner: Record, place: Place, manifest: pd.DataFrame) -> None:
-    """Some test pictures drawn by key, the most confident errors, and of each pair of the most confused classes one
+    """Some test images drawn by key, the most confident errors, and of each pair of the most confused classes one
     taken for the other; each as a thumbnail and, where the net has one, with a heat map of the predicted class."""
     names = label_names(manifest)
     pixels = open_pictures(from_dict(winner.config), place).pixels
@@ -65,7 +65,7 @@ def write_examples(course: Course, winner: Record, place: Place, manifest: pd.Da
 
 
 def choose(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The test pictures to show and why, in the column `kind`; each picture once."""
+    """The test images to show and why, in the column `kind`; each image once."""
     test = predictions[predictions["fold"] == "test"].sort_values("item")
     drawn = test[test["item"].isin(order(key("examples", seed), test["item"])[:EACH])]
     wrong = test[(test["label"] != test["predicted"]) & ~test["item"].isin(drawn["item"])]
@@ -77,7 +77,7 @@ def choose(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _confused(test: pd.DataFrame, left: pd.DataFrame) -> pd.DataFrame:
-    """From the pictures that are left the most confident one for each direction of the most confused pairs."""
+    """From the images that are left the most confident one for each direction of the most confused pairs."""
     wrong = test[test["label"] != test["predicted"]]
     ends = wrong[["label", "predicted"]]
     counts = wrong.groupby([ends.min(axis=1), ends.max(axis=1)]).size().sort_values(ascending=False, kind="stable")

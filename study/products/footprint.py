@@ -1,4 +1,4 @@
-"""What a net costs to keep and to use: the bytes of its file, the time for one picture.
+"""What a net costs to keep and to use: the bytes of its file, the time for one image.
 
 Milliseconds hang on the machine: like `seconds` they stand in trials.parquet and are no part of what must be equal.
 """
@@ -17,13 +17,13 @@ from torch import nn
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
 
 NET = ["backbone", "size"]  # fields of a trial's config that a row hangs on
-# Single pictures that are timed, after those that fill caches.
+# Single images that are timed, after those that fill caches.
 _TIMED, _WARMING = 20, 3
 
 
 def footprint(configs: Iterable[Mapping[str, Any]], classes: int) -> pd.DataFrame:
-    """One row for each net at each picture size: columns backbone, size, `file_bytes` of its tensors in float32, and
-    `latency_ms`, the median of single pictures on one CPU thread of this machine."""
+    """One row for each net at each image size: columns backbone, size, `file_bytes` of its tensors in float32, and
+    `latency_ms`, the median of single images on one CPU thread of this machine."""
     nets = dict.fromkeys(tuple(config[name] for name in NET) for config in configs)
     rows = [(backbone, size, *_measured(backbone, size, classes)) for backbone, size in nets]
     return pd.DataFrame(rows, columns=[*NET, "file_bytes", "latency_ms"])

@@ -56,7 +56,7 @@ def prove_best(
     """Load best/ as anybody would and show it test images: from the files on, where the study used whole images.
 
     `net` is the winner in this process. It is compared with where `predictions` hold no logits of the net's own: none
-    of more classes than are kept, and votes where nearest neighbours were tested.
+    of more classes than are kept, and votes where nearest neighbors were tested.
 
     Raises:
         NotTheSame: it is another model; the text says by how much.

@@ -19,7 +19,7 @@ from study.results import (
 def drop_stale(out: Path, earlier: str, winner: str, searches: bool) -> None:
     """Remove what `earlier` was exported as, and set its explained images aside; says how to make each again.
 
-    The examples go without a word: the study draws them again. `searches`: so it does the tables of neighbours and
+    The examples go without a word: the study draws them again. `searches`: so it does the tables of neighbors and
     retrieval.
     """
     shutil.rmtree(out / EXAMPLES_FOLDER, ignore_errors=True)

@@ -37,30 +37,30 @@ def read_sample(path: Path, names: Sequence[str]) -> Sample:
         raise InputError(f"--sample must be a competition's sample_submission.csv, but got {str(path)!r}.") from None
     ids = [row[0] for row in rows]
     if not ids or len(header) < 2:
-        raise InputError(f"--sample must have a header and a row for each picture, but {str(path)!r} has not.")
+        raise InputError(f"--sample must have a header and a row for each image, but {str(path)!r} has not.")
     if len(set(ids)) < len(ids):
         twice = next(each for each in ids if ids.count(each) > 1)
-        raise InputError(f"--sample must name each picture once, but {str(path)!r} names {twice!r} twice.")
+        raise InputError(f"--sample must name each image once, but {str(path)!r} names {twice!r} twice.")
     return Sample(header, ids, _classes(header[1:], names))
 
 
 def check_complete(sample: Sample, pictures: Sequence[Path]) -> None:
-    """Refuse pictures among which one of the sample is missing, or there twice; the id is the file's stem."""
+    """Refuse images among which one of the sample is missing, or there twice; the id is the file's stem."""
     wanted = set(sample.ids)
     found: dict[str, Path] = {}
     for picture in pictures:
         if picture.stem in wanted and picture.stem in found:
             both = f"{str(found[picture.stem])!r} and {str(picture)!r}"
-            raise InputError(f"Each id of the sample must be one picture, but {picture.stem!r} is {both}.")
+            raise InputError(f"Each id of the sample must be one image, but {picture.stem!r} is {both}.")
         found[picture.stem] = picture
-    _check_none_missing([each for each in sample.ids if each not in found], "is not among the pictures")
+    _check_none_missing([each for each in sample.ids if each not in found], "is not among the images")
 
 
 def submission(sample: Sample, probabilities: Mapping[str, NDArray[np.floating]]) -> str:
     """The file's text, from the probabilities of all classes by id.
 
     Raises:
-        InputError: a picture of the sample has none.
+        InputError: an image of the sample has none.
     """
     _check_none_missing([each for each in sample.ids if each not in probabilities], "cannot be read")
     file = io.StringIO()
@@ -90,6 +90,6 @@ def _classes(columns: Sequence[str], names: Sequence[str]) -> list[int]:
 def _check_none_missing(missing: Sequence[str], why: str) -> None:
     if missing:
         raise InputError(
-            f"A submission needs every picture of the sample, but {missing[0]!r} {why}"
+            f"A submission needs every image of the sample, but {missing[0]!r} {why}"
             f"{f', and {len(missing) - 1} more' if len(missing) > 1 else ''}."
         )

@@ -1,4 +1,4 @@
-"""examples/suspect-ITEM.jpg: the pictures whose label the winner's models find least probable, for the report."""
+"""examples/suspect-ITEM.jpg: the images whose label the winner's models find least probable, for the report."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +19,7 @@ _LONGEST_SIDE = 160
 
 
 def write_suspects(course: Course, winner: Record, place: Place) -> None:
-    """Thumbnails of what the report may show as mislabelled; those of an earlier winner go."""
+    """Thumbnails of what the report may show as mislabeled; those of an earlier winner go."""
     folder = course.out / EXAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
     for stale in folder.glob(f"{SUSPECTS_PREFIX}*.jpg"):

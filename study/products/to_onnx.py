@@ -53,7 +53,7 @@ def export_onnx(best: Best, out: Path) -> float:
 
 
 def some_pictures(best: Best, out: Path) -> list[NDArray[np.uint8]]:
-    """Thumbnails of the study's own test pictures; noise where it left none."""
+    """Thumbnails of the study's own test images; noise where it left none."""
     found: list[NDArray[np.uint8]] = []
     for file in sorted((out / EXAMPLES_FOLDER).glob("*.png")):
         if len(found) < _VIEWS and not file.stem.endswith("-heat"):
@@ -86,7 +86,7 @@ def _write(best: Best, preprocessing: dict[str, Any], file: Path) -> None:
 
 
 def _difference(best: Best, file: Path, pictures: list[NDArray[np.uint8]]) -> float:
-    """The largest difference of a logit, all pictures at once and the first alone.
+    """The largest difference of a logit, all images at once and the first alone.
 
     Raises:
         NotExported: it is more than the order of float32 sums explains.

@@ -30,7 +30,7 @@ def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned
     """Every level of every factor with the winner's other levels, at the same few nuisance points.
 
     Settings that coincide run once; with test folds, once in each. The winner's levels were found in the search, on
-    pictures that then test. They are alike for the levels that are compared, and so favour neither.
+    images that then test. They are alike for the levels that are compared, and so favor neither.
     """
     settings = level_settings(study, search)
     points = nuisance_points(study, study.budget.refine, key("refine nuisances", seed))

@@ -19,8 +19,8 @@ FOLDER = "tensorboard"
 BEST = "best/val_accuracy"
 SECONDS = "total/seconds"
 # Row -> tag and what TensorBoard says of it; it lays train and val of one quantity into one chart group.
-_SHARE = "share of the pictures named right, 0 to 1"
-_NATS = "pure cross-entropy in nats a picture, without penalty or smoothing; guessing has ln K"
+_SHARE = "share of the images named right, 0 to 1"
+_NATS = "pure cross-entropy in nats an image, without penalty or smoothing; guessing has ln K"
 _TAGS = {
     "train_accuracy": ("accuracy/train", f"{_SHARE}: a fixed sample of the training fold, without augmentation"),
     "val_accuracy": ("accuracy/val", f"{_SHARE}: the common validation"),
@@ -28,7 +28,7 @@ _TAGS = {
     "val_cross_entropy": ("cross_entropy/val", _NATS),
     "penalty": ("loss/penalty", "what the regularizer adds to the loss that is trained on, in nats"),
     "learning_rate": ("optimizer/learning_rate", "of the head, at this epoch"),
-    "images_per_second": ("speed/images_per_second", "training pictures a second"),
+    "images_per_second": ("speed/images_per_second", "training images a second"),
 }
 
 

@@ -1,6 +1,6 @@
 """The least arithmetic and data that a search needs, at this machine's rates, beside what it took.
 
-    python -m tests.benchmarks.floor --data pictures --work head-64
+    python -m tests.benchmarks.floor --data images --work head-64
 
 Every view is cut once, every view passes through what is frozen once, every step of what trains is taken; nothing
 starts, waits or is written. The rates are measured before the search, on one core with nothing beside it.
@@ -44,7 +44,7 @@ class Least:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.floor", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="pictures, one folder a class")
+    parser.add_argument("--data", type=Path, required=True, help="images, one folder a class")
     parser.add_argument("--work", default="head-64", help=f"of {', '.join(WORKS)}")
     parser.add_argument("--trials", type=int, help="instead of the work's own")
     parser.add_argument("--size", type=int, default=96)

@@ -1,6 +1,6 @@
-"""How the time of a search grows with its trials, its pictures and its classes: three sizes of each.
+"""How the time of a search grows with its trials, its images and its classes: three sizes of each.
 
-python -m tests.benchmarks.growth --data pictures
+python -m tests.benchmarks.growth --data images
 """
 
 import argparse
@@ -16,12 +16,12 @@ from tests.benchmarks.race import make_task, run
 
 WORK = "head-64"
 TRIALS = (16, 64, 256)
-SHARES = (0.25, 0.5, 1.0)  # of the pictures of every class, and of the classes
+SHARES = (0.25, 0.5, 1.0)  # of the images of every class, and of the classes
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="pictures, one folder a class")
+    parser.add_argument("--data", type=Path, required=True, help="images, one folder a class")
     parser.add_argument("--trials", default=",".join(map(str, TRIALS)), help="three numbers of trials")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
 
 
 def part_of(data: Path, folder: Path, of_pictures: float, of_classes: float) -> Path:
-    """Copies of the first pictures of the first classes."""
+    """Copies of the first images of the first classes."""
     classes = sorted(path for path in data.iterdir() if path.is_dir())
     for each in classes[: max(2, round(len(classes) * of_classes))]:
         (folder / each.name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The pictures as torchvision would have them, for the peers: decoded again for every view."""
+"""The images as torchvision would have them, for the peers: decoded again for every view."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""The same search through this project and through its peers, one after another, on the same pictures and cores.
+"""The same search through this project and through its peers, one after another, on the same images and cores.
 
-    python -m tests.benchmarks.race --data pictures                  # every work, every peer that is installed
-    python -m tests.benchmarks.race --data pictures --work head-64 --peers ours,plain-ray
-    CVIC_PYTHON=venv/bin/python python -m tests.benchmarks.race --data pictures --peers ours,cvic
+    python -m tests.benchmarks.race --data images                  # every work, every peer that is installed
+    python -m tests.benchmarks.race --data images --work head-64 --peers ours,plain-ray
+    CVIC_PYTHON=venv/bin/python python -m tests.benchmarks.race --data images --peers ours,cvic
 
 Each contestant runs in processes of its own and is timed from the first of them to the end of the last; its CPU
 seconds are those of all of them. Seeds renew the split, the settings and the views.
@@ -44,7 +44,7 @@ _SECONDS_BETWEEN_SAMPLES = 0.1
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.race", description=__doc__)
     known = [name for name in CONTESTANTS if NEEDS.get(name, "PATH") in os.environ]
-    parser.add_argument("--data", type=Path, required=True, help="pictures, one folder a class")
+    parser.add_argument("--data", type=Path, required=True, help="images, one folder a class")
     parser.add_argument("--work", default=",".join(WORKS), help=f"of {', '.join(WORKS)}")
     parser.add_argument("--peers", default=",".join(known), help=f"of {', '.join(known)}")
     parser.add_argument("--seeds", type=int, default=1)

@@ -19,7 +19,7 @@ from tests.benchmarks.replay_model import Share, World, accuracy_found, draw, or
 
 SEEDS = (3, 5, 10)
 ITEMS = (150, 1500, 8000)
-RATIOS = {"seeds": 4.0, "pictures": 0.25}  # what dominates: the variance that seeds make, over that of pictures
+RATIOS = {"seeds": 4.0, "pictures": 0.25}  # what dominates: the variance that seeds make, over that of images
 ACCURACY = 0.85
 ALPHA = 0.05
 
@@ -58,11 +58,11 @@ def cells() -> Iterator[Cell]:
 
 
 def stories() -> dict[str, Cell]:
-    """Worlds outside of the grid, at five seeds and 1,500 pictures."""
+    """Worlds outside of the grid, at five seeds and 1,500 images."""
     heavy, even = world_of(5, 1500, 100.0, ACCURACY), world_of(5, 1500, 1.0, ACCURACY, tails=3.0)
     return {
-        "heavy seed noise: 100 times that of pictures": Cell(5, 1500, "seeds", heavy),
-        "runs that collapse: seeds' luck is t with 3 df, as large as that of pictures": Cell(5, 1500, "both", even),
+        "heavy seed noise: 100 times that of images": Cell(5, 1500, "seeds", heavy),
+        "runs that collapse: seeds' luck is t with 3 df, as large as that of images": Cell(5, 1500, "both", even),
     }
 
 
@@ -99,7 +99,7 @@ def measure(cell: Cell, replays: int, seed: int = 0) -> Calibration:
 
 def grid_table(measured: dict[str, Calibration]) -> str:
     head = [
-        "| seeds | pictures | dominates | interval holds 0 | holds the effect | familywise error | width / split known "
+        "| seeds | images | dominates | interval holds 0 | holds the effect | familywise error | width / split known "
         "| width / all known | power | / split known | / all known |",
         "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]

@@ -1,10 +1,10 @@
-"""How often the answers of a k-fold over the test pictures are right: small studies of known truth, with real learning.
+"""How often the answers of a k-fold over the test images are right: small studies of known truth, with real learning.
 
     python -m tests.benchmarks.replay_kfold --replays 1000    # some ten minutes on one core
 
-Prints the tables of docs/calibration.md. Pictures are drawn anew for every study, and models learn from them: ridge
+Prints the tables of docs/calibration.md. Images are drawn anew for every study, and models learn from them: ridge
 regressions in closed form on random features, whose ridge is the nuisance, and nearest centroids. The partitions are
-those of trainables/data/splits.py; pictures of a class being exchangeable, one set of partitions serves all studies.
+those of trainables/data/splits.py; images of a class being exchangeable, one set of partitions serves all studies.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _UNSTABLE = (0.0001, 0.001, 0.01)
 
 @dataclass(frozen=True)
 class Level:
-    """A level of the factor: which measurement of a picture it sees, and what it learns by; 0 features: centroids."""
+    """A level of the factor: which measurement of an image it sees, and what it learns by; 0 features: centroids."""
 
     measurement: int = 0
     features: int = 24
@@ -40,7 +40,7 @@ class Level:
 
 
 # The second measurement is as good as the first, the third is the first with noise. A hundred features and a hundred
-# training pictures make models that hang on every one of them, wherever the ridge is small.
+# training images make models that hang on every one of them, wherever the ridge is small.
 LEVELS = {
     "base": Level(),
     "alike": Level(1),
@@ -62,14 +62,14 @@ Score = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Studies:
-    """`seen` (studies, measurements, pictures, INPUTS), `labels` (pictures,) sorted."""
+    """`seen` (studies, measurements, images, INPUTS), `labels` (images,) sorted."""
 
     seen: NDArray[np.float64]
     labels: NDArray[np.int64]
 
 
 def draw(studies: int, pictures: int, rng: np.random.Generator) -> Studies:
-    """Half of the noise of two measurements of a picture is common to them."""
+    """Half of the noise of two measurements of an image is common to them."""
     labels = np.sort(np.arange(pictures) % CLASSES)
     common, *own, more = rng.standard_normal((4, studies, pictures, INPUTS))
     equal = [_CENTRES[labels] + (common + each) / np.sqrt(2) for each in own]
@@ -108,7 +108,7 @@ def best(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def nested(level: Level, drawn: Studies, folds: list[Folds], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Correctness (studies, rounds, pictures): every fold's setting is chosen on its own validation."""
+    """Correctness (studies, rounds, images): every fold's setting is chosen on its own validation."""
     studies, pictures = len(drawn.seen), len(drawn.labels)
     found = np.zeros((studies, len(folds) // TEST_FOLDS, pictures))
     for number, fold in enumerate(folds):
@@ -119,7 +119,7 @@ def nested(level: Level, drawn: Studies, folds: list[Folds], rng: np.random.Gene
 
 
 def locked(level: Level, drawn: Studies, folds: list[Folds], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Correctness (studies, seeds, test pictures) on one test fold, the setting chosen on repeat 0, the first."""
+    """Correctness (studies, seeds, test images) on one test fold, the setting chosen on repeat 0, the first."""
     chosen = best(right(learn(level, drawn, folds[0].train[SPLIT], rng), folds[0].val, drawn.labels))
     models = [right(learn(level, drawn, fold.train[SPLIT], rng), fold.test, drawn.labels) for fold in folds[1:]]
     return np.stack([each[chosen, np.arange(len(chosen))] for each in models], axis=1).astype(float)
@@ -128,7 +128,7 @@ def locked(level: Level, drawn: Studies, folds: list[Folds], rng: np.random.Gene
 def replayed(
     pictures: int, names: Iterable[str], replays: int, rng: np.random.Generator
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """Correctness of each level over the test folds (studies, rounds, pictures), and on one test fold."""
+    """Correctness of each level over the test folds (studies, rounds, images), and on one test fold."""
     outer, single = partitions(pictures, TEST_FOLDS), partitions(pictures, None)
     in_turn: dict[str, list] = {name: [] for name in names}
     at_once: dict[str, list] = {name: [] for name in names}
@@ -141,7 +141,7 @@ def replayed(
 
 
 def fold_numbers(pictures: int) -> NDArray[np.int64]:
-    """(rounds, pictures): which of a round's models each picture is tested by."""
+    """(rounds, images): which of a round's models each image is tested by."""
     numbers = np.zeros((ROUNDS, pictures), dtype=int)
     for i, fold in enumerate(partitions(pictures, TEST_FOLDS)):
         numbers[i // TEST_FOLDS, fold.test] = i % TEST_FOLDS

@@ -1,8 +1,8 @@
-"""Studies with a known truth: who is right on which picture, drawn; and what an oracle would say of the draw.
+"""Studies with a known truth: who is right on which image, drawn; and what an oracle would say of the draw.
 
-A model names a picture rightly where a latent number is above zero. That number is the sum of the setting's merit,
-the luck of the seed (one part common to all settings, one part each setting's own), the picture's difficulty (again
-common and own), and what is left. Seeds and pictures are crossed random effects, on the probit scale.
+A model names an image rightly where a latent number is above zero. That number is the sum of the setting's merit,
+the luck of the seed (one part common to all settings, one part each setting's own), the image's difficulty (again
+common and own), and what is left. Seeds and images are crossed random effects, on the probit scale.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 @dataclass(frozen=True)
 class World:
-    """Variances on the latent scale; those of the pictures and of what is left sum to one."""
+    """Variances on the latent scale; those of the images and of what is left sum to one."""
 
     seed: float = 0.0  # common to all settings that share a seed, such as the luck of the partition
     seed_setting: float = 0.0
@@ -72,7 +72,7 @@ class Oracle:
 
     @property
     def half_width_split(self) -> float:
-        """Of one who knows only how the variance divides into seeds and pictures, and estimates how large it is:
+        """Of one who knows only how the variance divides into seeds and images, and estimates how large it is:
 
         a t interval, whose standard error is on average short by c4(df).
         """
@@ -125,7 +125,7 @@ def _covariance(a: float, b: float, correlation: float) -> float:
 
 
 def world_of(seeds: int, items: int, ratio: float, accuracy: float, tails: float = np.inf) -> World:
-    """The world in which seeds make `ratio` times as much of a difference's variance as pictures do."""
+    """The world in which seeds make `ratio` times as much of a difference's variance as images do."""
 
     def excess(variance: float) -> float:
         _, per_seed, per_item = _covariances(World(variance, variance), accuracy, accuracy)

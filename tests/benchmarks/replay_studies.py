@@ -105,7 +105,7 @@ def _predictions(study: Results, right: NDArray[np.bool_]) -> pd.DataFrame:
 def _tuned(rng: np.random.Generator) -> float:
     """The true accuracy of what a level's search chose: 27 settings, the better third of them kept at each of three
 
-    rungs. What a rung shows is off by what training has yet to change, less at each, and by chance on few pictures.
+    rungs. What a rung shows is off by what training has yet to change, less at each, and by chance on few images.
     """
     accuracies = ACCURACY - 0.1 * rng.uniform(-1, 1, size=27) ** 2
     for unfinished in (0.04, 0.02, 0.0):

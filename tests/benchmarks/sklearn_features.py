@@ -1,7 +1,7 @@
 """The shortcut for heads: timm's features once, then scikit-learn's logistic regression for every setting.
 
 Given the same views as the others: each fit sees as many augmented copies of the training fold as there are epochs
-(or views, where their number is fixed). Its regularisation strength is what a head's learning rate and penalty are.
+(or views, where their number is fixed). Its regularization strength is what a head's learning rate and penalty are.
 """
 
 import numpy as np

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Task:
-    """One search: the same pictures, backbone, space, budget and cores for everybody."""
+    """One search: the same images, backbone, space, budget and cores for everybody."""
 
     data: str  # one folder a class
     train: list[tuple[str, int]]  # path and label
@@ -17,7 +17,7 @@ class Task:
     backbone: str
     size: int
     depths: tuple[str, ...]  # what may train: "head", "last stage", "all"
-    views: int | None  # different training views per picture; None: fresh ones
+    views: int | None  # different training views per image; None: fresh ones
     trials: int
     epochs: int
     asha: bool

@@ -1,9 +1,9 @@
-"""Pictures per second of training, beside the same steps on a tensor that never changes: what data costs a trial.
+"""Images per second of training, beside the same steps on a tensor that never changes: what data costs a trial.
 
-    python -m tests.benchmarks.throughput --data pictures --backbones mobilenetv2_100,resnet50
+    python -m tests.benchmarks.throughput --data images --backbones mobilenetv2_100,resnet50
 
 For each backbone and depth: an epoch that computes what is frozen and makes its views, one that finds them stored, and
-the same optimiser steps on one batch that stays on the device. Weights are random: they change no speed.
+the same optimizer steps on one batch that stays on the device. Weights are random: they change no speed.
 """
 
 import argparse
@@ -32,7 +32,7 @@ SPLIT = "70-15-15"
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.throughput", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="pictures, one folder a class")
+    parser.add_argument("--data", type=Path, required=True, help="images, one folder a class")
     parser.add_argument("--backbones", default="mobilenetv2_100,efficientnet_b0,resnet50,densenet121")
     parser.add_argument("--depths", default="head,last stage,all")
     parser.add_argument("--size", type=int, default=96)
@@ -66,7 +66,7 @@ def make_config(backbone: str, depth: str, device: str, chosen: argparse.Namespa
 
 
 def measure(config: TrialConfig, place: Place) -> dict[str, float]:
-    """Each kind of epoch in turn after one that warms up, in pictures per second."""
+    """Each kind of epoch in turn after one that warms up, in images per second."""
     shared = replace(place, stored=frozenset({(config.backbone, config.unfreeze)}))
     computed, stored = (prepare(config, each, open_pictures(config, each)) for each in (place, shared))
     still = prepare(config, shared, open_pictures(config, shared))

@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="cr", ignore_cleanup_errors=True) as name:  # short: Ray has sockets below
         folder = prepare(Path(name))
         undisturbed = Tried(folder, folder / "undisturbed", folder / "h")
-        _to_the_end(undisturbed)  # fills the cache of decoded pictures, so that times are alike from now on
+        _to_the_end(undisturbed)  # fills the cache of decoded images, so that times are alike from now on
         shutil.rmtree(undisturbed.out)
         seconds = _to_the_end(undisturbed)
         wanted = [

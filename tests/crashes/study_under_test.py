@@ -28,7 +28,7 @@ STUDY = Study(
 class Tried:
     """One --out of the study, in a home of its own."""
 
-    folder: Path  # what all runs share: the study's file, its pictures, their cache
+    folder: Path  # what all runs share: the study's file, its images, their cache
     out: Path
     home: Path
 

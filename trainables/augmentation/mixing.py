@@ -1,7 +1,7 @@
-"""Mixup and CutMix: a view blended with that of another picture, keyed like everything else.
+"""Mixup and CutMix: a view blended with that of another image, keyed like everything else.
 
 Mixup (Zhang et al. 2018) takes a weighted mean of two views, CutMix (Yun et al. 2019) pastes a rectangle of one into
-the other. The partner is any picture of the training fold, the share is drawn for each picture.
+the other. The partner is any image of the training fold, the share is drawn for each image.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def blend(views: torch.Tensor, others: torch.Tensor, mixed: Mixture) -> torch.Te
 
 
 def _rectangles(area: NDArray, x: NDArray, y: NDArray, size: int) -> NDArray[np.int64]:
-    """Squares with these shares of the picture's area about these centres, as far as they lie inside."""
+    """Squares with these shares of the image's area about these centers, as far as they lie inside."""
     half = np.sqrt(area) / 2
     corners = np.stack([x - half, y - half, x + half, y + half], axis=1)
     return np.rint(np.clip(corners, 0, 1) * size).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The operations of RandAugment and TrivialAugment on a picture, as functions of a magnitude in [-1, 1].
+"""The operations of RandAugment and TrivialAugment on an image, as functions of a magnitude in [-1, 1].
 
 The list and the strongest magnitudes are those of TrivialAugment's "RA" space (Müller and Hutter 2021, table 5, which
 takes them from Cubuk et al. 2020). Operations without a direction use the magnitude's size.
@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 Colour = tuple[int, int, int]
 Operation = Callable[[Image.Image, float, Colour], Image.Image]
-# At magnitude 1: shear, share of the side, degrees, the factor beyond 1, grey levels taken away.
+# At magnitude 1: shear, share of the side, degrees, the factor beyond 1, gray levels taken away.
 _SHEAR, _SHIFT, _DEGREES, _ENHANCE = 0.3, 0.45, 30.0, 0.9
 _POSTERIZE_BITS, _LEVELS = 4, 256
 

@@ -9,8 +9,8 @@ OPERATIONS_AT_MOST = 2
 class Policy:
     """Bounds of each operation; a view's own numbers are keyed, see views.py."""
 
-    area: tuple[float, float]  # share of the picture that is cut out, before it is resized
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width to height of the cut, of any picture: the view is a square
+    area: tuple[float, float]  # share of the image that is cut out, before it is resized
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width to height of the cut, of any image: the view is a square
     flip: bool = True  # mirrored left to right for half of the views
     degrees: float = 0.0  # rotation up to, either way
     shift: float = 0.0  # translation up to, as a share of the side

@@ -1,4 +1,4 @@
-"""Views: what an epoch sees of a picture, as a pure function of the key and the picture.
+"""Views: what an epoch sees of an image, as a pure function of the key and the image.
 
 A view depends on (study seed, repeat, operation, epoch, item, occurrence in the epoch) and on nothing else, so
 batch size, split, order and the number of workers change nothing about it, and two policies that share an
@@ -20,7 +20,7 @@ from trainables.preprocess import center_square, cut
 
 # Raise it whenever a view gets other pixels: what is stored of older ones is then left alone.
 VERSION = 1
-# ITU-R BT.601 luma, as PIL converts to greyscale.
+# ITU-R BT.601 luma, as PIL converts to grayscale.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 # The painted-over rectangle covers this share of the view (Zhong et al. 2017 use 2 to 40 %).
 _ERASED_AREA = (0.02, 0.2)
@@ -33,12 +33,12 @@ class InputContract:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
-    crop: float  # share of the shorter side that the evaluation's centre crop keeps
+    crop: float  # share of the shorter side that the evaluation's center crop keeps
 
 
 @dataclass(frozen=True)
 class ViewKey:
-    """Whose view it is: everything but the picture."""
+    """Whose view it is: everything but the image."""
 
     study_seed: int
     repeat: int
@@ -74,7 +74,7 @@ def training_views(
 def evaluation_views(
     pictures: Sequence[NDArray[np.uint8]], size: int, contract: InputContract, threads: int = 1
 ) -> NDArray[np.uint8]:
-    """The centre square of each picture that the weights' configuration asks for, in one resampling."""
+    """The center square of each image that the weights' configuration asks for, in one resampling."""
 
     def view(i: int) -> NDArray[np.uint8]:
         height, width = pictures[i].shape[:2]
@@ -122,7 +122,7 @@ def _render(
 
 
 def _box(picture: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tuple[float, float, float, float]:
-    """The cut (left, top, right, bottom) in pixels of the picture; fractions are resampled exactly."""
+    """The cut (left, top, right, bottom) in pixels of the image; fractions are resampled exactly."""
     height, width = picture.shape[:2]
     low, high = policy.area
     area = (low + u["area"] * (high - low)) * height * width
@@ -135,7 +135,7 @@ def _box(picture: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tup
 
 
 def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract: InputContract) -> NDArray[np.uint8]:
-    """Rotated about the centre and shifted; what comes in from outside has the weights' mean colour."""
+    """Rotated about the center and shifted; what comes in from outside has the weights' mean color."""
     size = view.shape[0]
     angle = np.deg2rad((2 * u["angle"] - 1) * policy.degrees)
     shift_x, shift_y = (
@@ -143,7 +143,7 @@ def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract
         (2 * u["shift y"] - 1) * policy.shift * size,
     )
     cos, sin, centre = np.cos(angle), np.sin(angle), size / 2
-    x, y = centre + shift_x, centre + shift_y  # where the centre goes
+    x, y = centre + shift_x, centre + shift_y  # where the center goes
     matrix = (cos, sin, centre - cos * x - sin * y, -sin, cos, centre + sin * x - cos * y)
     image = Image.fromarray(np.ascontiguousarray(view)).transform(
         (size, size),

@@ -1,4 +1,4 @@
-"""Annotated boxes: where in a picture the thing lies that its label names."""
+"""Annotated boxes: where in an image the thing lies that its label names."""
 
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ class Box(NamedTuple):
 
 
 def fit(box: Box | None, width: int, height: int, turned: bool) -> Box | None:
-    """The box clipped to its decoded picture; None where nothing of it is left.
+    """The box clipped to its decoded image; None where nothing of it is left.
 
-    A picture that is stored turned loses its box: which way up its annotator saw it is not known.
+    An image that is stored turned loses its box: which way up its annotator saw it is not known.
     """
     if box is None or turned:
         return None

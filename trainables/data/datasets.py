@@ -27,11 +27,11 @@ DATASETS = {
     dataset.name: dataset
     for dataset in [
         Dataset("digits", "Handwritten digits", digits.candidates, None, "none", comes_along=True),
-        Dataset("folder", "A folder of pictures", folder.candidates, None, "unknown"),
-        # Built from ImageNet's own pictures; all 120 breeds are among its classes.
+        Dataset("folder", "A folder of images", folder.candidates, None, "unknown"),
+        # Built from ImageNet's own images; all 120 breeds are among its classes.
         Dataset("stanford_dogs", "Stanford Dogs", stanford_dogs.candidates, stanford_dogs.download, "full"),
         Dataset("dog_breeds", "Kaggle's dog breeds", dog_breeds.candidates, dog_breeds.download, "full"),
-        # ImageNet has cats and dogs, but not from this site; nobody seems to have compared the pictures.
+        # ImageNet has cats and dogs, but not from this site; nobody seems to have compared the images.
         Dataset("cats_vs_dogs", "Cats vs Dogs", cats_vs_dogs.candidates, cats_vs_dogs.download, "unknown"),
         Dataset("stanford_cars", "Stanford Cars", stanford_cars.candidates, stanford_cars.download, "none"),
     ]
@@ -39,7 +39,7 @@ DATASETS = {
 
 
 def find(name: str, data: Path, test: Path | None = None) -> Source:
-    """What a dataset's layout says of its pictures, with the user's own groups."""
+    """What a dataset's layout says of its images, with the user's own groups."""
     if name not in DATASETS:
         raise InputError(
             f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.{did_you_mean(name, DATASETS)}"
@@ -56,7 +56,7 @@ def read_manifest(
     cache: Path | None = None,
     source: Source | None = None,
 ) -> pd.DataFrame:
-    """Every candidate picture of a dataset, decoded, grouped by duplicates and found fit to train on.
+    """Every candidate image of a dataset, decoded, grouped by duplicates and found fit to train on.
 
     In the folder `cache` is kept what was found of the files. `source` is what `find` says of the same dataset, where
     the caller has asked already.

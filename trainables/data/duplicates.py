@@ -1,7 +1,7 @@
-"""Which pictures are the same picture: byte for byte, or re-encoded, resized, lightly retouched.
+"""Which images are the same image: byte for byte, or re-encoded, resized, lightly retouched.
 
-Perceptual hashes propose pairs, thumbnails decide. The hash alone will not do: on drawings and tiny pictures
-it calls hundreds of different pictures equal, and groups are transitive, so one wrong link joins two crowds.
+Perceptual hashes propose pairs, thumbnails decide. The hash alone will not do: on drawings and tiny images
+it calls hundreds of different images equal, and groups are transitive, so one wrong link joins two crowds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # half a second, that a helper need not spend
 # pHash reads 32 x 32 pixels; thumbnails of that size serve the hash and the comparison that follows it.
 THUMBNAIL_SIDE = 32
 
-# Chosen on 1,239 clip-art pictures of at most 160 pixels: saved again as JPEG of quality 90, 50 and 30, or at
+# Chosen on 1,239 clip-art images of at most 160 pixels: saved again as JPEG of quality 90, 50 and 30, or at
 # half size, 100, 99, 97 and 96 % are found again. Of all pairs of scikit-learn's 8 x 8 digits, 462 pass the
 # hash and none the thumbnails (the closest differs by 6.9 on average and 30 in its worst block).
 MAX_HAMMING = 6  # of 64 bits
@@ -36,7 +36,7 @@ Thumbnails = Callable[[NDArray[np.int64]], NDArray[np.uint8]]  # positions (n,) 
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A (32, 32, 3) picture; proportions are lost, as in pHash."""
+    """A (32, 32, 3) image; proportions are lost, as in pHash."""
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
@@ -51,9 +51,9 @@ def perceptual_hash(thumb: NDArray[np.uint8]) -> int:
 def find_groups(
     sha256: Sequence[str], hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8] | Thumbnails
 ) -> NDArray[np.int64]:
-    """For each picture the position of the first picture of its group; all inputs run over the pictures.
+    """For each image the position of the first image of its group; all inputs run over the images.
 
-    Of many pictures `thumbnails` may be a function: it is asked for those only whose hashes are near another's.
+    Of many images `thumbnails` may be a function: it is asked for those only whose hashes are near another's.
     """
     import pandas as pd
 
@@ -67,7 +67,7 @@ def find_groups(
 
 
 def unite(groups: NDArray[np.int64], names: Sequence[str | None]) -> NDArray[np.int64]:
-    """The groups of `find_groups`, joined wherever two pictures carry the same name; None is no name."""
+    """The groups of `find_groups`, joined wherever two images carry the same name; None is no name."""
     first: dict[str, int] = {}
     named = [(position, first.setdefault(name, position)) for position, name in enumerate(names) if name is not None]
     own = np.array(named, dtype=np.int64).reshape(-1, 2)
@@ -75,7 +75,7 @@ def unite(groups: NDArray[np.int64], names: Sequence[str | None]) -> NDArray[np.
 
 
 def copies(manifest: "pd.DataFrame") -> "pd.Series":
-    """For each row the first item with the same picture; `group` also holds what the user groups."""
+    """For each row the first item with the same image; `group` also holds what the user groups."""
     return manifest["duplicate_of" if "duplicate_of" in manifest else "group"]
 
 
@@ -87,7 +87,7 @@ def conflicting_groups(manifest: "pd.DataFrame") -> list[list[int]]:
 
 
 def _components(links: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """For each of `count` pictures the first that a chain of links (pairs of positions) leads to."""
+    """For each of `count` images the first that a chain of links (pairs of positions) leads to."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -98,7 +98,7 @@ def _components(links: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _equal(hashes: NDArray[np.uint64], loaded: "_Loaded", names: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Arrays (pairs, 2) of the names of pictures whose hashes are near and whose thumbnails are alike."""
+    """Arrays (pairs, 2) of the names of images whose hashes are near and whose thumbnails are alike."""
     for near in _near_pairs(hashes):
         for block in range(0, len(near), _PAIRS):
             yield names[loaded.alike(near[block : block + _PAIRS])]
@@ -112,7 +112,7 @@ def _near_pairs(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
     for pairs in chain([np.stack([crowds, crowds], axis=1)], _near_distinct(distinct)):
         left, row = _runs(starts[pairs[:, 0]], counts[pairs[:, 0]])
         right = pairs[row, 1]
-        for some in _slices(counts[right]):  # each picture under the one hash with all those under the other
+        for some in _slices(counts[right]):  # each image under the one hash with all those under the other
             other, of = _runs(starts[right[some]], counts[right[some]])
             one = left[some][of]
             yield order[np.stack([one, other], axis=1)[one < other]]
@@ -167,7 +167,7 @@ class _Loaded:
         self._blocks = np.empty((0, 8 * 8 * 3), dtype=np.float32)
 
     def alike(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of at most _PAIRS pairs that show the same picture."""
+        """Those of at most _PAIRS pairs that show the same image."""
         self._need(np.unique(pairs))
         # The cheap test first: thousands of drawings may share one hash, and all their pairs come here.
         pairs = pairs[_differences(self._blocks, self._slots[pairs]).max(axis=1) <= MAX_BLOCK_DIFFERENCE]

@@ -1,4 +1,4 @@
-"""Black and white of images that hold more than 8 bits of grey: one range for a data set, never one for an image.
+"""Black and white of images that hold more than 8 bits of gray: one range for a data set, never one for an image.
 
 A 16-bit file rarely uses 16 bits: cameras and scanners deliver 10, 12 or 14. Scaled by 65,535 their images are nearly
 black; scaled each by its own brightest sample, they lose what they say about each other. So the data set decides:
@@ -74,7 +74,7 @@ def greys_of(manifest: "pd.DataFrame") -> Greys:
 
 
 def to_json(greys: Greys) -> dict[str, Any]:
-    """For preprocessing.json: deep grey is (value - black) / (white - black), clipped; null where a file's own depth,
+    """For preprocessing.json: deep gray is (value - black) / (white - black), clipped; null where a file's own depth,
     2^16 - 1, is white."""
     black, white = greys.integers or (0.0, None)
     return {"black": black, "white": white, "floats": greys.floats and list(greys.floats)}
@@ -92,13 +92,13 @@ def described(manifest: "pd.DataFrame") -> list[str]:
         black, white = greys.integers
         bits = f"{int(white).bit_length()} bit, " if black == 0 else ""
         lines.append(
-            f"more than 8 bits of grey: {_count(manifest, False)}, read as {bits}{int(white - black) + 1:,} levels of "
-            f"grey from {int(black):,} to {int(white):,}, the least that holds all of them"
+            f"more than 8 bits of gray: {_count(manifest, False)}, read as {bits}{int(white - black) + 1:,} levels of "
+            f"gray from {int(black):,} to {int(white):,}, the least that holds all of them"
         )
     if greys.floats is not None:
         black, white = greys.floats
         lines.append(
-            f"grey in floats: {_count(manifest, True)}, read as levels of grey from {black:g} to {white:g}, the "
+            f"gray in floats: {_count(manifest, True)}, read as levels of gray from {black:g} to {white:g}, the "
             "darkest and the brightest of them all"
         )
     return lines

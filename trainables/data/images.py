@@ -1,4 +1,4 @@
-"""Bytes of a picture file to 8-bit RGB pixels, or a plain reason why not."""
+"""Bytes of an image file to 8-bit RGB pixels, or a plain reason why not."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from trainables.data.metadata import format_of, is_unsupported, without_metadata
 from trainables.preprocess import UPRIGHT, Range, is_deep, opaque, orientation, upright
 
 # Everything a data set of photographs has been seen to hold; each further decoder is a way in for bad files.
-# An MPO (two pictures of a stereo camera) opens as a JPEG.
+# An MPO (two images of a stereo camera) opens as a JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 # PIL warns above this (a quarter GiB of RGB) and raises above twice this; here it is one limit.
@@ -27,25 +27,25 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # abou
 
 
 class DecodeError(ValueError):
-    """The bytes are no picture; the text is the reason, short and free of paths."""
+    """The bytes are no image; the text is the reason, short and free of paths."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as it is meant to be seen: upright, opaque, 8-bit RGB."""
+    """An image as it is meant to be seen: upright, opaque, 8-bit RGB."""
 
     pixels: NDArray[np.uint8]  # (height, width, 3)
     width: int
     height: int
     mode: str  # PIL's name of the mode it was stored in
     turned: bool = False  # stored otherwise than upright
-    extent: Range | None = None  # the darkest and brightest sample, of more than 8 bits of grey
+    extent: Range | None = None  # the darkest and brightest sample, of more than 8 bits of gray
 
 
 def decode(data: bytes, greys: Greys | None = None) -> Decoded:
-    """The first frame of a picture, its format judged by content and never by a file name.
+    """The first frame of an image, its format judged by content and never by a file name.
 
-    `greys` is what more than 8 bits of grey are scaled by; without it, the white of 16 bits is 65,535, and of 32 bits
+    `greys` is what more than 8 bits of gray are scaled by; without it, the white of 16 bits is 65,535, and of 32 bits
     the darkest and brightest sample are black and white. Where Pillow refuses a file for its metadata, the pixels
     count.
     """
@@ -66,7 +66,7 @@ def decode(data: bytes, greys: Greys | None = None) -> Decoded:
 
 
 _TOO_LARGE = f"more than {PIXEL_LIMIT:,} pixels"
-_UNKNOWN = f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture"
+_UNKNOWN = f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
 
 
 def _decode(data: bytes, greys: Greys, tags: dict[int, int]) -> Decoded:

@@ -28,7 +28,7 @@ class Inspection:
     turned: bool = False
     drop_reason: str = ""
     extent: Range | None = None  # of a deep image: its darkest and brightest sample
-    hash: int | None = None  # perceptual; of a deep image only where the data set's greys are known
+    hash: int | None = None  # perceptual; of a deep image only where the data set's grays are known
     thumbnail: bytes | None = None
 
 

@@ -31,12 +31,12 @@ _AT_ONCE = 500  # of SQLite's variables, of which it takes at least 999
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, touched INTEGER, sha256 TEXT, width INTEGER, height INTEGER,
-    mode TEXT, turned INTEGER, drop_reason TEXT, darkest REAL, brightest REAL, hash TEXT, greys TEXT
+    mode TEXT, turned INTEGER, drop_reason TEXT, darkest REAL, brightest REAL, hash TEXT, grays TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS thumbnails (key TEXT PRIMARY KEY, pixels BLOB);
 """
 
-Row = tuple[Inspection, Stamp, str]  # and the greys that hash and thumbnail were made with
+Row = tuple[Inspection, Stamp, str]  # and the grays that hash and thumbnail were made with
 
 
 class Store:

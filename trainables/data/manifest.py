@@ -18,23 +18,23 @@ from trainables.errors import InputError
 # What makes two manifests the same data, on any machine. The rest follows from it.
 _VERSION_COLUMNS = ("path", "label_name", "sha256", "official_split", "keep", "group")
 _ROWS = 2**14  # as Python's objects at once: of a million they would be half a gigabyte
-_BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # count where a picture has a box
+_BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # count where an image has a box
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that a source takes for a picture."""
+    """A file that a source takes for an image."""
 
-    path: str  # relative to the data folder, or absolute for the user's own test pictures outside of it
+    path: str  # relative to the data folder, or absolute for the user's own test images outside of it
     label_name: str
     official_split: str | None = None  # train, val, test
     box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of what the label names
-    group: str | None = None  # the user's own: pictures of one group stay in one fold
+    group: str | None = None  # the user's own: images of one group stay in one fold
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a dataset's layout says, before any picture is opened."""
+    """What a dataset's layout says, before any image is opened."""
 
     candidates: list[Candidate]
     label_names: list[str] | None = None  # in label order, where the source fixes one
@@ -71,7 +71,7 @@ def scan(
 def check(manifest: pd.DataFrame) -> None:
     """Refuse what no classifier can be trained on."""
     if manifest.empty:
-        raise InputError("At least two pictures are needed, found none: give a folder with a folder per class.")
+        raise InputError("At least two images are needed, found none: give a folder with a folder per class.")
     if not manifest["keep"].any():
         raise InputError(
             f"None of the {len(manifest)} files can be decoded, the first is {manifest['path'].iloc[0]!r} "
@@ -85,7 +85,7 @@ def check(manifest: pd.DataFrame) -> None:
         name = kept.index[kept == 0][0]
         lost = manifest[manifest["label_name"] == name]
         raise InputError(
-            f"Class {name!r} has no picture that can be used ({len(lost)} dropped, the first as "
+            f"Class {name!r} has no image that can be used ({len(lost)} dropped, the first as "
             f"{lost['drop_reason'].iloc[0]!r}): mend its files or take the class away."
         )
 
@@ -98,7 +98,7 @@ def label_names(manifest: pd.DataFrame) -> list[str]:
 def manifest_hash(manifest: pd.DataFrame) -> str:
     """SHA-256 of what defines the data, independent of machine and row order.
 
-    A picture from outside the data folder counts with its file name: where the folder lies is no data.
+    An image from outside the data folder counts with its file name: where the folder lies is no data.
     """
     table = manifest.sort_values("item").reindex(columns=[*_VERSION_COLUMNS, *_BOX_COLUMNS])
     digest = hashlib.sha256()

@@ -1,6 +1,6 @@
-"""Decoded pictures on a node's disk: decoded once, read by every trial as views into one file.
+"""Decoded images on a node's disk: decoded once, read by every trial as views into one file.
 
-The file holds the pictures one after another, without a header: where each begins follows from the manifest.
+The file holds the images one after another, without a header: where each begins follows from the manifest.
 """
 
 import errno
@@ -36,9 +36,9 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pictures by item number: `pixels[item]` is a read-only (height, width, 3) view, not a copy.
+    """Images by item number: `pixels[item]` is a read-only (height, width, 3) view, not a copy.
 
-    `key` is the same where every picture is the same, pixel for pixel.
+    `key` is the same where every image is the same, pixel for pixel.
     """
 
     key: str
@@ -58,7 +58,7 @@ def open_pixels(
     cache_gib: float | None = None,
     region: str = "picture",
 ) -> Pixels:
-    """The kept pictures, or the annotated boxes of those that have one, reduced to `short_side` if that is shorter.
+    """The kept images, or the annotated boxes of those that have one, reduced to `short_side` if that is shorter.
 
     The first caller on a node decodes, the others wait for it. `cache_gib` bounds all pixel files in `cache`;
     the ones unused for longest make room.
@@ -85,14 +85,14 @@ def open_pixels(
 
 
 def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None) -> None:
-    """Refuse a cache that could never take these pictures, before anything is decoded for it."""
+    """Refuse a cache that could never take these images, before anything is decoded for it."""
     _check_limit(_layout(_regions(manifest[manifest["keep"]], "picture"), short_side)[1], cache_gib)
 
 
 def _check_limit(size: int, cache_gib: float | None) -> None:
     if cache_gib is not None and size > cache_gib * _GIB:
         raise InputError(
-            f"The decoded pictures need {size / _GIB:.3g} GiB, but the cache may take {cache_gib:.3g} GiB: "
+            f"The decoded images need {size / _GIB:.3g} GiB, but the cache may take {cache_gib:.3g} GiB: "
             "allow more with --cache-gib."
         )
 
@@ -107,7 +107,7 @@ def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, i
 
 
 def _regions(kept: pd.DataFrame, region: str) -> pd.DataFrame:
-    """With the edges of what is taken of each picture: `left`, `top`, `right`, `bottom`."""
+    """With the edges of what is taken of each image: `left`, `top`, `right`, `bottom`."""
     whole = {"left": 0, "top": 0, "right": kept["width"], "bottom": kept["height"]}
     if region == "picture" or "box_left" not in kept:
         return kept.assign(**whole)
@@ -178,13 +178,13 @@ def _read(file: Path, sha256: str, greys: Greys) -> NDArray[np.uint8]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise Unavailable(f"Picture {str(file)!r} is gone since the data was scanned: put it back.") from error
+        raise Unavailable(f"Image {str(file)!r} is gone since the data was scanned: put it back.") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise Unavailable(f"Picture {str(file)!r} changed since the data was scanned: put it back, or start anew.")
+        raise Unavailable(f"Image {str(file)!r} changed since the data was scanned: put it back, or start anew.")
     try:
         return decode(data, greys).pixels
     except DecodeError as error:
-        raise Unavailable(f"Picture {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
+        raise Unavailable(f"Image {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
 
 
 def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
@@ -202,7 +202,7 @@ def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
     free = shutil.disk_usage(cache).free
     if total + size > limit or size > free:
         raise Unavailable(
-            f"The decoded pictures need {size / _GIB:.3g} GiB, but {cache} has "
+            f"The decoded images need {size / _GIB:.3g} GiB, but {cache} has "
             f"{min(limit - total, free) / _GIB:.3g} GiB left: choose another folder with "
             "--cache, or wait for the studies that use it."
         )

@@ -31,7 +31,7 @@ class Scanned:
         self.numbers = np.zeros(count, dtype=_NUMBERS)
         self.sha256, self.mode, self.drop_reason = ([""] * count for _ in range(3))
         self.greys = Greys()
-        self.duplicate_of = np.arange(count)  # the first with the same picture; a dropped one is alone
+        self.duplicate_of = np.arange(count)  # the first with the same image; a dropped one is alone
 
     def put(self, place: int, one: Inspection) -> None:
         extent, known = one.extent or (0.0, 0.0), (not one.drop_reason, one.turned, one.extent is not None)
@@ -56,7 +56,7 @@ def scanned(folder: Path, paths: Sequence[str], progress: Callable[[int, int], N
 def _scan_with(store: Store, folder: Path, paths: Sequence[str], progress: Callable[[int, int], None]) -> Scanned:
     found = Scanned(len(paths))
     _inspect(range(len(paths)), found, store, folder, paths, progress, None)
-    # Only now the greys of deep images are known, and with them how they look.
+    # Only now the grays of deep images are known, and with them how they look.
     places = np.flatnonzero(found.numbers["deep"]).tolist()
     extents = found.numbers[places][["darkest", "brightest"]].tolist()
     found.greys = greys_over([found.mode[place] for place in places], extents)

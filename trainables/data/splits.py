@@ -1,6 +1,6 @@
 """Train, validation and test: divided per class, in keyed orders of duplicate groups.
 
-The test fold hangs on the seed alone, or is one of a k-fold over all pictures. What is left is ordered anew for each
+The test fold hangs on the seed alone, or is one of a k-fold over all images. What is left is ordered anew for each
 (seed, repeat): a level trains on a prefix from the front and validates on a piece from the back, so trainings nest,
 and the smallest validation is common to all levels.
 """
@@ -56,7 +56,7 @@ def parse_ratio(level: str) -> tuple[float, float, float]:
 
 
 def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """Where the official split counts, training pictures in one group with a held-out one lose `keep`."""
+    """Where the official split counts, training images in one group with a held-out one lose `keep`."""
     manifest = manifest.copy()
     for fold, inner in (("test", ("test",)), ("val", ("test", "val"))):
         split = manifest["official_split"]
@@ -65,8 +65,8 @@ def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
         if official and leaks.any():
             manifest.loc[leaks, "keep"] = False
             same = copies(manifest).isin(copies(manifest)[held_out.index])
-            manifest.loc[leaks & same, "drop_reason"] = f"duplicate of a {_FOLD_NAMES[fold]} picture"
-            manifest.loc[leaks & ~same, "drop_reason"] = f"in one group with a {_FOLD_NAMES[fold]} picture"
+            manifest.loc[leaks & same, "drop_reason"] = f"duplicate of a {_FOLD_NAMES[fold]} image"
+            manifest.loc[leaks & ~same, "drop_reason"] = f"in one group with a {_FOLD_NAMES[fold]} image"
     return manifest
 
 
@@ -84,11 +84,11 @@ def divide(
 
     `official` takes the dataset's own test and validation where it has them; a validation given that way is
     used as it is in repeat 0 and sets the size per class in the others. With `folds` the repeats are those of a
-    repeated k-fold: in repeats 1 to k every picture that is not for testing validates once, in k + 1 to 2 k again.
+    repeated k-fold: in repeats 1 to k every image that is not for testing validates once, in k + 1 to 2 k again.
     Of a training set only the leading `fraction` of each class is taken, at least one group: a smaller share lies
     within a larger one.
 
-    With `test_folds` = k the repeats from 1 on come in rounds of k: in 1 to k every kept picture tests once, in k + 1
+    With `test_folds` = k the repeats from 1 on come in rounds of k: in 1 to k every kept image tests once, in k + 1
     to 2 k again, in another partition. Of each class a round's test folds hold equally many groups to plus or minus
     one. What does not test is divided as ever; there is no official split then.
     """
@@ -97,7 +97,7 @@ def divide(
     classes = _groups_by_class(kept, official)
     count = sum(len(members.group) for members in classes.values())
     if test_folds is not None and count < test_folds:
-        raise InputError(f"{test_folds} test folds need as many different pictures, but there are {count}.")
+        raise InputError(f"{test_folds} test folds need as many different images, but there are {count}.")
     given = {split for members in classes.values() for split in members.split} - {"rest"}
     if len(levels) > 1 and "val" in given:
         raise InputError(
@@ -169,7 +169,7 @@ def _check_class(name: str, members: _Members, given: set[str], test_folds: int 
     for fold in sorted(given):
         if not (members.split == fold).any():
             raise InputError(
-                f"Every class needs a {_FOLD_NAMES[fold]} picture, but {name!r} has none in the official "
+                f"Every class needs a {_FOLD_NAMES[fold]} image, but {name!r} has none in the official "
                 "split: add one or leave the class out."
             )
     need = 4 if test_folds == 2 else 3 - len(given)  # of two test folds each takes half, and leaves two at least
@@ -177,8 +177,8 @@ def _check_class(name: str, members: _Members, given: set[str], test_folds: int 
     if len(rest.group) < need:
         purpose = ", ".join(["training", *(text for fold, text in _FOLD_NAMES.items() if fold not in given)])
         raise InputError(
-            f"Class {name!r} needs at least {need} different pictures for {purpose}, but has "
-            f"{rest.size.sum()} ({len(rest.group)} different): add pictures or leave the class out."
+            f"Class {name!r} needs at least {need} different images for {purpose}, but has "
+            f"{rest.size.sum()} ({len(rest.group)} different): add images or leave the class out."
         )
 
 
@@ -214,7 +214,7 @@ def _fold_of(rest: _Members, seed: int, repeat: int, folds: int) -> NDArray[np.i
     """One of `folds` nearly equal parts of a class; a class of fewer groups than folds validates in some only."""
     round_, number = divmod(repeat - 1, folds)
     ordered = order(key("k-fold", seed, round_), rest.group)
-    if len(ordered) < folds:  # every fold needs a picture of the class to train on, and one to validate on
+    if len(ordered) < folds:  # every fold needs an image of the class to train on, and one to validate on
         return ordered[number % len(ordered)][None]
     return np.array_split(ordered, folds)[number]
 
@@ -228,7 +228,7 @@ def _leading(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
 
 
 def _nearest(members: _Members, ordered: NDArray[np.int64], target: float, most: int) -> int:
-    """How many leading groups (1 to `most`) hold the number of pictures nearest to the target."""
+    """How many leading groups (1 to `most`) hold the number of images nearest to the target."""
     size = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
     totals = np.cumsum([size[group] for group in ordered.tolist()])
     return 1 + int(np.argmin(np.abs(totals[:most] - target)))

@@ -49,7 +49,7 @@ def tags(data: bytes) -> dict[int, int]:
 def without_metadata(data: bytes) -> bytes | None:
     """The file with a directory of its own at the end, for its first image, which names nothing but pixels.
 
-    Grey that Pillow reads in one kind only is called that kind: `tags` of the whole file tell what it is.
+    Gray that Pillow reads in one kind only is called that kind: `tags` of the whole file tell what it is.
     """
     try:
         layout, entries = _directory(data)

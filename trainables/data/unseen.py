@@ -7,9 +7,9 @@ from trainables.errors import InputError
 
 
 def set_aside(manifest: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The manifest without the last `share` of its classes in label order, and the kept pictures of those.
+    """The manifest without the last `share` of its classes in label order, and the kept images of those.
 
-    So Cars are divided, 98 to 98, since Song et al. 2016. A picture that is in one group with one of the first part
+    So Cars are divided, 98 to 98, since Song et al. 2016. An image that is in one group with one of the first part
     belongs to neither.
 
     Raises:

@@ -1,6 +1,6 @@
-"""From pictures to the activation at a cut: looked up where it is stored, computed where it is not.
+"""From images to the activation at a cut: looked up where it is stored, computed where it is not.
 
-Both ways run the same blocks of `block_size` pictures, the last one padded with repeats: a fixed shape keeps the
+Both ways run the same blocks of `block_size` images, the last one padded with repeats: a fixed shape keeps the
 kernels, hence the bits, whatever else is in a block. So storing changes no result.
 """
 
@@ -35,7 +35,7 @@ _SECONDS_BETWEEN_LOOKS = 0.005
 
 @dataclass(frozen=True)
 class Draws:
-    """Pictures to be seen, in order, and in which view: epoch 0 is the evaluation view."""
+    """Images to be seen, in order, and in which view: epoch 0 is the evaluation view."""
 
     items: Items
     epoch: Items
@@ -53,7 +53,7 @@ def evaluation_draws(items: Items) -> Draws:
 
 
 class Activations:
-    """What a trial's frozen part makes of pictures.
+    """What a trial's frozen part makes of images.
 
     `stored` are the depths whose cuts are kept for the trials of this backbone; a unit is computed from the deepest
     of these cuts that lies before the trial's own, so one pass fills all of them.
@@ -87,7 +87,7 @@ class Activations:
             yield from _regrouped(advanced, size)
 
     def to_device(self, rows: torch.Tensor) -> torch.Tensor:
-        """A batch as what trains takes it in: views normalised, the rest in float32."""
+        """A batch as what trains takes it in: views normalized, the rest in float32."""
         rows = rows.to(self.config.device, non_blocking=True)
         if self.cut != INPUT:
             return _channels_first(rows, self.config.channels_last).float()
@@ -99,7 +99,7 @@ class Activations:
         units: list[torch.Tensor] = []
         for epoch, occurrence in sorted(set(zip(draws.epoch.tolist(), draws.occurrence.tolist(), strict=True))):
             chosen = np.flatnonzero((draws.epoch == epoch) & (draws.occurrence == occurrence))
-            # A second pass through the fold needs a few pictures only: those alone are its universe.
+            # A second pass through the fold needs a few images only: those alone are its universe.
             items = universe if occurrence == 0 else np.unique(draws.items[chosen])
             number, row_of[chosen] = np.divmod(np.searchsorted(items, draws.items[chosen]), UNIT)
             found = self._units(_Stream(items, epoch, occurrence), np.unique(number).tolist())
@@ -135,7 +135,7 @@ class Activations:
         return dict(sorted(found.items()))
 
     def _computed(self, stream: "_Stream", station: int, number: int) -> torch.Tensor:
-        """A unit at one of the stored cuts, from the one before, and so on back to the pictures."""
+        """A unit at one of the stored cuts, from the one before, and so on back to the images."""
         assert self._store is not None
         cut = self._stored[station]
         rows = self._load(stream, cut, number)

@@ -1,4 +1,4 @@
-"""Nearest neighbours in the space of a net's features: as a classifier, and as a search for more of the same class.
+"""Nearest neighbors in the space of a net's features: as a classifier, and as a search for more of the same class.
 
 Everything is exact and repeatable: all distances are looked at, and of two that are equal the earlier item is nearer.
 """
@@ -21,14 +21,14 @@ _AT_ONCE = 256  # queries whose distances to the whole gallery are held together
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features (n, d) of pictures and their labels (n,)."""
+    """Features (n, d) of images and their labels (n,)."""
 
     features: NDArray[np.floating]
     labels: NDArray[np.int64]
 
 
 def knn_classification(train: Labelled, val: Labelled, test: Labelled) -> list[dict[str, Any]]:
-    """The accuracy of every metric and k on `val`, and of the best of them on `test`; neighbours come from `train`.
+    """The accuracy of every metric and k on `val`, and of the best of them on `test`; neighbors come from `train`.
 
     Of equally good ones the smaller k, then the first metric is chosen. `predict_seconds` are of a search for the
     largest k and one vote.
@@ -67,12 +67,12 @@ def vote(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def retrieval(pictures: Labelled) -> dict[str, float]:
-    """How well each picture finds the others of its class among all others, by its L2-normalised features.
+    """How well each image finds the others of its class among all others, by its L2-normalized features.
 
     With R others of a query's class: recall at K is the share of queries with at least one of them among the K
     nearest; R-precision is the share of them among the R nearest; MAP@R is 1/R times the sum over i = 1 ... R of the
     precision among the i nearest, counted where the i-th is of the class (Musgrave, Belongie and Lim 2020, A Metric
-    Learning Reality Check). Queries without another picture of their class are left out; nan if all are.
+    Learning Reality Check). Queries without another image of their class are left out; nan if all are.
     """
     labels = pictures.labels
     others = np.array([(labels == label).sum() - 1 for label in labels])

@@ -1,6 +1,6 @@
 """Activations on a node's disk: computed once, mapped into memory by every trial that needs them.
 
-A stream is one activation of a list of pictures, kept in units of `UNIT` pictures. A unit is a file that gets its name
+A stream is one activation of a list of images, kept in units of `UNIT` images. A unit is a file that gets its name
 when it is whole and never changes, so a reader finds all of it or nothing. What a file held stays readable to those
 who mapped it, also after it made room for others: readers take no locks.
 """
@@ -96,7 +96,7 @@ def open_store(cache_folder: Path, cache_gib: float | None) -> Store:
 
 
 def store_limit(cache_folder: Path, cache_gib: float | None) -> float:
-    """The bytes that the store may take: what decoded pictures leave of `cache_gib`, or a share of the disk."""
+    """The bytes that the store may take: what decoded images leave of `cache_gib`, or a share of the disk."""
     if cache_gib is not None:
         return cache_gib * 2**30 - sum(file.stat().st_size for file in cache_folder.glob("*.pixels"))
     there = next(folder for folder in (cache_folder, *cache_folder.absolute().parents) if folder.exists())

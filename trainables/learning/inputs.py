@@ -23,12 +23,12 @@ _AHEAD = 2
 
 
 def seen(config: TrialConfig, items: Items, occurrence: Items, epoch: int) -> Draws:
-    """The view that an epoch sees of each picture."""
+    """The view that an epoch sees of each image."""
     if POLICIES[config.augmentation] is None:
         return evaluation_draws(items)
     if config.views is None:
         return Draws(items, np.full_like(items, epoch), occurrence)
-    # Every time a picture is seen, the next of its views.
+    # Every time an image is seen, the next of its views.
     return Draws(items, (epoch - 1 + occurrence) % config.views + 1, np.zeros_like(occurrence))
 
 
@@ -98,7 +98,7 @@ class Inputs:
         name = items.tobytes()
         if name in self._kept:
             return self._kept[name]
-        # Where training sees the same views, its units hold these pictures too.
+        # Where training sees the same views, its units hold these images too.
         plain = POLICIES[self.config.augmentation] is None and np.isin(items, self.pictures.pool).all()
         universe = self.pictures.pool if plain else np.unique(items)
         size = self.config.block_size

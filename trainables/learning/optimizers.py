@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedules and penalties, as the config names them."""
+"""Optimizers, learning-rate schedules and penalties, as the config names them."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from trainables.nets.models import Net, depth_from_head
 
 
 def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
-    """The optimiser over what trains; each group's `base` is its rate before the schedule.
+    """The optimizer over what trains; each group's `base` is its rate before the schedule.
 
     With `layer_decay` below 1 a block's rate shrinks with its distance from the head.
     """
@@ -78,7 +78,7 @@ def penalty(config: TrialConfig, net: Net, start: Mapping[str, torch.Tensor]) ->
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """A copy of the optimiser's memory as named tensors: what a checkpoint without pickle can hold."""
+    """A copy of the optimizer's memory as named tensors: what a checkpoint without pickle can hold."""
     return {
         f"{index}.{name}": value.clone()
         for index, memory in optimizer.state_dict()["state"].items()

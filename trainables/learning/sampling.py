@@ -1,4 +1,4 @@
-"""Which pictures an epoch draws, in which order: keyed passes, so that no global random state takes part."""
+"""Which images an epoch draws, in which order: keyed passes, so that no global random state takes part."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ def uniform_draws(stream: int, items: Items, count: int) -> tuple[Items, Items]:
 def class_balanced_draws(stream: int, items: Items, labels: Items, count: int) -> tuple[Items, Items]:
     """`count` items, every class equally often to plus or minus one; `labels` are those of `items`.
 
-    A class with few pictures shows them several times, in another view each time: each is another occurrence.
+    A class with few images shows them several times, in another view each time: each is another occurrence.
     """
     classes = order(key("classes", stream), np.unique(labels))
     drawn, occurrence = [], []

@@ -1,4 +1,4 @@
-"""One epoch of training: batches, loss, regularisers and optimiser, put together."""
+"""One epoch of training: batches, loss, regularizers and optimizer, put together."""
 
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     first: int = 0
     average: Average | None = None
-    start: dict[str, torch.Tensor] = field(default_factory=dict)  # the weights that L2-SP pulls towards
+    start: dict[str, torch.Tensor] = field(default_factory=dict)  # the weights that L2-SP pulls toward
 
     def penalty(self) -> torch.Tensor:
         return penalty(self.inputs.config, self.inputs.net, self.start)
@@ -39,7 +39,7 @@ class Training:
 
 
 def train_epoch(training: Training, epoch: int) -> None:
-    """`steps_per_epoch` optimiser steps over keyed draws from the training fold."""
+    """`steps_per_epoch` optimizer steps over keyed draws from the training fold."""
     inputs, optimizer = training.inputs, training.optimizer
     config, net, pictures = inputs.config, inputs.net, inputs.pictures
     train_mode(net)
@@ -76,7 +76,7 @@ def _draws(inputs: Inputs, epoch: int) -> tuple[Items, Items]:
 
 
 def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: Items, epoch: int) -> torch.Tensor:
-    """Dropout whose mask is keyed by picture and unit, so that it too is the same in every batch order."""
+    """Dropout whose mask is keyed by image and unit, so that it too is the same in every batch order."""
     assert config.dropout is not None
     stream = key("dropout", config.study_seed, config.seed, epoch)
     u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])

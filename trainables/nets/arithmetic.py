@@ -1,6 +1,6 @@
 """Precision and memory layout per kind of device and net: a table, so that a choice is made once and recorded.
 
-Measured in pictures per second (96 px, batch 64, two cores with AVX-512 bf16), float32 channels_last against
+Measured in images per second (96 px, batch 64, two cores with AVX-512 bf16), float32 channels_last against
 bfloat16 channels_last: training mobilenetv2_100 121 : 101, tf_efficientnet_lite0 88 : 55, resnet18 83 : 147,
 densenet121 32 : 65; evaluation 507 : 902, 396 : 732, 278 : 500, 124 : 228. A frozen backbone always gains from
 bfloat16, training gains for dense convolutions and loses for depthwise ones. channels_last gains everywhere.

@@ -1,4 +1,4 @@
-"""Stochastic depth (Huang et al. 2016) with keyed masks: which branches a picture skips depends on its key alone."""
+"""Stochastic depth (Huang et al. 2016) with keyed masks: which branches an image skips depends on its key alone."""
 
 import torch
 from timm.layers.drop import DropPath
@@ -9,7 +9,7 @@ PLACEHOLDER = 0.5
 
 
 class KeyedDropPath(nn.Module):
-    """Scales the branch of each picture by `scale`, shape (n,): 0 where it is skipped; None passes all as they are."""
+    """Scales the branch of each image by `scale`, shape (n,): 0 where it is skipped; None passes all as they are."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

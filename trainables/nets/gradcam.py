@@ -1,4 +1,4 @@
-"""Grad-CAM: which part of a picture speaks for a class, as far as a net's last map can tell.
+"""Grad-CAM: which part of an image speaks for a class, as far as a net's last map can tell.
 
 Selvaraju et al. (2017), Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization.
 """
@@ -53,7 +53,7 @@ def target_layer(net: nn.Module, x: torch.Tensor) -> str:
     """
     maps = _maps(net, x.detach().requires_grad_())
     if not maps:
-        raise InputError("No layer of this net keeps a map of the picture, so Grad-CAM has nothing to show.")
+        raise InputError("No layer of this net keeps a map of the image, so Grad-CAM has nothing to show.")
     return next((name for name in reversed(maps) if maps[name]), list(maps)[-1])
 
 
@@ -84,7 +84,7 @@ def _maps(net: nn.Module, x: torch.Tensor) -> dict[str, bool]:
 def _as_map(net: nn.Module, output: Any) -> torch.Tensor | None:
     """A layer's output as (n, c, h, w); None where it is no map of more than one cell.
 
-    Tokens are a square, row by row, behind those that are not of the picture.
+    Tokens are a square, row by row, behind those that are not of the image.
     """
     if not isinstance(output, torch.Tensor):
         return None
@@ -113,7 +113,7 @@ def energy_in_box(heat: NDArray[np.floating], box: Box) -> float:
 
 
 def box_share(shape: tuple[int, int], box: Box) -> float:
-    """The control: the share that `box` has of the area, so of a map that knows nothing of the picture."""
+    """The control: the share that `box` has of the area, so of a map that knows nothing of the image."""
     return energy_in_box(np.ones(shape), box)
 
 

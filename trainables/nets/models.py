@@ -98,7 +98,7 @@ def input_contract(backbone: nn.Module) -> InputContract:
 
 
 def crop_share(backbone: str) -> float:
-    """The share of the shorter side that the evaluation's centre crop keeps, from the weights' configuration."""
+    """The share of the shorter side that the evaluation's center crop keeps, from the weights' configuration."""
     config = get_pretrained_cfg(backbone, allow_unregistered=True)
     return config.crop_pct if config is not None else 1.0
 
@@ -136,10 +136,10 @@ def parameter_counts(net: nn.Module) -> tuple[int, int]:
 
 
 def check_size(backbone: str, size: int) -> None:
-    """Refuse pictures of a size that the backbone does not take."""
+    """Refuse images of a size that the backbone does not take."""
     config = get_pretrained_cfg(backbone, allow_unregistered=True)
     if config is not None and config.fixed_input_size and size != config.input_size[-1]:
-        raise InputError(f"{backbone} takes pictures of {config.input_size[-1]} px only, but `size` is {size}.")
+        raise InputError(f"{backbone} takes images of {config.input_size[-1]} px only, but `size` is {size}.")
 
 
 def unfreeze(net: Net, body: Body, depth: str) -> None:

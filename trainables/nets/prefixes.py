@@ -92,7 +92,7 @@ class Frozen:
         return self.children[: self.position(cut)]
 
     def _example(self) -> torch.Tensor:
-        """Two pictures of noise."""
+        """Two images of noise."""
         x = torch.randn(2, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         return x.to(next(self.body.module.parameters()).device)
 

@@ -14,11 +14,11 @@ from torch import nn
 class Description:
     """Blocks of convolution, activation and pooling by two, then the mean over each cell of a grid, dense layers.
 
-    The grid makes a net take pictures of any size, and keeps where in the picture something lies.
+    The grid makes a net take images of any size, and keeps where in the image something lies.
     """
 
     widths: tuple[int, ...]
-    size: int  # px of the pictures it was described for
+    size: int  # px of the images it was described for
     grid: int
     hidden: tuple[int, ...] = ()  # dense layers before the classifier
     kernel: int = 3
@@ -26,7 +26,7 @@ class Description:
     norm: bool = False  # batch norm after each convolution
     activation: type[nn.Module] = nn.ReLU
     pooling: type[nn.Module] = nn.MaxPool2d
-    he: bool = False  # He et al. 2015's initialisation in place of PyTorch's
+    he: bool = False  # He et al. 2015's initialization in place of PyTorch's
 
 
 DESCRIPTIONS = {

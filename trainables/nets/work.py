@@ -1,4 +1,4 @@
-"""How much arithmetic a backbone takes before and behind a cut: counted, without weights or pictures."""
+"""How much arithmetic a backbone takes before and behind a cut: counted, without weights or images."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +13,7 @@ from trainables.nets.prefixes import INPUT, Frozen
 
 @dataclass(frozen=True)
 class Work:
-    """Of one picture: 1e9 multiply-adds of convolutions and linear layers, and the numbers kept at the cut."""
+    """Of one image: 1e9 multiply-adds of convolutions and linear layers, and the numbers kept at the cut."""
 
     frozen: float
     trained: float
@@ -22,7 +22,7 @@ class Work:
 
 @cache
 def work_of(backbone: str, depth: str, size: int) -> Work:
-    """What a picture of `size` px costs when `depth` trains."""
+    """What an image of `size` px costs when `depth` trains."""
     frozen = _outlined(backbone, size)
     cut = frozen.cut(depth)
     x = torch.empty(1, 3, size, size, device="meta")

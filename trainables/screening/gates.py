@@ -1,6 +1,6 @@
 """The gates before a sweep: each judges one thing that would spoil all trials of a backbone, and says its numbers.
 
-A gate fails only where the evidence is clear: limits on counts are binomial quantiles, and what too few pictures cannot
+A gate fails only where the evidence is clear: limits on counts are binomial quantiles, and what too few images cannot
 tell passes. (The faults are those of studies that were published: see Keras' and timm's issues on input scales.)
 """
 
@@ -16,12 +16,12 @@ from scipy.special import bdtr
 
 IMAGENET = 1000  # classes of the original head
 TOP = 5  # of its predictions, among which the right class must be
-FEWEST_ZERO_SHOT = 20  # pictures
+FEWEST_ZERO_SHOT = 20  # images
 # A count that chance exceeds this rarely is no chance. The probe's is lenient: hard data are no fault.
 _BEYOND_CHANCE = 0.999
 _PROBE_BEYOND_CHANCE = 0.95
 # The probe is judged where one that goes this share of the way from chance to all right would almost surely be told
-# from chance, on classes with more than so many pictures.
+# from chance, on classes with more than so many images.
 _WORKING_SHARE, _ALMOST_NEVER = 0.2, 0.01
 _FEWEST_OTHERS = 4
 _LOSS_TOLERANCE = 1e-4
@@ -47,30 +47,30 @@ def input_contract(weights: Mapping[str, Any], views: NDArray[np.uint8], normali
     if not ((mean >= 0) & (mean <= 1) & (std > 0)).all():
         return Gate(name, False, f"the weights' mean must be of pixels from 0 to 1, but is {_numbers(mean)}")
     if int(views.max()) - int(views.min()) <= 1:
-        return Gate(name, False, f"pictures must differ, but all pixels of {len(views)} views are {views.max()} of 255")
+        return Gate(name, False, f"images must differ, but all pixels of {len(views)} views are {views.max()} of 255")
     x = normalised.float().cpu().permute(0, 2, 3, 1).numpy()
     low, high = ((0 - mean) / std).min(), ((1 - mean) / std).max()
     reach = f"from {x.min():.2f} to {x.max():.2f}"
     slack = _INPUT_TOLERANCE * (high - low)
     if x.min() < low - slack or x.max() > high + slack:
-        return Gate(name, False, f"normalised views must lie within {low:.2f} and {high:.2f}, but go {reach}")
+        return Gate(name, False, f"normalized views must lie within {low:.2f} and {high:.2f}, but go {reach}")
     away = float(np.abs(x - (views / 255 - mean) / std).max())
     if not away <= slack:
-        rule = f"views must be normalised by the weights' own mean {_numbers(mean)} and std {_numbers(std)}"
+        rule = f"views must be normalized by the weights' own mean {_numbers(mean)} and std {_numbers(std)}"
         return Gate(name, False, f"{rule}, but are off by {away:.2g}")
     size, own = views.shape[1], weights["input_size"][-1]
     return Gate(name, True, f"views of {size} px (weights: {own} px) go {reach}, within {low:.2f} and {high:.2f}")
 
 
 def zero_shot(logits: torch.Tensor, wanted: Sequence[frozenset[int]]) -> Gate:
-    """G2: the original head's `logits` (n, 1000) name each picture's class far more often than chance would."""
+    """G2: the original head's `logits` (n, 1000) name each image's class far more often than chance would."""
     name, n = "zero-shot identity", len(wanted)
     first = logits.topk(TOP, dim=1).indices.tolist()
     hits = sum(not wanted[i].isdisjoint(first[i]) for i in range(n))
     chance = TOP * sum(map(len, wanted)) / n / IMAGENET
-    seen = f"the original head has the right class among its first {TOP} for {hits} of {n} pictures"
+    seen = f"the original head has the right class among its first {TOP} for {hits} of {n} images"
     if hits <= _most_by_chance(_BEYOND_CHANCE, n, chance):
-        rule = "pretrained weights must know pictures of ImageNet's classes"
+        rule = "pretrained weights must know images of ImageNet's classes"
         return Gate(name, False, f"{rule}, but {seen} (chance {chance:.1%}): the weights or their input are wrong")
     return Gate(name, True, f"{seen} (chance {chance:.1%})")
 
@@ -79,7 +79,7 @@ def linear_probe(predicted: NDArray[np.int64], labels: NDArray[np.int64], pretra
     """G3: what a held-out linear probe on frozen features predicts is better than guessing the largest class."""
     name = "linear probe"
     accuracy, chance = float((predicted == labels).mean()), majority_share(labels)
-    seen = f"{accuracy:.1%} of {len(labels)} held-out pictures right, chance {chance:.1%}"
+    seen = f"{accuracy:.1%} of {len(labels)} held-out images right, chance {chance:.1%}"
     if not pretrained:
         return Gate(name, True, f"{seen}; not asked of a net that starts from random numbers")
     judged = np.bincount(labels)[labels] > _FEWEST_OTHERS
@@ -89,9 +89,9 @@ def linear_probe(predicted: NDArray[np.int64], labels: NDArray[np.int64], pretra
     if hits > bound:
         return Gate(name, True, seen)
     if bdtr(bound, n, guessing + _WORKING_SHARE * (1 - guessing)) > _ALMOST_NEVER:
-        return Gate(name, True, f"{seen}; too few pictures to judge")
+        return Gate(name, True, f"{seen}; too few images to judge")
     rule = "a linear probe on pretrained features must beat guessing the largest class"
-    return Gate(name, False, f"{rule}, but gets {seen}: pictures and labels may not belong together")
+    return Gate(name, False, f"{rule}, but gets {seen}: images and labels may not belong together")
 
 
 def infinite_features(pretrained: bool) -> Gate:
@@ -105,7 +105,7 @@ def permuted_labels(accuracies: Sequence[float], labels: NDArray[np.int64]) -> G
     predict."""
     chance, mean, n = majority_share(labels), float(np.mean(accuracies)), len(labels)
     most = _most_by_chance(_BEYOND_CHANCE, n, chance) / n
-    seen = f"{mean:.1%} right with shuffled labels, the largest class has {chance:.1%} of {n} pictures"
+    seen = f"{mean:.1%} right with shuffled labels, the largest class has {chance:.1%} of {n} images"
     if mean > most:
         rule = f"shuffled labels must be predicted by chance, at most {most:.1%} right"
         return Gate("label permutation", False, f"{rule}, but the probe gets {mean:.1%}: labels leak into the features")
@@ -132,7 +132,7 @@ def overfit(right: Mapping[float, int], pictures: int, steps: int) -> Gate:
 
 
 def frozen(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], depth: str) -> Gate:
-    """G5: parameters and buffers that are frozen when `depth` trains are the same after an optimiser step."""
+    """G5: parameters and buffers that are frozen when `depth` trains are the same after an optimizer step."""
     moved = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
     if moved:
         rule = f"what is frozen when {depth!r} trains must not change"

@@ -12,7 +12,7 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 def hat_matrices(features: NDArray[np.floating]) -> list[NDArray[np.float64]]:
     """For each of `STRENGTHS` the (n, n) matrix that turns targets into those fitted by ridge regression on `features`.
 
-    The features (n, f) are standardised; the intercept is not penalised.
+    The features (n, f) are standardized; the intercept is not penalized.
     """
     centred = features - features.mean(axis=0, dtype=np.float64)
     spread = centred.std(axis=0)
@@ -27,9 +27,9 @@ def hat_matrices(features: NDArray[np.floating]) -> list[NDArray[np.float64]]:
 
 
 def leave_one_out(hats: Sequence[NDArray[np.float64]], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each picture the label that a ridge classifier gives it which was fitted to all the others.
+    """For each image the label that a ridge classifier gives it which was fitted to all the others.
 
-    Nothing is refitted: the prediction for picture i without i is (H y - h_ii y_i) / (1 - h_ii), y the one-hot labels
+    Nothing is refitted: the prediction for image i without i is (H y - h_ii y_i) / (1 - h_ii), y the one-hot labels
     (Allen 1974, PRESS). Of `hats` the one is taken whose predictions have the least squared error.
     """
     classes, positions = np.unique(labels, return_inverse=True)

@@ -1,7 +1,7 @@
 """Cats and dogs of Petfinder (Asirra, 2007) in either packaging: Kaggle's flat train/, or Microsoft's PetImages.
 
 25,000 files each, in PetImages some of them broken. What decodes is kept, whatever its header says: the usual filter
-for "JFIF" drops over a thousand good pictures.
+for "JFIF" drops over a thousand good images.
 """
 
 import re
@@ -25,12 +25,12 @@ _LABELS = ["cat", "dog"]  # so the probability of class 1 is Kaggle's P(dog)
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """The labelled pictures of the one packaging there is; `test` is a folder of the user's own, cat/ and dog/."""
+    """The labeled images of the one packaging there is; `test` is a folder of the user's own, cat/ and dog/."""
     flat, pets = data / "train", data / "PetImages"
     if not flat.is_dir() and not pets.is_dir():
         _unpack(data)
     if flat.is_dir() and pets.is_dir():
-        raise InputError(f"Kaggle's train/ and Microsoft's PetImages/ share pictures, but {data} holds both: keep one.")
+        raise InputError(f"Kaggle's train/ and Microsoft's PetImages/ share images, but {data} holds both: keep one.")
     if not flat.is_dir() and not pets.is_dir():
         raise InputError(
             f"{data} must hold Microsoft's PetImages/ or its zip, or Kaggle's train/ of dogs-vs-cats or train.zip: "
@@ -61,7 +61,7 @@ def _from_flat(data: Path) -> list[Candidate]:
     strange = sorted(name for name in pictures if not re.fullmatch(r"(cat|dog)\.[0-9]+", name))
     if strange or not pictures:
         got = repr(pictures[strange[0]]) if strange else "none"
-        raise InputError(f"The pictures in {data / 'train'} are named cat.0.jpg, dog.0.jpg and so on, but got {got}.")
+        raise InputError(f"The images in {data / 'train'} are named cat.0.jpg, dog.0.jpg and so on, but got {got}.")
     return [Candidate(path, name.split(".")[0]) for name, path in pictures.items()]
 
 

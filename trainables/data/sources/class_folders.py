@@ -52,9 +52,9 @@ def _from_folds(folds: dict[Path, str], data: Path, walk: Walk) -> Source:
 
 
 def own_test(test: Path, training: list[Candidate]) -> list[Candidate]:
-    """The user's own test pictures, in class folders outside of the data folder; their paths are absolute."""
+    """The user's own test images, in class folders outside of the data folder; their paths are absolute."""
     if not test.is_dir():
-        raise InputError(f"The test pictures must be a folder of class folders, but {test} is none: give --test.")
+        raise InputError(f"The test images must be a folder of class folders, but {test} is none: give --test.")
     if any(one.official_split == "test" for one in training):
         raise InputError(f"One test set is enough, but the data has one and {test} is another: leave one out.")
     root = test.absolute()
@@ -166,8 +166,8 @@ def _from_classes(folder: Path, root: Path, walk: Walk, fold: str | None = None)
     if not found:
         left_out = next((f" ({line})" for line in passed_by(walk) if line.startswith("left out")), "")
         raise NoClassFolders(
-            f"A folder of pictures has one subfolder with pictures per class, but {folder} has none{left_out}: "
-            "sort the pictures into subfolders, or list them in a CSV of path and label at the top of the data."
+            f"A folder of images has one subfolder with images per class, but {folder} has none{left_out}: "
+            "sort the images into subfolders, or list them in a CSV of path and label at the top of the data."
         )
     notes = class_names.written_twice(one.name for one in classes)
     if empty:
@@ -201,6 +201,6 @@ def _check_known(found: list[Candidate], known: set[str]) -> None:
     for one in found:
         if one.label_name not in known:
             raise InputError(
-                f"Each held-out class needs training pictures, but {one.label_name!r} ({one.path}) has none: "
+                f"Each held-out class needs training images, but {one.label_name!r} ({one.path}) has none: "
                 f"rename it or take it away; the classes are {', '.join(sorted(known)[:10])}."
             )

@@ -37,7 +37,7 @@ class Columns:
 
 
 def find(rows: pd.DataFrame, image: str | None = None) -> Columns:
-    """The columns of a list of labelled images; `image` is the one that names them, where that is known.
+    """The columns of a list of labeled images; `image` is the one that names them, where that is known.
 
     Raises:
         ValueError: it is none; the text gives the columns and why.

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, as 8 x 8 greyscale PNG files in a folder per digit."""
+"""scikit-learn's 1,797 handwritten digits, as 8 x 8 grayscale PNG files in a folder per digit."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ COUNT = 1797
 def candidates(data: Path, test: Path | None) -> Source:
     """The digits' files, written at the first call."""
     if test is not None:
-        raise InputError(f"The digits take no test pictures of yours, but got {test}: leave out --test.")
+        raise InputError(f"The digits take no test images of yours, but got {test}: leave out --test.")
     if not data.exists() or (data.is_dir() and not any(data.iterdir())):
         try:
             _write(data)
@@ -28,7 +28,7 @@ def candidates(data: Path, test: Path | None) -> Source:
     source = folder.candidates(data, None)
     if len(source.candidates) != COUNT:
         raise InputError(
-            f"The folder of the digits holds {COUNT} pictures, but {data} holds {len(source.candidates)}: "
+            f"The folder of the digits holds {COUNT} images, but {data} holds {len(source.candidates)}: "
             "name an empty folder."
         )
     return source

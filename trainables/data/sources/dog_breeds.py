@@ -11,18 +11,18 @@ _BUNDLE = "dog-breed-identification.zip"
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """The labelled pictures; `test` is a folder of the user's own pictures, a folder per breed."""
+    """The labeled images; `test` is a folder of the user's own images, a folder per breed."""
     download(data)
     pictures, breeds = kaggle.training_pictures(data), _breeds(data / "labels.csv")
     missing, unknown = sorted(breeds.keys() - pictures.keys()), sorted(pictures.keys() - breeds.keys())
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(breeds)} pictures of {data / 'labels.csv'} are not in {data / 'train'}, the first "
+            f"{len(missing)} of {len(breeds)} images of {data / 'labels.csv'} are not in {data / 'train'}, the first "
             f"is {missing[0] + '.jpg'!r}: unpack train.zip again."
         )
     if unknown:
         raise InputError(
-            f"{len(unknown)} of {len(pictures)} pictures in {data / 'train'} are not in labels.csv, the first is "
+            f"{len(unknown)} of {len(pictures)} images in {data / 'train'} are not in labels.csv, the first is "
             f"{pictures[unknown[0]]!r}: move them away or get labels.csv again."
         )
     found = [Candidate(path, breeds[name]) for name, path in pictures.items()]

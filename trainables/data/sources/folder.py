@@ -23,7 +23,7 @@ def candidates(data: Path, test: Path | None) -> Source:
         raise InputError(f"The data must be a folder or a CSV file, but {data} does not exist: give --data.")
     if test is not None and test.resolve().is_relative_to(data.resolve()):
         raise InputError(
-            f"--test names pictures outside of the data, but {test} lies in {data}: move it out, or leave --test out "
+            f"--test names images outside of the data, but {test} lies in {data}: move it out, or leave --test out "
             "where train/ and test/ lie side by side."
         )
     source = _by_layout(data)

@@ -1,4 +1,4 @@
-"""The user's own groups: groups.csv names pictures that belong together, such as those of one patient or one scene."""
+"""The user's own groups: groups.csv names images that belong together, such as those of one patient or one scene."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ def add_groups(data: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
     unknown = sorted(groups.keys() - {one.path for one in candidates})
     if unknown:
         raise InputError(
-            f"{len(unknown)} of {len(groups)} pictures of {file} are not in the data, the first is {unknown[0]!r}: "
+            f"{len(unknown)} of {len(groups)} images of {file} are not in the data, the first is {unknown[0]!r}: "
             "write paths from the data folder on, or take the rows out."
         )
     return [replace(one, group=groups.get(one.path)) for one in candidates]
@@ -41,7 +41,7 @@ def _read(file: Path) -> dict[str, str | None]:
 
 
 def _below(path: str, file: Path) -> str:
-    """As in a table of images; any other path may be that of the user's own test pictures, outside of the data."""
+    """As in a table of images; any other path may be that of the user's own test images, outside of the data."""
     try:
         return places.below(path, file)
     except InputError:

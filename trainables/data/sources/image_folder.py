@@ -1,4 +1,4 @@
-"""A folder of pictures as the Hugging Face hub keeps them: metadata.csv or metadata.jsonl with file_name and label."""
+"""A folder of images as the Hugging Face hub keeps them: metadata.csv or metadata.jsonl with file_name and label."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def lists(data: Path) -> list[Path]:
 
 
 def read(data: Path, lists: list[Path]) -> Source:
-    """The listed pictures; without a column split, the folder train/, validation/ or test/ they lie in tells it."""
+    """The listed images; without a column split, the folder train/, validation/ or test/ they lie in tells it."""
     if data not in {file.parent for file in lists}:
         for folder in visible_folders(data):
             if fold_of(folder.name) and folder not in {file.parent for file in lists}:
@@ -52,7 +52,7 @@ def _table(file: Path, data: Path) -> pd.DataFrame:
 
 
 def _meant(rows: pd.DataFrame) -> columns.Columns | None:
-    """The columns of a list of labelled images; None where it gives something else than labels, such as captions."""
+    """The columns of a list of labeled images; None where it gives something else than labels, such as captions."""
     try:
         return columns.find(rows, _IMAGE) if _IMAGE in rows else None
     except ValueError:

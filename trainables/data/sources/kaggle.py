@@ -15,6 +15,6 @@ def unpack(data: Path, bundles: tuple[str, ...], *beside: str) -> None:
 
 
 def training_pictures(data: Path) -> dict[str, str]:
-    """File name without .jpg -> path of everything in train/ that claims to be a picture."""
+    """File name without .jpg -> path of everything in train/ that claims to be an image."""
     paths = files_below(data / "train", data)
     return {path.removeprefix("train/")[: -len(".jpg")]: path for path in paths if path.lower().endswith(".jpg")}

@@ -1,4 +1,4 @@
-"""The tables at the top of a data folder: which of them list labelled images, and why the others do not."""
+"""The tables at the top of a data folder: which of them list labeled images, and why the others do not."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Parquet tables of pictures as the Hugging Face hub keeps them: columns image (bytes and path) and label."""
+"""Parquet tables of images as the Hugging Face hub keeps them: columns image (bytes and path) and label."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from trainables.data.sources.tree import IMAGE_ENDINGS, files_below, files_endin
 from trainables.data.sources.unpacked import unpack
 from trainables.errors import InputError
 
-_BATCH = 64  # rows in memory at once, each a picture of some megabytes at most
+_BATCH = 64  # rows in memory at once, each an image of some megabytes at most
 
 
 def tables(data: Path) -> list[Path]:
@@ -78,11 +78,11 @@ def _names(metadata: dict[bytes, bytes]) -> list[str] | None:
 
 
 def _write(table: Path, folder: Path) -> None:
-    """Each picture as ROW.SUFFIX; of a stranger's path only a known suffix is taken."""
+    """Each image as ROW.SUFFIX; of a stranger's path only a known suffix is taken."""
     allowance = table.stat().st_size * MAX_RATIO + SMALL
     for row, image in enumerate(_images(table, allowance)):
         if not image or not (content := image["bytes"]):
-            raise InputError(f"Each row must hold its picture, but row {row} of {table} has no bytes: get it again.")
+            raise InputError(f"Each row must hold its image, but row {row} of {table} has no bytes: get it again.")
         allowance -= len(content)
         if allowance < 0 or row >= MAX_MEMBERS:
             raise InputError(f"{table} would grow more than {MAX_RATIO}-fold or has too many rows: get it again.")

@@ -50,7 +50,7 @@ def find(paths: Sequence[str], table: Path, search: bool) -> list[str]:
     missing = [path for path, place in zip(paths, places, strict=True) if place is None]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(paths)} pictures of {table} do not exist, the first is {missing[0]!r}: "
+            f"{len(missing)} of {len(paths)} images of {table} do not exist, the first is {missing[0]!r}: "
             "put them there or take the rows out."
         )
     return [place for place in places if place is not None]
@@ -70,7 +70,7 @@ def _really(path: Path) -> Path:
 
 def _outside(path: str, table: Path) -> InputError:
     return InputError(
-        f"The paths of {table} stay below its folder, but {path!r} does not: move the picture, or write its path from "
+        f"The paths of {table} stay below its folder, but {path!r} does not: move the image, or write its path from "
         "that folder on."
     )
 

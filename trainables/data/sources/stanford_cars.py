@@ -1,7 +1,7 @@
-"""Stanford Cars (Krause et al. 2013): 16,185 pictures of 196 models with an official split and a box each.
+"""Stanford Cars (Krause et al. 2013): 16,185 images of 196 models with an official split and a box each.
 
-It was published in two layouts that number the pictures differently: A, cars_train/ and cars_test/ with a devkit; and
-B, car_ims/ with cars_annos.mat. The pictures of one are only ever read with the annotations of the same.
+It was published in two layouts that number the images differently: A, cars_train/ and cars_test/ with a devkit; and
+B, car_ims/ with cars_annos.mat. The images of one are only ever read with the annotations of the same.
 """
 
 from collections.abc import Iterator
@@ -34,14 +34,14 @@ _EDGES = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 @dataclass(frozen=True)
 class _Annotation:
-    file: str  # below the folder of its pictures
+    file: str  # below the folder of its images
     label: int  # from 1
     box: Box
     split: str
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """The pictures of either layout; archives are unpacked into the data folder."""
+    """The images of either layout; archives are unpacked into the data folder."""
     if test is not None:
         raise InputError(f"Stanford Cars has a test set of its own, but got {test}: leave out --test.")
     root = _root(data)
@@ -54,7 +54,7 @@ def download(data: Path) -> None:
     root = _root(data)
     has_a, has_b = (_has(root, *pair) for pair in (("cars_train", "cars_train.tgz"), ("car_ims", "car_ims.tgz")))
     if has_a and has_b:
-        raise InputError(f"cars_train and car_ims number the pictures differently, but {root} holds both: keep one.")
+        raise InputError(f"cars_train and car_ims number the images differently, but {root} holds both: keep one.")
     if not has_a and not has_b:
         raise InputError(
             f"{root} must hold Stanford Cars, which its authors no longer offer: put "
@@ -82,7 +82,7 @@ def _layout_a(data: Path, root: Path) -> Source:
     devkit, annotations = root / "devkit", root / "cars_annos.mat"
     if annotations.exists() and not devkit.exists():
         raise InputError(
-            f"{annotations} numbers the pictures of car_ims/, not those of cars_train/: get "
+            f"{annotations} numbers the images of car_ims/, not those of cars_train/: get "
             f"{_named('car_devkit.tgz', _TEST_LABELS)} for these, or {_named('car_ims.tgz')} in their place."
         )
     names = _class_names(_present(devkit / "cars_meta.mat", "car_devkit.tgz"))
@@ -121,12 +121,12 @@ def _join(data: Path, folder: Path, annotations: list[_Annotation], names: list[
     for files, place, other in ((listed - pictures, source, folder), (pictures - listed, folder, source)):
         if files:
             raise InputError(
-                f"{source} must list the pictures in {folder}, but {len(files)} of {place} are not in {other}, the "
+                f"{source} must list the images in {folder}, but {len(files)} of {place} are not in {other}, the "
                 f"first is {min(files)!r}: get both again."
             )
     if len(listed) < len(annotations):
         raise InputError(
-            f"{source} must list each picture once, but lists {len(listed)} pictures {len(annotations)} times: "
+            f"{source} must list each image once, but lists {len(listed)} images {len(annotations)} times: "
             "get it again."
         )
     for one in annotations:

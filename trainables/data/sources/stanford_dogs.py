@@ -1,4 +1,4 @@
-"""Stanford Dogs (Khosla et al. 2011): 20,580 pictures of 120 breeds with an official split.
+"""Stanford Dogs (Khosla et al. 2011): 20,580 images of 120 breeds with an official split.
 
 Labels run from 1 to 120 in its lists, in the order of the folders, which is not that of the breeds' names.
 """
@@ -29,7 +29,7 @@ _BRINGS = {
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """The pictures of the archives or of the tree unpacked from them; unpacks into `data`."""
+    """The images of the archives or of the tree unpacked from them; unpacks into `data`."""
     if test is not None:
         raise InputError(f"Stanford Dogs has a test set of its own, but got {test}: leave out --test.")
     for archive, brings in _BRINGS.items():
@@ -43,7 +43,7 @@ def candidates(data: Path, test: Path | None) -> Source:
     missing = sorted(split.keys() - found.keys())
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(split)} pictures of the lists are not in {images}, the first is "
+            f"{len(missing)} of {len(split)} images of the lists are not in {images}, the first is "
             f"{missing[0]!r}: unpack images.tar again."
         )
     return Source(
@@ -64,7 +64,7 @@ def _breed(folder: str) -> str:
 
 
 def _box(data: Path, file: str) -> Box | None:
-    """Annotations have the pictures' names without an ending; they may be left out."""
+    """Annotations have the images' names without an ending; they may be left out."""
     annotation = data / "Annotation" / Path(file).with_suffix("")
     return largest_box(annotation) if annotation.is_file() else None
 

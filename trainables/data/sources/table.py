@@ -56,7 +56,7 @@ def from_csv(table: Path, split: str | None = None) -> Source:
 def from_rows(table: Path, rows: pd.DataFrame, data: Path, search: bool = False) -> list[Candidate]:
     """The images of a table that lies in `data`; its paths start from its own folder."""
     if rows.empty:
-        raise InputError(f"{table} must list pictures, but has no rows: add some.")
+        raise InputError(f"{table} must list images, but has no rows: add some.")
     labels = [class_names.clean(label) for label in rows["label"]]
     groups = rows["group"] if "group" in rows else pd.Series("", index=rows.index)
     splits = rows["split"].str.lower() if "split" in rows else pd.Series("", index=rows.index)

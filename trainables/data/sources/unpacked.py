@@ -1,4 +1,4 @@
-"""Pictures that lie inside of other files, unpacked beside them once."""
+"""Images that lie inside of other files, unpacked beside them once."""
 
 import os
 import shutil

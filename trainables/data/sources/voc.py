@@ -1,4 +1,4 @@
-"""Annotation files in the style of PASCAL VOC: where in a picture its objects lie."""
+"""Annotation files in the style of PASCAL VOC: where in an image its objects lie."""
 
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -17,7 +17,7 @@ def largest_box(file: Path) -> Box | None:
         boxes = [_box(one) for one in _parse(file.read_bytes()).iterfind("object/bndbox")]
     except (OSError, ValueError, AssertionError, OverflowError, expat.ExpatError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{file} is no annotation of a picture ({reason}): get it again.") from error
+        raise InputError(f"{file} is no annotation of an image ({reason}): get it again.") from error
     return max(boxes, key=lambda box: (box.right - box.left) * (box.bottom - box.top), default=None)
 
 

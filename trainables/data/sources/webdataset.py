@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files in which KEY.jpg is a picture and KEY.cls, or KEY.json with a "label", its class."""
+"""WebDataset shards: tar files in which KEY.jpg is an image and KEY.cls, or KEY.json with a "label", its class."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from trainables.data.sources.tree import IMAGE_ENDINGS, files_below, files_endin
 from trainables.data.sources.unpacked import unpack
 from trainables.errors import InputError
 
-_LONGEST_LABEL = 2**20  # bytes; the metadata of a picture are a few thousand
+_LONGEST_LABEL = 2**20  # bytes; the metadata of an image are a few thousand
 
 
 def shards(data: Path) -> list[Path]:
@@ -44,13 +44,13 @@ def _samples(shard: Path, data: Path, names: list[str] | None) -> list[Candidate
             continue
         if len(pictures) != 1 or not label:
             raise InputError(
-                f"A sample of a shard is one picture with its .cls or .json, but {key.rpartition('/')[2]!r} of {shard} "
+                f"A sample of a shard is one image with its .cls or .json, but {key.rpartition('/')[2]!r} of {shard} "
                 f"has {', '.join(f'.{kind}' for kind in sorted(fields))}: mend the shard."
             )
         name = class_names.name_of(_label(data / label), names, f"{label!r}")
         found.append(Candidate(pictures[0], name, split_of(shard, data)))
     if not found:
-        raise InputError(f"A shard holds pictures KEY.jpg with KEY.cls or KEY.json, but {shard} has none: mend it.")
+        raise InputError(f"A shard holds images KEY.jpg with KEY.cls or KEY.json, but {shard} has none: mend it.")
     return found
 
 
