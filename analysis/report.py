@@ -132,5 +132,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run this command on the arguments of the process, and exit with its status."""
     sys.exit(in_shell(main))
+
+
+if __name__ == "__main__":
+    console()

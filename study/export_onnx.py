@@ -54,5 +54,10 @@ def record(out: Path, seen: dict[str, Any]) -> None:
     write_json(known | {"onnx": seen}, file)
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run this command on the arguments of the process, and exit with its status."""
     sys.exit(in_shell(main))
+
+
+if __name__ == "__main__":
+    console()

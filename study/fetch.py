@@ -41,5 +41,10 @@ def fetch(uri: str, folder: Path) -> None:
     storage.mirror(folder, uri, names - {storage.MODELS, storage.CHECKPOINTS, DRIVERS})
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run this command on the arguments of the process, and exit with its status."""
     sys.exit(in_shell(main))
+
+
+if __name__ == "__main__":
+    console()

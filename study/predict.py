@@ -239,5 +239,10 @@ def _read(file: Path, greys: "Greys") -> NDArray[np.uint8] | str:
         return str(problem)
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run this command on the arguments of the process, and exit with its status."""
     sys.exit(in_shell(main))
+
+
+if __name__ == "__main__":
+    console()

@@ -195,5 +195,10 @@ def _place(chosen: argparse.Namespace) -> "Place":
     return Place((chosen.out / MANIFEST_FILE).absolute(), data, chosen.cache.absolute(), weights=weights)
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run this command on the arguments of the process, and exit with its status."""
     sys.exit(in_shell(main))
+
+
+if __name__ == "__main__":
+    console()

@@ -265,5 +265,10 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run this command on the arguments of the process, and exit with its status."""
     sys.exit(in_shell(main))
+
+
+if __name__ == "__main__":
+    console()
