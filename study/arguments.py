@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from study.completion import add_completion
 from study.persistence.remote import is_uri, parse_place
 from trainables.errors import InputError, did_you_mean
 
@@ -18,6 +19,10 @@ DEFAULT_SEED = 0
 
 class Parser(argparse.ArgumentParser):
     """One line on standard error instead of a page of usage."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        add_completion(self)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.{self._suggestion(message)}")

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from study.arguments import Parser, fail
 from study.products.submission import Sample, check_complete, read_sample, submission
 from study.results import BEST_FOLDER, EXPLAINED_FOLDER
-from study.writing import can_be_written, in_shell, write_table, write_text
+from study.writing import can_be_written, in_shell, printable, write_table, write_text
 from trainables.data.sources.tree import files_below
 from trainables.errors import InputError
 
@@ -199,11 +199,6 @@ def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: set[str]
             drawn.add(name)
     except OSError as problem:
         raise InputError(f"--explain {str(folder)!r} cannot be written ({problem.strerror}): name another.") from None
-
-
-def printable(text: str) -> str:
-    """Names may hold anything, also what a terminal would obey; that is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def in_table(file: Path) -> str:

@@ -45,6 +45,11 @@ def in_shell(main: Callable[[list[str]], int]) -> int:
         return _READER_GONE
 
 
+def printable(text: str) -> str:
+    """Write out what a terminal would obey: names may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def can_be_written(folder: Path) -> bool:
     """Whether there may be files in a folder that need not exist yet."""
     above = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))

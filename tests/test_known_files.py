@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trees import class_folders, encoded, pixels, put
+from trainables.cache_layout import SCANS
 from trainables.data import inspection, inspections, known_files
 from trainables.data.images import decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
@@ -54,7 +55,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def store_of(cache: Path) -> Path:
-    (file,) = (cache / known_files.FOLDER).glob("*.sqlite")
+    (file,) = (cache / SCANS).glob("*.sqlite")
     return file
 
 
@@ -171,16 +172,16 @@ def test_the_stores_unused_for_longest_make_room(data: Path, tmp_path: Path, mon
     cache = tmp_path / "cache"
     for number, name in enumerate(("oldest", "older", "newest")):
         root = class_folders(tmp_path / name, {"a": 5})
-        before = set((cache / known_files.FOLDER).glob("*"))
+        before = set((cache / SCANS).glob("*"))
         scan(root, listed(root), cache=cache)
-        (file,) = set((cache / known_files.FOLDER).glob("*")) - before
+        (file,) = set((cache / SCANS).glob("*")) - before
         os.utime(file, (number, number))
         file.rename(file.with_name(f"{name}.sqlite"))
-    size = (cache / known_files.FOLDER / "older.sqlite").stat().st_size
+    size = (cache / SCANS / "older.sqlite").stat().st_size
     monkeypatch.setattr(known_files, "_MOST_BYTES", 2 * size)
-    put(cache / known_files.FOLDER / "oldest.sqlite-journal", b"of a killed writer")
+    put(cache / SCANS / "oldest.sqlite-journal", b"of a killed writer")
     scan(data, listed(data), cache=cache)
-    left = {file.name for file in (cache / known_files.FOLDER).iterdir()}
+    left = {file.name for file in (cache / SCANS).iterdir()}
     assert {"older.sqlite", "newest.sqlite"} < left
     assert len(left) == 3
 
@@ -239,4 +240,4 @@ def test_a_study_that_begins_anew_looks_again_at_what_had_changed(data: Path, tm
     put(data / "a/0.png", encoded(pixels(99)))
     with pytest.raises(Unavailable, match="changed since the data was scanned"):
         open_pixels(manifest, data, 16, tmp_path / "cache")
-    assert not list((tmp_path / "cache" / known_files.FOLDER).glob("*.sqlite"))
+    assert not list((tmp_path / "cache" / SCANS).glob("*.sqlite"))

@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from study.predict import in_table, main, printable
+from study.predict import in_table, main
 from study.products.best import Best, load_best, logits, prepared, probabilities, views
 from study.products.examples import BOX_COLUMNS
 from study.products.export import export_best
 from study.products.local_dir import as_classes, rebuilt, timm_config, timm_state
 from study.products.submission import read_sample, submission
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_MORE_COLUMNS, KNN_FILE, RETRIEVAL_FILE
+from study.writing import printable
 from tests.finished import TRIAL, Finished, finish
 from tests.tiny import PATIENCE
 from trainables.data.images import decode

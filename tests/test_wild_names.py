@@ -18,10 +18,9 @@ from analysis.layout.page import Page, Part, Section, Table
 from analysis.layout.text import plain
 from study.design.plan import Planned
 from study.persistence.ledger import Record
-from study.predict import printable
 from study.tracking.display import Display
 from study.tracking.tensorboard import EventFiles
-from study.writing import write_table
+from study.writing import printable, write_table
 from tests.courses import CONFIG, small_study
 from tests.tags import Tags
 from tests.trees import table

@@ -6,6 +6,7 @@ import pytest
 
 from tests.pictures import config
 from trainables import rates
+from trainables.cache_layout import RATES
 from trainables.nets.work import Work, parameters_of, work_of
 
 
@@ -60,6 +61,6 @@ def test_measured_rates_are_kept_for_this_machine_and_arithmetic(tmp_path: Path)
     assert rates.stored(tmp_path, chosen) == seen
     for other in ({"size": 48}, {"threads": 2}, {"precision": "bfloat16"}, {"backbone": "test_resnet"}):
         assert rates.stored(tmp_path, config(**({"size": 32} | other))) is None
-    (tmp_path / rates.FILE).write_text("garbage")
+    (tmp_path / RATES).write_text("garbage")
     assert rates.stored(tmp_path, chosen) is None
     assert not rates.table("resnet50", "cuda").measured

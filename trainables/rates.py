@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from trainables.augmentation.views import ViewKey, training_views
+from trainables.cache_layout import RATES
 from trainables.config import TrialConfig
 from trainables.frozen.activations import autocast, processor, versions
 from trainables.nets.arithmetic import DEPTHWISE
@@ -19,7 +20,6 @@ from trainables.nets.models import Body, Net, build, input_contract, train_mode
 from trainables.nets.prefixes import INPUT, POOLED, Frozen
 from trainables.nets.work import work_of
 
-FILE = "rates.json"
 # Images in a measurement, and how often it is taken: the fastest counts, the first warms up.
 _FROZEN, _TRAINED, _TIMES = 32, 8, 3
 
@@ -131,13 +131,13 @@ def _key(config: TrialConfig) -> str:
 
 def _read(cache_folder: Path) -> dict[str, dict[str, float]]:
     try:
-        return json.loads((cache_folder / FILE).read_text())
+        return json.loads((cache_folder / RATES).read_text())
     except (OSError, ValueError):
         return {}
 
 
 def _write(cache_folder: Path, rates: dict[str, dict[str, float]]) -> None:
     cache_folder.mkdir(parents=True, exist_ok=True)
-    part = cache_folder / f"{FILE}.part"
+    part = cache_folder / f"{RATES}.part"
     part.write_text(json.dumps(rates, indent=1, allow_nan=False))
-    part.replace(cache_folder / FILE)
+    part.replace(cache_folder / RATES)

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from study.persistence import storage
+from study.persistence.cache import in_use
 from study.persistence.lease import DRIVERS, sole_remote_driver
 from study.persistence.ledger import LEDGER, sole_driver
 from study.persistence.remote import connect
@@ -22,8 +23,16 @@ def opened(out: Path | str, cache: Path, resume: bool) -> Iterator[tuple[Path, b
         InputError: it is in use, and not to be resumed, or it can not be written.
     """
     if isinstance(out, Path):
-        yield out, check_out(out, resume)
+        known = check_out(out, resume)
+        with in_use(cache):
+            yield out, known
         return
+    with in_use(cache), _opened_remote(out, cache, resume) as opened_out:
+        yield opened_out
+
+
+@contextmanager
+def _opened_remote(out: str, cache: Path, resume: bool) -> Iterator[tuple[Path, bool]]:
     home, remote = storage.home(out, cache), connect(out)
     _holds_study(out, remote.names() - {DRIVERS}, resume)
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 from study.persistence.remote import Remote, RemoteError, is_uri, state_of
 from study.results import STUDY_FILE
+from trainables.cache_layout import MIRRORS
 
 MODELS, CHECKPOINTS = "models", "checkpoints"
 RAY_FOLDER = ".ray"  # what Tune and Train want to write; nobody reads it
@@ -27,7 +28,7 @@ _MIRRORS: dict[Path, Remote] = {}  # of this process
 
 def home(uri: str, cache: Path) -> Path:
     """Where the mirrors of a remote lie on a machine."""
-    return cache.absolute() / "remote" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return cache.absolute() / MIRRORS / hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def mirror(folder: Path, uri: str, names: Iterable[str] = ()) -> None:

@@ -28,6 +28,7 @@ from study.results import BEST_FOLDER
 from study.writing import write_json
 from trainables import preprocess
 from trainables.augmentation.views import evaluation_views
+from trainables.cache_layout import PROOFS
 from trainables.config import TrialConfig
 from trainables.data.greys import Greys
 from trainables.errors import InputError
@@ -37,7 +38,6 @@ from trainables.nets.models import Body, Net, build, input_contract
 
 # Raise it whenever what is exported or how it is compared changes: older proofs are then left alone.
 VERSION = 2
-FOLDER = "exports"  # in the cache
 _IMAGES = 3
 
 
@@ -86,7 +86,7 @@ def check_exports(
         for config in configs
     }
     for case in sorted(cases, key=astuple):
-        file = cache / FOLDER / f"{_digest(case)}.json"
+        file = cache / PROOFS / f"{_digest(case)}.json"
         proof = _known(file)
         if proof is None or (with_onnx and proof.no_onnx is None):
             proof = prove(case, with_onnx)

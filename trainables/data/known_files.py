@@ -16,6 +16,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from trainables.cache_layout import SCANS
 from trainables.data.duplicates import THUMBNAIL_SIDE
 from trainables.data.greys import Greys
 from trainables.data.inspection import Inspection, Stamp
@@ -23,7 +24,6 @@ from trainables.data.inspection import Inspection, Stamp
 # Raise it whenever an inspection finds something else: older files are then left alone and age out.
 VERSION = 1
 
-FOLDER = "scans"
 _MOST_BYTES = 8 * 2**30  # of all stores together; a million images take 3.5 GiB
 _PATIENCE = 30  # seconds to wait for another process that writes
 _AT_ONCE = 500  # of SQLite's variables, of which it takes at least 999
@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS files (
     mode TEXT, turned INTEGER, drop_reason TEXT, darkest REAL, brightest REAL, hash TEXT, grays TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS thumbnails (key TEXT PRIMARY KEY, pixels BLOB);
+CREATE TABLE IF NOT EXISTS about (folder TEXT PRIMARY KEY);
 """
 
 Row = tuple[Inspection, Stamp, str]  # and the grays that hash and thumbnail were made with
@@ -43,6 +44,13 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         connection.executescript(_TABLES)
+
+    def name(self, folder: Path) -> None:
+        """Keep whose files these are, for `python -m study.cache`."""
+        if self._connection.execute("SELECT * FROM about").fetchone() is None:
+            named = os.fsencode(folder.resolve()).decode(errors="replace")
+            with self._connection:
+                self._connection.execute("INSERT OR IGNORE INTO about VALUES (?)", (named,))
 
     def rows(self, paths: Sequence[str]) -> dict[str, Row]:
         """By path, of those of these files that are known."""
@@ -98,12 +106,14 @@ def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
         with closing(sqlite3.connect("")) as connection:
             yield Store(connection)
         return
-    (cache / FOLDER).mkdir(parents=True, exist_ok=True)
+    (cache / SCANS).mkdir(parents=True, exist_ok=True)
     file = _file(cache, folder)
     _make_room(file)
     try:
         with closing(sqlite3.connect(file, timeout=_PATIENCE)) as connection:
-            yield Store(connection)
+            store = Store(connection)
+            store.name(folder)
+            yield store
             with suppress(OSError):  # another process made room
                 os.utime(file)  # the time of last use, for _make_room
     except sqlite3.OperationalError:  # another process writes, or the disk is full: the file is whole
@@ -115,16 +125,16 @@ def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
 
 @contextmanager
 def unless_refused(cache: Path, folder: Path, keep: bool = True) -> Iterator[None]:
-    """A cache that was not there is there afterwards only if the block ends well, and the caller means to `keep` it.
+    """Keep the first scan of a data folder only if the block ends well and the caller means to `keep` it.
 
-    A command that starts no study leaves nothing behind.
+    A command that starts no study leaves nothing behind, not even the cache folder.
     """
-    made = [each for each in (cache / FOLDER, cache, *cache.absolute().parents) if not each.exists()]
+    made = [each for each in (cache / SCANS, cache, *cache.absolute().parents) if not each.exists()]
     try:
         yield
         made = [] if keep else made
     finally:
-        if cache in made:
+        if cache / SCANS in made:
             _remove(_file(cache, folder))
             with suppress(OSError):  # there is something else by now
                 for each in made:
@@ -139,7 +149,7 @@ def forget(cache: Path, folder: Path) -> None:
 
 def _file(cache: Path, folder: Path) -> Path:
     name = hashlib.sha256(f"{VERSION} {PIL.__version__} {folder.resolve()}".encode(errors="surrogateescape"))
-    return cache / FOLDER / f"{name.hexdigest()[:32]}.sqlite"
+    return cache / SCANS / f"{name.hexdigest()[:32]}.sqlite"
 
 
 def _make_room(mine: Path) -> None:

@@ -6,6 +6,7 @@ The file holds the images one after another, without a header: where each begins
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from trainables.cache_layout import IMAGES, IMAGES_LOCK
 from trainables.data.greys import COLUMNS, Greys, greys_of
 from trainables.data.images import DecodeError, decode
 from trainables.data.known_files import forget
@@ -66,17 +68,19 @@ def open_pixels(
     kept = _regions(manifest[manifest["keep"]].sort_values("item"), region)
     places, size = _layout(kept, short_side)
     key = _content_key(kept, short_side)
-    file = cache / f"{key}.pixels"
+    file = cache / f"{key}{IMAGES}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The cache folder {cache} cannot be made ({error.strerror}): give --cache.") from error
-    with FileLock(cache / "pixels.lock"):
+    with FileLock(cache / IMAGES_LOCK):
         if not file.exists():
             _make_room(cache, size, cache_gib)
             try:
                 with writing(file, size), _temporary(file) as part:
                     _build(part, kept, places, data_folder(data), short_side, greys_of(manifest))
+                about = {"data": f"{data}: {len(kept)} images, shorter side at most {short_side} px"}
+                _about(file).write_text(json.dumps(about))
             except Unavailable:  # a study that begins anew must look again
                 forget(cache, data_folder(data))
                 raise
@@ -142,6 +146,11 @@ def _map(file: Path, size: int) -> NDArray[np.uint8]:
         return np.asarray(np.memmap(stream, dtype=np.uint8, mode="r", shape=(size,)))
 
 
+def _about(file: Path) -> Path:
+    """What `python -m study.cache` says of a file of images."""
+    return file.with_suffix(".json")
+
+
 @contextmanager
 def _temporary(file: Path) -> Iterator[int]:
     """A descriptor to write to; the file gets its name when it is whole."""
@@ -193,12 +202,13 @@ def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
         part.unlink()
     _check_limit(size, cache_gib)
     limit = np.inf if cache_gib is None else cache_gib * _GIB
-    files = sorted(cache.glob("*.pixels"), key=lambda file: file.stat().st_mtime)
+    files = sorted(cache.glob(f"*{IMAGES}"), key=lambda file: file.stat().st_mtime)
     total = sum(file.stat().st_size for file in files)
     for file in files:
         if total + size > limit and _unused(file):
             total -= file.stat().st_size
             file.unlink()
+            _about(file).unlink(missing_ok=True)
     free = shutil.disk_usage(cache).free
     if total + size > limit or size > free:
         raise Unavailable(

@@ -21,8 +21,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from trainables.cache_layout import FROZEN, FROZEN_LOCKS, IMAGES
+
 UNIT = 256
-FOLDER = "prefixes"
 # Without --cache-gib the store may take this share of what its disk has left for it.
 _SHARE_OF_DISK = 0.25
 # What a writer that was killed has left is removed after this many seconds.
@@ -90,7 +91,7 @@ class Store:
 
 def open_store(cache_folder: Path, cache_gib: float | None) -> Store:
     """The store of a node."""
-    folder = cache_folder / FOLDER
+    folder = cache_folder / FROZEN
     folder.mkdir(parents=True, exist_ok=True)
     return Store(folder, store_limit(cache_folder, cache_gib))
 
@@ -98,9 +99,9 @@ def open_store(cache_folder: Path, cache_gib: float | None) -> Store:
 def store_limit(cache_folder: Path, cache_gib: float | None) -> float:
     """The bytes that the store may take: what decoded images leave of `cache_gib`, or a share of the disk."""
     if cache_gib is not None:
-        return cache_gib * 2**30 - sum(file.stat().st_size for file in cache_folder.glob("*.pixels"))
+        return cache_gib * 2**30 - sum(file.stat().st_size for file in cache_folder.glob(f"*{IMAGES}"))
     there = next(folder for folder in (cache_folder, *cache_folder.absolute().parents) if folder.exists())
-    own = cache_folder / FOLDER
+    own = cache_folder / FROZEN
     return _SHARE_OF_DISK * (shutil.disk_usage(there).free + (_size(own) if own.exists() else 0))
 
 
@@ -148,4 +149,4 @@ def _size(folder: Path) -> int:
 @cache
 def _lock_file(folder: Path) -> int:
     """Open as long as the process lives: closing any descriptor of a file drops all its locks."""
-    return os.open(folder / "locks", os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(folder / FROZEN_LOCKS, os.O_RDWR | os.O_CREAT, 0o600)
