@@ -14,8 +14,14 @@ _DEFINITIONS = Path(__file__).parent / "definitions"
 
 def add_completion(parser: argparse.ArgumentParser) -> None:
     """Add --print-completion to a command's parser, before or after its other flags."""
-    help_text = "print a script that completes this command's flags in your shell"
-    parser.add_argument("--print-completion", choices=SHELLS, action=_PrintCompletion, help=help_text)
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        action=_PrintCompletion,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="print a script that completes this command's flags in your shell",
+    )
 
 
 class _PrintCompletion(argparse.Action):
@@ -26,7 +32,7 @@ class _PrintCompletion(argparse.Action):
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
         values: str | Sequence[Any] | None,
-        *_: Any,
+        option_string: str | None = None,
     ) -> None:
         print(script(parser, str(values)))
         parser.exit()
@@ -41,9 +47,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     try:
         import shtab
     except ImportError:
-        raise InputError(
-            "--print-completion needs the package shtab, which is not installed: run make setup."
-        ) from None
+        raise InputError("--print-completion needs the package shtab: install it, or run make setup.") from None
     completions = dict.fromkeys(_FOLDERS, shtab.DIRECTORY) | dict.fromkeys(_FILES, shtab.FILE) | {_STUDY: _studies()}
     for action in parser._actions:
         if isinstance(action.metavar, str) and action.metavar in completions:
