@@ -11,6 +11,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
 from tests.tiny import PATIENCE
 
@@ -75,7 +76,10 @@ def test_the_version_is_the_newest_in_the_changelog() -> None:
     versions = [tuple(map(int, version.split("."))) for version, _ in released]
     assert released[0][0] == PROJECT["version"]
     assert versions == sorted(set(versions), reverse=True)
-    assert [date for _, date in released] == sorted((date for _, date in released), reverse=True)
+    dates = [date for _, date in released]
+    assert dates == sorted(dates, reverse=True)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["date-released"]) == released[0]
 
 
 def _run(command: list[str | Path], folder: Path) -> str:
