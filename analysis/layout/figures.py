@@ -95,7 +95,7 @@ def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel(xlabel)
     return ax
 
@@ -178,7 +178,7 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: duration(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     return ax
 
 
@@ -271,7 +271,7 @@ def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
     ax.set_ylim(0, 1.03)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
-        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
-    ax.tick_params(axis="x", pad=7)  # or its 0 % touches the other one
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    ax.tick_params(axis="x", pad=7)  # or its 0% touches the other one
     ax.set_xlabel("confidence")
     return ax

@@ -13,8 +13,8 @@ from study.results import TABLES_FOLDER
 MOST_ROWS = 50  # shown in the report
 
 
-# A number with a unit, and perhaps more in brackets: 12 s, 4.0 M (12.8 k), 91.3 % (89.9 to 92.7).
-_NUMBER = re.compile(r"−?\d[\d\u202f,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
+# A number with a unit, and perhaps more in brackets: 12 s, 4.0M (12.8k), 91.3% (89.9 to 92.7).
+_NUMBER = re.compile(r"−?\d[\d,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
 
 
 def _is_numeric(column: Sequence[str]) -> bool:

@@ -119,7 +119,7 @@ def draw_class_sizes(ax: Axes, frame: pd.DataFrame) -> Axes:
     else:
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel("training images of the class")
     return ax
 

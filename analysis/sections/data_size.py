@@ -185,7 +185,7 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel("training images")
     return ax
 

@@ -79,7 +79,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
         ax.plot(
             at, dot.accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if dot.winner else figures.PAPER
         )
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     if not known:
         ax.set_xticks(x, [shortened(level, 16) for level in line["level"]])
         ax.margins(x=0.12)
@@ -88,7 +88,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     ax.margins(y=0.2)
     _name(ax, x, line)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g} %")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}%")
     ax.set_xlabel("share of the backbone's weights that train")
     return ax
 

@@ -26,7 +26,7 @@ def draw_expected_best(ax: Axes, budgets: pd.DataFrame) -> Axes:
         )
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel("nuisance points tried")
     ax.legend(fontsize=8, loc="best", handlelength=1.6, borderaxespad=0.2)
     return ax

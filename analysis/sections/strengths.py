@@ -174,6 +174,6 @@ def draw_strength(
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
     ax.set_ylim(*ylim)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel(strength.name)
     return ax
