@@ -51,10 +51,10 @@ def test_its_tables(section):
 
 
 def test_its_images_are_said_in_words(section):
-    stems = [one.stem for one in section.pictures]
+    stems = [one.stem for one in section.figures]
     assert stems == ["paths", "expected-best-00-f", "expected-best-01-g", "expected-best-02-h"]
-    assert section.pictures[0].alt.startswith("Each of 96 search trials as a path through f, g, h, learning_rate down")
-    assert "learning_rate</text>" in section.pictures[0].svg
+    assert section.figures[0].alt.startswith("Each of 96 search trials as a path through f, g, h, learning_rate down")
+    assert "learning_rate</text>" in section.figures[0].svg
 
 
 def test_no_interaction_is_claimed_where_there_is_none():

@@ -91,7 +91,7 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     assert (
         "dropout: the best of 2 refined trials, 93.0\u00a0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
     )
-    assert len({picture.stem for picture in section.pictures}) == 2
+    assert len({picture.stem for picture in section.figures}) == 2
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_equal_classes_have_a_sentence_and_no_figure_and_few_have_nothing(tmp_pa
         assert (section is not None) == shown
         if section is not None:
             assert section.paragraphs == ["All 8 classes have 10 training images: none is better for having more."]
-            assert section.pictures == []
+            assert section.figures == []
 
 
 def test_the_epoch_that_is_kept_over_seeds(tmp_path):

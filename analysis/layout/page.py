@@ -41,7 +41,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """A figure; `title` stands over it, `alt` says in words what it shows."""
 
     stem: str
@@ -78,7 +78,7 @@ class Section:
     title: str
     paragraphs: list[str] = field(default_factory=list)
     points: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     below: list[str] = field(default_factory=list)  # sentences under the tables

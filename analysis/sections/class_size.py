@@ -13,7 +13,7 @@ from analysis.confirmed import tables
 from analysis.confirmed.pictures import class_names
 from analysis.confirmed.settings import Setting, winner
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section
+from analysis.layout.page import Figure, Section
 from analysis.layout.text import count, number, percent, points
 from analysis.statistics.inference import Interval, wilson
 from study.results import Results
@@ -36,7 +36,7 @@ def class_size_section(results: Results, found: list[Setting]) -> Section | None
     return Section(
         "Large and small classes",
         [said],
-        pictures=[Picture("class-sizes", title, f"{title}; {len(frame)} classes", text)],
+        figures=[Figure("class-sizes", title, f"{title}; {len(frame)} classes", text)],
     )
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from analysis.confirmed import tables
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import count, duration, number, percent
 from study.results import Results, level_text
 
@@ -22,9 +22,9 @@ def trials_section(results: Results) -> Section | None:
         cost = figures.svg(2.6, partial(figures.draw_cost, trials=search, front=front))
         trials = count(len(search), "search trial")
         alt = f"Validation accuracy by epoch of {trials}, {len(stopped)} stopped early"
-        pictures = [Picture("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
+        pictures = [Figure("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
         spoken = f"Best validation accuracy of each search trial against its time; {len(front)} are on the Pareto front"
-        pictures.append(Picture("cost", "Best validation accuracy against time (line: Pareto front)", spoken, cost))
+        pictures.append(Figure("cost", "Best validation accuracy against time (line: Pareto front)", spoken, cost))
     shown = {
         "phase": lambda row: row.phase,
         "status": lambda row: row.status,
@@ -39,7 +39,7 @@ def trials_section(results: Results) -> Section | None:
     if len(failures):
         said = {"error": lambda row: row.error, "trials": lambda row: number(row.trials)}
         all_tables.append(table("failures", "Why trials failed", failures, said))
-    return Section("Trials and cost", [_cost(results)], pictures=pictures, tables=all_tables)
+    return Section("Trials and cost", [_cost(results)], figures=pictures, tables=all_tables)
 
 
 def _pareto(results: Results) -> Table:

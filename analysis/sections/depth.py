@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.confirmed.settings import Setting
 from analysis.confirmed.tables import PARAMETERS, comparison
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section
+from analysis.layout.page import Figure, Section
 from analysis.layout.text import percent, percent_interval, shortened
 from analysis.sections.curves import dots
 from study.results import Results
@@ -37,7 +37,7 @@ def depth_section(results: Results, found: list[Setting]) -> Section | None:
             f"The highest {said} is that of {best['level']}{_share(best['share'])}: {interval}. From shallow to deep: "
             f"{spoken}."
         ],
-        pictures=[Picture("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
+        figures=[Figure("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
     )
 
 

@@ -10,7 +10,7 @@ from analysis.confirmed.settings import Setting
 from analysis.confirmed.sizes import shown_sizes
 from analysis.layout import figures
 from analysis.layout.hover import dot_titles, titled
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import duration, percent, percent_interval, slug
 from analysis.search.rung import most_epochs
 from analysis.sections.curves import dots
@@ -50,12 +50,12 @@ def _factor(
     if drawn["value"].notna().any():
         text = figures.svg(0.75 + 0.3 * len(drawn), partial(figures.draw_dots, dots=drawn, xlabel=said))
         text = titled(text, dot_titles(drawn))
-        pictures = [Picture(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
+        pictures = [Figure(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
     return Section(
         factor,
         company,
         points=[answer_sentence(row, allowed, compared_pairs) for row in answered.to_dict("records")],
-        pictures=pictures,
+        figures=pictures,
         tables=[_comparison(results, factor, stem, compared, overlap)],
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.confirmed.answers import margin
 from analysis.confirmed.nuisance_budget import REFINE, budgets, overtakings
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import count, number, percent, slug
 from analysis.search.audit import audit
 from analysis.search.design import search_of
@@ -46,7 +46,7 @@ def search_section(results: Results) -> Section | None:
     if len(tuned):
         points_of_it += [_overtaking(row) for row in overtakings(tuned, margin(results)).itertuples()]
         tables.append(_budgets(tuned, seen))
-    return Section(TITLE, said, points=points_of_it, pictures=[*_paths(results, seen), *_tuned(tuned)], tables=tables)
+    return Section(TITLE, said, points=points_of_it, figures=[*_paths(results, seen), *_tuned(tuned)], tables=tables)
 
 
 def _read(seen: Outcomes) -> str:
@@ -157,7 +157,7 @@ def _budgets(tuned: pd.DataFrame, seen: Outcomes) -> Table:
     return Table(rows.stem, rows.caption, rows.header, rows.rows, tuned)
 
 
-def _tuned(tuned: pd.DataFrame) -> list[Picture]:
+def _tuned(tuned: pd.DataFrame) -> list[Figure]:
     pictures = []
     for index, (factor, one) in enumerate(tuned.groupby("factor", sort=False)):
         last = one.groupby("level", sort=False).last()
@@ -167,12 +167,12 @@ def _tuned(tuned: pd.DataFrame) -> list[Picture]:
         alt = f"Expected best validation accuracy by number of nuisance points for each {factor}: {ends}"
         text = figures.svg(2.3, partial(draw_expected_best, budgets=one))
         pictures.append(
-            Picture(f"expected-best-{index:02d}-{slug(factor)}", f"{factor}: best expected by tuning", alt, text)
+            Figure(f"expected-best-{index:02d}-{slug(factor)}", f"{factor}: best expected by tuning", alt, text)
         )
     return pictures
 
 
-def _paths(results: Results, seen: Outcomes) -> list[Picture]:
+def _paths(results: Results, seen: Outcomes) -> list[Figure]:
     found = paths(results, seen)
     if found is None:
         return []
@@ -184,4 +184,4 @@ def _paths(results: Results, seen: Outcomes) -> list[Picture]:
     )
     text = figures.svg(0.75 * len(found.axes), partial(draw_paths, paths=found))
     title = f"Every trial's path, {seen.title} or where it was stopped (orange: the best)"
-    return [Picture("paths", title, alt, text, wide=True)]
+    return [Figure("paths", title, alt, text, wide=True)]

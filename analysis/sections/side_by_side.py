@@ -17,7 +17,7 @@ from analysis.confirmed.settings import settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.hover import dot_titles, titled
-from analysis.layout.page import Page, Part, Picture, Section, Table, table
+from analysis.layout.page import Page, Part, Figure, Section, Table, table
 from analysis.layout.text import NOTHING, duration, number, percent, percent_interval, plain, points, slug
 from analysis.sections.progress import progress_notes
 from analysis.sections.sentences import setting_text
@@ -117,11 +117,11 @@ def _overview(studies: Sequence[Study]) -> Section:
         points=[f"{row.study}: {row.question}" for row in frame.itertuples()],
         tables=[table("studies", caption, frame, shown, stacked=True)],
         below=comparable(studies),
-        pictures=_dots(frame),
+        figures=_dots(frame),
     )
 
 
-def _dots(frame: pd.DataFrame) -> list[Picture]:
+def _dots(frame: pd.DataFrame) -> list[Figure]:
     tested = frame.dropna(subset=["accuracy"])
     if tested.empty:
         return []
@@ -129,7 +129,7 @@ def _dots(frame: pd.DataFrame) -> list[Picture]:
     text = figures.svg(0.75 + 0.3 * len(dots), partial(figures.draw_dots, dots=dots, xlabel="accuracy on test"))
     said = ", ".join(f"{row.level} {percent(row.value)}" for row in dots.itertuples())
     alt = f"Accuracy of each study's winner on test: {said}"
-    return [Picture("studies", "", alt, titled(text, dot_titles(dots)))]
+    return [Figure("studies", "", alt, titled(text, dot_titles(dots)))]
 
 
 def comparable(studies: Sequence[Study]) -> list[str]:
