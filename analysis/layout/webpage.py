@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from analysis.layout.figures import GRID, INK, PAPER
-from analysis.layout.page import Page, Part, Figure, Section
+from analysis.layout.page import Figure, Page, Part, Section
 from analysis.layout.text import plain
 
 _HERE = Path(__file__).parent

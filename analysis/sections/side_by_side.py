@@ -17,7 +17,7 @@ from analysis.confirmed.settings import settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.hover import dot_titles, titled
-from analysis.layout.page import Page, Part, Figure, Section, Table, table
+from analysis.layout.page import Figure, Page, Part, Section, Table, table
 from analysis.layout.text import NOTHING, duration, number, percent, percent_interval, plain, points, slug
 from analysis.sections.progress import progress_notes
 from analysis.sections.sentences import setting_text
