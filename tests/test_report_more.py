@@ -93,13 +93,13 @@ def test_galleries_by_kind_with_heat_maps(tmp_path):
     columns = [*results.EXAMPLES_COLUMNS, "kind", "heatmap", "energy_in_box", "box_share"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / results.EXAMPLES_FILE, index=False)
     text = built(tmp_path)
-    titles = ["<h3>Drawn at random</h3>", "<h3>Most confident errors</h3>", "<h3>of a kind of its own</h3>"]
+    titles = ["<h3>Random sample</h3>", "<h3>Most confident errors</h3>", "<h3>of a kind of its own</h3>"]
     assert sorted(titles, key=text.index) == titles
     assert text.count('src="data:image/png;base64,') == 6
     assert text.count('alt="Where the model looked in it"') == 2
     assert "20.0% inside the box" in text
-    assert "most confident errors 20.0% (1 image; an even map would have 10.0%), drawn at " in text
-    assert "random 60.0% (2 images)." in text
+    assert "most confident errors 20.0% (1 image; a uniform map: 10.0%), random " in text
+    assert "sample 60.0% (2 images)." in text
 
 
 def test_sizes_of_models_are_shown_where_a_level_changes_them(tmp_path):

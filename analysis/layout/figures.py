@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from analysis.layout.text import duration, number, percent, plain, shortened
+from analysis.layout.text import duration, number, percent, percent_interval, plain, shortened
 
 # A blue and an orange that differ for every kind of color vision and on white as on near-black.
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
@@ -74,7 +74,7 @@ def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str]
 
 
 def _titled(text: str, titles: Mapping[str, str]) -> str:
-    """Each group whose id is in `titles` with its title as the first child, as SVG wants it."""
+    """Add a title to each group whose id is in `titles`, as its first child: SVG's own tooltip needs no script."""
 
     def add(tag: re.Match[str]) -> str:
         title = titles.get(tag[1])
@@ -98,6 +98,12 @@ def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
     ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel(xlabel)
     return ax
+
+
+def dot_titles(dots: pd.DataFrame) -> dict[str, str]:
+    """Titles for the marks of `draw_dots`, which are numbered from the lowest."""
+    rows = enumerate(dots.iloc[::-1].itertuples())
+    return {f"dot-{row}": f"{dot.level}: {percent_interval(dot.value, dot.low, dot.high)}" for row, dot in rows}
 
 
 def draw_learning(

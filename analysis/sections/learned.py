@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed import tables
-from analysis.confirmed.pictures import class_names
+from analysis.confirmed.pictures import class_names, training_images
 from analysis.confirmed.settings import Setting, winner
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section, Table, table
@@ -122,7 +122,7 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         tables=[
             *blocked,
             table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
-            _classes(tables.classes(matrix, names, len(best.seeds)), together, overlap),
+            _classes(tables.classes(matrix, names, len(best.seeds)), training_images(results, best), together, overlap),
         ],
     )
 
@@ -162,13 +162,15 @@ def _blocks(frame: pd.DataFrame, together: str) -> Table:
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
 
 
-def _classes(frame: pd.DataFrame, together: str, overlap: str) -> Table:
+def _classes(frame: pd.DataFrame, training: pd.Series, together: str, overlap: str) -> Table:
+    frame = frame.assign(training_images=frame["label"].map(training))
     shown = {
         "class": lambda row: row.label,
         "precision": lambda row: percent(row.precision),
         "recall": lambda row: percent(row.recall),
         "F1": lambda row: percent(row.f1),
         "test images": lambda row: number(row.support),
+        "training images": lambda row: number(row.training_images),
     }
     caption = f"The classes on test, the worst F1 first, {together}. {means_sentence(frame)}{overlap}"
     return table("classes", caption, frame, shown, most=MOST_CLASSES)
