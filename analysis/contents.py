@@ -9,9 +9,7 @@ from analysis.confirmed.settings import Setting
 from analysis.layout.page import Page, Part, Section
 from analysis.layout.text import plain
 from analysis.sections.advice import recommendations_section
-from analysis.sections.best_of_level import best_of_level_section
 from analysis.sections.caveats import caveats_section
-from analysis.sections.class_size import class_size_section
 from analysis.sections.combined import ensembles_section
 from analysis.sections.control import control_section
 from analysis.sections.cost import trials_section
@@ -60,7 +58,6 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
             winner_section(results, found, overlap),
             examples_section(results, found),
             mistakes_section(results, found, overlap),
-            class_size_section(results, found),
             suspects_section(results, found),
             loss_section(results, found, predicted, overlap),
         ],
@@ -69,12 +66,9 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
             ensembles_section(results, found, predicted, overlap),
             *neighbour_sections(results, overlap),
         ],
-        "The search": [
-            search_section(results),
-            best_of_level_section(results),
-        ],
         "Method and caveats": [
             caveats_section(results, found),
+            search_section(results),
             control_section(results, found),
             sanity_section(results, found),
             plan_section(results),

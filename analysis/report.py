@@ -91,8 +91,8 @@ def _write_page(built: Page, out: Path) -> Path:
     for section in built.sections:
         for table in section.tables:
             write_table(table.frame, out / TABLES_FOLDER / f"{table.stem}.csv")
-        for picture in section.pictures:
-            write_text(picture.svg, out / FIGURES_FOLDER / f"{picture.stem}.svg")
+        for figure in section.figures:
+            write_text(figure.svg, out / FIGURES_FOLDER / f"{figure.stem}.svg")
     write_text(markdown.render(built), out / REPORT_MARKDOWN)
     write_text(webpage.render(built), out / REPORT_HTML)
     return out / REPORT_HTML

@@ -64,8 +64,8 @@ def test_cells_say_their_numbers_when_pointed_at(k):
     text = figures.svg(3.0, partial(figures.draw_confusion, confusion=matrix, names=names), titles=titles)
     said = re.findall(r"<title>(.*?)</title>", text)
     assert len(said) == 2 * k, "the diagonal, and the other one of each pair"
-    assert said[0] == "&lt;b&gt;&amp;: 80 of 88 (90.9\u00a0%) right"
-    assert f"{names[-1]} called {names[k // 2 - 1] if k > 2 else '&lt;b&gt;&amp;'}: 8 of 88 (9.1\u00a0%)" in said
+    assert said[0] == "&lt;b&gt;&amp;: 80 of 88 (90.9%) right"
+    assert f"{names[-1]} called {names[k // 2 - 1] if k > 2 else '&lt;b&gt;&amp;'}: 8 of 88 (9.1%)" in said
 
 
 def test_of_many_confusions_the_most_frequent_speak():

@@ -3,7 +3,6 @@ import pytest
 
 from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import settings
-from analysis.sections.best_of_level import best_of_level
 from analysis.sections.control import control_section, control_sentence, negative_control
 from study import results, writing
 from tests.fabricated import Plan, fabricate
@@ -98,28 +97,3 @@ def test_a_second_confirmation_is_the_control_and_no_part_of_the_answers(tmp_pat
 def test_too_short_a_second_confirmation_is_no_control(tmp_path, first):
     study = with_control(tmp_path, first)
     assert negative_control(study, settings(study)) is None
-
-
-def test_best_of_each_level_names_the_trial_and_its_company(tmp_path):
-    def edit(t: pd.DataFrame) -> pd.DataFrame:
-        return t.assign(val_accuracy=t["val_accuracy"].mask(t["trial"] == "search-003", 0.999))
-
-    study = studied(tmp_path, Plan(items=60), trials=edit)
-    best = best_of_level(study).set_index(["factor", "level"])
-    assert best.loc[("backbone", "large"), "trial"] == "search-003"
-    assert best.loc[("backbone", "large"), "companions"] == "regularizer=none, augmentation=light"
-    assert best.loc[("backbone", "large"), "val_accuracy"] == 0.999
-    assert best.loc[("backbone", "small"), "trial"] != "search-003"
-    tried = study.trials[study.trials["phase"].isin(["search", "refine"])]
-    assert best.loc[("backbone", "large"), "tries"] == (tried["backbone"] == "large").sum()
-
-
-def test_a_level_without_a_usable_trial_has_no_best(tmp_path):
-    def edit(t: pd.DataFrame) -> pd.DataFrame:
-        lost = t["phase"].isin(["search", "refine"]) & (t["backbone"] == "small")
-        return t.assign(status=t["status"].mask(lost, "failed"))
-
-    best = best_of_level(studied(tmp_path, Plan(items=60), trials=edit)).set_index(["factor", "level"])
-    assert pd.isna(best.loc[("backbone", "small"), "trial"])
-    assert best.loc[("backbone", "small"), "tries"] > 0
-    assert best.loc[("backbone", "large"), "phase"] in ("search", "refine")

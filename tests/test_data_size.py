@@ -43,7 +43,7 @@ def test_a_law_that_holds_is_drawn_up_to_twice_the_largest_and_no_further(plante
     assert "with 2\u202f400 images, twice as many as there are, about 9" in said
     assert "Of more than that it says nothing" in said
     assert len(one.tables[0].rows) == 4
-    (picture,) = one.pictures
+    (picture,) = one.figures
     assert "power law" in picture.title
 
 
@@ -52,7 +52,7 @@ def test_a_bend_is_found_by_the_held_out_size_and_nothing_is_predicted(tmp_path)
     one = section(tmp_path)
     assert "is too large: the law fails here, and nothing is predicted from it." in one.paragraphs[1]
     assert "twice as many" not in " ".join(one.paragraphs)
-    assert "power law" not in one.pictures[0].title
+    assert "power law" not in one.figures[0].title
 
 
 def drop_level(level):
@@ -87,7 +87,7 @@ def test_before_the_test_fold_is_opened_there_is_validation_and_no_law(tmp_path)
     fabricate_sizes(tmp_path, items=60)
     (tmp_path / results.PREDICTIONS_FILE).unlink()
     one = section(tmp_path)
-    assert "Accuracy on validation by training images" in one.pictures[0].title
+    assert "Accuracy on validation by training images" in one.figures[0].title
     assert "not predicted: the test fold was not opened yet" in one.paragraphs[1]
 
 

@@ -1,4 +1,4 @@
-"""Depths, strengths and class sizes: what their figures draw, from fabricated folders."""
+"""Depths, strengths and training images of classes: what their figures draw, from fabricated folders."""
 
 import json
 
@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import report
 from analysis.confirmed import tables
-from analysis.confirmed.settings import settings, winner
-from analysis.sections.class_size import class_size_section, class_sizes, rank_correlation
+from analysis.confirmed.settings import settings
 from analysis.sections.depth import depth_section, depths
-from analysis.sections.learned import stability_sentence
 from analysis.sections.strengths import strength_sections, strengths, without
 from study import results, writing
 from tests.fabricated import Plan, fabricate
@@ -35,7 +34,7 @@ def test_depths_are_ordered_by_what_trains_else_by_name(tmp_path):
     rewrite(tmp_path, lambda t: t.assign(parameters=1000.0, trained_parameters=t["unfreeze"].map(SHARES) * 1000))
     read = results.read(tmp_path)
     said, line = depths(tables.comparison(read, settings(read), "unfreeze"))
-    assert (said, line["level"].tolist()) == ("accuracy on test", sorted(SHARES, key=lambda one: SHARES[one]))
+    assert (said, line["level"].tolist()) == ("test accuracy", sorted(SHARES, key=lambda one: SHARES[one]))
     assert line["share"].tolist() == [0.0, 0.6, 0.7, 0.9, 1.0]
     assert "last stage (60.0\u00a0% of the backbone)" in depth_section(read, settings(read)).paragraphs[0]
 
@@ -89,9 +88,9 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     assert low < accuracy < high
     (section,) = strength_sections(read, found)
     assert (
-        "dropout: the best of 2 refined trials, 93.0\u00a0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
+        "dropout: the best of 2 refined trials, 93.0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
     )
-    assert len({picture.stem for picture in section.pictures}) == 2
+    assert len({picture.stem for picture in section.figures}) == 2
 
 
 @pytest.mark.parametrize(
@@ -103,59 +102,21 @@ def test_what_a_folder_does_not_describe_is_not_drawn(declared, regularized):
     assert strengths(results.read(regularized)) == []
 
 
-def test_class_sizes_by_hand(tmp_path):
-    """Six classes; the pool of class k is cut to 10 (k + 1) images, and it is named rightly in k of 6."""
-    names = tuple("abcdef")
+def test_the_table_of_classes_has_the_training_images_of_each(tmp_path):
+    """The pool of class k is cut to 10 (k + 1) images."""
+    names = tuple("abc")
     fabricate(tmp_path, Plan(classes=names, items=36, seeds=3, factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=4))
 
     def pool(manifest: pd.DataFrame) -> pd.DataFrame:
         rest = manifest[manifest["fold"] != "pool"]
-        label = np.repeat(np.arange(6), 10 * (np.arange(6) + 1))
-        rows = {"item": 1000 + np.arange(210), "label": label, "label_name": np.array(list(names))[label]}
-        more = pd.DataFrame(rows).assign(fold="pool", keep=True, path="p", sha256="s", mode="RGB", group=range(210))
+        label = np.repeat(np.arange(3), [10, 20, 30])
+        rows = {"item": 1000 + np.arange(60), "label": label, "label_name": np.array(list(names))[label]}
+        more = pd.DataFrame(rows).assign(fold="pool", keep=True, path="p", sha256="s", mode="RGB", group=range(60))
         return pd.concat([rest, more], ignore_index=True)
 
-    def right(seen: pd.DataFrame) -> pd.DataFrame:
-        place = seen[seen["fold"] == "test"].groupby(["trial", "label"]).cumcount().reindex(seen.index)
-        return seen.assign(predicted=np.where(place < seen["label"], seen["label"], (seen["label"] + 1) % 6))
-
     rewrite(tmp_path, pool, results.MANIFEST_FILE)
-    rewrite(tmp_path, right, results.PREDICTIONS_FILE)
-    read = results.read(tmp_path)
-    best = winner(settings(read))
-    frame = class_sizes(read, best)
-    assert frame["pictures"].tolist() == [10, 20, 30, 40, 50, 60]
-    assert frame["recall"].tolist() == pytest.approx([k / 6 for k in range(6)])
-    assert frame["support"].tolist() == [6] * 6
-    assert ((frame["low"] <= frame["recall"]) & (frame["recall"] <= frame["high"])).all()
-    assert rank_correlation(frame) == (1.0, (1.0, 1.0))
-    section = class_size_section(read, settings(read))
-    assert "10 to 60 training images" in section.paragraphs[0]
-    assert "shows that larger classes do better" in section.paragraphs[0]
-    rewrite(tmp_path, lambda t: t.assign(train_fraction=0.5))
-    read = results.read(tmp_path)
-    assert class_sizes(read, winner(settings(read)))["pictures"].tolist() == [5, 10, 15, 20, 25, 30]
-
-
-def test_equal_classes_have_a_sentence_and_no_figure_and_few_have_nothing(tmp_path):
-    for classes, shown in ((tuple("abcdefgh"), True), (tuple("abcd"), False)):
-        out = tmp_path / classes[-1]
-        fabricate(out, Plan(classes=classes, items=40, seeds=3, factors={"f": ["x", "y"]}, winner={"f": "y"}, trials=4))
-        section = class_size_section(results.read(out), settings(results.read(out)))
-        assert (section is not None) == shown
-        if section is not None:
-            assert section.paragraphs == ["All 8 classes have 10 training images: none is better for having more."]
-            assert section.pictures == []
-
-
-def test_the_epoch_that_is_kept_over_seeds(tmp_path):
-    fabricate(tmp_path, Plan(items=40, seeds=3, trials=6, factors={"f": ["x", "y"]}, winner={"f": "y"}))
-    rewrite(tmp_path, lambda t: t.assign(best_epoch=np.where(t["phase"] == "confirm", t["seed"] + 3, t["best_epoch"])))
-    read = results.read(tmp_path)
-    frame = tables.generalization(read, settings(read))
-    kept = frame.iloc[0][["best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high"]].tolist()
-    assert kept == [5, 1, 4, 6]
-    mine = settings(read)[0].trials["trial"]
-    ends = read.epochs[(read.epochs["epoch"] == 9) & read.epochs["trial"].isin(mine)]["val_accuracy"].mean()
-    assert ends in frame["last_val_accuracy"].tolist()
-    assert "after 5 (4 to 6) epochs, with a standard deviation of 1 epochs" in stability_sentence(frame)
+    for share, expected in ((1.0, [10, 20, 30]), (0.5, [5, 10, 15])):
+        rewrite(tmp_path, lambda t, share=share: t.assign(train_fraction=share))
+        report.build(tmp_path)
+        classes = pd.read_csv(tmp_path / results.TABLES_FOLDER / "classes.csv").sort_values("label")
+        assert classes["training_images"].tolist() == expected

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,19 +15,16 @@ NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 
 @pytest.fixture(scope="module", autouse=True)
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two studies, named to the notebooks; everything that Jupyter writes stays here."""
+    """A study, named to the notebooks; everything that Jupyter writes stays here."""
     folder = tmp_path_factory.mktemp("studies")
     fabricate(folder / "one", Plan(accuracy={("backbone", "small"): 0.8}))
-    winner = {"backbone": "small", "regularizer": "none", "augmentation": "none"}
-    fabricate(folder / "two", Plan(items=80, seeds=3, winner=winner))
-    both = os.pathsep.join([str(folder / "one"), str(folder / "two")])
     with pytest.MonkeyPatch.context() as patch:
-        surroundings(patch, folder, STUDY=folder / "one", STUDIES=both, FIGURE=folder / "figure.pdf")
+        surroundings(patch, folder, STUDY=folder / "one", FIGURE=folder / "figure.pdf")
         yield folder
 
 
-def test_there_is_one_to_explore_one_to_compare_and_one_for_a_paper() -> None:
-    assert NOTEBOOKS == ["compare.ipynb", "explore.ipynb", "paper.ipynb"]
+def test_there_is_one_to_explore_and_one_for_a_paper() -> None:
+    assert NOTEBOOKS == ["explore.ipynb", "paper.ipynb"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -57,14 +53,6 @@ def test_a_study_is_explored_without_torch_or_ray(studies: Path) -> None:
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     figures = [output for output in outputs if "image/svg+xml" in output.get("data", {})]
     assert len(figures) == 3 + 1 + 2
-
-
-def test_studies_are_compared_without_torch_or_ray() -> None:
-    cells = run("compare.ipynb").cells
-    assert said(cells[-1]) == "[]\n"
-    asked = next(said(cell) for cell in cells if cell["source"].startswith("asked = "))
-    assert "one" in asked
-    assert "two" in asked
 
 
 def test_a_figure_for_a_paper_is_written_without_torch_or_ray(studies: Path) -> None:

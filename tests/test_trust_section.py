@@ -44,7 +44,7 @@ def test_ablations_are_said_to_be_no_steps_and_the_whole_way_not_measured(tmp_pa
     assert "set out from the first level that is listed of every factor: a old, b 1." in section.paragraphs[0]
     assert "These are no steps of one way" in section.paragraphs[1]
     assert "all choices at once, was not measured" in section.paragraphs[1]
-    (table,), (picture,) = section.tables, section.pictures
+    (table,), (picture,) = section.tables, section.figures
     assert [row[0] for row in table.rows] == ["a: new instead of old", "b: 2 instead of 1", "sum of the lines above",
                                               "all at once"]  # fmt: skip
     assert "a new " in picture.alt
@@ -57,7 +57,7 @@ def test_one_choice_and_none(tmp_path):
     assert len(one.tables[0].rows) == 1
     none = path_section(*read(with_study(tmp_path, factors={"a": ["new", "old"], "b": [2, 1]})))
     assert none.paragraphs[1] == "The winner is that setting: no choice was changed."
-    assert none.tables == none.pictures == []
+    assert none.tables == none.figures == []
 
 
 def test_no_path_where_the_search_looked_for_the_best_alone(tmp_path):

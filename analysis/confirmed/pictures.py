@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.settings import TEST, test_folds
+from analysis.confirmed.settings import TEST, Setting, test_folds
 from study.results import Results
 
 
@@ -20,6 +20,15 @@ def class_names(results: Results) -> pd.Series:
     """Class number -> name, for all classes of the manifest."""
     known = results.manifest.dropna(subset=["label"])
     return known.drop_duplicates("label").set_index("label")["label_name"].sort_index()
+
+
+def training_images(results: Results, setting: Setting) -> pd.Series:
+    """Class name -> images that a setting trains on: those its split leaves for training, times its share of them."""
+    kept = _kept(results)
+    split = f"split_{setting.levels.get('split', '')}"
+    training = kept[kept[split] == "train"] if split in kept else kept[kept["fold"] == "pool"]
+    share = setting.trials["train_fraction"] if "train_fraction" in setting.trials else pd.Series([1.0])
+    return (training["label_name"].value_counts() * pd.to_numeric(share, errors="coerce").iloc[0]).round()
 
 
 def baselines(results: Results) -> tuple[float, float]:

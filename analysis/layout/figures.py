@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from analysis.layout.text import duration, number, percent, plain, shortened
+from analysis.layout.text import duration, number, percent, percent_interval, plain, shortened
 
 # A blue and an orange that differ for every kind of color vision and on white as on near-black.
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
@@ -74,7 +74,7 @@ def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str]
 
 
 def _titled(text: str, titles: Mapping[str, str]) -> str:
-    """Each group whose id is in `titles` with its title as the first child, as SVG wants it."""
+    """Add a title to each group whose id is in `titles`, as its first child: SVG's own tooltip needs no script."""
 
     def add(tag: re.Match[str]) -> str:
         title = titles.get(tag[1])
@@ -95,9 +95,15 @@ def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel(xlabel)
     return ax
+
+
+def dot_titles(dots: pd.DataFrame) -> dict[str, str]:
+    """Titles for the marks of `draw_dots`, which are numbered from the lowest."""
+    rows = enumerate(dots.iloc[::-1].itertuples())
+    return {f"dot-{row}": f"{dot.level}: {percent_interval(dot.value, dot.low, dot.high)}" for row, dot in rows}
 
 
 def draw_learning(
@@ -178,7 +184,7 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: duration(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     return ax
 
 
@@ -271,7 +277,7 @@ def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
     ax.set_ylim(0, 1.03)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
-        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
-    ax.tick_params(axis="x", pad=7)  # or its 0 % touches the other one
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    ax.tick_params(axis="x", pad=7)  # or its 0% touches the other one
     ax.set_xlabel("confidence")
     return ax

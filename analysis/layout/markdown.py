@@ -26,7 +26,7 @@ def _section(section: Section) -> list[str]:
     blocks = [f"## {escaped(section.title)}", *map(escaped, filter(None, section.paragraphs))]
     if section.points:
         blocks.append("\n".join(f"- {escaped(point)}" for point in section.points))
-    blocks += [f"![{escaped(one.alt)}]({FIGURES_FOLDER}/{one.stem}.svg)" for one in section.pictures]
+    blocks += [f"![{escaped(one.alt)}]({FIGURES_FOLDER}/{one.stem}.svg)" for one in section.figures]
     blocks += [block for gallery in section.galleries for block in _gallery(gallery)]
     blocks += [_table(one) for one in section.tables]
     below = "\n".join(f"- {escaped(sentence)}" for sentence in section.below if sentence)

@@ -13,8 +13,8 @@ from study.results import TABLES_FOLDER
 MOST_ROWS = 50  # shown in the report
 
 
-# A number with a unit, and perhaps more in brackets: 12 s, 4.0 M (12.8 k), 91.3 % (89.9 to 92.7).
-_NUMBER = re.compile(r"−?\d[\d\u202f,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
+# A number with a unit, and perhaps more in brackets: 12 s, 4.0M (12.8k), 91.3% (89.9 to 92.7).
+_NUMBER = re.compile(r"−?\d[\d,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
 
 
 def _is_numeric(column: Sequence[str]) -> bool:
@@ -41,7 +41,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """A figure; `title` stands over it, `alt` says in words what it shows."""
 
     stem: str
@@ -78,7 +78,7 @@ class Section:
     title: str
     paragraphs: list[str] = field(default_factory=list)
     points: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     below: list[str] = field(default_factory=list)  # sentences under the tables

@@ -24,23 +24,23 @@ def shortened(value: Any, most: int = 24) -> str:
 
 
 def number(value: Any) -> str:
-    """A count or a measured number, with a thin space at each thousand."""
+    """A count, with a comma at each thousand, or a measurement to three digits."""
     if _missing(value):
         return NOTHING
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}".replace(",", "\u202f")
+        return f"{int(value):,}"
     return f"{value:.3g}"
 
 
 def percent(value: Any) -> str:
-    return NOTHING if _missing(value) else f"{100 * value:.1f}\u00a0%"
+    return NOTHING if _missing(value) else f"{100 * value:.1f}%"
 
 
 def percent_interval(mean: Any, low: Any, high: Any) -> str:
-    """An accuracy with its interval, such as "91.3 % (89.9 to 92.7)"."""
+    """An accuracy with its interval, such as "91.3% (89.9 to 92.7)"; the header or the caption names the interval."""
     if _missing(mean) or _missing(low):
         return percent(mean)
-    return f"{100 * mean:.1f}\u00a0% ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * mean:.1f}% ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def points(value: Any) -> str:
@@ -54,10 +54,10 @@ def decimals(value: Any) -> str:
 
 
 def millions(value: Any) -> str:
-    """How many parameters a model has: 4.0 M, 12.3 k."""
+    """How many parameters a model has: 4.0M, 12.3k."""
     if _missing(value) or value < 1000:
         return number(value)
-    return f"{value / 1e6:.1f} M" if value >= 1e6 else f"{value / 1e3:.1f} k"
+    return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.1f}k"
 
 
 def megabytes(value: Any) -> str:

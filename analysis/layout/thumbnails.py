@@ -13,17 +13,21 @@ MOST = 24  # of each kind
 MOST_BYTES = 300_000  # a thumbnail, not a photograph
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _OPTIONAL = ("kind", "heatmap", "energy_in_box", "box_share")
-# How the images of each kind were chosen, in the order they are shown.
+# The title of each kind of image, in the order they are shown.
 _KINDS = {
     "": "Test images",
-    "drawn": "Drawn at random",
+    "drawn": "Random sample",
     "error": "Most confident errors",
-    "confused": "Of the classes most confused",
+    "confused": "Most confused classes",
 }
 
 
 def galleries(out: Path) -> tuple[list[Gallery], list[str]]:
-    """Images listed in examples/examples.csv that are there, by kind, and what their heat maps say in numbers."""
+    """Return the images listed in examples/examples.csv that exist, by kind, and a sentence on their heat maps.
+
+    Raises:
+        ResultsError: examples.csv lacks a column.
+    """
     path = out / EXAMPLES_FOLDER / EXAMPLES_FILE
     if not path.is_file():
         return [], []
@@ -48,22 +52,22 @@ def _title(kind: str) -> str:
 
 
 def _energies(listed: pd.DataFrame) -> list[str]:
-    """The mean share of the heat maps' energy inside the object's box, for each kind of images."""
+    """The mean share of the heat maps' energy inside the object's box, by kind of image."""
     energy = pd.to_numeric(listed["energy_in_box"], errors="coerce").dropna()
     if energy.empty:
         return []
     area = pd.to_numeric(listed["box_share"], errors="coerce").reindex(energy.index)
     by_kind = pd.DataFrame({"energy": energy, "area": area}).groupby(listed["kind"], sort=False)
-    said = ", ".join(
-        f"{_title(kind).lower()} {percent(rows['energy'].mean())} ({count(len(rows), 'picture')}"
+    shares = ", ".join(
+        f"{_title(kind).lower()} {percent(rows['energy'].mean())} ({count(len(rows), 'image')}"
         f"{_even(rows['area'].mean())})"
         for kind, rows in by_kind
     )
-    return [f"Heat maps show where the model looked. Mean share of their energy inside the object's box: {said}."]
+    return [f"Mean share of the Grad-CAM heat map inside the object's box: {shares}."]
 
 
 def _even(area: float) -> str:
-    return "" if pd.isna(area) else f"; an even map would have {percent(area)}"
+    return "" if pd.isna(area) else f"; a uniform map: {percent(area)}"
 
 
 def _usable(path: Path) -> bool:
@@ -86,7 +90,7 @@ def _thumbnail(folder: Path, row) -> Thumbnail:
 
 
 def suspect_thumbnail(out: Path, item: object, label: str, predicted: str, confidence: float) -> Thumbnail | None:
-    """An image whose label may be wrong; None where the study left no thumbnail of it."""
+    """An image whose label may be wrong; None if the study has no thumbnail of it."""
     path = out / EXAMPLES_FOLDER / Path(f"{SUSPECTS_PREFIX}{item}.jpg").name
     return Thumbnail(_data(path), plain(label), plain(predicted), percent(confidence)) if _usable(path) else None
 

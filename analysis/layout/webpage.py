@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from analysis.layout.figures import GRID, INK, PAPER
-from analysis.layout.page import Page, Part, Picture, Section
+from analysis.layout.page import Figure, Page, Part, Section
 from analysis.layout.text import plain
 
 _HERE = Path(__file__).parent
@@ -51,13 +51,13 @@ def _hash(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def inline(picture: Picture) -> Markup:
+def inline(figure: Figure) -> Markup:
     """The figure for inside a page: in the page's colors, with its own ids and words for screen readers."""
-    body = picture.svg[picture.svg.index("<svg") :]
+    body = figure.svg[figure.svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     # tags alone, never the text between them
-    body = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), picture.stem), body)
-    named = f'<svg role="img" aria-label="{html.escape(plain(picture.alt))}" '
+    body = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), figure.stem), body)
+    named = f'<svg role="img" aria-label="{html.escape(plain(figure.alt))}" '
     return Markup(named + body.removeprefix("<svg "))  # noqa: S704 ours; matplotlib escapes the text in it
 
 

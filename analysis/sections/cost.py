@@ -1,10 +1,10 @@
-"""The report's section on the trials: how many of each phase, what they took, why some failed."""
+"""The report's section on cost: trials, epochs and time of each phase, and why trials failed."""
 
 from functools import partial
 
 from analysis.confirmed import tables
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import count, duration, number, percent
 from study.results import Results, level_text
 
@@ -15,16 +15,16 @@ def trials_section(results: Results) -> Section | None:
     search = results.trials[results.trials["phase"] == "search"]
     curves_shown = results.epochs[results.epochs["trial"].isin(search["trial"])]
     stopped = set(search[search["status"] == "stopped"]["trial"])
-    pictures = []
+    plots: list[Figure] = []
     if len(curves_shown):
         overview = figures.svg(2.6, partial(figures.draw_search, epochs=curves_shown, stopped=stopped))
         front = tables.pareto(results)
         cost = figures.svg(2.6, partial(figures.draw_cost, trials=search, front=front))
         trials = count(len(search), "search trial")
         alt = f"Validation accuracy by epoch of {trials}, {len(stopped)} stopped early"
-        pictures = [Picture("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
-        spoken = f"Best validation accuracy of each search trial against its time; {len(front)} are on the Pareto front"
-        pictures.append(Picture("cost", "Best validation accuracy against time (line: Pareto front)", spoken, cost))
+        plots = [Figure("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
+        spoken = f"Best validation accuracy of each search trial by training time; {len(front)} are on the Pareto front"
+        plots.append(Figure("cost", "Best validation accuracy by training time (orange: Pareto front)", spoken, cost))
     shown = {
         "phase": lambda row: row.phase,
         "status": lambda row: row.status,
@@ -38,12 +38,12 @@ def trials_section(results: Results) -> Section | None:
     failures = tables.failures(results)
     if len(failures):
         said = {"error": lambda row: row.error, "trials": lambda row: number(row.trials)}
-        all_tables.append(table("failures", "Why trials failed", failures, said))
-    return Section("Trials and cost", [_cost(results)], pictures=pictures, tables=all_tables)
+        all_tables.append(table("failures", "Errors of failed trials", failures, said))
+    return Section("Cost", [_cost(results)], figures=plots, tables=all_tables)
 
 
 def _pareto(results: Results) -> Table:
-    """What more time bought in the search."""
+    """The accuracy that more training time reached in the search."""
     shown = {factor: lambda row, i=i: level_text(row[i + 2]) or "none" for i, factor in enumerate(results.factors)}
     shown |= {
         "validation accuracy": lambda row: percent(row.val_accuracy),
@@ -51,8 +51,8 @@ def _pareto(results: Results) -> Table:
         "time": lambda row: duration(row.seconds),
     }
     caption = (
-        "The Pareto front of the search: no other trial was better in less time. A trial's time is its own; what is "
-        "frozen is computed once for all, by whichever trial came first."
+        "Pareto front of the search: no other trial was more accurate in less time. Frozen features are computed once "
+        "and shared; their time counts for the trial that computed them."
     )
     return table("pareto", caption, tables.pareto(results), shown)
 
@@ -60,9 +60,9 @@ def _pareto(results: Results) -> Table:
 def _cost(results: Results) -> str:
     wall, compute = (results.study.get(key) for key in ("wall_seconds", "compute_seconds"))
     epochs, again = int(results.trials["epochs_run"].sum()), results.study.get("repeated_epochs") or 0
-    interrupted = f" {count(again, 'epoch')} of these ran again after an interruption." if again else ""
-    beside = " with the winner's second confirmation, whose trials are not counted here" if len(results.control) else ""
+    interrupted = f" {count(again, 'epoch')} ran twice because of interruptions." if again else ""
+    control = ", including the negative control, whose trials are not counted here" if len(results.control) else ""
     return (
-        f"{count(len(results.trials), 'trial')}, {count(epochs, 'epoch')} in all; "
-        f"{duration(wall)} from start to end, {duration(compute)} of computing{beside}.{interrupted}"
+        f"{count(len(results.trials), 'trial')}, {count(epochs, 'epoch')}. Wall time {duration(wall)}, compute time "
+        f"{duration(compute)}{control}.{interrupted}"
     )

@@ -1,4 +1,4 @@
-"""What the figures draw, as small frames: learning curves, levels with their intervals, search trials."""
+"""The data behind the figures, as small frames: learning curves, and levels with their intervals."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,16 @@ from study.results import Results, level_text
 
 @dataclass(frozen=True)
 class Curve:
-    """One panel: trials that differ in their seed alone."""
+    """One panel: trials that differ in their seed only."""
 
     title: str
     trials: list[str]
 
 
 def curves(results: Results, found: list[Setting]) -> list[Curve]:
-    """A curve for each confirmed setting, the winner first; before that, each level's best search trial.
+    """Return a curve for each confirmed setting, the winner first; before that, for each level's best search trial.
 
-    Without a search, each published configuration that was run.
+    Without a search, return one for each published configuration that was run.
     """
     if found:
         return [Curve(name(one, found), one.trials["trial"].tolist()) for one in winner_first(found)]
@@ -38,17 +38,17 @@ def curves(results: Results, found: list[Setting]) -> list[Curve]:
             if len(mine):
                 top = mine.loc[ranked[mine.index].idxmax(), "trial"]
                 titles.setdefault(top, []).append(f"{factor} = {level}")
-    return [Curve("best with " + ", ".join(parts), [trial]) for trial, parts in titles.items()]
+    return [Curve("best search trial with " + ", ".join(parts), [trial]) for trial, parts in titles.items()]
 
 
 def band(results: Results, curve: Curve) -> pd.DataFrame:
-    """Mean, lowest and highest over the trials at each epoch, columns (metric, "mean" | "min" | "max")."""
+    """Mean, minimum and maximum over the trials at each epoch, columns (metric, "mean" | "min" | "max")."""
     rows = results.epochs[results.epochs["trial"].isin(curve.trials)]
     return rows.groupby("epoch")[list(LEARNING)].agg(["mean", "min", "max"])
 
 
 def best_epoch(results: Results, curve: Curve) -> float:
-    """The epoch the trials were selected at, mean over seeds."""
+    """The selected epoch, mean over seeds."""
     return results.trials[results.trials["trial"].isin(curve.trials)]["best_epoch"].mean()
 
 
@@ -66,18 +66,19 @@ def limits(results: Results, drawn: list[Curve]) -> dict[str, tuple[float, float
 
 
 def dots(comparison: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """What the levels of a factor are drawn by: the best evidence there is, and its name.
+    """Choose what the levels of a factor are drawn by: test, else confirmation, else search.
 
-    Columns level, value, low, high, winner; low and high are missing where there is no interval.
+    Returns:
+        The name of that accuracy, and a frame with columns level, winner, value, low, high; low and high are missing
+        where there is no interval.
     """
-    for column, said in (
-        ("test_accuracy", "accuracy on test"),
-        ("val_accuracy", "validation accuracy of the confirmed setting"),
-        ("search_best", "best validation accuracy in the search"),
+    for column, label in (
+        ("test_accuracy", "test accuracy"),
+        ("val_accuracy", "validation accuracy (confirmed)"),
+        ("search_best", "best validation accuracy (search)"),
     ):
         if comparison[column].notna().any():
             stem = column.removesuffix("_accuracy")
             low, high = (comparison.get(f"{stem}_{end}", np.nan) for end in ("low", "high"))
-            chosen = comparison[["level", "winner"]].assign(value=comparison[column], low=low, high=high)
-            return said, chosen
+            return label, comparison[["level", "winner"]].assign(value=comparison[column], low=low, high=high)
     return "accuracy", comparison[["level", "winner"]].assign(value=np.nan, low=np.nan, high=np.nan)

@@ -12,7 +12,7 @@ from analysis.confirmed.answers import margin
 from analysis.confirmed.settings import Setting, groups, test_folds
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section, table
+from analysis.layout.page import Figure, Section, table
 from analysis.layout.text import number, percent, percent_interval, points
 from analysis.statistics.inference import MIN_SEEDS, Interval
 from analysis.statistics.power_law import MIN_SIZES, REACH, Check, check, fit, has_floor, predict, within_reach
@@ -120,7 +120,7 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             "all take equally many optimizer steps, and all are shown the same images afterwards.",
             " ".join(said),
         ],
-        pictures=[Picture(f"pictures-{factor.replace('_', '-')}", _title(on, curve), alt, text)],
+        figures=[Figure(f"pictures-{factor.replace('_', '-')}", _title(on, curve), alt, text)],
         tables=[_table(measured, factor, on, overlap)],
     )
 
@@ -185,7 +185,7 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel("training images")
     return ax
 

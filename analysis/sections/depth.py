@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.confirmed.settings import Setting
 from analysis.confirmed.tables import PARAMETERS, comparison
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section
+from analysis.layout.page import Figure, Section
 from analysis.layout.text import percent, percent_interval, shortened
 from analysis.sections.curves import dots
 from study.results import Results
@@ -37,7 +37,7 @@ def depth_section(results: Results, found: list[Setting]) -> Section | None:
             f"The highest {said} is that of {best['level']}{_share(best['share'])}: {interval}. From shallow to deep: "
             f"{spoken}."
         ],
-        pictures=[Picture("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
+        figures=[Figure("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
     )
 
 
@@ -79,7 +79,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
         ax.plot(
             at, dot.accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if dot.winner else figures.PAPER
         )
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     if not known:
         ax.set_xticks(x, [shortened(level, 16) for level in line["level"]])
         ax.margins(x=0.12)
@@ -88,7 +88,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     ax.margins(y=0.2)
     _name(ax, x, line)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g} %")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}%")
     ax.set_xlabel("share of the backbone's weights that train")
     return ax
 

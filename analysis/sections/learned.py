@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed import tables
-from analysis.confirmed.pictures import class_names
+from analysis.confirmed.pictures import class_names, training_images
 from analysis.confirmed.settings import Setting, winner
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import NOTHING, count, millions, number, percent, plain, shortened, slug
 from analysis.sections.curves import Curve, band, best_epoch, curves, limits
 from analysis.sections.scored import means_sentence
@@ -30,10 +30,10 @@ def learning_section(results: Results, found: list[Setting]) -> Section | None:
     )
     frame = tables.generalization(results, found)
     said = [explained, stability_sentence(frame)] if len(frame) else [explained]
-    return Section("How well it generalizes", said, pictures=pictures, tables=_generalization(frame))
+    return Section("How well it generalizes", said, figures=pictures, tables=_generalization(frame))
 
 
-def _learning_picture(results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]) -> Picture:
+def _learning_picture(results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]) -> Figure:
     by_epoch, best, xlim = band(results, curve), best_epoch(results, curve), bounds["epoch"]
     panels = [
         partial(figures.draw_learning, band=by_epoch, metric=metric, best=best, ylim=bounds[metric], xlim=xlim)
@@ -46,7 +46,7 @@ def _learning_picture(results: Results, curve: Curve, index: int, bounds: dict[s
         f"{percent(last['val_accuracy', 'mean'])} in validation"
     )
     stem = f"learning-{index:02d}-{slug(curve.title)}"
-    return Picture(stem, plain(curve.title), alt, figures.svg(3.6, *panels))
+    return Figure(stem, plain(curve.title), alt, figures.svg(3.6, *panels))
 
 
 def _generalization(frame: pd.DataFrame) -> list[Table]:
@@ -118,16 +118,16 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     return Section(
         "What the winner confuses",
         [said],
-        pictures=pictures,
+        figures=pictures,
         tables=[
             *blocked,
             table("confusions", f"Most frequent confusions on test, {together}", confused, shown, most=MOST_CONFUSIONS),
-            _classes(tables.classes(matrix, names, len(best.seeds)), together, overlap),
+            _classes(tables.classes(matrix, names, len(best.seeds)), training_images(results, best), together, overlap),
         ],
     )
 
 
-def _confusion_picture(matrix: pd.DataFrame, names: pd.Series) -> tuple[Picture, pd.DataFrame]:
+def _confusion_picture(matrix: pd.DataFrame, names: pd.Series) -> tuple[Figure, pd.DataFrame]:
     """The image, and the blocks of confused classes that are framed in it."""
     large = len(matrix) > figures.MOST_COUNTED
     shown_matrix, found_blocks = arranged(matrix) if large else (matrix, [])
@@ -143,7 +143,7 @@ def _confusion_picture(matrix: pd.DataFrame, names: pd.Series) -> tuple[Picture,
     text = figures.svg(2.5 if len(labels) <= 4 else 3.6, draw, titles=titles)
     right = np.trace(matrix.to_numpy()) / max(matrix.to_numpy().sum(), 1)
     alt = f"Predicted against true class, {len(labels)} classes: {percent(right)} on the diagonal"
-    return Picture("confusion", title, alt, text, wide=large), blocks
+    return Figure("confusion", title, alt, text, wide=large), blocks
 
 
 MOST_CONFUSIONS, MOST_CLASSES, MOST_BLOCKS = 10, 15, 10
@@ -162,13 +162,15 @@ def _blocks(frame: pd.DataFrame, together: str) -> Table:
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
 
 
-def _classes(frame: pd.DataFrame, together: str, overlap: str) -> Table:
+def _classes(frame: pd.DataFrame, training: pd.Series, together: str, overlap: str) -> Table:
+    frame = frame.assign(training_images=frame["label"].map(training))
     shown = {
         "class": lambda row: row.label,
         "precision": lambda row: percent(row.precision),
         "recall": lambda row: percent(row.recall),
         "F1": lambda row: percent(row.f1),
         "test images": lambda row: number(row.support),
+        "training images": lambda row: number(row.training_images),
     }
     caption = f"The classes on test, the worst F1 first, {together}. {means_sentence(frame)}{overlap}"
     return table("classes", caption, frame, shown, most=MOST_CLASSES)

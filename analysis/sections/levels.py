@@ -1,4 +1,4 @@
-"""The report's sections on the factors: what each pair of levels came to, and the levels side by side."""
+"""The report's comparisons: for each factor the answer about each pair of levels, and a table of the levels."""
 
 from functools import partial
 
@@ -9,8 +9,7 @@ from analysis.confirmed.answers import margin
 from analysis.confirmed.settings import Setting
 from analysis.confirmed.sizes import shown_sizes
 from analysis.layout import figures
-from analysis.layout.hover import dot_titles, titled
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import duration, percent, percent_interval, slug
 from analysis.search.rung import most_epochs
 from analysis.sections.curves import dots
@@ -29,11 +28,11 @@ def factor_sections(results: Results, found: list[Setting], answered: pd.DataFra
 
 
 def unique_stems(names: list[str]) -> dict[str, str]:
-    """A file name stem for each name; a number tells apart those that come out alike."""
+    """A file name stem for each name, with a number where two would be equal."""
     stems: dict[str, str] = {}
-    for one in names:
-        stem = slug(one)
-        stems[one] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
+    for name in names:
+        stem = slug(name)
+        stems[name] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
     return stems
 
 
@@ -43,19 +42,19 @@ def _factor(
     compared = tables.comparison(results, found, factor)
     said, drawn = dots(compared)
     companions = answered["companions"].dropna().unique()
-    company = [f"Compared with {companions[0].replace('=', ' ')} throughout."] if any(companions) else []
+    fixed = [f"Held fixed: {companions[0].replace('=', ' ')}."] if any(companions) else []
     allowed = margin(results)
     compared_pairs = int(answered["p_holm"].notna().sum())
-    pictures = []
+    plots: list[Figure] = []
     if drawn["value"].notna().any():
-        text = figures.svg(0.75 + 0.3 * len(drawn), partial(figures.draw_dots, dots=drawn, xlabel=said))
-        text = titled(text, dot_titles(drawn))
-        pictures = [Picture(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
+        draw = partial(figures.draw_dots, dots=drawn, xlabel=said)
+        text = figures.svg(0.75 + 0.3 * len(drawn), draw, titles=figures.dot_titles(drawn))
+        plots = [Figure(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
     return Section(
-        factor,
-        company,
+        f"Comparison: {factor}",
+        fixed,
         points=[answer_sentence(row, allowed, compared_pairs) for row in answered.to_dict("records")],
-        pictures=pictures,
+        figures=plots,
         tables=[_comparison(results, factor, stem, compared, overlap)],
     )
 
@@ -73,14 +72,14 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
         "search best": lambda row: percent(row.search_best),
         "search median": lambda row: percent(row.search_median),
         "refined best": lambda row: percent(row.refine_best),
-        "confirmed": lambda row: percent_interval(row.val_accuracy, row.val_low, row.val_high),
-        "test": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
+        "confirmed (95% CI)": lambda row: percent_interval(row.val_accuracy, row.val_low, row.val_high),
+        "test (95% CI)": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
         "time a trial": lambda row: duration(row.trial_seconds),
     }
     shown |= shown_sizes(compared)
     caption = (
-        f"Accuracy of each level. Search, refined and confirmed: on validation, the search {after}, "
-        "stopped trials with what they had reached. In brackets: 95 % intervals. Time a trial: the median of those "
-        f"that were completed, of a confirmed level in the company it was compared in.{overlap}"
+        f"Accuracy of each level: search, refined and confirmed on validation. The search is read {after}; stopped "
+        "trials count with their best until then. Time a trial: median of the completed trials, for a confirmed level "
+        f"with the other factors held fixed.{overlap}"
     )
     return table(f"compare-{stem}", caption, compared, shown)

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, name, winner, winner_first
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import decimals, percent
 from analysis.statistics.calibration import (
     brier,
@@ -101,7 +101,7 @@ def loss_section(results: Results, found: list[Setting], outputs: Outputs, overl
     return Section(
         "Why the loss is as high as it is",
         [loss_sentence(frame.iloc[0], _classes(outputs, best)), *_highest(frame), explained],
-        pictures=[_picture(outputs, best)],
+        figures=[_picture(outputs, best)],
         tables=[_table(frame, overlap)],
     )
 
@@ -155,7 +155,7 @@ def _temperature_sentence(row: pd.Series) -> str:
     )
 
 
-def _picture(outputs: Outputs, best: Setting) -> Picture:
+def _picture(outputs: Outputs, best: Setting) -> Figure:
     """The reliability diagram of the winner, all seeds together, as trained and at the temperature."""
     each = [_scaled(outputs, trial) for trial in best.trials["trial"]]
     right = np.concatenate([seen.right for seen, _ in each if seen])
@@ -168,7 +168,7 @@ def _picture(outputs: Outputs, best: Setting) -> Picture:
     alt = "The winner's share of right answers on test by confidence: " + ", ".join(
         f"{percent(row.right)} at {percent(row.confidence)}" for row in drawn[0].itertuples()
     )
-    return Picture("reliability", title, alt, text)
+    return Figure("reliability", title, alt, text)
 
 
 def _table(frame: pd.DataFrame, overlap: str) -> Table:

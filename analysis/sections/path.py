@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from analysis.confirmed.path import STEP, SUM, TOTAL, path, start
 from analysis.confirmed.settings import Setting, winner
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section, Table, table
+from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import NOTHING, number, points
 from analysis.sections.sentences import LIKELY, setting_text
 from study.results import Results
@@ -30,8 +30,8 @@ def path_section(results: Results, found: list[Setting]) -> Section | None:
     each = frame[~frame["kind"].isin([SUM, TOTAL])]
     pictures = [_picture(each)] if each["low"].notna().any() else []
     if len(each) == 1:
-        return Section(_TITLE, [f"{out} The winner differs in one choice."], pictures=pictures, tables=[_table(each)])
-    return Section(_TITLE, [out, _how_they_add_up(frame)], pictures=pictures, tables=[_table(frame)])
+        return Section(_TITLE, [f"{out} The winner differs in one choice."], figures=pictures, tables=[_table(each)])
+    return Section(_TITLE, [out, _how_they_add_up(frame)], figures=pictures, tables=[_table(frame)])
 
 
 def _how_they_add_up(frame: pd.DataFrame) -> str:
@@ -69,7 +69,7 @@ def _table(frame: pd.DataFrame) -> Table:
     return table("path", caption, frame, shown)
 
 
-def _picture(each: pd.DataFrame) -> Picture:
+def _picture(each: pd.DataFrame) -> Figure:
     drawn = each[["difference", "low", "high"]].rename(columns={"difference": "value"})
     named = [f"{row.factor} {row.winner}" for row in each.itertuples()]
     drawn = drawn.assign(level=named, winner=each["low"] > 0)  # filled: by itself, it leaves out zero
@@ -77,7 +77,7 @@ def _picture(each: pd.DataFrame) -> Picture:
     values = (
         f"{row.level} {'not measured' if pd.isna(row.value) else points(row.value)}" for row in drawn.itertuples()
     )
-    return Picture("path", "", f"Points of accuracy that each choice of the winner gains: {', '.join(values)}", text)
+    return Figure("path", "", f"Points of accuracy that each choice of the winner gains: {', '.join(values)}", text)
 
 
 def _draw(ax: Axes, dots: pd.DataFrame) -> Axes:

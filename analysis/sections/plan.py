@@ -1,4 +1,4 @@
-"""The report's last section: what was planned, what it ran on, and what was left out."""
+"""The report's section on method: the plan, the images, what was left out, the recorded settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from analysis.layout.text import count, number, value_text
 from analysis.sections.sentences import openings_sentence
 from study.results import Results, level_text
 
-# Keys of study.json that other places of the report say.
+# Keys of study.json that stand elsewhere in the report.
 _SAID = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
 _SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
 
@@ -21,7 +21,7 @@ _SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap",
 def plan_section(results: Results) -> Section:
     study = results.study
     return Section(
-        "How this was done",
+        "Method",
         [openings_sentence(results), plan_sentence(results), _views(results), _duplicates(results)],
         points=deviation_sentences(results),
         tables=[
@@ -35,29 +35,28 @@ def plan_section(results: Results) -> Section:
 
 
 def _views(results: Results) -> str:
-    """Seeing a few views again and again is another experiment than seeing fresh ones: it must be said."""
+    """A few fixed views per image are another experiment than a new view in every epoch, so the report names them."""
     trials = results.trials
     augmentations = set(trials["augmentation"].map(level_text)) if "augmentation" in trials else set()
     if not augmentations - {"", "none"}:
         return ""
     numbers = sorted(set(trials["views"].dropna().astype(int))) if "views" in trials else []
     if not numbers:
-        return "With augmentation every epoch sees a fresh view of each image."
-    some = "" if trials["views"].notna().all() else " in some trials, fresh ones in the others"
-    return f"With augmentation each image has {' or '.join(map(str, numbers))} views, seen in turn{some}."
+        return "With augmentation, each image has a new view in every epoch."
+    some = "" if trials["views"].notna().all() else "; in some trials it has a new view in every epoch"
+    return f"With augmentation, each image cycles through {' or '.join(map(str, numbers))} views{some}."
 
 
 def _duplicates(results: Results) -> str:
     groups = pictures.duplicates(results)
     if groups.empty:
-        return "No image was found twice."
+        return "No duplicate images were found."
     astray, doubtful = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
     return " ".join(
         [
-            f"{count(int(groups['files'].sum()), 'picture')} are copies of one another, "
-            f"in {count(len(groups), 'group')}.",
-            f"{astray} of these groups straddle training, validation and test!" if astray else "",
-            f"In {count(doubtful, 'group')} they carry more than one label." if doubtful else "",
+            f"{count(int(groups['files'].sum()), 'image')} are duplicates, in {count(len(groups), 'group')}.",
+            f"Leakage: {count(astray, 'group')} straddle training, validation and test." if astray else "",
+            f"{count(doubtful, 'group')} carry more than one label." if doubtful else "",
         ]
     ).strip()
 
@@ -68,16 +67,16 @@ def _factors(results: Results) -> Table:
         columns=["factor", "levels"],
     )
     shown = {"factor": lambda row: row.factor, "levels": lambda row: row.levels}
-    return table("factors", "What was asked: every level of every factor", frame, shown)
+    return table("factors", "Factors and their levels", frame, shown)
 
 
 def _nuisances(nuisances: Any) -> list[Table]:
-    """What was tuned for each level alike; a study of somebody else may describe it in other words."""
+    """The nuisances; another program may have described them differently."""
     if not isinstance(nuisances, Mapping) or not nuisances:
         return []
     frame = pd.DataFrame([(key, value_text(value)) for key, value in nuisances.items()], columns=["name", "range"])
     shown = {"name": lambda row: row.name, "range": lambda row: row.range}
-    return [table("nuisances", "What was tuned for every level alike", frame, shown)]
+    return [table("nuisances", "Nuisance hyperparameters, tuned equally for every level", frame, shown)]
 
 
 def _phases(phases: Any) -> list[Table]:
@@ -86,35 +85,37 @@ def _phases(phases: Any) -> list[Table]:
         return []
     frame = pd.DataFrame([{key: value_text(value) for key, value in row.items()} for row in rows]).fillna("")
     shown = {key: (lambda row, i=i: row[i + 1]) for i, key in enumerate(map(str, frame.columns))}
-    return [table("phases", "What was planned", frame, shown)]
+    return [table("phases", "Planned phases", frame, shown)]
 
 
 def _pictures(results: Results) -> list[Table]:
-    by_fold = {"fold": lambda row: row.fold, "pictures": lambda row: number(row.pictures)}
-    which = "Images by fold of the search; later all test in turn" if test_folds(results) else "Images by fold"
-    shown = [table("folds", f"{which} (pool: training)", pictures.folds(results), by_fold)]
+    by_fold = {"fold": lambda row: row.fold, "images": lambda row: number(row.pictures)}
+    caption = "Images by fold (pool: training)"
+    if test_folds(results):
+        caption += " of the search; the confirmation tests every image once per round"
+    shown = [table("folds", caption, pictures.folds(results), by_fold)]
     lost = pictures.dropped(results)
     if len(lost):
         by_reason = {"reason": lambda row: row.reason, "files": lambda row: number(row.files)}
-        shown.append(table("dropped", "Files that were left out", lost, by_reason))
+        shown.append(table("dropped", "Files left out", lost, by_reason))
     twice = pictures.duplicates(results)
     if len(twice):
         by_group = {"first file": lambda row: row.example, "files": lambda row: row.files}
         by_group["labels"] = lambda row: row.labels
-        shown.append(table("duplicates", "Copies of one another", twice, by_group))
+        shown.append(table("duplicates", "Duplicate images", twice, by_group))
     return shown
 
 
 def _recorded(study: dict[str, Any]) -> Table:
-    # What the gates found is a section of its own; that they were left out is a word, and said here.
+    # The results of the gates have a section of their own; that the gates were skipped is said here.
     said = _SAID | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
     place = study.get("place")
-    if isinstance(place, Mapping):  # a folder that was not named is none of the name "none"
+    if isinstance(place, Mapping):  # a folder that was not given would read as one named "none"
         study = study | {"place": {key: value for key, value in place.items() if value is not None}}
     rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
     frame = pd.DataFrame(rows, columns=["what", "value"])
-    shown = {"what": lambda row: row.what, "value": lambda row: row.value}
-    return table("recorded", "What else was recorded", frame, shown)
+    shown = {"key": lambda row: row.what, "value": lambda row: row.value}
+    return table("recorded", "Everything else in study.json", frame, shown)
 
 
 def _list(value: Any) -> list:

@@ -1,4 +1,4 @@
-"""Several studies beside each other: what each found, whether their scores can be compared, their answers."""
+"""Several studies side by side: their results, whether their scores are comparable, their answers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,7 @@ from analysis.confirmed.recommendations import pairs_of, recommendations, rivals
 from analysis.confirmed.settings import settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
-from analysis.layout.hover import dot_titles, titled
-from analysis.layout.page import Page, Part, Picture, Section, Table, table
+from analysis.layout.page import Figure, Page, Part, Section, Table, table
 from analysis.layout.text import NOTHING, duration, number, percent, percent_interval, plain, points, slug
 from analysis.sections.progress import progress_notes
 from analysis.sections.sentences import setting_text
@@ -53,7 +52,7 @@ def studied(results: Results, label: str) -> Study:
 
 
 def labels(studies: Sequence[Results]) -> list[str]:
-    """What each study is called: its folder's name, or its path where two folders are called alike."""
+    """Name each study by its folder, or by its path where two folders have the same name."""
     names = [one.out.resolve().name for one in studies]
     return [
         plain(name if names.count(name) == 1 else one.out.resolve()) for one, name in zip(studies, names, strict=True)
@@ -92,7 +91,7 @@ def side_by_side(studies: Sequence[Study]) -> Page:
         notes=[f"{one.label}: {note}" for one in studies for note in one.notes],
         parts=[
             Part("Studies", [_overview(studies), _choices(studies)]),
-            *([Part("Factors in common", shared)] if (shared := _shared_factors(studies)) else []),
+            *([Part("Shared factors", shared)] if (shared := _shared_factors(studies)) else []),
         ],
     )
 
@@ -101,56 +100,56 @@ def _overview(studies: Sequence[Study]) -> Section:
     frame = pd.DataFrame([one.facts for one in studies])
     shown = {
         "study": lambda row: row.study,
-        "test accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
+        "test accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
         "chance": lambda row: percent(row.chance),
         "test images": lambda row: number(row.test_pictures),
         "seeds": lambda row: number(row.seeds),
         "trials": lambda row: number(row.trials),
-        "computing": lambda row: duration(row.compute_seconds),
+        "compute time": lambda row: duration(row.compute_seconds),
         "dataset": lambda row: row.dataset,
         "winner": lambda row: row.winner or NOTHING,
         "seen in pretraining": lambda row: NOTHING if pd.isna(row.pretraining_overlap) else row.pretraining_overlap,
     }
-    caption = "Each study's winner on that study's own test images, mean over seeds"
+    caption = "Each study's winner on its own test images, mean over seeds"
     return Section(
-        "What each found",
+        "Results",
         points=[f"{row.study}: {row.question}" for row in frame.itertuples()],
         tables=[table("studies", caption, frame, shown, stacked=True)],
         below=comparable(studies),
-        pictures=_dots(frame),
+        figures=_dots(frame),
     )
 
 
-def _dots(frame: pd.DataFrame) -> list[Picture]:
+def _dots(frame: pd.DataFrame) -> list[Figure]:
     tested = frame.dropna(subset=["accuracy"])
     if tested.empty:
         return []
     dots = tested.rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
-    text = figures.svg(0.75 + 0.3 * len(dots), partial(figures.draw_dots, dots=dots, xlabel="accuracy on test"))
-    said = ", ".join(f"{row.level} {percent(row.value)}" for row in dots.itertuples())
-    alt = f"Accuracy of each study's winner on test: {said}"
-    return [Picture("studies", "", alt, titled(text, dot_titles(dots)))]
+    draw = partial(figures.draw_dots, dots=dots, xlabel="test accuracy")
+    text = figures.svg(0.75 + 0.3 * len(dots), draw, titles=figures.dot_titles(dots))
+    values = ", ".join(f"{row.level} {percent(row.value)}" for row in dots.itertuples())
+    return [Figure("studies", "", f"Test accuracy of each study's winner: {values}", text)]
 
 
 def comparable(studies: Sequence[Study]) -> list[str]:
-    """For each two studies whether their scores are about the same images."""
+    """For each pair of studies, whether their scores are on the same images."""
     return [_comparable(a, b) for a, b in combinations(studies, 2)]
 
 
 def _comparable(a: Study, b: Study) -> str:
     both = f"{a.label} and {b.label}"
-    cannot = "so their scores cannot be compared"
+    cannot = "so their scores are not comparable"
     if not a.facts["manifest"] or not b.facts["manifest"]:
-        return f"Which images {both} used is not recorded for both, {cannot}."
+        return f"{both}: the images used are not recorded for both, {cannot}."
     if a.facts["manifest"] != b.facts["manifest"]:
-        return f"{both} were run on different images, {cannot}."
+        return f"{both} use different images, {cannot}."
     if a.test_pictures != b.test_pictures:
-        return f"{both} were run on the same images, but tested on different ones, {cannot}."
-    return f"{both} were run on the same images with the same test images, so their scores can be compared."
+        return f"{both} use the same images but different test images, {cannot}."
+    return f"{both} use the same images and the same test images, so their scores are comparable."
 
 
 def _choices(studies: Sequence[Study]) -> Section:
-    """What each study recommends, one row a factor."""
+    """The recommendation of each study, one row per factor."""
     every = list(dict.fromkeys(factor for one in studies for factor in one.factors))
     cells = {one.label: one.advised.set_index("factor") for one in studies}
     frame = pd.concat([one.advised.assign(study=one.label) for one in studies], ignore_index=True)
@@ -162,8 +161,8 @@ def _choices(studies: Sequence[Study]) -> Section:
         return NOTHING if pd.isna(row["recommended"]) else f"{row['recommended'] or 'none'} ({row['decision']})"
 
     rows = [[plain(factor), *(plain(said(factor, label)) for label in cells)] for factor in every]
-    caption = "What each study recommends for each factor, and how sure that is"
-    return Section("What to choose", tables=[Table("choices", caption, ["choice", *cells], rows, frame, stacked=True)])
+    caption = "Recommended level of each factor, and how well the data support it"
+    return Section("Recommendations", tables=[Table("choices", caption, ["factor", *cells], rows, frame, stacked=True)])
 
 
 def _shared_factors(studies: Sequence[Study]) -> list[Section]:
@@ -173,7 +172,7 @@ def _shared_factors(studies: Sequence[Study]) -> list[Section]:
 
 
 def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
-    """The answers about one factor: a row for each pair of levels, a column for each study that asked."""
+    """The answers about one factor: a row for each pair of levels, a column for each study that has the factor."""
     asked = {one.label: pairs_of(one.answered, factor) for one in studies if factor in one.factors}
     pairs: dict[frozenset[str], tuple[str, str]] = {}
     for answered in asked.values():
@@ -185,8 +184,8 @@ def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
         for a, b in pairs.values()
     ]
     frame = pd.DataFrame([{"study": label} | pair for label, answered in asked.items() for pair in answered])
-    caption = "Difference in points of accuracy on each study's own test images, 95 % interval, and the verdict"
-    return Section(factor, tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
+    caption = "Difference in accuracy on each study's own test images, in points (95% CI), and the verdict"
+    return Section(f"Comparison: {factor}", tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
 
 
 def _pair(answered: list[dict], a: str, b: str) -> Mapping[str, Any] | None:

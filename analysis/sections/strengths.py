@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from analysis.confirmed.settings import Setting
 from analysis.confirmed.tables import in_company, scores
 from analysis.layout import figures
-from analysis.layout.page import Picture, Section
+from analysis.layout.page import Figure, Section
 from analysis.layout.text import count, number, percent, percent_interval, slug
 from analysis.statistics.inference import Interval
 from study.results import Results, level_text
@@ -113,7 +113,7 @@ def _section(
     if plain is not None:
         said.append(f"{plain[0]}, confirmed: {percent_interval(plain[1], *plain[2])}.")
     pictures = [
-        Picture(
+        Figure(
             stems[factor, one.name],
             f"{factor} = {', '.join(one.levels)}: validation accuracy by {one.name}",
             _sentence(one),
@@ -126,7 +126,7 @@ def _section(
         "company, below the edge where it did much worse."
     )
     line = f" Line and band: {plain[0]} with its 95 % interval for new seeds." if plain is not None else ""
-    return Section(f"Along the strengths of {factor}", [explained + line, " ".join(said)], pictures=pictures)
+    return Section(f"Along the strengths of {factor}", [explained + line, " ".join(said)], figures=pictures)
 
 
 def _sentence(one: Strength) -> str:
@@ -174,6 +174,6 @@ def draw_strength(
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
     ax.set_ylim(*ylim)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     ax.set_xlabel(strength.name)
     return ax
