@@ -3,8 +3,8 @@ import pytest
 
 from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import settings
+from analysis.findings.negative_control import control_section, control_sentence, negative_control
 from analysis.sections.best_of_level import best_of_level
-from analysis.sections.control import control_section, control_sentence, negative_control
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.test_answers import LARGE, SMALL

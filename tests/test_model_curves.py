@@ -8,10 +8,10 @@ import pytest
 
 from analysis.confirmed import tables
 from analysis.confirmed.settings import settings, winner
+from analysis.findings.generalization import generalization, stability_sentence
+from analysis.findings.regularization_strength import strength_sections, strengths, without
+from analysis.findings.unfreeze_depth import depth_section, depths
 from analysis.sections.class_size import class_size_section, class_sizes, rank_correlation
-from analysis.sections.depth import depth_section, depths
-from analysis.sections.learned import stability_sentence
-from analysis.sections.strengths import strength_sections, strengths, without
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.sized import rewrite
@@ -152,7 +152,7 @@ def test_the_epoch_that_is_kept_over_seeds(tmp_path):
     fabricate(tmp_path, Plan(items=40, seeds=3, trials=6, factors={"f": ["x", "y"]}, winner={"f": "y"}))
     rewrite(tmp_path, lambda t: t.assign(best_epoch=np.where(t["phase"] == "confirm", t["seed"] + 3, t["best_epoch"])))
     read = results.read(tmp_path)
-    frame = tables.generalization(read, settings(read))
+    frame = generalization(read, settings(read))
     kept = frame.iloc[0][["best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high"]].tolist()
     assert kept == [5, 1, 4, 6]
     mine = settings(read)[0].trials["trial"]

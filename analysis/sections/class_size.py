@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from analysis.confirmed import tables
-from analysis.confirmed.pictures import class_names
+from analysis.confirmed.images import class_names
 from analysis.confirmed.settings import Setting, winner
+from analysis.findings.confusion import classes, confusion
 from analysis.layout import figures
 from analysis.layout.page import Picture, Section
 from analysis.layout.text import count, number, percent, points
@@ -46,7 +46,7 @@ def class_sizes(results: Results, setting: Setting) -> pd.DataFrame:
     `pictures` it trained on in the search's partition; the interval is Wilson's, a test image counting once however
     many seeds saw it.
     """
-    each = tables.classes(tables.confusion(results, setting), class_names(results), len(setting.seeds))
+    each = classes(confusion(results, setting), class_names(results), len(setting.seeds))
     each = each[each["support"] > 0].assign(pictures=lambda f: f["label"].map(_training_pictures(results, setting)))
     each = each.dropna(subset=["pictures"])
     ends = [wilson(row.recall * row.support, row.support) for row in each.itertuples()]
