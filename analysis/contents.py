@@ -6,31 +6,31 @@ import pandas as pd
 
 from analysis.confirmed.outputs import outputs
 from analysis.confirmed.settings import Setting
+from analysis.findings.ablation import path_section
+from analysis.findings.caveats import caveats_section, overlap_note
+from analysis.findings.confusion import mistakes_section
+from analysis.findings.data_size import data_size_sections
+from analysis.findings.ensembles import ensembles_section
+from analysis.findings.generalization import learning_section
+from analysis.findings.label_errors import suspects_section
+from analysis.findings.metrics import loss_section, metrics_section
+from analysis.findings.negative_control import control_section
+from analysis.findings.neighbors import neighbour_sections
+from analysis.findings.openings import openings_notes
+from analysis.findings.published import published_section
+from analysis.findings.recommendation import recommendations_section
+from analysis.findings.regularization_strength import strength_sections
+from analysis.findings.sanity_checks import sanity_section
+from analysis.findings.uncertainty import doubt_section
+from analysis.findings.unfreeze_depth import depth_section
+from analysis.findings.winner import examples_section, winner_section
 from analysis.layout.page import Page, Part, Section
 from analysis.layout.text import plain
-from analysis.sections.advice import recommendations_section
-from analysis.sections.caveats import caveats_section
-from analysis.sections.combined import ensembles_section
-from analysis.sections.control import control_section
 from analysis.sections.cost import trials_section
-from analysis.sections.data_size import data_size_sections
-from analysis.sections.depth import depth_section
-from analysis.sections.learned import learning_section, mistakes_section
 from analysis.sections.levels import factor_sections
-from analysis.sections.loss import loss_section
-from analysis.sections.neighbours import neighbour_sections
-from analysis.sections.openings import openings_notes
-from analysis.sections.path import path_section
 from analysis.sections.plan import plan_section
 from analysis.sections.progress import progress_notes
-from analysis.sections.published import published_section
-from analysis.sections.sanity import sanity_section
-from analysis.sections.scored import metrics_section
 from analysis.sections.search import search_section
-from analysis.sections.sentences import overlap_note
-from analysis.sections.strengths import strength_sections
-from analysis.sections.trust import doubt_section, suspects_section
-from analysis.sections.winning import examples_section, winner_section
 from study.results import Results
 
 

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.confirmed.answers import answers, verdict
+from analysis.confirmed.answers import answer_sentence, answers, verdict
 from analysis.confirmed.settings import settings, winner
-from analysis.sections.sentences import answer_sentence
 from analysis.statistics.inference import Estimate, items_needed
 from study import results, writing
 from tests.fabricated import Plan, fabricate

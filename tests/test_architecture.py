@@ -35,14 +35,15 @@ ENTRANCE = {
         "storage_errors",
     ],
 }
-# In analysis arithmetic knows of no study, and no finding knows how it is shown.
+# In analysis arithmetic knows of no study. What several findings share is confirmed/; findings and sections are peers.
 SHELVES = {
     "analysis": {
         "statistics": [],
         "layout": [],
         "search": ["statistics"],
         "confirmed": ["statistics", "search"],
-        "sections": ["statistics", "search", "confirmed", "layout"],
+        "findings": ["statistics", "search", "confirmed", "layout", "sections"],
+        "sections": ["statistics", "search", "confirmed", "layout", "findings"],
     },
     "study": {
         "definitions": [],

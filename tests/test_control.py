@@ -3,7 +3,7 @@ import pytest
 
 from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import settings
-from analysis.sections.control import control_section, control_sentence, negative_control
+from analysis.findings.negative_control import control_section, control_sentence, negative_control
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.test_answers import LARGE, SMALL

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from analysis.confirmed.settings import settings
-from analysis.sections.data_size import data_size_sections, refusal, sizes
+from analysis.findings.data_size import data_size_sections, refusal, sizes
 from study import results
 from tests.fabricated import Plan, fabricate
 from tests.sized import FRACTIONS, POOL, fabricate_sizes, law, rewrite

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis import report
-from analysis.confirmed.deviations import deviation_sentences, deviations, plan_sentence
+from analysis.findings.deviations import deviation_sentences, deviations, plan_sentence
 from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 

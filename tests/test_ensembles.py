@@ -2,10 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.confirmed.ensembles import ALL, ANY_SEED, EACH, GREEDY, SEEDS, SINGLE, ensembles, greedy
 from analysis.confirmed.outputs import outputs
 from analysis.confirmed.settings import settings
-from analysis.sections.combined import ensembles_section
+from analysis.findings.ensembles import ALL, ANY_SEED, EACH, GREEDY, SEEDS, SINGLE, ensembles, ensembles_section, greedy
 from analysis.statistics import inference
 from analysis.statistics.metrics import log_softmax
 from study import results, writing

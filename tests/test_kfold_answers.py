@@ -9,9 +9,9 @@ import pytest
 
 from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import Setting, settings, winner
+from analysis.findings.caveats import caveats_section
+from analysis.findings.negative_control import negative_control
 from analysis.report import build
-from analysis.sections.caveats import caveats_section
-from analysis.sections.control import negative_control
 from analysis.statistics.inference import compare, crossed_mean
 from study.results import Results, ResultsError, read
 from tests.fabricated import Plan, fabricate, rewrite

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.confirmed.outputs import outputs
 from analysis.confirmed.settings import settings, winner
-from analysis.sections.loss import loss_section, loss_table
+from analysis.findings.metrics import loss_section, loss_table
 from analysis.statistics import calibration
 from analysis.statistics.metrics import log_loss, log_softmax
 from study import results, writing

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from analysis.confirmed import tables
 from analysis.confirmed.outputs import outputs
 from analysis.confirmed.settings import settings, winner
-from analysis.sections.scored import means_sentence, metrics_section, metrics_table
+from analysis.findings.confusion import classes, means_sentence
+from analysis.findings.metrics import metrics_section, metrics_table
 from analysis.statistics import metrics
 from analysis.statistics.metrics import log_softmax
 from study import results
@@ -108,7 +108,7 @@ def test_the_classification_report_by_hand():
     """Two seeds; the class without an image comes last and is left out of the means."""
     matrix = pd.DataFrame([[3, 1, 0], [1, 4, 1], [0, 0, 0]])
     names = pd.Series(["ant", "bee", "cat"])
-    table = tables.classes(matrix, names, seeds=2)
+    table = classes(matrix, names, seeds=2)
     assert table["label"].tolist() == ["bee", "ant", "cat"]
     assert table["support"].tolist() == [3, 2, 0]
     assert table["precision"].tolist() == pytest.approx([4 / 5, 3 / 4, 0])

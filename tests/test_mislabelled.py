@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.confirmed.mislabelled import COLUMNS, MOST_SUSPECTS, suspects
 from analysis.confirmed.settings import settings
+from analysis.findings.label_errors import COLUMNS, MOST_SUSPECTS, suspects
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 

@@ -9,8 +9,9 @@ import pytest
 from analysis import report
 from analysis.confirmed import tables
 from analysis.confirmed.settings import settings
-from analysis.sections.depth import depth_section, depths
-from analysis.sections.strengths import strength_sections, strengths, without
+from analysis.findings.generalization import generalization, stability_sentence
+from analysis.findings.regularization_strength import strength_sections, strengths, without
+from analysis.findings.unfreeze_depth import depth_section, depths
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.sized import rewrite
@@ -87,9 +88,7 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     assert (level, accuracy) == ("none", pytest.approx(mine.trials["val_accuracy"].mean()))
     assert low < accuracy < high
     (section,) = strength_sections(read, found)
-    assert (
-        "dropout: the best of 2 refined trials, 93.0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
-    )
+    assert "dropout: the best of 2 refined trials, 93.0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
     assert len({picture.stem for picture in section.figures}) == 2
 
 
@@ -120,3 +119,16 @@ def test_the_table_of_classes_has_the_training_images_of_each(tmp_path):
         report.build(tmp_path)
         classes = pd.read_csv(tmp_path / results.TABLES_FOLDER / "classes.csv").sort_values("label")
         assert classes["training_images"].tolist() == expected
+
+
+def test_the_epoch_that_is_kept_over_seeds(tmp_path):
+    fabricate(tmp_path, Plan(items=40, seeds=3, trials=6, factors={"f": ["x", "y"]}, winner={"f": "y"}))
+    rewrite(tmp_path, lambda t: t.assign(best_epoch=np.where(t["phase"] == "confirm", t["seed"] + 3, t["best_epoch"])))
+    read = results.read(tmp_path)
+    frame = generalization(read, settings(read))
+    kept = frame.iloc[0][["best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high"]].tolist()
+    assert kept == [5, 1, 4, 6]
+    mine = settings(read)[0].trials["trial"]
+    ends = read.epochs[(read.epochs["epoch"] == 9) & read.epochs["trial"].isin(mine)]["val_accuracy"].mean()
+    assert ends in frame["last_val_accuracy"].tolist()
+    assert "after 5 (4 to 6) epochs, with a standard deviation of 1 epochs" in stability_sentence(frame)

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis.confirmed.path import ALONE, NOT_RUN, STEP, SUM, TOTAL, path, start
 from analysis.confirmed.settings import groups, settings
+from analysis.findings.ablation import ALONE, NOT_RUN, STEP, SUM, TOTAL, path, start
 from analysis.statistics.inference import compare
 from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite

@@ -4,9 +4,8 @@ import pytest
 
 from analysis import report
 from analysis.confirmed.outputs import outputs
-from analysis.confirmed.published import published
-from analysis.sections.caveats import caveats_section
-from analysis.sections.published import published_section
+from analysis.findings.caveats import caveats_section
+from analysis.findings.published import published, published_section
 from analysis.statistics import inference
 from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite

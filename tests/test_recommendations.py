@@ -12,11 +12,11 @@ from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
 from analysis import report
-from analysis.confirmed.answers import answers
-from analysis.confirmed.recommendations import pairs_of, recommendations, rivals
+from analysis.confirmed.answers import answers, pairs_of, rivals
+from analysis.confirmed.recommendations import recommendations
 from analysis.confirmed.settings import settings
+from analysis.findings.recommendation import recommendations_section
 from analysis.layout.text import duration
-from analysis.sections.advice import recommendations_section
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 

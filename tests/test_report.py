@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis import report
-from analysis.confirmed import tables
 from analysis.confirmed.settings import settings
+from analysis.findings.confusion import confusion
 from analysis.layout import webpage
 from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
@@ -148,7 +148,7 @@ def test_confusion_at_any_number_of_classes(tmp_path, classes):
     plan = Plan(**ONE_FACTOR, classes=names, items=4 * classes, seeds=3)
     read = results.read(fabricate(tmp_path, plan))
     best = settings(read)[0]
-    matrix = tables.confusion(read, best)
+    matrix = confusion(read, best)
     assert matrix.shape == (classes, classes)
     assert matrix.to_numpy().sum() == 3 * 4 * classes
     assert np.trace(matrix.to_numpy()) == best.correct.to_numpy().sum()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from analysis.confirmed.settings import settings
-from analysis.sections.sanity import below_probe, gates, sanity_section, worse_than_guessing
+from analysis.findings.sanity_checks import below_probe, gates, sanity_section, worse_than_guessing
 from study import results
 from tests.fabricated import Plan, fabricate
 

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.confirmed import pictures, tables
+from analysis.confirmed import images, tables
 from analysis.confirmed.settings import name, settings
+from analysis.findings.generalization import generalization
 from analysis.layout.text import duration, number, percent, plain, points, slug
 from analysis.sections.curves import band, curves
 from study import results, writing
@@ -80,7 +81,7 @@ def test_curves_carry_the_winner_first_and_bands_hold_the_mean(read):
 
 def test_generalization_gap_is_train_minus_validation_at_the_best_epoch(read):
     found = settings(read)
-    table = tables.generalization(read, found).set_index("setting")
+    table = generalization(read, found).set_index("setting")
     row = table.loc["backbone = small"]
     setting = next(one for one in found if name(one, found) == "backbone = small")
     at_best = read.epochs[read.epochs["trial"].isin(setting.trials["trial"]) & (read.epochs["epoch"] == 8)]
@@ -92,14 +93,14 @@ def test_baselines_come_from_the_training_pool(tmp_path):
     edit = lambda t: t.assign(label=((t["fold"] == "pool") | t["item"].isin([7, 8, 9])).astype(int))  # noqa: E731
     rewrite(tmp_path, "manifest", edit)  # bees alone in the pool, three of them among ten on test
     read = results.read(tmp_path)
-    assert pictures.baselines(read) == (0.5, pytest.approx(0.3))
+    assert images.baselines(read) == (0.5, pytest.approx(0.3))
 
 
 def test_dropped_files_and_duplicates_are_counted(read):
-    assert pictures.dropped(read).to_numpy().tolist() == [["truncated file", 2], ["not an image", 1]]
-    twice = pictures.duplicates(read)
+    assert images.dropped(read).to_numpy().tolist() == [["truncated file", 2], ["not an image", 1]]
+    twice = images.duplicates(read)
     assert twice[["files", "labels", "folds"]].to_numpy().tolist() == [[2, 2, 1]]
-    assert pictures.folds(read).to_numpy().tolist() == [["pool", 400], ["test", 200], ["val", 100]]
+    assert images.folds(read).to_numpy().tolist() == [["pool", 400], ["test", 200], ["val", 100]]
 
 
 def test_trials_and_failures_are_counted(read):

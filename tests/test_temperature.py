@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.confirmed.outputs import outputs
-from analysis.sections.loss import _scaled
+from analysis.findings.metrics import _scaled
 from study import results
 from study.products.export import write_temperature
 from study.products.outputs import write_tables

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from analysis import report
-from analysis.confirmed.mislabelled import suspects
 from analysis.confirmed.settings import settings, winner
-from analysis.sections.path import path_section
-from analysis.sections.trust import doubt_section, suspects_section
+from analysis.findings.ablation import path_section
+from analysis.findings.label_errors import suspects, suspects_section
+from analysis.findings.uncertainty import doubt_section
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.test_mislabelled import swapped
@@ -86,7 +86,7 @@ def test_advice_that_its_own_number_does_not_bear_out_is_not_given(tmp_path):
         f"{half['one more seed']} with one more seed and {half['twice the seeds']} with twice as many seeds; of these "
         "twice as many seeds would narrow it most. 500 more test images would not narrow it."
     )
-    assert section.tables[1].rows[-1][-1] == f"{half['500 more test pictures']}, no narrower"
+    assert section.tables[1].rows[-1][-1] == f"{half['500 more test images']}, no narrower"
 
 
 def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):

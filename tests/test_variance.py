@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from analysis.confirmed import variance
 from analysis.confirmed.settings import settings, winner
+from analysis.findings import uncertainty
 from analysis.statistics.inference import Estimate, smallest_effect
 from study import results, writing
 from tests.fabricated import Plan, fabricate
@@ -26,7 +26,7 @@ def read(out):
 
 def test_more_seeds_and_images_by_hand():
     estimate = Estimate(0.9, seed_variance=1e-4, item_variance=4e-4, seeds=4, items=500)
-    table = variance.precision(estimate).set_index("what")
+    table = uncertainty.precision(estimate).set_index("what")
     more = {"as measured": (4, 500), "one more seed": (5, 500), "twice the seeds": (8, 500)}
     for what, (seeds, items) in (more | {"500 more test images": (4, 1000)}).items():
         by_seeds, by_items = 1e-4 * 4 / seeds, 4e-4 * 500 / items
@@ -39,16 +39,16 @@ def test_more_seeds_and_images_by_hand():
 def test_more_images_never_seem_to_harm():
     """Where seeds dominate, fewer degrees of freedom widen the interval by more than images narrow it."""
     estimate = Estimate(0.9, seed_variance=4e-4, item_variance=4e-5, seeds=3, items=300)
-    low, high = variance.with_more(estimate, items=500).interval()
-    table = variance.precision(estimate).set_index("what")["half_width"]
+    low, high = uncertainty.with_more(estimate, items=500).interval()
+    table = uncertainty.precision(estimate).set_index("what")["half_width"]
     assert (high - low) / 2 > table["as measured"] == table["500 more test images"] > table["one more seed"]
-    assert variance.precision(estimate)["narrower"].tolist() == [False, True, True, False]
+    assert uncertainty.precision(estimate)["narrower"].tolist() == [False, True, True, False]
 
 
 @given(st.floats(0, 1e-2), st.floats(0, 1e-2), st.floats(0, 1e-2), st.integers(3, 40), st.integers(2, 5000))
 def test_what_is_called_narrower_has_a_smaller_number(by_seeds, by_items, least, seeds, items):
     estimate = Estimate(0.9, by_seeds, by_items, seeds, items, least)
-    table = variance.precision(estimate)
+    table = uncertainty.precision(estimate)
     said = (100 * table["half_width"]).map("{:.2f}".format).astype(float)
     assert (said[table["narrower"]] < said[0]).all()
 
@@ -62,7 +62,7 @@ def test_what_it_would_take_is_consistent_with_the_seeds_needed():
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
 def test_the_best_of_n_is_the_bootstrap_without_its_simulation(values):
-    mean, deviation = variance.best_of(values, values)
+    mean, deviation = uncertainty.best_of(values, values)
     drawn = np.random.default_rng(0).choice(values, size=(20_000, len(values))).max(axis=1)
     assert mean == pytest.approx(drawn.mean(), abs=0.02)
     assert deviation == pytest.approx(drawn.std(), abs=0.02)
@@ -70,32 +70,32 @@ def test_the_best_of_n_is_the_bootstrap_without_its_simulation(values):
 
 def test_the_best_is_chosen_by_the_metric_and_valued_in_accuracy():
     # Of two: the worse ranked is the best of two draws with probability 1/4.
-    assert variance.best_of([2, 1], [0.5, 0.9])[0] == pytest.approx(0.75 * 0.5 + 0.25 * 0.9)
-    assert np.isnan(variance.best_of([1], [0.5])).all()
+    assert uncertainty.best_of([2, 1], [0.5, 0.9])[0] == pytest.approx(0.75 * 0.5 + 0.25 * 0.9)
+    assert np.isnan(uncertainty.best_of([1], [0.5])).all()
 
 
 def test_the_sources_of_a_fabricated_study(tmp_path):
     study, _, best = read(fabricate(tmp_path, PLAN))
-    table = variance.sources(study, best).set_index("source")
+    table = uncertainty.sources(study, best).set_index("source")
     by_seed = best.correct.to_numpy().mean(axis=1)
-    assert table["standard_deviation"][variance.REPEAT] == pytest.approx(by_seed.std(ddof=1))
+    assert table["standard_deviation"][uncertainty.REPEAT] == pytest.approx(by_seed.std(ddof=1))
     assert table["share"].sum() == pytest.approx(1)
     assert table["share"].notna().tolist() == [True, True, False, False]
     assert table["n"].tolist() == [5, 150, 5, 2]
     val = best.trials["val_accuracy"].var(ddof=1)
     left = max(val - by_seed.var(ddof=1), 0) ** 0.5
-    assert table["standard_deviation"][variance.VALIDATED] == pytest.approx(left)
+    assert table["standard_deviation"][uncertainty.VALIDATED] == pytest.approx(left)
 
 
 def test_few_seeds_or_an_unopened_test_fold_have_no_parts(tmp_path):
     study, _, best = read(fabricate(tmp_path / "two", Plan(**vars(PLAN) | {"seeds": 2})))
-    assert variance.estimated(study, best) is None
-    assert variance.sources(study, best).empty
+    assert uncertainty.estimated(study, best) is None
+    assert uncertainty.sources(study, best).empty
     fabricate(tmp_path / "closed", PLAN)
     (tmp_path / "closed" / results.PREDICTIONS_FILE).unlink()
     study, found, best = read(tmp_path / "closed")
-    assert variance.estimated(study, best) is None
-    assert variance.resolution(study, found) is None
+    assert uncertainty.estimated(study, best) is None
+    assert uncertainty.resolution(study, found) is None
 
 
 def test_one_group_of_images_has_no_parts(tmp_path):
@@ -103,15 +103,15 @@ def test_one_group_of_images_has_no_parts(tmp_path):
     file = tmp_path / results.MANIFEST_FILE
     writing.write_table(pd.read_parquet(file).assign(group=1), file)
     study, found, best = read(tmp_path)
-    assert variance.estimated(study, best) is None
-    assert variance.resolution(study, found) is None
+    assert uncertainty.estimated(study, best) is None
+    assert uncertainty.resolution(study, found) is None
 
 
 def test_resolution_shrinks_with_images_and_seeds(tmp_path):
     sharp = {"spread": 0.001}
     few = read(fabricate(tmp_path / "few", Plan(**vars(PLAN) | sharp)))
     many = read(fabricate(tmp_path / "many", Plan(**vars(PLAN) | sharp | {"items": 2400})))
-    coarse, fine = (variance.resolution(*one[:2]) for one in (few, many))
+    coarse, fine = (uncertainty.resolution(*one[:2]) for one in (few, many))
     assert (coarse.pairs, coarse.seeds, coarse.items) == (1, 5, 150)
     assert coarse.median == coarse.least == coarse.most
     assert 0 < fine.median < coarse.median / 2
@@ -119,7 +119,7 @@ def test_resolution_shrinks_with_images_and_seeds(tmp_path):
 
 def test_whether_the_validation_images_were_renewed(tmp_path):
     study, _, best = read(fabricate(tmp_path, PLAN))
-    assert not variance.renewed(study, best)
+    assert not uncertainty.renewed(study, best)
     seen = study.predictions
     left_out = (seen["trial"] == best.trials["trial"][0]) & (seen["fold"] == "val") & (seen["item"] % 2 == 0)
-    assert variance.renewed(replace(study, predictions=seen[~left_out]), best)
+    assert uncertainty.renewed(replace(study, predictions=seen[~left_out]), best)

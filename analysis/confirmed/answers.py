@@ -4,6 +4,7 @@ Levels are compared as confirmed, in the winner's company: same seeds, same test
 other factors. The verdict follows Holm's correction within the factor.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from analysis.confirmed.refusals import level_texts, refusal
 from analysis.confirmed.settings import Setting, groups, settings
+from analysis.layout.text import count, number, points
 from analysis.statistics.inference import (
     SEEDS_FOR_A_CLAIM,
     Estimate,
@@ -23,12 +25,23 @@ from analysis.statistics.inference import (
 from study.results import ANSWERS_COLUMNS, Results
 
 ALPHA = 0.05
+
+
 MARGIN = 0.01  # of accuracy; differences within it count as none, unless the study says otherwise
 
+
 BETTER_A = "a"
+
+
 BETTER_B = "b"
+
+
 EQUIVALENT = "equivalent"
+
+
 NO_EVIDENCE = "no evidence"
+
+
 REFUSED = "refused: "
 
 
@@ -127,3 +140,103 @@ def _companions(a: Setting, b: Setting) -> dict[str, str]:
     """The levels that two settings share; of a conditional factor, the level where it exists."""
     levels = {factor: level or b.levels[factor] for factor, level in a.levels.items()}
     return {factor: level for factor, level in levels.items() if level}
+
+
+_TURNED = {BETTER_A: BETTER_B, BETTER_B: BETTER_A}
+
+
+_TURNABLE = ("difference", "low", "high", "probability_a_better")
+
+
+def pairs_of(answered: pd.DataFrame, factor: str) -> list[dict]:
+    """The rows of answers.csv about one factor; what a refused pair lacks is NaN, never None."""
+    rows = answered[answered["factor"] == factor]
+    return rows.astype(dict.fromkeys(_TURNABLE, float)).to_dict("records")
+
+
+def rivals(pairs: list[dict], level: str) -> Iterator[dict]:
+    """The rows of answers.csv that a level is in, turned so that it is `level_a`."""
+    for pair in pairs:
+        if pair["level_a"] == level:
+            yield pair
+        elif pair["level_b"] == level:
+            yield pair | {
+                "level_a": pair["level_b"],
+                "level_b": pair["level_a"],
+                "difference": 0.0 - pair["difference"],  # no negative zero
+                "low": 0.0 - pair["high"],
+                "high": 0.0 - pair["low"],
+                "probability_a_better": 1 - pair["probability_a_better"],
+                "verdict": _TURNED.get(pair["verdict"], pair["verdict"]),
+            }
+
+
+LIKELY = "95\u00a0% interval"  # not to be broken over two lines
+
+
+def answer_sentence(answer: Mapping, allowed: float, pairs: int) -> str:
+    """One row of answers.csv in words; `pairs` of levels of its factor were compared."""
+    a, b = answer["level_a"] or "none", answer["level_b"] or "none"
+    if answer["verdict"].startswith(REFUSED):
+        return f"{a} and {b} were not compared: {answer['verdict'].removeprefix(REFUSED)}."
+    if answer["verdict"] in (BETTER_A, BETTER_B):
+        return _better(answer, a, b)
+    interval = f"{points(answer['low'])} to {points(answer['high'])}"
+    measured = f"{a} minus {b}: {points(answer['difference'])} points, {LIKELY} {interval}"
+    if answer["verdict"] == EQUIVALENT:
+        return (
+            f"{a} and {b} do equally well within the margin of {margin_text(allowed)} ({measured}; "
+            "the 90\u00a0% interval, which decides this, lies within)."
+        )
+    if answer["low"] <= 0 <= answer["high"]:
+        return f"No evidence that {a} and {b} differ ({measured}). {_more(answer)}"
+    return f"{_leading(answer, a, b)} ({measured}), but {_why_not(answer, pairs)} {_more(answer)}"
+
+
+def _leading(answer: Mapping, a: str, b: str) -> str:
+    return f"{a} came out ahead of {b}" if answer["difference"] > 0 else f"{b} came out ahead of {a}"
+
+
+def _why_not(answer: Mapping, pairs: int) -> str:
+    """Why an interval that leaves out zero still settles nothing."""
+    if answer["seeds"] < SEEDS_FOR_A_CLAIM:
+        return f"{answer['seeds']:.0f} seeds are too few for a claim, which takes {SEEDS_FOR_A_CLAIM}."
+    return f"as one of {pairs} comparisons this is no evidence, though alone it would be."
+
+
+def _better(answer: Mapping, a: str, b: str) -> str:
+    """The better level first, so that the difference reads as a gain."""
+    sign, chance = 1, answer["probability_a_better"]
+    low, high = answer["low"], answer["high"]
+    if answer["verdict"] == BETTER_B:
+        a, b, sign, chance, low, high = b, a, -1, 1 - chance, -high, -low
+    return (
+        f"{a} beats {b} by {points(sign * answer['difference'])} points "
+        f"({LIKELY} {points(low)} to {points(high)}). "
+        f"A new run of {a} would beat a new run of {b} with probability {_probability(chance)}."
+    )
+
+
+def _probability(chance: float) -> str:
+    return "over 0.99" if chance > 0.99 else f"{chance:.2f}"
+
+
+def margin_text(allowed: float) -> str:
+    return "1 point" if allowed == 0.01 else f"{100 * allowed:.3g} points"
+
+
+def _more(answer: Mapping) -> str:
+    """What would settle a pair that is undecided."""
+    if answer["difference"] == 0:
+        return "Nothing was measured that more seeds or more test images could show."
+    needed, pictures = answer["seeds_needed"], answer.get("items_needed")
+    if pd.notna(needed):
+        return f"If it is real, about {count(int(needed), 'seed')} would show it."
+    if pd.isna(pictures):
+        return "If it is real, neither more seeds nor more test images alone would show it, only many more of both."
+    few = answer["seeds"] < SEEDS_FOR_A_CLAIM
+    with_seeds = f" with {SEEDS_FOR_A_CLAIM} seeds" if few else ""
+    return (
+        f"If it is real, more seeds would not show it, only more test images: about {number(pictures)} in place of "
+        f"{number(answer['items'])}{with_seeds}."
+    )

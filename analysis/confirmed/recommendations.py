@@ -13,38 +13,48 @@ The rule, and the numbers it goes by:
 
 import json
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from analysis.confirmed import tables
-from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED
+from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, pairs_of, rivals
 from analysis.confirmed.settings import Setting, winner
-from analysis.confirmed.sizes import SIZES
+from analysis.confirmed.tables import SIZES
 from study.results import Results
 
 BETTER = "better"  # than at least one other level, and as good as the rest
+
+
 EQUALLY_GOOD = "equally good"  # as every other level
+
+
 UNDECIDED = "not decided; best on validation"  # the winner's level, for want of evidence
+
+
 ABSENT = "absent"  # the winner's setting has no level of this factor, and nothing was found where there is one
+
+
 NOTHING_YET = "nothing yet"  # no winner to start from
 
-_TURNED = {BETTER_A: BETTER_B, BETTER_B: BETTER_A}
-
-_TURNABLE = ("difference", "low", "high", "probability_a_better")
 
 # Seconds that differ by less than a tenth do not tell two levels apart: trials share the machine.
 CHEAPER = 0.9
 
+
 COLUMNS = ("factor", "recommended", "decision", "winner", "best", "against", "gain", "low", "high", "seeds", "items")
+
+
 COLUMNS += ("seeds_needed", "open", "as_good", "trial_seconds", "best_seconds", "cheaper_by", "faster")
+
+
 COLUMNS += (
     "faster_seconds",
     "faster_val_accuracy",
     "val_accuracy",
     "test_accuracy",
 )  # and the recommended level's sizes
+
 
 TIME, TRAINED = "time", "trained parameters"  # what a recommended level that is not `best` saves
 
@@ -98,29 +108,6 @@ def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None
         **{column: costs[column].get(level) for column in SIZES if column in costs},
         **_gain(pairs, level),
     }
-
-
-def pairs_of(answered: pd.DataFrame, factor: str) -> list[dict]:
-    """The rows of answers.csv about one factor; what a refused pair lacks is NaN, never None."""
-    rows = answered[answered["factor"] == factor]
-    return rows.astype(dict.fromkeys(_TURNABLE, float)).to_dict("records")
-
-
-def rivals(pairs: list[dict], level: str) -> Iterator[dict]:
-    """The rows of answers.csv that a level is in, turned so that it is `level_a`."""
-    for pair in pairs:
-        if pair["level_a"] == level:
-            yield pair
-        elif pair["level_b"] == level:
-            yield pair | {
-                "level_a": pair["level_b"],
-                "level_b": pair["level_a"],
-                "difference": 0.0 - pair["difference"],  # no negative zero
-                "low": 0.0 - pair["high"],
-                "high": 0.0 - pair["low"],
-                "probability_a_better": 1 - pair["probability_a_better"],
-                "verdict": _TURNED.get(pair["verdict"], pair["verdict"]),
-            }
 
 
 def _best(levels: list[str], pairs: list[dict], kept: str) -> str | None:

@@ -169,3 +169,7 @@ def groups(results: Results, items: pd.Index) -> NDArray[np.int64]:
     alone = codes < 0
     codes[alone] = len(items) + np.arange(alone.sum())
     return codes
+
+
+def setting_text(levels: Mapping[str, str]) -> str:
+    return ", ".join(f"{factor} {level}" for factor, level in levels.items() if level)

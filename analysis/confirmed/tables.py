@@ -1,18 +1,20 @@
 """The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.pictures import baselines, class_names
-from analysis.confirmed.settings import TEST, Setting, best_trial, groups, name, winner, winner_first
-from analysis.confirmed.sizes import sizes
-from analysis.layout.text import NOTHING
+from analysis.confirmed.settings import Setting, groups, winner
+from analysis.layout.text import megabytes, millions, milliseconds
 from analysis.search.rung import best_within, common_rung
 from analysis.statistics.inference import accuracy_interval, mean_interval
-from analysis.statistics.metrics import rates
 from study.results import Results, level_text
 
 PARAMETERS = ("parameters", "trained_parameters")  # columns that trials.parquet may have
+
+
 LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_entropy")
 
 
@@ -111,46 +113,6 @@ def in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataF
     return refined
 
 
-def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """The winner on test beside chance and the most frequent class; empty before confirmation.
-
-    Where it was trained once more on training and validation together, that one model has a row of its own.
-    """
-    best = winner(found)
-    if best is None:
-        return pd.DataFrame(columns=["model", "accuracy", "low", "high"])
-    score = scores(results, best)
-    chance, frequent = baselines(results)
-    rows = [
-        ("the winner", score["test_accuracy"], score["test_low"], score["test_high"]),
-        *_retrained(results, best),
-        ("most frequent class", frequent, np.nan, np.nan),
-        ("chance", chance, np.nan, np.nan),
-    ]
-    return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
-
-
-def retrained(results: Results, best: Setting) -> pd.DataFrame:
-    """The winner's trial on training and validation together; none where only an earlier winner was trained so."""
-    trials = results.trials
-    again = trials[(trials["phase"] == "retrain") & (trials["status"] == "completed") & (trials["arm"] == best.arm)]
-    chosen = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
-    return again[again["seed"] == chosen] if (again["seed"] == chosen).any() else again
-
-
-def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
-    again = retrained(results, best)
-    seen = results.predictions[results.predictions["fold"] == TEST]
-    rows = []
-    for trial in again["trial"]:
-        mine = seen[seen["trial"] == trial]
-        if len(mine):
-            right = (mine["label"] == mine["predicted"]).to_numpy(float)
-            interval = accuracy_interval(right[None], groups(results, pd.Index(mine["item"])))
-            rows.append(("retrained on training and validation", float(right.mean()), *interval))
-    return rows
-
-
 def pareto(results: Results) -> pd.DataFrame:
     """The search trials that no other beats in accuracy without taking longer; the fastest first."""
     search = results.trials[results.trials["phase"] == "search"].dropna(subset=["val_accuracy"])
@@ -173,76 +135,26 @@ def failures(results: Results) -> pd.DataFrame:
     return reason.value_counts().rename_axis("error").reset_index(name="trials")
 
 
-def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between.
-
-    `last_val_accuracy` is that of the last epoch, which keeping the best one is to be compared with.
-    """
-    last = results.epochs.sort_values("epoch").groupby("trial").tail(1)
-    rows = []
-    for setting in winner_first(found):
-        at_best = setting.trials[["trial", "best_epoch"]].merge(
-            results.epochs, left_on=["trial", "best_epoch"], right_on=["trial", "epoch"]
-        )
-        means = {column: at_best[column].mean() for column in LEARNING}
-        gap = means["train_accuracy"] - means["val_accuracy"]
-        row = {"setting": name(setting, found), **_best_epochs(setting), **means, "gap": gap}
-        row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
-        rows.append(row | sizes(setting.trials))
-    extra = [column for column in PARAMETERS if column in results.trials]
-    return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
+# Columns that trials.parquet may have: what heads them, and how their values are said.
+SIZES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "parameters": ("parameters", millions),
+    "trained_parameters": ("trained parameters", millions),
+    "file_bytes": ("model file", megabytes),
+    "latency_ms": ("one image takes", milliseconds),
+}
 
 
-_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")
+def sizes(trials: pd.DataFrame) -> dict[str, float]:
+    """The median over trials of one setting: all but the latency are alike."""
+    return {
+        column: float(pd.to_numeric(trials[column], errors="coerce").median()) for column in SIZES if column in trials
+    }
 
 
-def _best_epochs(setting: Setting) -> dict[str, float]:
-    """Which epoch was kept, over the seeds: mean, standard deviation, first and last."""
-    kept = setting.trials["best_epoch"]
-    return dict(zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True))
-
-
-def confusion(results: Results, setting: Setting) -> pd.DataFrame:
-    """Test predictions of all seeds of a setting: rows the true class, columns the predicted one, by name."""
-    seen = results.predictions[results.predictions["trial"].isin(setting.trials["trial"])]
-    seen = seen[seen["fold"] == TEST]
-    names = class_names(results).reindex(np.union1d(seen["label"], seen["predicted"]))
-    matrix = pd.crosstab(seen["label"], seen["predicted"])
-    return matrix.reindex(index=names.index, columns=names.index, fill_value=0)
-
-
-def classes(matrix: pd.DataFrame, names: pd.Series, seeds: int) -> pd.DataFrame:
-    """The classification report of a confusion of `seeds` models: every class of `names`, the worst F1 first.
-
-    Support is images, so a class without any has no recall and no F1; it comes last.
-    """
-    every = names.index.union(matrix.index)
-    whole = matrix.reindex(index=every, columns=every, fill_value=0)
-    each = rates(whole.to_numpy())
-    table = pd.DataFrame(
-        {
-            "label": names.reindex(every).fillna(NOTHING).to_numpy(),
-            "precision": each.precision,
-            "recall": each.recall,
-            "f1": each.f1,
-            "support": each.support // seeds,
-        }
-    )
-    return table.sort_values("f1", kind="stable", na_position="last").reset_index(drop=True)
-
-
-def confused(matrix: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """Which classes are mistaken for which, the most frequent first, with the share of the true class it concerns."""
-    counts = matrix.to_numpy(copy=True)
-    totals = counts.sum(axis=1)
-    np.fill_diagonal(counts, 0)
-    true, predicted = np.nonzero(counts)
-    table = pd.DataFrame(
-        {
-            "label": names.reindex(matrix.index[true]).to_numpy(),
-            "predicted": names.reindex(matrix.columns[predicted]).to_numpy(),
-            "times": counts[true, predicted],
-            "share": counts[true, predicted] / totals[true],
-        }
-    )
-    return table.sort_values(["times", "share"], ascending=False, kind="stable")
+def shown_sizes(frame: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
+    """The cells of a table for those columns that `frame` has and whose rows differ."""
+    return {
+        heading: lambda row, column=column, say=say: say(getattr(row, column))
+        for column, (heading, say) in SIZES.items()
+        if column in frame and frame[column].nunique() > 1
+    }

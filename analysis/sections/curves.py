@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed.objective import merit, objective
-from analysis.confirmed.published import published_trials
 from analysis.confirmed.settings import Setting, name, winner_first
 from analysis.confirmed.tables import LEARNING
+from analysis.findings.published import published_trials
 from study.results import Results, level_text
 
 

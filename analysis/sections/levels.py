@@ -5,15 +5,14 @@ from functools import partial
 import pandas as pd
 
 from analysis.confirmed import tables
-from analysis.confirmed.answers import margin
+from analysis.confirmed.answers import answer_sentence, margin
 from analysis.confirmed.settings import Setting
-from analysis.confirmed.sizes import shown_sizes
+from analysis.confirmed.tables import shown_sizes
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import duration, percent, percent_interval, slug
 from analysis.search.rung import most_epochs
 from analysis.sections.curves import dots
-from analysis.sections.sentences import answer_sentence
 from study.results import Results
 
 

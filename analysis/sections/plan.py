@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.confirmed import pictures
-from analysis.confirmed.deviations import deviation_sentences, plan_sentence
+from analysis.confirmed import images
 from analysis.confirmed.settings import test_folds
+from analysis.findings.deviations import deviation_sentences, plan_sentence
+from analysis.findings.openings import openings_sentence
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import count, number, value_text
-from analysis.sections.sentences import openings_sentence
 from study.results import Results, level_text
 
 # Keys of study.json that stand elsewhere in the report.
@@ -48,7 +48,7 @@ def _views(results: Results) -> str:
 
 
 def _duplicates(results: Results) -> str:
-    groups = pictures.duplicates(results)
+    groups = images.duplicates(results)
     if groups.empty:
         return "No duplicate images were found."
     astray, doubtful = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
@@ -93,12 +93,12 @@ def _pictures(results: Results) -> list[Table]:
     caption = "Images by fold (pool: training)"
     if test_folds(results):
         caption += " of the search; the confirmation tests every image once per round"
-    shown = [table("folds", caption, pictures.folds(results), by_fold)]
-    lost = pictures.dropped(results)
+    shown = [table("folds", caption, images.folds(results), by_fold)]
+    lost = images.dropped(results)
     if len(lost):
         by_reason = {"reason": lambda row: row.reason, "files": lambda row: number(row.files)}
         shown.append(table("dropped", "Files left out", lost, by_reason))
-    twice = pictures.duplicates(results)
+    twice = images.duplicates(results)
     if len(twice):
         by_group = {"first file": lambda row: row.example, "files": lambda row: row.files}
         by_group["labels"] = lambda row: row.labels

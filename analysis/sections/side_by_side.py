@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.answers import REFUSED, answers
-from analysis.confirmed.pictures import baselines, tested
-from analysis.confirmed.recommendations import pairs_of, recommendations, rivals
-from analysis.confirmed.settings import settings, winner
+from analysis.confirmed.answers import REFUSED, answers, pairs_of, rivals
+from analysis.confirmed.images import baselines, tested
+from analysis.confirmed.recommendations import recommendations
+from analysis.confirmed.settings import setting_text, settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.page import Figure, Page, Part, Section, Table, table
 from analysis.layout.text import NOTHING, duration, number, percent, percent_interval, plain, points, slug
 from analysis.sections.progress import progress_notes
-from analysis.sections.sentences import setting_text
 from study.results import Results
 
 

@@ -13,6 +13,8 @@ from study.results import Results, level_text
 
 # A fine-tuned net this far below a linear probe on the same net's frozen features was harmed by its tuning.
 _BELOW_PROBE = 0.02
+
+
 _NOT_TUNED = "head"  # the unfreeze depth that leaves the features as they were
 
 
@@ -27,7 +29,7 @@ def sanity_section(results: Results, found: list[Setting]) -> Section | None:
         "net": lambda row: row.net,
         "linear probe": lambda row: percent(row.probe_accuracy),
         "guessing": lambda row: percent(row.chance),
-        "pictures": lambda row: number(row.pictures),
+        "images": lambda row: number(row.pictures),
         "gates passed": lambda row: row.passed or "none",
     }
     caption = (

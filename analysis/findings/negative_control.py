@@ -6,15 +6,16 @@ computation that answers a study. Whoever finds a difference here finds differen
 
 import pandas as pd
 
-from analysis.confirmed.answers import ALPHA, BETTER_A, BETTER_B, margin, verdict
+from analysis.confirmed.answers import ALPHA, BETTER_A, BETTER_B, LIKELY, margin, verdict
 from analysis.confirmed.settings import Setting, groups, winner
 from analysis.layout.page import Section
 from analysis.layout.text import points
-from analysis.sections.sentences import LIKELY
 from analysis.statistics.inference import MIN_SEEDS, compare
 from study.results import Results
 
 TITLE = "Negative control"
+
+
 NEEDED = 2 * MIN_SEEDS
 
 

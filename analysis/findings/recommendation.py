@@ -4,24 +4,18 @@ import json
 
 import pandas as pd
 
-from analysis.confirmed.answers import REFUSED, margin
-from analysis.confirmed.recommendations import (
-    ABSENT,
-    NOTHING_YET,
-    TRAINED,
-    UNDECIDED,
-    pairs_of,
-    recommendations,
-    rivals,
-)
-from analysis.confirmed.settings import Setting, winner
-from analysis.confirmed.sizes import shown_sizes
+from analysis.confirmed.answers import LIKELY, REFUSED, answer_sentence, margin, margin_text, pairs_of, rivals
+from analysis.confirmed.recommendations import ABSENT, NOTHING_YET, TRAINED, UNDECIDED, recommendations
+from analysis.confirmed.settings import Setting, setting_text, winner
+from analysis.confirmed.tables import shown_sizes
+from analysis.findings.winner import headline
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import NOTHING, count, duration, number, percent, points
-from analysis.sections.sentences import LIKELY, answer_sentence, headline, margin_text, setting_text
 from study.results import Results
 
 _SAID = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
+
+
 _MOST_GAINS = 3  # levels named in one cell
 
 

@@ -17,7 +17,11 @@ from analysis.sections.curves import dots
 from study.results import Results
 
 FACTOR = "unfreeze"
+
+
 _LAST = re.compile(r"last (?:(\d+) )?(layer|block|stage)s?")
+
+
 _UNITS = ("layer", "block", "stage")  # each holds several of the one before
 
 

@@ -19,8 +19,14 @@ from analysis.statistics.power_law import MIN_SIZES, REACH, Check, check, fit, h
 from study.results import Results
 
 FACTORS = ("train_fraction", "split")  # they change how many images a model trains on
+
+
 _PICTURES = "train_pictures"  # a column that trials.parquet may have
+
+
 _DRAWN = 25  # points of the curve
+
+
 _FLAT = 0.995  # of the error that a doubling leaves, from where on it brings nothing to speak of
 
 

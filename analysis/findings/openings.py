@@ -1,13 +1,48 @@
-"""What is said before everything else where the test fold was opened more than once: both recommendations."""
+"""How often the test fold was opened, and what was recommended at its first opening and now."""
+
+from dataclasses import replace
 
 import pandas as pd
 
 from analysis.confirmed.answers import answers
-from analysis.confirmed.openings import at_first_opening, openings
 from analysis.confirmed.recommendations import recommendations
-from analysis.confirmed.settings import Setting, settings, winner
-from analysis.sections.sentences import openings_sentence, setting_text
-from study.results import Results, level_text
+from analysis.confirmed.settings import Setting, setting_text, settings, winner
+from study.results import OPENING_COLUMN, STOOD_FOR_COLUMN, Results, level_text
+
+
+def openings(results: Results) -> int | None:
+    """How often the test fold was opened, a number or a list in study.json; None where that does not say."""
+    recorded = results.study.get("test_openings")
+    times = len(recorded) if isinstance(recorded, list) else recorded
+    return times if isinstance(times, int) and not isinstance(times, bool) else None
+
+
+def opened_once(results: Results) -> bool:
+    """Whether nothing can have been decided by what the test fold showed, as far as study.json tells."""
+    return openings(results) in (0, 1)
+
+
+def at_first_opening(results: Results) -> Results | None:
+    """The study with the trials of the first of several openings alone; None where these are not known."""
+    trials, times = results.trials, openings(results)
+    if times is None or times < 2 or not {OPENING_COLUMN, STOOD_FOR_COLUMN} <= set(trials.columns):
+        return None
+    first = trials[trials[OPENING_COLUMN] == 1]
+    if first.empty:
+        return None
+    return replace(results, trials=first.assign(stands_for=first[STOOD_FOR_COLUMN]))
+
+
+def openings_sentence(results: Results) -> str:
+    """How often the test fold was opened: the one place that says it."""
+    times = openings(results)
+    if times is None:
+        return "How often the test images were looked at is not recorded."
+    if times == 0:
+        return "The test images have not been looked at."
+    if times == 1:
+        return "The test images were looked at once, at the end."
+    return f"The test images were looked at {times} times: what was decided after the first look saw them."
 
 
 def openings_notes(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[str]:

@@ -4,15 +4,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.confirmed.answers import LIKELY
 from analysis.layout.page import Section, table
 from analysis.layout.text import decimals, duration, number, percent, percent_interval
-from analysis.sections.sentences import LIKELY
 from analysis.statistics.inference import wilson
 from study.results import TABLES_FOLDER, Results, ResultsError
 
 KNN_COLUMNS = ("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n")
+
+
 KNN_COLUMNS += ("fit_seconds", "predict_seconds", "chosen")
+
+
 RETRIEVAL_COLUMNS = ("backbone", "classes", "pictures", "recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8")
+
+
 RETRIEVAL_COLUMNS += ("map_at_r", "r_precision", "seconds")
 
 
@@ -48,7 +54,7 @@ def _knn(results: Results, overlap: str) -> Section | None:
         "k": lambda row: number(row.k),
         "fold": lambda row: row.fold,
         "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, *wilson(row.accuracy * row.n, row.n)),
-        "pictures": lambda row: number(row.n),
+        "images": lambda row: number(row.n),
         "fit": lambda row: duration(row.fit_seconds),
         "predict": lambda row: duration(row.predict_seconds),
     }
@@ -83,7 +89,7 @@ def _retrieval(results: Results, overlap: str) -> Section | None:
         "backbone": lambda row: row.backbone,
         **{text: lambda row, c=c: getattr(row, c) for c, text in said.items() if c in frame},
         "classes": lambda row: number(row.classes),
-        "pictures": lambda row: number(row.pictures),
+        "images": lambda row: number(row.pictures),
         **{f"recall at {k}": lambda row, k=k: percent(getattr(row, f"recall_at_{k}")) for k in (1, 2, 4, 8)},
         "MAP at R": lambda row: decimals(row.map_at_r),
         "R-precision": lambda row: decimals(row.r_precision),

@@ -1,17 +1,32 @@
-"""The report's section on what its numbers rest on: what chose, what was held fixed, what is missing."""
+"""What was found, in plain sentences."""
 
 from collections.abc import Mapping
 
-from analysis.confirmed import pictures
+from analysis.confirmed import images
 from analysis.confirmed.objective import objective
-from analysis.confirmed.openings import opened_once
 from analysis.confirmed.settings import TEST, Setting, test_folds
+from analysis.findings.openings import opened_once, openings_sentence
+from analysis.findings.uncertainty import FEW_PICTURES
 from analysis.layout.page import Section
 from analysis.layout.text import count, number, value_text
-from analysis.sections.sentences import openings_sentence, overlap_note
-from analysis.sections.trust import FEW_PICTURES
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
 from study.results import Results, level_text
+
+# How far the images that the backbones were pretrained on are those of the study, as study.json says it.
+_OVERLAPS = {
+    "full": "the backbone's pretraining has seen these very images: full overlap",
+    "partial": "the backbone's pretraining has seen some of these images: partial overlap",
+    "unknown": "whether the backbone's pretraining has seen these images is unknown",
+}
+
+
+def overlap_note(results: Results) -> str:
+    """What stands beside every score on test, as a sentence; empty where there is no overlap."""
+    overlap = results.study.get("pretraining_overlap")
+    if overlap in (None, "none"):
+        return ""
+    note = _OVERLAPS.get(str(overlap), _OVERLAPS["unknown"])
+    return f"{note[0].upper()}{note[1:]}."
 
 
 def caveats_section(results: Results, found: list[Setting]) -> Section:
@@ -27,7 +42,7 @@ def caveats_section(results: Results, found: list[Setting]) -> Section:
 
 
 def _chosen(results: Results) -> str:
-    sizes = pictures.folds(results).set_index("fold")["pictures"]
+    sizes = images.folds(results).set_index("fold")["pictures"]
     val, test = (number(sizes.get(fold, 0)) for fold in ("val", TEST))
     what = "Epochs" if set(results.trials["phase"]) == {"published"} else "Epochs, settings and the winner"
     chosen = (
@@ -42,7 +57,7 @@ def _in_turn(results: Results) -> list[str]:
     """How all images came to test, what chose what on which of them, and what that leaves open."""
     models, kept = test_folds(results), results.manifest[results.manifest["keep"].eq(True)]
     return [
-        f"A seed is a round: the {count(len(kept), 'picture')} are divided into {models} test folds, by class and in "
+        f"A seed is a round: the {count(len(kept), 'image')} are divided into {models} test folds, by class and in "
         f"whole groups of duplicates, and {models} models are trained, each of which is tested on one fold. So every "
         "image tests once a round; accuracy on test is what to quote.",
         "Learning rates, strengths and epochs were chosen for each model anew, on training and validation images of "
@@ -66,7 +81,7 @@ def _few_pictures(results: Results) -> str:
     if not 0 < n < FEW_PICTURES or study.get("goal", "factors") != "factors" or study.get("retrain") or own_test:
         return ""
     return (
-        f"{count(n, 'test picture')} are few: under {number(FEW_PICTURES)}, most differences between good levels are "
+        f"{count(n, 'test image')} are few: under {number(FEW_PICTURES)}, most differences between good levels are "
         "too small to be seen. A study with Budget(test_folds=5) tests on all images in turn, which narrows the "
         "intervals at the price of many more models."
     )
@@ -110,7 +125,7 @@ def _few_seeds(found: list[Setting]) -> str:
 
 
 def _dropped(results: Results) -> str:
-    lost = int(pictures.dropped(results)["files"].sum())
+    lost = int(images.dropped(results)["files"].sum())
     if not lost:
         return "No file was left out."
     return f"{number(lost)} of {count(len(results.manifest), 'file')} were left out, for the reasons below."

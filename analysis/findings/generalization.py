@@ -1,0 +1,117 @@
+"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from analysis.confirmed.settings import Setting, name, winner_first
+from analysis.confirmed.tables import LEARNING, PARAMETERS, sizes
+from analysis.layout import figures
+from analysis.layout.page import Figure, Section, Table, table
+from analysis.layout.text import count, millions, number, percent, plain, slug
+from analysis.sections.curves import Curve, band, best_epoch, curves, limits
+from study.results import Results
+
+
+def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
+    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between.
+
+    `last_val_accuracy` is that of the last epoch, which keeping the best one is to be compared with.
+    """
+    last = results.epochs.sort_values("epoch").groupby("trial").tail(1)
+    rows = []
+    for setting in winner_first(found):
+        at_best = setting.trials[["trial", "best_epoch"]].merge(
+            results.epochs, left_on=["trial", "best_epoch"], right_on=["trial", "epoch"]
+        )
+        means = {column: at_best[column].mean() for column in LEARNING}
+        gap = means["train_accuracy"] - means["val_accuracy"]
+        row = {"setting": name(setting, found), **_best_epochs(setting), **means, "gap": gap}
+        row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
+        rows.append(row | sizes(setting.trials))
+    extra = [column for column in PARAMETERS if column in results.trials]
+    return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
+
+
+_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")
+
+
+def _best_epochs(setting: Setting) -> dict[str, float]:
+    """Which epoch was kept, over the seeds: mean, standard deviation, first and last."""
+    kept = setting.trials["best_epoch"]
+    return dict(zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True))
+
+
+def learning_section(results: Results, found: list[Setting]) -> Section | None:
+    drawn = [curve for curve in curves(results, found) if results.epochs["trial"].isin(curve.trials).any()]
+    if not drawn:
+        return None
+    bounds = limits(results, drawn)
+    pictures = [_learning_figure(results, curve, index, bounds) for index, curve in enumerate(drawn)]
+    explained = (
+        "Orange and dashed: training images. Blue: validation images. The shading between is the gap, "
+        "the bands run from the lowest to the highest seed, the dot marks the epoch that was kept."
+    )
+    frame = generalization(results, found)
+    said = [explained, stability_sentence(frame)] if len(frame) else [explained]
+    return Section("How well it generalizes", said, figures=pictures, tables=_generalization(frame))
+
+
+def _learning_figure(results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]) -> Figure:
+    by_epoch, best, xlim = band(results, curve), best_epoch(results, curve), bounds["epoch"]
+    panels = [
+        partial(figures.draw_learning, band=by_epoch, metric=metric, best=best, ylim=bounds[metric], xlim=xlim)
+        for metric in ("accuracy", "cross_entropy")
+    ]
+    last = by_epoch.iloc[-1]
+    alt = (
+        f"{curve.title}: after {count(int(by_epoch.index[-1]), 'epoch')} accuracy "
+        f"{percent(last['train_accuracy', 'mean'])} in training, "
+        f"{percent(last['val_accuracy', 'mean'])} in validation"
+    )
+    stem = f"learning-{index:02d}-{slug(curve.title)}"
+    return Figure(stem, plain(curve.title), alt, figures.svg(3.6, *panels))
+
+
+def _generalization(frame: pd.DataFrame) -> list[Table]:
+    shown = {
+        "setting": lambda row: row.setting,
+        "best epoch (of seeds)": _best_epoch,
+        "train accuracy": lambda row: percent(row.train_accuracy),
+        "val accuracy": lambda row: percent(row.val_accuracy),
+        "gap": lambda row: percent(row.gap).replace("-", "−"),
+        "val accuracy, last epoch": lambda row: percent(row.last_val_accuracy),
+        "train cross-entropy": lambda row: f"{row.train_cross_entropy:.3f}",
+        "val cross-entropy": lambda row: f"{row.val_cross_entropy:.3f}",
+    }
+    if set(PARAMETERS) <= set(frame.columns):
+        shown["parameters (trained)"] = lambda row: f"{millions(row.parameters)} ({millions(row.trained_parameters)})"
+    caption = "Confirmed settings, by what sets them apart, at their best epoch; mean over seeds"
+    return [table("generalization", caption, frame, shown)] if len(frame) else []
+
+
+def _best_epoch(row: Any) -> str:
+    """The mean, and from which to which epoch the seeds differ."""
+    mean = number(round(row.best_epoch, 1))
+    if not row.best_epoch_low < row.best_epoch_high:
+        return mean
+    return f"{mean} ({number(row.best_epoch_low)} to {number(row.best_epoch_high)})"
+
+
+def stability_sentence(frame: pd.DataFrame) -> str:
+    """How much the epoch that is kept hangs on the seed, and what keeping it gains; of the first setting."""
+    row = frame.iloc[0]
+    if pd.isna(row["best_epoch_sd"]):
+        return ""
+    spread = (
+        "" if row["best_epoch_sd"] == 0 else f", with a standard deviation of {number(row['best_epoch_sd'])} epochs"
+    )
+    kept, last = percent(row["val_accuracy"]), percent(row["last_val_accuracy"])
+    best = f"Of {row['setting']} the seeds are best on validation after {_best_epoch(row)} epochs{spread}. There their"
+    if kept == last:
+        return f"{best} accuracy is {kept}, and so it is after the last epoch."
+    return (
+        f"{best} accuracy is {kept}, after the last epoch {last}: a difference that is partly luck, because the best "
+        "epoch was chosen on these images."
+    )

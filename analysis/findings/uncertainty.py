@@ -1,0 +1,329 @@
+"""Where the doubt about the winner's accuracy comes from, what would lessen it, and what stays unresolved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from analysis.confirmed.objective import merit
+from analysis.confirmed.outputs import VAL
+from analysis.confirmed.settings import Setting, groups, winner
+from analysis.layout.page import Section, Table, table
+from analysis.layout.text import count, number, percent, points
+from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_mean, smallest_effect
+from study.results import Results, level_text
+
+MORE_PICTURES = 500
+
+
+NOW, ONE_SEED, TWICE = "as measured", "one more seed", "twice the seeds"
+
+
+PICTURES_MORE = f"{MORE_PICTURES} more test images"
+
+
+REPEAT, PICTURES = "the repeat", "the test images"
+
+
+VALIDATED, TUNED = "which images validate", "which rates and strengths were tried"
+
+
+def estimated(results: Results, setting: Setting | None) -> Estimate | None:
+    """The accuracy of a setting on test with the parts of its variance; None where the data do not separate them."""
+    if setting is None or not setting.tested or len(setting.seeds) < MIN_SEEDS:
+        return None
+    clusters = groups(results, setting.correct.columns)
+    if len(np.unique(clusters)) < 2:
+        return None
+    return crossed_mean(setting.correct.to_numpy(), clusters, setting.folds)
+
+
+def sources(results: Results, best: Setting) -> pd.DataFrame:
+    """One row for each source of luck that can be told: its standard deviation in accuracy.
+
+    Of the first two `share`, of the variance of the winner's mean accuracy on test. The repeat: of one model's
+    accuracy, with what a repeat's models do to single images.
+    """
+    estimate = estimated(results, best)
+    if estimate is None:
+        return pd.DataFrame(columns=["source", "standard_deviation", "share", "n"])
+    whole = estimate.standard_error**2
+    of_items = estimate.item_variance / whole if whole else np.nan
+    luck, points = _tuning_luck(results, best)
+    rows = [
+        (REPEAT, np.sqrt(estimate.seeds * estimate.seed_variance), 1 - of_items, estimate.seeds),
+        (PICTURES, np.sqrt(estimate.item_variance), of_items, estimate.items),
+        (VALIDATED, _validation_luck(best, estimate), np.nan, estimate.seeds),
+        (TUNED, luck, np.nan, points),
+    ]
+    return pd.DataFrame(rows, columns=["source", "standard_deviation", "share", "n"]).astype({"n": "Int64"})
+
+
+def _validation_luck(best: Setting, estimate: Estimate) -> float:
+    """What is left of the spread on validation, which has other images each time, beyond that on test."""
+    on_validation = float(best.by_seed(best.trials["val_accuracy"]).var(ddof=1))
+    return float(np.sqrt(max(on_validation - estimate.seeds * estimate.seed_variance, 0.0)))
+
+
+def renewed(results: Results, best: Setting) -> bool:
+    """Whether the winner's repeats validated on different images, as far as their predictions tell."""
+    seen = results.predictions
+    mine = seen[(seen["fold"] == VAL) & seen["trial"].isin(best.trials["trial"])]
+    return len({frozenset(items) for _, items in mine.groupby("trial")["item"]}) > 1
+
+
+def _refined(results: Results, best: Setting) -> pd.DataFrame:
+    """The completed refine trials of the winner's setting, one for each nuisance point."""
+    trials = results.trials
+    mine = trials[(trials["phase"] == "refine") & (trials["status"] == "completed")]
+    for factor, level in best.levels.items():
+        mine = mine[mine[factor].map(level_text) == level]
+    return mine.dropna(subset=["val_accuracy"])
+
+
+def _tuning_luck(results: Results, best: Setting) -> tuple[float, int]:
+    """The standard deviation of the best of the points, and how many; with test folds the mean over the refinings."""
+    tried = _refined(results, best)
+    ranked = merit(results)[tried.index].dropna()
+    repeats = [one.index for _, one in tried.loc[ranked.index].groupby("seed", dropna=False)]
+    each = [best_of(ranked[mine], tried["val_accuracy"][mine])[1] for mine in repeats]
+    return (float(np.mean(each)) if each else np.nan), max(map(len, repeats), default=0)
+
+
+def best_of(ranked: ArrayLike, values: ArrayLike) -> tuple[float, float]:
+    """Mean and standard deviation of the value of the best of n points, drawn again from these n.
+
+    The bootstrap without its simulation: the best of n draws is among the k worst with probability (k / n)^n.
+    """
+    ranked, values = np.asarray(ranked, float), np.asarray(values, float)
+    n = len(values)
+    if n < 2:
+        return np.nan, np.nan
+    weights = np.diff((np.arange(n + 1) / n) ** n)
+    ordered = values[np.argsort(ranked, kind="stable")]
+    mean = float(weights @ ordered)
+    return mean, float(np.sqrt(weights @ (ordered - mean) ** 2))
+
+
+def with_more(estimate: Estimate, seeds: int = 0, items: int = 0) -> Estimate:
+    """What is to be expected of `seeds` and `items` more that vary as these did."""
+    fewer_seeds, fewer_items = estimate.seeds / (estimate.seeds + seeds), estimate.items / (estimate.items + items)
+    return replace(
+        estimate,
+        seed_variance=estimate.seed_variance * fewer_seeds,
+        item_variance=estimate.item_variance * fewer_items,
+        least_seed_variance=estimate.least_seed_variance * fewer_seeds * fewer_items,
+        seeds=estimate.seeds + seeds,
+        items=estimate.items + items,
+    )
+
+
+def precision(estimate: Estimate) -> pd.DataFrame:
+    """Half the width of the 95 % interval as it is, and as more seeds or more test images would make it.
+
+    Never more than as it is: with less doubt from the images Hillis' degrees of freedom fall, by which more
+    images could seem to harm. `narrower`: whether the number that is said is below the present one.
+    """
+    plans = {
+        NOW: estimate,
+        ONE_SEED: with_more(estimate, seeds=1),
+        TWICE: with_more(estimate, seeds=estimate.seeds),
+        PICTURES_MORE: with_more(estimate, items=MORE_PICTURES),
+    }
+    now = _half_width(estimate)
+    rows = [(what, each.seeds, each.items, min(_half_width(each), now)) for what, each in plans.items()]
+    table = pd.DataFrame(rows, columns=["what", "seeds", "items", "half_width"])
+    said = [round(100 * width, 2) for width in table["half_width"]]  # as the report says it, in points
+    return table.assign(narrower=[one < said[0] for one in said])
+
+
+def _half_width(estimate: Estimate) -> float:
+    low, high = estimate.interval()
+    return (high - low) / 2
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The true difference between two settings that is found with 80 % power, at the 5 % level without correction."""
+
+    median: float
+    least: float
+    most: float
+    pairs: int
+    seeds: int
+    items: int
+
+
+def resolution(results: Results, found: list[Setting]) -> Resolution | None:
+    """From the winner's paired differences to every setting with its seeds and test images."""
+    best = winner(found)
+    estimate = estimated(results, best)
+    if best is None or estimate is None:
+        return None
+    clusters = groups(results, best.correct.columns)
+    effects = [
+        smallest_effect(compare(best.correct, other.correct[best.correct.columns], clusters, best.folds))
+        for other in found
+        if other is not best
+        and other.seeds == best.seeds
+        and other.tested
+        and set(other.correct.columns) == set(best.correct.columns)
+    ]
+    if not effects:
+        return None
+    middle = float(np.median(effects))
+    return Resolution(middle, min(effects), max(effects), len(effects), estimate.seeds, estimate.items)
+
+
+FEW_PICTURES = 1000  # on test; with fewer, most differences between good settings are too small to be seen
+
+
+def doubt_section(results: Results, found: list[Setting]) -> Section | None:
+    """Where the doubt comes from, what would lessen it, what stays unresolved; missing where nothing is known of it."""
+    best = winner(found)
+    estimate, unresolved = estimated(results, best), _unresolved(results, resolution(results, found))
+    if best is None or estimate is None:
+        return Section("How sure this is", unresolved) if unresolved else None
+    luck, more = sources(results, best), precision(estimate)
+    return Section(
+        "How sure this is",
+        [_sharpened(luck, more), _renewed_together(results, best, luck), *unresolved],
+        tables=[_luck(luck), _more(more)],
+    )
+
+
+def _sharpened(luck: pd.DataFrame, more: pd.DataFrame) -> str:
+    shares = luck.set_index("source")["share"]
+    if shares[[REPEAT, PICTURES]].isna().any():
+        return "No seed and no image made any difference to the winner's accuracy on test."
+    return (
+        f"Of the doubt about the winner's accuracy on test, {percent(shares[REPEAT])} comes from the repeats and "
+        f"{percent(shares[PICTURES])} from the choice of test images (shares of the variance). "
+        f"{_narrowed(more.set_index('what'), shares[REPEAT] > shares[PICTURES])}"
+    )
+
+
+def _narrowed(more: pd.DataFrame, seeds_dominate: bool) -> str:
+    """What would narrow the interval, and by how much; a plan that leaves it as wide as it is said to be is none."""
+    named = {ONE_SEED: "one more seed", TWICE: "twice as many seeds", PICTURES_MORE: PICTURES_MORE}
+    half = (100 * more["half_width"]).map("{:.2f}".format)
+    now = f"the 95\u00a0% interval, now plus or minus {half[NOW]} points,"
+    helps = [what for what in named if more.loc[what, "narrower"]]
+    idle = [named[what] for what in named if what not in helps]
+    if not helps:
+        many = "many more seeds" if seeds_dominate else "many more test images"
+        return f"Neither {_either(idle)} would narrow {now} only {many}."
+    would = [f"{half[what]} with {named[what]}" for what in helps]
+    said = f"T{now[1:]} would have {_both(would)}"
+    if len(helps) > 1:
+        said += f"; of these {named[more.loc[helps, 'half_width'].idxmin()]} would narrow it most"
+    return f"{said}. {_sentence(idle)}" if idle else f"{said}."
+
+
+def _both(parts: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _either(parts: list[str]) -> str:
+    return " nor ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _sentence(idle: list[str]) -> str:
+    which = _both(idle)
+    return f"{which[0].upper()}{which[1:]} would not narrow it{', each alone' if len(idle) > 1 else ''}."
+
+
+def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> str:
+    spread = luck.set_index("source")["standard_deviation"].map(points)
+    together = (
+        "A repeat renews initialization, order, views and the partition into training and validation together, as "
+        "Bouthillier et al. (2021) advise; this study cannot separate their shares."
+        if renewed(results, best)
+        else "A repeat renews initialization, order and views together; this study cannot separate their shares. The "
+        "validation images were the same in every repeat."
+    )
+    folds = _folds(results, best)
+    shared = f" {folds} repeats at a time are the folds of one partition." if folds else ""
+    if best.models > 1:
+        shared = f" Here a repeat is a round of {best.models} models, and renews which of them tests which image, too."
+    said = f"From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
+    return f"{together}{shared} {said}"
+
+
+def _folds(results: Results, best: Setting) -> int | None:
+    """As the winner's trials have them; of a folder whose trials do not tell, as the study declares them."""
+    if "folds" in best.trials:
+        ran = pd.to_numeric(best.trials["folds"], errors="coerce").dropna().unique()
+        return int(ran[0]) if len(ran) == 1 else None
+    budget = results.study.get("budget")
+    folds = budget.get("folds") if isinstance(budget, Mapping) else None
+    return folds if isinstance(folds, int) else None
+
+
+def _luck(luck: pd.DataFrame) -> Table:
+    named = {
+        REPEAT: "the repeat: all that a seed renews",
+        PICTURES: "which images are for testing",
+        VALIDATED: "which images validate: spread on validation beyond that on test",
+        TUNED: "nuisance luck: which rates and strengths were tried, on validation",
+    }
+    unit = {REPEAT: "seed", PICTURES: "image", VALIDATED: "seed", TUNED: "point"}
+    shown = {
+        "what varies": lambda row: named[row.source],
+        "standard deviation in points": lambda row: (
+            points(row.standard_deviation) if pd.notna(row.standard_deviation) else "unknown"
+        ),
+        "share of the doubt": lambda row: percent(row.share),
+        "seen in": lambda row: count(int(row.n), unit[row.source]),
+    }
+    caption = (
+        "Where the winner's accuracy gets its luck from. Share: of the variance of its mean on test. Nuisance luck: "
+        "of the best of the points that were tried for the winner's setting, had these been drawn again (bootstrap)"
+    )
+    return table("variance", caption, luck, shown)
+
+
+def _more(more: pd.DataFrame) -> Table:
+    shown = {
+        "plan": lambda row: row.what,
+        "seeds": lambda row: number(row.seeds),
+        "test images": lambda row: number(row.items),
+        "plus or minus, in points": lambda row: (
+            f"{100 * row.half_width:.2f}{'' if row.narrower or row.what == NOW else ', no narrower'}"
+        ),
+    }
+    caption = (
+        "What more seeds or images that vary like these would make of the 95 % interval of the winner's accuracy "
+        "on test: half its width, with Hillis' degrees of freedom at each number of seeds"
+    )
+    return table("precision", caption, more, shown)
+
+
+def _unresolved(results: Results, resolved: Resolution | None) -> list[str]:
+    """The smallest difference that could be found: as it was, or as it was planned while nothing was compared."""
+    planned = results.study.get("resolution")
+    known = planned if isinstance(planned, Mapping) else {}
+    numbers = [known.get(name) for name in ("difference", "seeds", "items")]
+    said = []
+    if all(isinstance(one, int | float) and np.isfinite(one) for one in numbers):
+        difference, seeds, items = numbers
+        said.append(
+            f"Before the first trial, {number(seeds)} seeds and {number(items)} test images were expected to resolve "
+            f"differences of about {points(difference)} points between two settings (80\u00a0% power)."
+        )
+    if resolved is None:
+        return said
+    reach = f", {points(resolved.least)} to {points(resolved.most)}" if resolved.pairs > 1 else ""
+    few = resolved.items < FEW_PICTURES
+    found = (
+        f"As it turned out, {count(resolved.seeds, 'seed')} and {count(resolved.items, 'test image')} find a "
+        f"difference of {points(resolved.median)} points with 80\u00a0% power (median of "
+        f"{count(resolved.pairs, 'pair')} with the winner{reach}; at the 5\u00a0% level, before any correction)."
+    )
+    caution = (
+        f"With fewer than {number(FEW_PICTURES)} test images, smaller differences than that cannot be resolved here: "
+        "no evidence of one is no evidence against it."
+    )
+    return [*said, found, *([caution] if few else [])]

@@ -1,0 +1,218 @@
+"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.confirmed.answers import LIKELY
+from analysis.confirmed.images import baselines, class_names
+from analysis.confirmed.objective import objective
+from analysis.confirmed.settings import TEST, Setting, best_trial, groups, setting_text, winner
+from analysis.confirmed.tables import SIZES, scores, sizes
+from analysis.findings.caveats import overlap_note
+from analysis.findings.openings import opened_once
+from analysis.layout.page import Section, Table, table
+from analysis.layout.text import (
+    count,
+    decimals,
+    duration,
+    megabytes,
+    number,
+    percent,
+    percent_interval,
+    value_text,
+)
+from analysis.layout.thumbnails import galleries
+from analysis.statistics.inference import MIN_SEEDS, accuracy_interval
+from study.results import BEST_FOLDER, Results
+
+
+def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
+    """The winner on test beside chance and the most frequent class; empty before confirmation.
+
+    Where it was trained once more on training and validation together, that one model has a row of its own.
+    """
+    best = winner(found)
+    if best is None:
+        return pd.DataFrame(columns=["model", "accuracy", "low", "high"])
+    score = scores(results, best)
+    chance, frequent = baselines(results)
+    rows = [
+        ("the winner", score["test_accuracy"], score["test_low"], score["test_high"]),
+        *_retrained(results, best),
+        ("most frequent class", frequent, np.nan, np.nan),
+        ("chance", chance, np.nan, np.nan),
+    ]
+    return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
+
+
+def retrained(results: Results, best: Setting) -> pd.DataFrame:
+    """The winner's trial on training and validation together; none where only an earlier winner was trained so."""
+    trials = results.trials
+    again = trials[(trials["phase"] == "retrain") & (trials["status"] == "completed") & (trials["arm"] == best.arm)]
+    chosen = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
+    return again[again["seed"] == chosen] if (again["seed"] == chosen).any() else again
+
+
+def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
+    again = retrained(results, best)
+    seen = results.predictions[results.predictions["fold"] == TEST]
+    rows = []
+    for trial in again["trial"]:
+        mine = seen[seen["trial"] == trial]
+        if len(mine):
+            right = (mine["label"] == mine["predicted"]).to_numpy(float)
+            interval = accuracy_interval(right[None], groups(results, pd.Index(mine["item"])))
+            rows.append(("retrained on training and validation", float(right.mean()), *interval))
+    return rows
+
+
+def headline(results: Results, best: Setting) -> str:
+    """The winner and how well it does, in one or two sentences."""
+    score = scores(results, best)
+    chosen = f"The best setting found is {setting_text(best.levels)}."
+    seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
+    if not best.tested:
+        return f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."
+    of_what = "new seeds and new images" if len(best.seeds) >= MIN_SEEDS else "new images, not for new seeds"
+    return (
+        f"{chosen} It names {percent(score['test_accuracy'])} of the {number(best.correct.shape[1])} test "
+        f"images right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
+        f"{of_what}; mean of {seeds})."
+    )
+
+
+def winner_sentences(results: Results, best: Setting) -> list[str]:
+    """The winner, how well it does on images nobody chose by, and what guessing would reach."""
+    if not best.tested:
+        said = [headline(results, best)]
+        return said if objective(results).is_accuracy else [*said, *_chosen_by(results, best)]
+    chance, frequent = baselines(results)
+    return [
+        headline(results, best),
+        f"Guessing would reach {percent(chance)}, always naming the most frequent class {percent(frequent)}.",
+        *_chosen_by(results, best),
+        *_caution(results),
+    ]
+
+
+def _caution(results: Results) -> list[str]:
+    note = overlap_note(results)
+    if not note:
+        return []
+    return [f"Caution: {note[0].lower()}{note[1:]} What was seen before is recalled, which says less about transfer."]
+
+
+def _chosen_by(results: Results, best: Setting) -> list[str]:
+    chosen_by = objective(results)
+    if best.models > 1:
+        return [
+            f"Its levels were chosen by {chosen_by.said} on validation, on images that test in other folds, too, "
+            "which may flatter it a little; what was tuned was chosen for each model without its test images."
+        ]
+    no_say = "; the test images had no say in it" if opened_once(results) else ""
+    if chosen_by.is_accuracy:
+        return [f"It was chosen on validation{no_say}."]
+    value = best.trials[chosen_by.column].mean()
+    said = decimals(value) if chosen_by.metric in ("val_log_loss", "val_auroc") else percent(value)
+    return [
+        f"It was chosen by its {chosen_by.said} on validation, {said}, mean over seeds{no_say}. The comparisons of "
+        "levels below are of accuracy."
+    ]
+
+
+_MODEL_FILE = "model.safetensors"
+
+
+_PREPROCESSING_FILE = "preprocessing.json"
+
+
+def winner_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
+    best = winner(found)
+    if best is None:
+        return None
+    said = {
+        "": lambda row: row.model,
+        "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
+    }
+    caption = f"Accuracy on the test images.{overlap}" if overlap else "Accuracy on the test images"
+    scored = [table("winner", caption, winner_table(results, found), said)] if best.tested else []
+    return Section("The winner", winner_sentences(results, best), tables=[*scored, _model_table(results, best)])
+
+
+def examples_section(results: Results, found: list[Setting]) -> Section | None:
+    """Test images with what the winner said of them, where the study left any."""
+    shown, energies = galleries(results.out)
+    if winner(found) is None or not shown:
+        return None
+    said = "Under each image is what the winner called it and how sure it was; where that is wrong, what it is."
+    return Section("What the winner sees", [said, *energies], galleries=shown)
+
+
+def _model_table(results: Results, best: Setting) -> Table:
+    """The facts of a model card, as far as they were recorded."""
+    shown = {"fact": lambda row: row.fact, "value": lambda row: row.value}
+    trial, which = _shipped(results, best)
+    frame = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])
+    return table("model", f"The model in {BEST_FOLDER}/, which is {which}", frame, shown)
+
+
+def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
+    """The trial whose model is the study's, and what it is."""
+    again = retrained(results, best)
+    if len(again):
+        return again.iloc[0], "the winner trained once more, on training and validation together"
+    return best.trials[best.trials["trial"] == best_trial(best)].iloc[0], "the winner's best seed on validation"
+
+
+def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
+    retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
+    recorded = sizes(best.trials)
+    facts = [
+        ("trial", str(trial["trial"])),
+        *_which(trial, best.models),
+        *((factor, level) for factor, level in best.levels.items() if level),
+        *((name.replace("_", " "), _value(trial[name])) for name in _tuned(results, trial)),
+        ("best epoch", number(trial["best_epoch"])),
+        *([] if retrained else [("accuracy on validation", percent(trial["val_accuracy"]))]),
+        ("classes", number(len(class_names(results)))),
+        ("time to train", duration(trial["seconds"])),
+        *((heading, say(recorded[column])) for column, (heading, say) in SIZES.items() if column in recorded),
+    ]
+    return facts + _left(results.out / BEST_FOLDER, "file_bytes" in recorded)
+
+
+def _which(trial: pd.Series, models: int) -> list[tuple[str, str]]:
+    """The seed of a trial, with its test fold where it has one."""
+    number_of, fold = divmod(int(trial["seed"]) - 1, models) if models > 1 else (trial["seed"] - 1, None)
+    return [("seed", number(number_of + 1)), *([] if fold is None else [("test fold", f"{fold + 1} of {models}")])]
+
+
+def _value(value: Any) -> str:
+    return number(value) if isinstance(value, int | float) else value_text(value)
+
+
+def _tuned(results: Results, trial: pd.Series) -> list[str]:
+    nuisances = results.study.get("nuisances")
+    return [name for name in nuisances or {} if name in trial and pd.notna(trial[name])]
+
+
+def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:
+    """What the model's own folder says: how large it is and how images go in."""
+    model, facts = folder / _MODEL_FILE, []
+    if model.is_file() and not sized:
+        facts.append((SIZES["file_bytes"][0], megabytes(model.stat().st_size)))
+    told = _read_json(folder / _PREPROCESSING_FILE)
+    return [*facts, ("input", value_text(told))] if told else facts
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Empty where there is no such file, or nothing that can be read: the report goes on without it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
