@@ -23,7 +23,7 @@ ALLOWED = {
 ENTRANCE = {
     "analysis": ["layout.text"],
     "study": ["arguments", "budget", "declared", "hyperparameters", "published", "results", "spec", "writing"],
-    "trainables": ["config", "errors", "fields", "keyed", "metrics", "place", "preprocess", "storage_errors"],
+    "trainables": ["config", "errors", "fields", "keyed", "metrics", "place", "preprocess", "storage_errors", "unfreeze_depth"],
 }
 # In analysis arithmetic knows of no study, and no finding knows how it is shown.
 SHELVES = {

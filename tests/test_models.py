@@ -124,7 +124,7 @@ def test_where_training_begins(bodies: dict[str, Body], name: str, depth: str, f
     body = body_of(bodies, name)
     net = Net(body, 5)
     if first == "":
-        with pytest.raises(InputError, match="must stay within the backbone, but it has 5 stages: use 'all'"):
+        with pytest.raises(InputError, match="asks for more than the backbone's 5 stages: use fewer, or 'all'"):
             unfreeze(net, body, depth)
         return
     unfreeze(net, body, depth)
