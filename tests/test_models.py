@@ -147,7 +147,7 @@ def test_the_last_twenty_layers_of_a_mobilenet() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "rexnet_100", "levit_128s", "tf_efficientnet_lite0"])
 def test_too_deep_is_refused_without_weights(name: str) -> None:
     for part in ("stages", "blocks", "layers"):
-        with pytest.raises(InputError, match=rf"'last 999 {part}' must stay within the backbone, but it has \d+"):
+        with pytest.raises(InputError, match=rf"'last 999 {part}' asks for more than the backbone's \d+"):
             check_depth(name, f"last 999 {part}")
     for depth in ("head", "last block", "last 20 layers", "all"):
         check_depth(name, depth)

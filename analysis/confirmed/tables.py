@@ -9,8 +9,7 @@ from analysis.confirmed.sizes import sizes
 from analysis.layout.text import NOTHING
 from analysis.search.rung import best_within, common_rung
 from analysis.statistics.inference import accuracy_interval, mean_interval
-from analysis.statistics.metrics import rates
-from study.results import Results, level_text
+from study.results import Results, level_text, metrics
 
 PARAMETERS = ("parameters", "trained_parameters")  # columns that trials.parquet may have
 LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_entropy")
@@ -218,7 +217,7 @@ def classes(matrix: pd.DataFrame, names: pd.Series, seeds: int) -> pd.DataFrame:
     """
     every = names.index.union(matrix.index)
     whole = matrix.reindex(index=every, columns=every, fill_value=0)
-    each = rates(whole.to_numpy())
+    each = metrics.per_class(whole.to_numpy())
     table = pd.DataFrame(
         {
             "label": names.reindex(every).fillna(NOTHING).to_numpy(),

@@ -19,8 +19,7 @@ from analysis.statistics.calibration import (
     reliability,
     tempered,
 )
-from analysis.statistics.metrics import log_loss
-from study.results import Results, fit_temperature
+from study.results import Results, metrics
 
 
 def loss_table(results: Results, found: list[Setting], outputs: Outputs) -> pd.DataFrame:
@@ -60,7 +59,7 @@ def _scaled(outputs: Outputs, trial: str) -> tuple[Output | None, float]:
     seen, val = outputs.of(trial, TEST), outputs.of(trial, VAL)
     if val is None or val.right.all():
         return seen, math.nan
-    return seen, fit_temperature(val.log_probabilities, val.labels)
+    return seen, metrics.fit_temperature(val.log_probabilities, val.labels)
 
 
 def _row(models: list[tuple[Output, float]]) -> dict[str, float]:
@@ -69,7 +68,7 @@ def _row(models: list[tuple[Output, float]]) -> dict[str, float]:
     labels, right = (np.concatenate([getattr(seen, part) for seen, _ in models]) for part in ("labels", "right"))
     raw = np.concatenate([seen.log_probabilities for seen, _ in models])
     scaled = np.concatenate([tempered(seen.log_probabilities, t) for (seen, _), t in zip(models, ts, strict=True)])
-    loss, at_t = log_loss(labels, raw), log_loss(labels, scaled)
+    loss, at_t = metrics.log_loss(labels, raw), metrics.log_loss(labels, scaled)
     of_errors = -raw[np.arange(len(labels)), labels][~right].sum() / len(labels)
     row = {
         "accuracy": float(right.mean()),

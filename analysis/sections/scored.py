@@ -7,7 +7,7 @@ from analysis.confirmed.outputs import VAL, Outputs
 from analysis.confirmed.settings import TEST, Setting, name, winner_first
 from analysis.layout.page import Section, table
 from analysis.layout.text import decimals, number, percent
-from analysis.statistics.metrics import METRICS, metrics
+from study.results import metrics
 
 _FOLDS = {TEST: "test", VAL: "validation"}
 
@@ -24,11 +24,13 @@ def metrics_table(found: list[Setting], outputs: Outputs) -> pd.DataFrame:
             models = [one for one in seen if one is not None]
             if len(models) < len(seen):
                 continue
-            each = pd.DataFrame([metrics(one.labels, one.predicted, one.log_probabilities) for one in models])
+            each = pd.DataFrame(
+                [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities) for one in models]
+            )
             absent = np.mean([one.log_probabilities.shape[1] - len(np.unique(one.labels)) for one in models])
             about = {"setting": name(setting, found), "fold": fold, "seeds": len(models)}
             rows.append(about | each.mean().to_dict() | {"absent": absent})
-    return pd.DataFrame(rows, columns=["setting", "fold", "seeds", *METRICS, "absent"])
+    return pd.DataFrame(rows, columns=["setting", "fold", "seeds", *metrics.REPORTED, "absent"])
 
 
 def metrics_section(found: list[Setting], outputs: Outputs, overlap: str) -> Section | None:

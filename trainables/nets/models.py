@@ -196,15 +196,14 @@ def trainable_names(body: Body, depth: str) -> set[str]:
     parts = {"stage": body.stages, "block": body.blocks, "layer": _layers(body.module)}[parsed.part]
     if not parts:
         raise InputError(
-            f"Unfreezing the {depth!r} needs a backbone whose {parsed.part}s timm names, but this one has none: "
-            "use 'head', 'last N layers' or 'all'."
+            f"`unfreeze` {depth!r} needs a backbone whose {parsed.part}s timm names, but this one has no named "
+            f"{parsed.part}s: use 'head', 'last N layers' or 'all'."
         )
     if parsed.count > len(parts):
         raise InputError(
-            f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {parsed.part}s: use "
-            "'all'."
+            f"`unfreeze` {depth!r} asks for more than the backbone's {len(parts)} {parsed.part}s: use fewer, or 'all'."
         )
-    return {name for names in parts[-parsed.count:] for name in names}
+    return {name for names in parts[-parsed.count :] for name in names}
 
 
 def _without_classifier(module: nn.Module) -> tuple[Groups, Groups]:
