@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from search_spaces.distributions import Conditional, Range, combinations, holds, related
+from trainables import unfreeze_depth
 from trainables.config import DEFAULTS
 from trainables.errors import InputError
 from trainables.fields import ACTS, EXISTS, FROM_SCRATCH, TOGETHER
@@ -46,7 +47,7 @@ def values_of(
         values["weights"] = "none"
     values.setdefault("weights", "none" if values.get("backbone") in FROM_SCRATCH else "pretrained")
     # Whoever wants the head of a frozen random net says so.
-    values.setdefault("unfreeze", "all" if values["weights"] == "none" else "head")
+    values.setdefault("unfreeze", unfreeze_depth.default(values["weights"]))
     values.setdefault("batch_size", BATCH_SIZE)
     return values
 

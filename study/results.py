@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pandas.api import types
+
+# The analysis room imports only this module of ours, so it gets the metrics from here.
+from trainables import metrics as metrics
 
 STUDY_FILE = "study.json"
 MANIFEST_FILE = "manifest.parquet"
@@ -90,8 +91,6 @@ METRIC_COLUMN = "val_metric"
 OPENING_COLUMN = "opening"
 STOOD_FOR_COLUMN = "stood_for"
 LOGITS = "logits"  # float16, one list an item; as large as everything else together, so read on request
-# Temperatures that logits may be divided by: beyond these the classes are as good as decided, or as good as alike.
-TEMPERATURES = (0.01, 100.0)
 PREDICTIONS_COLUMNS: Columns = {
     "trial": "text",
     "item": "any",
@@ -279,29 +278,3 @@ def _check_trials(trials: pd.DataFrame, path: Path) -> None:
             stands_for(cell)
         except (ValueError, AttributeError, TypeError):
             raise ResultsError(f'{path}: stands_for {cell!r} must be a JSON list of "factor=level". Mend it.') from None
-
-
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """The T at which softmax(logits / T) has the smallest mean cross-entropy, on logits (n, classes) not trained on.
-
-    It is what ships with a model and what the report names: temperature scaling (Guo, Pleiss, Sun and Weinberger 2017,
-    On Calibration of Modern Neural Networks). Where no image is misclassified the smaller T is always the better one:
-    nothing can be learned, and T is 1.
-    """
-    from scipy.optimize import minimize_scalar
-
-    logits = np.asarray(logits, dtype=np.float64)
-    if (logits.argmax(axis=1) == labels).all():
-        return 1.0
-    low, high = np.log(TEMPERATURES)
-    # Convex in 1 / T, so it has one minimum in log T too.
-    found = minimize_scalar(lambda t: cross_entropy(logits / np.exp(t), labels), bounds=(low, high), method="bounded")
-    return float(np.exp(found.x))
-
-
-def cross_entropy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """The mean negative log-likelihood of the labels."""
-    from scipy.special import log_softmax
-
-    log_probabilities = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
-    return float(-log_probabilities[np.arange(len(labels)), labels].mean())

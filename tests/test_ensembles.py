@@ -6,9 +6,9 @@ from analysis.confirmed.outputs import outputs
 from analysis.confirmed.settings import settings
 from analysis.findings.ensembles import ALL, ANY_SEED, EACH, GREEDY, SEEDS, SINGLE, ensembles, ensembles_section, greedy
 from analysis.statistics import inference
-from analysis.statistics.metrics import log_softmax
 from study import results, writing
 from tests.fabricated import Plan, fabricate
+from trainables.metrics import log_softmax
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, classes=("ant", "bee"), items=40, seeds=3, trials=4)
 

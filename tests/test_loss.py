@@ -9,10 +9,9 @@ from analysis.confirmed.outputs import outputs
 from analysis.confirmed.settings import settings, winner
 from analysis.findings.metrics import loss_section, loss_table
 from analysis.statistics import calibration
-from analysis.statistics.metrics import log_loss, log_softmax
 from study import results, writing
-from study.results import fit_temperature
 from tests.fabricated import Plan, fabricate
+from trainables.metrics import fit_temperature, log_loss, log_softmax
 
 # Nine in ten is claimed, three in four are right: dividing the logits by two claims three in four.
 CLAIMED, TRUE = 0.9, 0.75

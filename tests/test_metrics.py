@@ -7,10 +7,10 @@ from analysis.confirmed.outputs import outputs
 from analysis.confirmed.settings import settings, winner
 from analysis.findings.confusion import classes, means_sentence
 from analysis.findings.metrics import metrics_section, metrics_table
-from analysis.statistics import metrics
-from analysis.statistics.metrics import log_softmax
 from study import results
 from tests.fabricated import Plan, fabricate
+from trainables import metrics
+from trainables.metrics import log_softmax
 
 # Class 3 has no image and is named once; class 0: 1 of 2, class 1: 2 of 3, class 2: 1 of 2 right.
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2])
@@ -18,7 +18,7 @@ PREDICTED = np.array([0, 1, 1, 1, 0, 2, 3])
 
 
 def test_means_over_classes_by_hand_with_a_class_without_images():
-    scored = metrics.metrics(LABELS, PREDICTED, np.log(np.full((7, 4), 0.25)))
+    scored = metrics.all_metrics(LABELS, PREDICTED, np.log(np.full((7, 4), 0.25)))
     assert scored["accuracy"] == pytest.approx(4 / 7)
     assert scored["balanced_accuracy"] == scored["macro_recall"] == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
     assert scored["macro_precision"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
@@ -36,7 +36,7 @@ def test_everything_agrees_with_scikit_learn():
     labels = rng.integers(0, 7, 300)
     log_p = log_softmax(rng.normal(size=(300, 7)) + 1.5 * np.eye(7)[labels])
     p, predicted = np.exp(log_p), log_p.argmax(axis=1)
-    scored = metrics.metrics(labels, predicted, log_p)
+    scored = metrics.all_metrics(labels, predicted, log_p)
     assert scored == pytest.approx(
         {
             "accuracy": sklearn_metrics.accuracy_score(labels, predicted),
@@ -62,7 +62,7 @@ def test_auroc_of_two_classes_is_the_plain_one_even_where_probabilities_round_to
 
 def test_top_counts_classes_that_are_likelier():
     log_p = log_softmax(np.arange(8.0)[None, :].repeat(3, axis=0))
-    assert metrics.top(np.array([7, 3, 2]), log_p, 5) == pytest.approx(2 / 3)
+    assert metrics.top_k_accuracy(np.array([7, 3, 2]), log_p, 5) == pytest.approx(2 / 3)
 
 
 @pytest.fixture(scope="module")

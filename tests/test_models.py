@@ -124,7 +124,7 @@ def test_where_training_begins(bodies: dict[str, Body], name: str, depth: str, f
     body = body_of(bodies, name)
     net = Net(body, 5)
     if first == "":
-        with pytest.raises(InputError, match="must stay within the backbone, but it has 5 stages: use 'all'"):
+        with pytest.raises(InputError, match="asks for more than the backbone's 5 stages: use fewer, or 'all'"):
             unfreeze(net, body, depth)
         return
     unfreeze(net, body, depth)
@@ -147,7 +147,7 @@ def test_the_last_twenty_layers_of_a_mobilenet() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "rexnet_100", "levit_128s", "tf_efficientnet_lite0"])
 def test_too_deep_is_refused_without_weights(name: str) -> None:
     for part in ("stages", "blocks", "layers"):
-        with pytest.raises(InputError, match=rf"'last 999 {part}' must stay within the backbone, but it has \d+"):
+        with pytest.raises(InputError, match=rf"'last 999 {part}' asks for more than the backbone's \d+"):
             check_depth(name, f"last 999 {part}")
     for depth in ("head", "last block", "last 20 layers", "all"):
         check_depth(name, depth)

@@ -10,10 +10,11 @@ from analysis.findings.metrics import _scaled
 from study import results
 from study.products.export import write_temperature
 from study.products.outputs import write_tables
-from study.results import PREDICTIONS_FILE, TEMPERATURES, cross_entropy, fit_temperature
+from study.results import PREDICTIONS_FILE
 from study.schedule.course import predictions_file
 from study.writing import write_table
 from tests.finished import TRIAL, finish
+from trainables.metrics import TEMPERATURES, cross_entropy, fit_temperature
 
 
 def test_a_net_that_is_too_sure_of_two_classes() -> None:

@@ -15,7 +15,7 @@ from trainables.learning.losses import batch_loss
 from trainables.learning.sampling import class_balanced_draws, uniform_draws
 from trainables.learning.training import drop, kept_connections
 from trainables.learning.training_phases import Phase, phases_of
-from trainables.metrics import measure, signed
+from trainables.metrics import signed, validation_metric
 from trainables.nets.averaging import Average
 from trainables.nets.drop_path import KeyedDropPath, key_drop_paths
 from trainables.nets.models import Net, build, check_drop_path, unfreeze
@@ -223,7 +223,7 @@ LABELS = np.array([0, 1, 1, 2])
     ],
 )
 def test_metrics_by_hand(metric: str, value: float) -> None:
-    assert measure(metric, LOGITS, LABELS) == pytest.approx(value)
+    assert validation_metric(metric, LOGITS, LABELS) == pytest.approx(value)
     assert signed(metric, value) == value
 
 
@@ -234,8 +234,8 @@ def test_metrics_agree_with_scikit_learn() -> None:
     logits, labels = random.normal(size=(60, 4)), random.integers(0, 4, 60)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
-    assert measure("val_auroc", logits, labels) == pytest.approx(expected)
-    assert measure("val_log_loss", logits, labels) == pytest.approx(log_loss(labels, probabilities))
+    assert validation_metric("val_auroc", logits, labels) == pytest.approx(expected)
+    assert validation_metric("val_log_loss", logits, labels) == pytest.approx(log_loss(labels, probabilities))
     assert signed("val_log_loss", 0.5) == -0.5
 
 

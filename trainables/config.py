@@ -3,6 +3,7 @@
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal
 
+from trainables import unfreeze_depth
 from trainables.errors import unknown
 from trainables.fields import OPTIMIZERS as OPTIMIZERS  # for those who enumerate them
 from trainables.fields import TOGETHER, check_value
@@ -28,7 +29,7 @@ class TrialConfig:
     backbone: str  # any timm name, with or without its weights' tag
     weights: Literal["pretrained", "none"] = "pretrained"
     weights_hash: str = ""  # sha256 of the file the pretrained weights came from
-    unfreeze: str = "head"  # "head", "last [N] stage|block|layer[s]" or "all"
+    unfreeze: str = unfreeze_depth.DEFAULT  # how deep the backbone trains
     neighbours: int | None = None  # test predictions by so many nearest training images; None: by the head
     distance: str = "euclidean"  # between their features
 

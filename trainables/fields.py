@@ -1,12 +1,12 @@
 """What each field of a trial's config may be, alone and beside the others: the rules of configs and of study files."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from trainables import unfreeze_depth
 from trainables.augmentation.policies import POLICIES
 from trainables.data.splits import parse_ratio
 from trainables.errors import InputError, unknown
@@ -21,7 +21,6 @@ STRENGTHS = (*RATES, *PENALTIES)
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 # Nets that exist to be trained from random numbers: there are no pretrained weights of them.
 FROM_SCRATCH = ("small_cnn", "lenet5", "three_block_cnn", "plain_cnn", "norm_cnn")
-UNFREEZE = re.compile(r"head|all|last (?:stage|block|layer)|last [1-9]\d* (?:stages|blocks|layers)")
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "regularizer": ("none", *STRENGTHS),
@@ -117,11 +116,8 @@ def check_value(name: str, value: Any) -> None:
             raise InputError(f"{NUMBERS[name].words.format(name)}, but got {value}.")
         if not math.isfinite(value):
             raise InputError(f"`{name}` must be a finite number, but got {value}.")
-    if name == "unfreeze" and not UNFREEZE.fullmatch(value):
-        raise InputError(
-            f"Unknown unfreeze depth {value!r}: use 'head', 'all', 'last stage', 'last 2 stages', 'last 3 blocks' or "
-            "'last 20 layers'."
-        )
+    if name == "unfreeze":
+        unfreeze_depth.parse(value)
     if name == "split":
         parse_ratio(value)
 

@@ -1,74 +1,184 @@
-"""The numbers a study may choose by: of logits (n, classes) and labels, as summed counts over n."""
+"""What a classifier is scored by, in NumPy: softmax, classification metrics and temperature scaling.
+
+Logits and log-probabilities are arrays of shape (n, K), labels and predictions hold class numbers below K, shape (n,).
+Classes without images are left out of every mean over classes.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
 
+# The metrics of `metric`, which select the best epoch and setting, measured on the validation fold.
 METRICS = ("val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_auroc", "val_log_loss", "val_top5")
 LESS_IS_BETTER = ("val_log_loss",)
+# The metrics of `all_metrics`, which the report shows.
+REPORTED = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "weighted_precision",
+    "weighted_f1",
+    "auroc",
+    "log_loss",
+    "top5",
+)
+# Temperatures that are tried. Beyond them a softmax is one-hot or uniform for all practical purposes.
+TEMPERATURES = (0.01, 100.0)
 
 
-def measure(metric: str, logits: Logits, labels: Labels) -> float:
-    """The metric as people quote it."""
+def validation_metric(metric: str, logits: Logits, labels: Labels) -> float:
+    """Return the value of one of `METRICS`; AUROC is 0.5 where the labels are all of one class."""
+    predicted = logits.argmax(axis=1)
     match metric:
         case "val_accuracy":
-            return float((logits.argmax(axis=1) == labels).mean())
-        case "val_balanced_accuracy":
-            return _recall(logits, labels)
-        case "val_macro_f1":
-            return _macro_f1(logits, labels)
+            return accuracy(labels, predicted)
+        case "val_balanced_accuracy" | "val_macro_f1":
+            scores = per_class(confusion_matrix(labels, predicted, logits.shape[1]))
+            values = scores.recall if metric == "val_balanced_accuracy" else scores.f1
+            return float(values[scores.support > 0].mean())
         case "val_auroc":
-            return _auroc(logits, labels)
+            area = auroc(labels, log_softmax(logits))
+            return 0.5 if np.isnan(area) else area
         case "val_log_loss":
-            return _log_loss(logits, labels)
+            return log_loss(labels, log_softmax(logits))
         case "val_top5":
-            return _top(logits, labels, 5)
+            return top_k_accuracy(labels, logits, 5)
     raise AssertionError(metric)
 
 
 def signed(metric: str, value: float) -> float:
-    """The metric turned so that more is better."""
+    """Return the value with its sign flipped where less is better, so that more is always better."""
     return -value if metric in LESS_IS_BETTER else value
 
 
-def _recall(logits: Logits, labels: Labels) -> float:
-    """The mean recall of the classes that have images."""
-    from sklearn.metrics import recall_score  # half a second that accuracy need not wait for
+def all_metrics(labels: Labels, predicted: Labels, log_probabilities: NDArray[np.float64]) -> dict[str, float]:
+    """Return every metric of `REPORTED`; nan where it does not exist for these classes.
 
-    there = np.unique(labels)
-    return float(recall_score(labels, logits.argmax(axis=1), labels=there, average="macro", zero_division=0))
-
-
-def _macro_f1(logits: Logits, labels: Labels) -> float:
-    """The mean F1 of the classes that have images."""
-    from sklearn.metrics import f1_score
-
-    there = np.unique(labels)
-    return float(f1_score(labels, logits.argmax(axis=1), labels=there, average="macro", zero_division=0))
-
-
-def _auroc(logits: Logits, labels: Labels) -> float:
-    """One class against the rest, the mean over classes that have images of both kinds; a half without any."""
-    from sklearn.metrics import roc_auc_score
-
-    log_probabilities, there = _log_softmax(logits), np.unique(labels)
-    if len(there) < 2:
-        return 0.5
-    return float(np.mean([roc_auc_score(labels == label, log_probabilities[:, label]) for label in there]))
+    Weighted means weight a class by its number of images, as in scikit-learn's average="weighted" (the weighted recall
+    would be the accuracy). `predicted` is an argument of its own because stored logits are rounded, which makes ties.
+    """
+    classes = log_probabilities.shape[1]
+    scores = per_class(confusion_matrix(labels, predicted, classes))
+    present = scores.support > 0
+    recall = float(scores.recall[present].mean())
+    return {
+        "accuracy": accuracy(labels, predicted),
+        "balanced_accuracy": recall,
+        "macro_precision": float(scores.precision[present].mean()),
+        "macro_recall": recall,
+        "macro_f1": float(scores.f1[present].mean()),
+        "weighted_precision": float(np.average(scores.precision, weights=scores.support)),
+        "weighted_f1": float(np.average(scores.f1[present], weights=scores.support[present])),
+        "auroc": auroc(labels, log_probabilities),
+        "log_loss": log_loss(labels, log_probabilities),
+        "top5": top_k_accuracy(labels, log_probabilities, 5) if classes > 5 else np.nan,
+    }
 
 
-def _log_loss(logits: Logits, labels: Labels) -> float:
-    return float(-_log_softmax(logits)[np.arange(len(labels)), labels].mean())
+def softmax(logits: ArrayLike) -> NDArray[np.float64]:
+    """Return probabilities (n, K) in float64."""
+    shifted = _shifted(logits)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _top(logits: Logits, labels: Labels, most: int) -> float:
-    """How often fewer than `most` classes have a higher logit than the right one."""
-    own = logits[np.arange(len(labels)), labels]
-    return float(((logits > own[:, None]).sum(axis=1) < most).mean())
-
-
-def _log_softmax(logits: Logits) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+def log_softmax(logits: ArrayLike) -> NDArray[np.float64]:
+    """Return log-probabilities (n, K) in float64, in nats."""
+    shifted = _shifted(logits)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _shifted(logits: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(logits, dtype=np.float64)
+    return values - values.max(axis=1, keepdims=True)
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """Return the temperature T at which softmax(logits / T) has the smallest mean cross-entropy on held-out images.
+
+    Temperature scaling (Guo, Pleiss, Sun and Weinberger 2017, On Calibration of Modern Neural Networks). The model that
+    ships and the report use this one function. If every image is classified correctly, a smaller T is always better,
+    so nothing can be fitted and T is 1.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits = np.asarray(logits, dtype=np.float64)
+    if (logits.argmax(axis=1) == labels).all():
+        return 1.0
+    low, high = np.log(TEMPERATURES)
+    # The loss is convex in 1 / T, so it has a single minimum in log T as well.
+    fitted = minimize_scalar(
+        lambda log_t: cross_entropy(logits / np.exp(log_t), labels), bounds=(low, high), method="bounded"
+    )
+    return float(np.exp(fitted.x))
+
+
+def accuracy(labels: Labels, predicted: Labels) -> float:
+    return float((labels == predicted).mean())
+
+
+def cross_entropy(logits: Logits, labels: Labels) -> float:
+    """Return the mean negative log-likelihood of the labels, in nats, without clipping."""
+    return log_loss(labels, log_softmax(logits))
+
+
+def log_loss(labels: Labels, log_probabilities: NDArray[np.float64]) -> float:
+    """Return the mean negative log-probability of the labels, in nats, without clipping."""
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+
+
+def top_k_accuracy(labels: Labels, scores: NDArray[np.floating], k: int) -> float:
+    """Return the share of images for which fewer than `k` classes have a higher score (n, K) than the true class."""
+    own = scores[np.arange(len(labels)), labels]
+    return float(((scores > own[:, None]).sum(axis=1) < k).mean())
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of every class, shape (K,); recall and F1 are nan for a class without images."""
+
+    precision: NDArray[np.float64]  # 0 where the class was never predicted
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]  # number of images
+
+
+def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
+    """Return counts (K, K): rows are the true class, columns the predicted class."""
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def per_class(confusion: ArrayLike) -> ClassScores:
+    """Return precision, recall, F1 and support of every class from a confusion matrix (K, K)."""
+    counts = np.asarray(confusion)
+    right, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = right / support
+        f1 = np.where(support > 0, 2 * right / (support + predicted), np.nan)
+    return ClassScores(precision=right / np.maximum(predicted, 1), recall=recall, f1=f1, support=support)
+
+
+def auroc(labels: Labels, log_probabilities: NDArray[np.float64]) -> float:
+    """Return the area under the ROC curve; for more than two classes, the mean of each class against the rest.
+
+    It is the share of (positive, negative) pairs in the right order, where ties count half (Mann and Whitney 1947). It
+    is nan if the labels are all of one class.
+    """
+    from scipy.stats import rankdata
+
+    if log_probabilities.shape[1] == 2:  # the difference separates probabilities that both round to 1
+        log_probabilities = np.diff(log_probabilities, axis=1) * [[-1.0, 1.0]]
+    present = np.flatnonzero(np.bincount(labels, minlength=log_probabilities.shape[1]))
+    if len(present) < 2:
+        return np.nan
+    ranks = rankdata(log_probabilities[:, present], axis=0)
+    positive = labels[:, None] == present[None, :]
+    n = positive.sum(axis=0)
+    areas = ((ranks * positive).sum(axis=0) - n * (n + 1) / 2) / (n * (len(labels) - n))
+    return float(areas.mean())

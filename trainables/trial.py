@@ -26,7 +26,7 @@ from trainables.learning.optimizers import build_optimizer, load_optimizer_tenso
 from trainables.learning.team import ALONE, Team
 from trainables.learning.training import Training, train_epoch
 from trainables.learning.training_phases import Phase, phases_of
-from trainables.metrics import measure, signed
+from trainables.metrics import signed, validation_metric
 from trainables.nets.averaging import Average
 from trainables.nets.drop_path import key_drop_paths
 from trainables.nets.models import Net, build, load_trained, trained_state, unfreeze
@@ -111,7 +111,7 @@ def run_epoch(training: Training, state: State) -> tuple[Row, State]:
         if not all(map(math.isfinite, (train[1], val[1], penalty))):
             raise Diverged(f"The loss is not finite {after}.")
         check_logits(torch.cat([val_logits, train_logits]), after)
-        metric = measure(config.metric, val_logits.numpy(), labels)
+        metric = validation_metric(config.metric, val_logits.numpy(), labels)
         best_epoch, best_score, best = state.best_epoch, state.best_score, state.best
         if config.trains_on == "train+val" or signed(config.metric, metric) > best_score:
             best_epoch, best_score, best = epoch, signed(config.metric, metric), trained_state(net)

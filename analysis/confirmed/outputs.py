@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.metrics import log_softmax
-from study.results import LOGITS, PREDICTIONS_FILE, Results, ResultsError
+from study.results import LOGITS, PREDICTIONS_FILE, Results, ResultsError, metrics
 
 VAL = "val"
 
@@ -63,7 +62,7 @@ class Outputs:
                 f"holds {min(widths)} and the largest class number is {max(labels.max(), predicted.max())}. Mend them."
             )
         logits = np.clip(np.stack(frame[LOGITS].to_list()).astype(np.float64), -_LARGEST, _LARGEST)
-        return Output(frame["item"].to_numpy(), labels, predicted, log_softmax(logits))
+        return Output(frame["item"].to_numpy(), labels, predicted, metrics.log_softmax(logits))
 
 
 def outputs(results: Results) -> Outputs:

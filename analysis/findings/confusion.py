@@ -11,8 +11,7 @@ from analysis.layout import figures
 from analysis.layout.page import Figure, Section, Table, table
 from analysis.layout.text import NOTHING, count, number, percent, shortened
 from analysis.statistics.confusion import arranged, block_table
-from analysis.statistics.metrics import rates
-from study.results import Results
+from study.results import Results, metrics
 
 
 def confusion(results: Results, setting: Setting) -> pd.DataFrame:
@@ -31,7 +30,7 @@ def classes(matrix: pd.DataFrame, names: pd.Series, seeds: int) -> pd.DataFrame:
     """
     every = names.index.union(matrix.index)
     whole = matrix.reindex(index=every, columns=every, fill_value=0)
-    each = rates(whole.to_numpy())
+    each = metrics.per_class(whole.to_numpy())
     table = pd.DataFrame(
         {
             "label": names.reindex(every).fillna(NOTHING).to_numpy(),

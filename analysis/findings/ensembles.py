@@ -25,8 +25,7 @@ from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winne
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import NOTHING, decimals, number, percent, percent_interval, points
 from analysis.statistics.inference import accuracy_interval, bootstrap_interval
-from analysis.statistics.metrics import log_loss, log_softmax
-from study.results import Results
+from study.results import Results, metrics
 
 STEPS = 20
 
@@ -179,7 +178,7 @@ def greedy(labels: NDArray, log_probabilities: NDArray, steps: int = STEPS) -> l
 
 
 def _score(labels: NDArray, mean: NDArray) -> tuple[float, float]:
-    return float((mean.argmax(axis=1) == labels).mean()), -log_loss(labels, log_softmax(mean))
+    return float((mean.argmax(axis=1) == labels).mean()), -metrics.log_loss(labels, metrics.log_softmax(mean))
 
 
 def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDArray) -> dict[str, object]:
@@ -199,7 +198,7 @@ def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDAr
         "difference": np.nan if kind == SINGLE else float(differences.mean()),
         "difference_low": difference_low,
         "difference_high": difference_high,
-        "log_loss": float(np.mean([log_loss(single.labels, mean) for mean in means])),
+        "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean in means])),
         "val_accuracy": _validation_accuracy(candidates, kind, made),
         "members": "; ".join(_said(weights) for weights in made),
     }
@@ -221,7 +220,7 @@ def _average(outputs: Outputs, weights: Weights, fold: str) -> NDArray[np.float6
         one = outputs.of(trial, fold)
         assert one is not None
         total = total + times * one.log_probabilities
-    return log_softmax(total / sum(weights.values()))
+    return metrics.log_softmax(total / sum(weights.values()))
 
 
 def _validation_accuracy(candidates: _Candidates, kind: str, made: list[Weights]) -> float:

@@ -19,8 +19,7 @@ from analysis.statistics.calibration import (
     reliability,
     tempered,
 )
-from analysis.statistics.metrics import METRICS, log_loss, metrics
-from study.results import Results, fit_temperature
+from study.results import Results, metrics
 
 _FOLDS = {TEST: "test", VAL: "validation"}
 
@@ -37,11 +36,13 @@ def metrics_table(found: list[Setting], outputs: Outputs) -> pd.DataFrame:
             models = [one for one in seen if one is not None]
             if len(models) < len(seen):
                 continue
-            each = pd.DataFrame([metrics(one.labels, one.predicted, one.log_probabilities) for one in models])
+            each = pd.DataFrame(
+                [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities) for one in models]
+            )
             absent = np.mean([one.log_probabilities.shape[1] - len(np.unique(one.labels)) for one in models])
             about = {"setting": name(setting, found), "fold": fold, "seeds": len(models)}
             rows.append(about | each.mean().to_dict() | {"absent": absent})
-    return pd.DataFrame(rows, columns=["setting", "fold", "seeds", *METRICS, "absent"])
+    return pd.DataFrame(rows, columns=["setting", "fold", "seeds", *metrics.REPORTED, "absent"])
 
 
 def metrics_section(found: list[Setting], outputs: Outputs, overlap: str) -> Section | None:
@@ -124,7 +125,7 @@ def _scaled(outputs: Outputs, trial: str) -> tuple[Output | None, float]:
     seen, val = outputs.of(trial, TEST), outputs.of(trial, VAL)
     if val is None or val.right.all():
         return seen, math.nan
-    return seen, fit_temperature(val.log_probabilities, val.labels)
+    return seen, metrics.fit_temperature(val.log_probabilities, val.labels)
 
 
 def _row(models: list[tuple[Output, float]]) -> dict[str, float]:
@@ -133,7 +134,7 @@ def _row(models: list[tuple[Output, float]]) -> dict[str, float]:
     labels, right = (np.concatenate([getattr(seen, part) for seen, _ in models]) for part in ("labels", "right"))
     raw = np.concatenate([seen.log_probabilities for seen, _ in models])
     scaled = np.concatenate([tempered(seen.log_probabilities, t) for (seen, _), t in zip(models, ts, strict=True)])
-    loss, at_t = log_loss(labels, raw), log_loss(labels, scaled)
+    loss, at_t = metrics.log_loss(labels, raw), metrics.log_loss(labels, scaled)
     of_errors = -raw[np.arange(len(labels)), labels][~right].sum() / len(labels)
     row = {
         "accuracy": float(right.mean()),

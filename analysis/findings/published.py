@@ -12,8 +12,7 @@ from analysis.findings.openings import opened_once
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points, value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
-from analysis.statistics.metrics import METRICS, metrics
-from study.results import STUDY_FILE, Results, ResultsError, level_text
+from study.results import STUDY_FILE, Results, ResultsError, level_text, metrics
 
 COLUMN = "published"  # of trials.parquet: the name of the published row a trial repeats
 
@@ -23,8 +22,7 @@ NOT_RUN = "not run"
 
 MEASURED = "measured"
 
-
-# What people write, in the words of `METRICS`.
+# What people write, in the words of `metrics.REPORTED`.
 _ALIASES = {
     "top1": "accuracy",
     "top_1": "accuracy",
@@ -123,7 +121,7 @@ def _ran(values: pd.Series) -> str:
 
 
 def metric_name(text: Any) -> str:
-    """The name in `METRICS` of a metric as somebody wrote it; unknown ones stay as they are."""
+    """The name in `metrics.REPORTED` of a metric as somebody wrote it; unknown ones stay as they are."""
     name = str(text).lower().replace("-", "_").replace(" ", "_").removeprefix("val_").removeprefix("test_")
     return _ALIASES.get(name, name)
 
@@ -140,12 +138,12 @@ def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
 
 
 def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> dict[str, Any]:
-    if metric not in METRICS:
+    if metric not in metrics.REPORTED:
         return {"state": f"{metric} is not measured here"}
     seen = [output for trial in trials if (output := found.of(trial, TEST)) is not None]
     if len(seen) < len(trials):
         return {"state": "not shown the test images"}
-    values = [metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
+    values = [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
     low, high = mean_interval(values)
     mean = float(np.mean(values))
     return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": len(seen[0].items)}

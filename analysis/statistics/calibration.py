@@ -1,8 +1,8 @@
 """Labels and log-probabilities in, numbers out: whether a model is as sure as it is right.
 
 Temperature scaling and the expected calibration error are those of Guo et al. ("On Calibration of Modern Neural
-Networks", ICML 2017): probabilities become softmax(logits / T), where study/results.py fits T; the error is the mean
-distance between confidence and share of right answers, over bins of like confidence.
+Networks", ICML 2017): probabilities become softmax(logits / T), with T from metrics.fit_temperature; the error is the
+mean distance between confidence and share of right answers, over bins of like confidence.
 Log-probabilities are logits (they differ from them by one number an image), so they may be divided like these.
 """
 
@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.metrics import log_softmax
+from study.results import metrics
 
 BINS = 15
 
 
 def tempered(log_probabilities: NDArray, t: float) -> NDArray[np.float64]:
     """Log-probabilities at temperature `t`; which class is the likeliest does not change."""
-    return log_softmax(log_probabilities / t)
+    return metrics.log_softmax(log_probabilities / t)
 
 
 def equal_width(confidence: NDArray, bins: int = BINS) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from study.design.plan import search_plan
 from study.design.settings import effective
 from study.estimates.scale import Scale
 from study.spec import Study
+from trainables import unfreeze_depth
 from trainables.augmentation.policies import POLICIES
 from trainables.nets.work import work_of
 
@@ -105,7 +106,7 @@ def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
 
 def depth_of(values: Mapping[str, Any]) -> str:
     """Behind which nothing is shared: the unfreeze depth, or all where views are mixed before the net sees them."""
-    return values.get("unfreeze", "head") if values.get("mixing", "none") == "none" else "all"
+    return values.get("unfreeze", unfreeze_depth.DEFAULT) if values.get("mixing", "none") == "none" else "all"
 
 
 def parts_of(values: Mapping[str, Any], epochs: float) -> list[tuple[Mapping[str, Any], float]]:

@@ -18,6 +18,7 @@ from trainables.augmentation.views import InputContract, evaluation_views
 from trainables.data.greys import Greys, from_json
 from trainables.errors import InputError
 from trainables.frozen.activations import normalised, scaling
+from trainables.metrics import softmax
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
 from trainables.preprocess import reduced
 
@@ -96,9 +97,7 @@ def logits(best: Best, inputs: torch.Tensor) -> NDArray[np.float32]:
 
 def probabilities(best: Best, scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Logits (n, classes) as confidences that fit how often the winner was right on its validation fold."""
-    from scipy.special import softmax
-
-    return softmax(scores.astype(np.float64) / best.temperature, axis=1)
+    return softmax(scores.astype(np.float64) / best.temperature)
 
 
 def read_trial(out: Path) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from study.products.best import (
 from study.products.local_dir import NotTheSame, write_net, write_preprocessing
 from study.products.proof import Proof, prove_best
 from study.products.stale import drop_stale
-from study.results import BEST_FOLDER, LOGITS, cross_entropy, fit_temperature
+from study.results import BEST_FOLDER, LOGITS
 from study.schedule.agenda import confirmed_winner, retrain_trials
 from study.schedule.course import Course, model_file, predictions_file
 from study.writing import write_json, write_text
+from trainables import metrics
 from trainables.config import from_dict
 from trainables.data.greys import greys_of
 from trainables.data.manifest import label_names
@@ -87,13 +88,13 @@ def write_temperature(predictions: Path, file: Path) -> None:
     if val.empty:
         return
     logits, labels = np.stack(val[LOGITS]).astype(np.float64), val["label"].to_numpy(np.int64)
-    temperature = fit_temperature(logits, labels)
+    temperature = metrics.fit_temperature(logits, labels)
     fitted = {
         "temperature": temperature,
         "fold": "val",
         "pictures": len(labels),
-        "cross_entropy": cross_entropy(logits, labels),
-        "cross_entropy_scaled": cross_entropy(logits / temperature, labels),
+        "cross_entropy": metrics.cross_entropy(logits, labels),
+        "cross_entropy_scaled": metrics.cross_entropy(logits / temperature, labels),
         "how": "confidences are softmax(logits / temperature)",
     }
     write_json(fitted, file)

@@ -1,7 +1,6 @@
 """A backbone from timm, a new head, and which of its parameters train."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from timm.models import get_pretrained_cfg, group_parameters
 from torch import nn
 from torch.nn import functional as F
 
+from trainables import unfreeze_depth
 from trainables.augmentation.views import InputContract
 from trainables.errors import InputError
 from trainables.nets.drop_path import PLACEHOLDER
@@ -188,24 +188,22 @@ def trainable_names(body: Body, depth: str) -> set[str]:
     Raises:
         InputError: the backbone has fewer parts than are to be unfrozen.
     """
-    if depth == "head":
+    parsed = unfreeze_depth.parse(depth)
+    if parsed == "head":
         return set()
-    if depth == "all":
+    if parsed == "all":
         return {name for name, _ in body.module.named_parameters()}
-    match = re.fullmatch(r"last (?:(\d+) )?(stage|block|layer)s?", depth)
-    assert match, depth
-    count = int(match[1] or 1)
-    parts = {"stage": body.stages, "block": body.blocks, "layer": _layers(body.module)}[match[2]]
+    parts = {"stage": body.stages, "block": body.blocks, "layer": _layers(body.module)}[parsed.part]
     if not parts:
         raise InputError(
-            f"Unfreezing the {depth!r} needs a backbone whose {match[2]}s timm names, but of this one it names none: "
-            "use 'head', 'last N layers' or 'all'."
+            f"`unfreeze` {depth!r} needs a backbone whose {parsed.part}s timm names, but this one has no named "
+            f"{parsed.part}s: use 'head', 'last N layers' or 'all'."
         )
-    if count > len(parts):
+    if parsed.count > len(parts):
         raise InputError(
-            f"Unfreezing the {depth!r} must stay within the backbone, but it has {len(parts)} {match[2]}s: use 'all'."
+            f"`unfreeze` {depth!r} asks for more than the backbone's {len(parts)} {parsed.part}s: use fewer, or 'all'."
         )
-    return {name for names in parts[-count:] for name in names}
+    return {name for names in parts[-parsed.count :] for name in names}
 
 
 def _without_classifier(module: nn.Module) -> tuple[Groups, Groups]:
