@@ -180,7 +180,7 @@ def _retrieval_row(protocol: str, some: Labelled) -> dict[str, Any]:
 
 def _place(chosen: argparse.Namespace) -> "Place":
     """Where the study's images and weights are, and whether they are still there."""
-    from study.beginning.setup import check_folders, check_pictures
+    from study.setup.prepare import check_folders, check_pictures
     from trainables.place import Place
 
     try:

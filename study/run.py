@@ -26,7 +26,7 @@ from study.estimates.resources import (
     plan_resources,
 )
 from study.persistence import storage
-from study.persistence.places import opened, withdraw
+from study.persistence.output_dir import opened, withdraw
 from study.persistence.unavailable import unavailable
 from study.results import STUDY_FILE
 from study.writing import in_shell
@@ -99,8 +99,8 @@ def _run(loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> in
 
 def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
     if known:
-        from study.beginning.resume import as_before
         from study.persistence.ledger import sole_driver
+        from study.setup.resume import as_before
 
         with sole_driver(out):  # another one is refused before Ray starts for it
             chosen = as_before(chosen, out)
@@ -140,15 +140,15 @@ def _run_on(
     arguments: list[str],
     trackers: list[Any],
 ) -> int:
-    from study.beginning.dry_run import fold_lines
-    from study.beginning.identity import begin
-    from study.beginning.preflight import preflight
-    from study.beginning.resume import go_on
-    from study.beginning.setup import prepare
     from study.design.settings import shipped_configs
+    from study.driver import drive
     from study.persistence.ledger import sole_driver
-    from study.phases import run_phases
     from study.products.roundtrip import check_exports
+    from study.setup.dry_run import fold_lines
+    from study.setup.preflight import preflight
+    from study.setup.prepare import prepare
+    from study.setup.resume import go_on
+    from study.setup.study_json import begin
     from trainables.data.known_files import unless_refused
     from trainables.data.manifest import data_folder
 
@@ -156,7 +156,7 @@ def _run_on(
     if known:
         with sole_driver(out):
             prepared, identity = go_on(loaded, chosen, resources, out, before_writing=wait_for_ray)
-            return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
+            return _to_the_end(drive(prepared, identity, resources, wait_for_ray, trackers), out)
     with unless_refused(chosen.cache, data_folder(loaded.data(chosen.data))):
         prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
         configs, classes = shipped_configs(prepared.study, prepared.base), prepared.base.classes
@@ -167,7 +167,7 @@ def _run_on(
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):
         identity = begin(prepared, resources, command(arguments), chosen.hours, gates)
-        return _to_the_end(run_phases(prepared, identity, resources, wait_for_ray, trackers), out)
+        return _to_the_end(drive(prepared, identity, resources, wait_for_ray, trackers), out)
 
 
 def _to_the_end(wrong: str, out: Path) -> int:
@@ -229,10 +229,10 @@ def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
 
 def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> int:
     """What is asked is said also where the images or weights are not there yet."""
-    from study.beginning.dry_run import asked, describe
-    from study.beginning.setup import as_asked, prepare
     from study.design.settings import shipped_configs
     from study.products.roundtrip import check_exports
+    from study.setup.dry_run import asked, describe
+    from study.setup.prepare import as_asked, prepare
     from trainables.data.known_files import unless_refused
     from trainables.data.manifest import data_folder
 

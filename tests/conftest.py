@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from study.arguments import parse
-from study.beginning.setup import Prepared, prepare
 from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
+from study.setup.prepare import Prepared, prepare
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
 
 # Machines are shared: how long an example takes says nothing of the code.

@@ -13,7 +13,7 @@ from search_spaces.distributions import Conditional
 from study.design.plan import Planned, search_plan
 from study.design.settings import Base
 from study.persistence import ledger, storage
-from study.schedule.course import Course, Job, Listener, checkpoint_file, model_file, predictions_file
+from study.schedule.state import Job, Listener, StudyState, checkpoint_file, model_file, predictions_file
 from study.spec import Budget, Study
 
 BASE = Base(
@@ -74,14 +74,14 @@ def by_level(bonus: dict[str, float]) -> Accuracy:
 BONUS = by_level({"dropout": 0.1, "light": 0.2})
 
 
-def begin(out: Path, study: Study, heard: Listener | None = None, sampler: Any = None) -> Course:
+def begin(out: Path, study: Study, heard: Listener | None = None, sampler: Any = None) -> StudyState:
     """The course as a new process would build it; the plan is written the first time."""
     if sampler is None and not ledger.read_plan(out):
         ledger.write_plan(out, search_plan(study, study.budget.trials, BASE.study_seed))
-    return Course(out, study, BASE, sampler, heard or (lambda event, record: None))
+    return StudyState(out, study, BASE, sampler, heard or (lambda event, record: None))
 
 
-def drive(course: Course, accuracy: Accuracy, at_once: int = 1) -> list[Job]:
+def drive(course: StudyState, accuracy: Accuracy, at_once: int = 1) -> list[Job]:
     """Run the course to its end, the running trials an epoch each in turn; the jobs in the order they began."""
     began: list[Job] = []
     running: dict[Job, Iterator[ledger.Row]] = {}
@@ -171,7 +171,7 @@ def mortal(lives: int, after: bool = False) -> Iterator[list[Path]]:
         yield written
 
 
-def killed(course: Course, accuracy: Accuracy, lives: int, after: bool = False, at_once: int = 1) -> bool:
+def killed(course: StudyState, accuracy: Accuracy, lives: int, after: bool = False, at_once: int = 1) -> bool:
     """Drive it until it is killed; False where it came to its end before that."""
     with mortal(lives, after):
         try:

@@ -6,8 +6,6 @@ from pathlib import Path
 import pandas as pd
 
 from study.arguments import parse
-from study.beginning.identity import begin
-from study.beginning.setup import prepare
 from study.design.load import load
 from study.design.plan import Planned
 from study.design.settings import resolve
@@ -18,7 +16,9 @@ from study.persistence.ledger import Record
 from study.products.examples import write_examples
 from study.products.export import export_best
 from study.results import PREDICTIONS_FILE
-from study.schedule.course import Course, model_file, predictions_file
+from study.schedule.state import StudyState, model_file, predictions_file
+from study.setup.prepare import prepare
+from study.setup.study_json import begin
 from study.writing import write_table
 from tests.tiny import COLOURS, STUDY_FILE, make_pictures, write_study
 from trainables.config import TrialConfig
@@ -43,7 +43,7 @@ class Finished:
     config: TrialConfig
     place: Place
     manifest: pd.DataFrame
-    course: Course
+    course: StudyState
     record: Record
 
 
@@ -77,7 +77,7 @@ def finish(
     ledger.write_opening(out, {TRIAL: ""})
     see_test_fold(out, TRIAL, prepared.place)
     write_table(pd.read_parquet(predictions_file(out, TRIAL)), out / PREDICTIONS_FILE)
-    course = Course(out, prepared.study, prepared.base, None, lambda event, record: None)
+    course = StudyState(out, prepared.study, prepared.base, None, lambda event, record: None)
     export_best(course, record, prepared.place, prepared.manifest)
     write_examples(course, record, prepared.place, prepared.manifest)
     return Finished(out, pictures, cache, config, prepared.place, prepared.manifest, course, record)

@@ -55,7 +55,7 @@ SHELVES = {
         "execution": ["schedule", "persistence", "estimates"],
         "tracking": ["persistence"],
         "products": ["schedule", "persistence"],
-        "beginning": ["execution", "tracking", "estimates", "persistence", "design"],
+        "setup": ["execution", "tracking", "estimates", "persistence", "design"],
     },
     "trainables": {
         "data": [],
@@ -68,7 +68,7 @@ SHELVES = {
 }
 RAY = {
     "study/execution/cluster.py",
-    "study/execution/together.py",
+    "study/execution/data_parallel.py",
     "study/execution/tuning.py",
     "study/execution/worker.py",
     "study/schedule/sampling.py",

@@ -14,13 +14,13 @@ from PIL import Image
 
 from study import arguments
 from study.arguments import command, parse, shown
-from study.beginning import setup
-from study.beginning.dry_run import describe
-from study.beginning.preflight import nets_of, preflight
 from study.design.load import load, names
 from study.estimates.resources import Resources, plan_resources
-from study.persistence.places import check_out
+from study.persistence.output_dir import check_out
 from study.run import Machines, _run_on, main
+from study.setup import prepare as setup
+from study.setup.dry_run import describe
+from study.setup.preflight import nets_of, preflight
 from tests.tiny import PATIENCE, STUDY_FILE, Prepare, make_pictures, write_study
 from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
@@ -215,7 +215,7 @@ def test_weights_are_asked_for_where_some_trial_starts_from_them(ready: Prepare,
         ("resnet18", "pretrained", ("head",), 64),
         ("resnet34", "none", ("all",), 64),
     ]
-    assert set(prepared.scale.rates) == {"resnet18", "resnet34"}
+    assert set(prepared.inputs.rates) == {"resnet18", "resnet34"}
 
 
 def test_weights_none_is_what_is_fixed_then(ready: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

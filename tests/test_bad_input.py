@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from study.arguments import parse
-from study.beginning.identity import begin
-from study.beginning.setup import prepare
 from study.design.load import load
 from study.estimates.resources import Resources
 from study.execution import cluster
 from study.run import main
+from study.setup.prepare import prepare
+from study.setup.study_json import begin
 from tests.tiny import STUDY_FILE, make_pictures, write_study
 from trainables.data.sources import stanford_dogs
 

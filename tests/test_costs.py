@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.design.plan import AUDITED_PER_LEVEL
+from study.estimates.cost_inputs import CostInputs, cost_inputs
 from study.estimates.costs import PhaseCost, estimate, fit, wall_seconds
 from study.estimates.resources import Resources
-from study.estimates.scale import Scale, scale_of
 from study.estimates.sharing import candidates, worth_storing
-from study.schedule.agenda import CONFIRMED_BEST
+from study.schedule.next_trials import CONFIRMED_BEST
 from study.spec import Study
 from tests.courses import BASE, CONDITIONAL, small_study
 from trainables.errors import InputError
@@ -24,16 +24,16 @@ CPU, GPU = (Rates(frozen=rate, trained=rate / 10, view=5e-4, measured=True) for 
 BACKBONES = ("small_cnn", "resnet18", "tf_efficientnet_lite0")
 
 
-def scale(train: int = 1000, val: int = 200, workers: int = 2, rates: Rates = CPU, room: float = 1e12) -> Scale:
-    return Scale(train, val, workers, dict.fromkeys(BACKBONES, rates), bytes_per_value=2, store_bytes=room)
+def inputs(train: int = 1000, val: int = 200, workers: int = 2, rates: Rates = CPU, room: float = 1e12) -> CostInputs:
+    return CostInputs(train, val, workers, dict.fromkeys(BACKBONES, rates), bytes_per_value=2, store_bytes=room)
 
 
-SCALE = scale()
+SCALE = inputs()
 LARGE = {"trials": 40, "epochs": 20, "refine": 4, "seeds": 5}
 
 
-def phases(study: Study, scale: Scale = SCALE) -> dict[str, PhaseCost]:
-    return {cost.phase: cost for cost in estimate(study, scale, 0)}
+def phases(study: Study, inputs: CostInputs = SCALE) -> dict[str, PhaseCost]:
+    return {cost.phase: cost for cost in estimate(study, inputs, 0)}
 
 
 def test_trials_of_each_phase_by_hand() -> None:
@@ -58,9 +58,9 @@ def test_goal_best_refines_nothing_and_confirms_the_best_few() -> None:
 
 
 def test_more_images_and_more_work_cost_more() -> None:
-    once, twice = phases(small_study()), phases(small_study(), scale(2000, 400))
+    once, twice = phases(small_study()), phases(small_study(), inputs(2000, 400))
     assert all(twice[name].seconds > once[name].seconds for name in once)
-    assert phases(small_study(), scale(rates=GPU))["search"].seconds < once["search"].seconds
+    assert phases(small_study(), inputs(rates=GPU))["search"].seconds < once["search"].seconds
     assert phases(small_study(CONDITIONAL))["search"].trials == 12  # conditional factors have a price, too
 
 
@@ -72,7 +72,7 @@ def test_wall_time_is_shared_by_the_workers() -> None:
 @settings(max_examples=25)
 @given(st.floats(0.001, 200), st.integers(1, 8))
 def test_whatever_fits_keeps_to_the_hours_or_is_refused(hours: float, workers: int) -> None:
-    study, machine = small_study(budget=LARGE), scale(workers=workers)
+    study, machine = small_study(budget=LARGE), inputs(workers=workers)
     try:
         fitted = fit(study, machine, hours, 0)
     except InputError:
@@ -117,12 +117,12 @@ def test_what_is_stored_is_paid_for_once() -> None:
     study = small_study(
         {"regularizer": ["none", "dropout"]}, fixed={"backbone": "resnet18", "unfreeze": "head", "size": 224}
     )
-    alone, shared = phases(study, scale(room=0)), phases(study)
+    alone, shared = phases(study, inputs(room=0)), phases(study)
     # ResNet-18 is 1.814e9 multiply-adds at 224 px. Shared, each of 1,400 images passes it once in its one view.
     frozen = 5e-4 + 1.814 / 1.0
     epochs = alone["search"].epochs
     assert worth_storing(study, SCALE, 0) == {("resnet18", "head")}
-    assert worth_storing(study, scale(room=0), 0) == frozenset()
+    assert worth_storing(study, inputs(room=0), 0) == frozenset()
     saved = alone["search"].seconds - shared["search"].seconds
     assert saved == pytest.approx((epochs - 1) * 1400 * frozen, rel=0.001)
 
@@ -132,7 +132,7 @@ def test_what_is_read_slower_than_computed_is_computed() -> None:
     factors = {"regularizer": ["none", "dropout"], "unfreeze": ["head", "last 2 stages", "all"]}
     study = small_study(factors, fixed={"backbone": "resnet18", "size": 16})
     large = replace(study, fixed=dict(study.fixed) | {"size": 224})
-    kept = {each.depth: each.kept for each in candidates(large, scale(rates=fast), 0)}
+    kept = {each.depth: each.kept for each in candidates(large, inputs(rates=fast), 0)}
     assert kept == {"head": True, "last 2 stages": False, "all": False}
     assert all(each.kept for each in candidates(large, SCALE, 0))
 
@@ -147,15 +147,15 @@ def test_the_store_takes_what_saves_most_per_byte_first() -> None:
         "head": 1400 * 512 * 4, "last stage": 1400 * 256 * 4, "all": 1400 * 768,
     }  # fmt: skip
     room = found["head"].bytes + found["last stage"].bytes + 1
-    assert {each.depth for each in candidates(study, scale(room=room), 0) if each.kept} == {"head", "last stage"}
-    assert not [each for each in candidates(study, scale(room=10), 0) if each.kept]
+    assert {each.depth for each in candidates(study, inputs(room=room), 0) if each.kept} == {"head", "last stage"}
+    assert not [each for each in candidates(study, inputs(room=10), 0) if each.kept]
 
 
 def test_a_study_of_too_few_trials_for_its_levels_has_a_price() -> None:
     study = small_study({"backbone": list(BACKBONES), "regularizer": ["none", "dropout"]}, {"trials": 1})
     machine = Resources(cpus=1, gpus=0, concurrent=1)
     manifest = pd.DataFrame({"fold": ["val"] * 9})
-    priced = scale_of(
+    priced = cost_inputs(
         study, manifest, replace(BASE, weights="none"), machine, Place(Path(), Path(), Path("nowhere")), sharing=True
     )
     assert set(priced.rates) == set(BACKBONES)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from study.design.plan import Planned
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER
-from study.schedule.course import Course, checkpoint_file
+from study.schedule.state import StudyState, checkpoint_file
 from tests.courses import (
     BONUS,
     CONDITIONAL,
@@ -27,7 +27,7 @@ from tests.courses import (
 )
 
 
-def told(course: Course) -> dict[str, tuple]:
+def told(course: StudyState) -> dict[str, tuple]:
     """Everything that must not depend on how often the study was killed."""
     return {
         trial: (record.status, record.error, sorted(record.rows.items()), record.planned)

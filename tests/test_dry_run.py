@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from study.beginning import setup
-from study.beginning.data_lines import class_line, layout_lines, split_line
-from study.beginning.dry_run import resolvable_effect
 from study.run import main
+from study.setup import prepare as setup
+from study.setup.data_lines import class_line, layout_lines, split_line
+from study.setup.dry_run import resolvable_effect
 from tests.tiny import STUDY_FILE, make_pictures, write_study
 from tests.trees import encoded, pixels, put, table
 from trainables.data.manifest import Source

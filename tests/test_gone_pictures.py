@@ -10,14 +10,14 @@ import pytest
 from ray import tune
 
 from study.arguments import parse
-from study.beginning.identity import begin
-from study.beginning.setup import Prepared, prepare
 from study.design.load import load
 from study.estimates.resources import Resources
 from study.execution import worker
-from study.execution.tuning import CourseScheduler
+from study.execution.tuning import StudyScheduler
 from study.persistence import ledger
-from study.schedule.course import Course
+from study.schedule.state import StudyState
+from study.setup.prepare import Prepared, prepare
+from study.setup.study_json import begin
 from tests.tiny import make_pictures, run, write_study
 from trainables.errors import Unavailable
 
@@ -39,7 +39,7 @@ def test_a_worker_says_so_and_records_no_end(begun: Prepared, monkeypatch: pytes
     said: list[dict[str, Any]] = []
     monkeypatch.setattr(tune, "report", said.append)
     monkeypatch.setattr(worker, "node", lambda: "here")
-    course = Course(begun.out, begun.study, begun.base, None, lambda *_: None)
+    course = StudyState(begun.out, begun.study, begun.base, None, lambda *_: None)
     job = course.next_job()
     assert job is not None
     known = {"out": str(begun.out), "place": begun.place, "driver": "here", "needs": []}
@@ -49,7 +49,7 @@ def test_a_worker_says_so_and_records_no_end(begun: Prepared, monkeypatch: pytes
     assert ledger.read_end(begun.out, job.trial) is None
     assert not (begun.out / ledger.LEDGER / "errors").exists()
     with pytest.raises(Unavailable, match="changed since"):
-        CourseScheduler(course, 1).on_trial_result(None, None, said[0])
+        StudyScheduler(course, 1).on_trial_result(None, None, said[0])
 
 
 def test_the_study_stops_with_the_line_that_lets_it_go_on(begun: Prepared, tmp_path: Path) -> None:

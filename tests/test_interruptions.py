@@ -14,12 +14,12 @@ from ray.tune.utils.callback import _create_default_callbacks
 
 from study import results
 from study.execution import worker
-from study.execution.tuning import MOST_DEATHS, CourseSearcher, Deaths, Silence
+from study.execution.tuning import MOST_DEATHS, Deaths, Silence, StudySearcher
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER, sole_driver
-from study.persistence.places import withdraw
+from study.persistence.output_dir import withdraw
 from study.persistence.unavailable import unavailable
-from study.schedule.course import Course
+from study.schedule.state import StudyState
 from tests.courses import begin, small_study
 from tests.crashes.damage import workers_of
 from tests.tiny import PATIENCE, command
@@ -30,8 +30,8 @@ from trainables.storage_errors import writing
 class Killed:
     """One job as Tune keeps it: tried again as long as it has not failed more often than it may."""
 
-    def __init__(self, course: Course) -> None:
-        searcher = CourseSearcher.__new__(CourseSearcher)
+    def __init__(self, course: StudyState) -> None:
+        searcher = StudySearcher.__new__(StudySearcher)
         job = course.next_job()
         assert job is not None
         searcher.course, searcher.jobs = course, {"id": job}

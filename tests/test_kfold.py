@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.beginning.dry_run import fold_lines, planned_resolution
 from study.budget import Budget
 from study.design.plan import Planned
 from study.design.settings import resolve
 from study.estimates.costs import estimate
 from study.persistence.ledger import Record
-from study.schedule.agenda import confirmed_winner, has_control, setting_of
-from study.schedule.course import Course
+from study.schedule.next_trials import confirmed_winner, has_control, setting_of
+from study.schedule.state import StudyState
+from study.setup.dry_run import fold_lines, planned_resolution
 from study.spec import Study
 from tests.courses import BASE, begin, drive, killed, phases_of, row, small_study
 from tests.test_costs import SCALE
@@ -39,13 +39,13 @@ def uneven(planned: Planned, epoch: int) -> float:
 
 
 @pytest.fixture
-def course(tmp_path: Path) -> Course:
+def course(tmp_path: Path) -> StudyState:
     course = begin(tmp_path, kfold())
     assert phases_of(drive(course, uneven)) == ["search", "refine", "confirm", "test"]
     return course
 
 
-def test_every_test_fold_is_refined_for_itself(course: Course) -> None:
+def test_every_test_fold_is_refined_for_itself(course: StudyState) -> None:
     refined = [record.planned for record in course.of_phase("refine")]
     assert len(refined) == len(LEVELS["augmentation"]) * POINTS * FOLDS * SEEDS
     assert {planned.seed for planned in refined} == set(range(1, FOLDS * SEEDS + 1))
@@ -59,7 +59,7 @@ def test_every_test_fold_is_refined_for_itself(course: Course) -> None:
     assert {record.planned.stands_for for record in confirmed} == {("augmentation=none",), ("augmentation=light",)}
 
 
-def test_no_trial_that_chose_a_models_nuisances_had_its_test_images(course: Course) -> None:
+def test_no_trial_that_chose_a_models_nuisances_had_its_test_images(course: StudyState) -> None:
     manifest = table({"a": [1] * 10 + [2] * 5, "b": [1] * 12, "c": [3] * 4})
     seen: dict[int, set[int]] = {}
     for record in course.of_phase("refine"):
@@ -77,7 +77,9 @@ def folds_of(manifest: pd.DataFrame, config: TrialConfig) -> Any:
 
 
 @pytest.mark.parametrize("lives", [60, 120, 175])
-def test_killed_and_resumed_it_is_the_same_study_with_one_opening(course: Course, tmp_path: Path, lives: int) -> None:
+def test_killed_and_resumed_it_is_the_same_study_with_one_opening(
+    course: StudyState, tmp_path: Path, lives: int
+) -> None:
     out = tmp_path / "killed"
     out.mkdir()
     assert killed(begin(out, kfold()), uneven, lives)

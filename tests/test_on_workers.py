@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from study.arguments import parse
-from study.beginning.setup import prepare
 from study.design.load import load
+from study.setup.prepare import prepare
 from tests.tiny import Prepare
 
 # Twice the CPUs of this machine in all, so on one node there is room for a worker of a trial but not for the trial.

@@ -5,8 +5,8 @@ from pathlib import Path
 from study.design.plan import Planned
 from study.persistence import ledger
 from study.products.export import shipped
-from study.schedule.agenda import confirmed_winner
-from study.schedule.course import Course, Job
+from study.schedule.next_trials import confirmed_winner
+from study.schedule.state import Job, StudyState
 from tests.courses import BONUS, SMALLEST, Accuracy, begin, drive, killed, mortal, phases_of, small_study, work
 
 
@@ -22,7 +22,7 @@ def test_the_opening_is_recorded_before_the_first_look_with_the_hash_of_every_mo
     assert not list((tmp_path / "models").glob("*.predictions.parquet"))
 
 
-def drive_one(course: Course, job: Job, accuracy: Accuracy) -> bool:
+def drive_one(course: StudyState, job: Job, accuracy: Accuracy) -> bool:
     for row in work(course.out, job, accuracy):
         if not course.reported(job.trial, row):
             break

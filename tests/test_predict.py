@@ -313,13 +313,13 @@ def test_heat_is_measured_in_the_box_of_the_object(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Images of 24 x 20; the view is their center square, columns 2 to 22: the box holds its left half.
-    import study.beginning.setup
+    import study.setup.prepare
 
     def with_boxes(*arguments: object) -> pd.DataFrame:
         return read_manifest(*arguments).assign(**dict(zip(BOX_COLUMNS, (0, 0, 12, 20), strict=True)))
 
-    read_manifest = study.beginning.setup.read_manifest
-    monkeypatch.setattr(study.beginning.setup, "read_manifest", with_boxes)
+    read_manifest = study.setup.prepare.read_manifest
+    monkeypatch.setattr(study.setup.prepare, "read_manifest", with_boxes)
     table = pd.read_csv(finish(tmp_path_factory.mktemp("boxes")).out / "examples" / "examples.csv")
     np.testing.assert_allclose(table["box_share"], 0.5)
     energy = table["energy_in_box"].dropna()

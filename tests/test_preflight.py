@@ -10,10 +10,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from study.beginning import preflight as wiring
-from study.beginning.identity import begin
-from study.beginning.preflight import nets_of, preflight
 from study.execution import cluster
+from study.setup import preflight as wiring
+from study.setup.preflight import nets_of, preflight
+from study.setup.study_json import begin
 from tests.tiny import STUDY_FILE, Prepare, run, write_study
 from tests.trees import class_folders
 from trainables.errors import InputError

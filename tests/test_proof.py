@@ -13,7 +13,7 @@ from study.persistence import ledger
 from study.products.export import export_best
 from study.products.local_dir import NotTheSame
 from study.products.proof import prove_best
-from study.schedule.course import Job, model_file, predictions_file
+from study.schedule.state import Job, model_file, predictions_file
 from study.writing import write_json, write_table
 from tests.finished import TRIAL, Finished, finish
 from tests.pictures import config, make_place

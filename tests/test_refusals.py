@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from search_spaces import mixing, optimizers
-from study.beginning.identity import definition
 from study.definitions import dogs
+from study.setup.study_json import definition
 from tests.fabricated import Plan
 from tests.test_answers import LARGE, SMALL, answered
 

@@ -16,7 +16,7 @@ from study.persistence.lease import sole_remote_driver
 from study.persistence.ledger import Verdict
 from study.persistence.remote import connect, is_uri, parse_place
 from study.run import main
-from study.schedule.course import Course
+from study.schedule.state import StudyState
 from tests.courses import BONUS, SMALLEST, begin, drive, killed, row, small_study
 from tests.object_store import server, uri
 from trainables.errors import InputError
@@ -118,7 +118,7 @@ def test_the_ledger_is_read_on_another_machine_as_it_was_written(place: str, tmp
     assert ledger.read_openings(there) == [{"confirm-1": "abc"}]
 
 
-def rows_of(course: Course) -> dict[str, object]:
+def rows_of(course: StudyState) -> dict[str, object]:
     return {trial: (record.status, record.rows) for trial, record in course.records.items()}
 
 

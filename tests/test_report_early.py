@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from analysis.report import main as report
-from study.beginning.identity import begin
 from study.persistence import ledger
 from study.products.outputs import write_tables
-from study.schedule.course import Course
+from study.schedule.state import StudyState
+from study.setup.study_json import begin
 from tests.tiny import Prepare
 
 
@@ -17,7 +17,7 @@ def test_it_says_what_there_is(ready: Prepare, epochs: int, capsys: pytest.Captu
     prepared, resources = ready()
     out = prepared.out
     begin(prepared, resources, "python -m study.run", None)
-    course = Course(out, prepared.study, prepared.base, None, lambda *_: None)
+    course = StudyState(out, prepared.study, prepared.base, None, lambda *_: None)
     job = course.next_job()
     assert job is not None
     if epochs:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from study.arguments import parse
-from study.beginning import provenance
-from study.beginning.dry_run import resolvable_effect
-from study.beginning.identity import begin
-from study.beginning.resume import as_before, go_on
-from study.beginning.setup import Prepared
 from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
 from study.persistence import ledger
-from study.persistence.places import check_out
+from study.persistence.output_dir import check_out
 from study.results import FIRST_PLAN
+from study.setup import provenance
+from study.setup.dry_run import resolvable_effect
+from study.setup.prepare import Prepared
+from study.setup.resume import as_before, go_on
+from study.setup.study_json import begin
 from tests.tiny import MACHINE, STUDY_FILE, Prepare, write_study
 from trainables.errors import InputError
 

@@ -13,7 +13,7 @@ from analysis.contents import page
 from study import results
 from study.products.outputs import write_tables
 from study.products.stale import drop_stale
-from study.schedule.course import Course
+from study.schedule.state import StudyState
 from tests.courses import BONUS, begin, drive, small_study
 from tests.fabricated import Plan, fabricate, rewrite
 
@@ -83,7 +83,7 @@ def test_after_one_opening_nothing_is_said_at_the_top(tmp_path: Path) -> None:
     assert "the test images had no say in it" in said
 
 
-def tables_of(course: Course) -> pd.DataFrame:
+def tables_of(course: StudyState) -> pd.DataFrame:
     write_tables(course)
     return pd.read_parquet(course.out / results.TRIALS_FILE).set_index("trial")
 
@@ -146,7 +146,7 @@ def test_stale_exports_go_with_a_line_and_the_command(tmp_path: Path, capsys: py
 def test_every_later_opening_is_a_deviation_also_where_a_kill_kept_the_first_from_being_counted(
     known: int, tmp_path: Path
 ) -> None:
-    from study.beginning.identity import save
+    from study.setup.study_json import save
 
     identity = {"wall_seconds": 0.0, "test_openings": known, "deviations": []}
     save(tmp_path, identity, 1.0, 1.0, 2)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from study.products.suspects import MOST, least_probable, write_suspects
-from study.schedule.course import predictions_file
+from study.schedule.state import predictions_file
 from tests.finished import TRIAL, Finished, finish
 
 

@@ -11,7 +11,7 @@ from study import results
 from study.products.export import write_temperature
 from study.products.outputs import write_tables
 from study.results import PREDICTIONS_FILE
-from study.schedule.course import predictions_file
+from study.schedule.state import predictions_file
 from study.writing import write_table
 from tests.finished import TRIAL, finish
 from trainables.metrics import TEMPERATURES, cross_entropy, fit_temperature

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 
 from study.design.plan import Planned
 from study.persistence.ledger import Record
-from study.schedule.course import Course
+from study.schedule.state import StudyState
 from study.tracking.tensorboard import BEST, FOLDER, SECONDS, EventFiles
 from tests.courses import BASE, CONDITIONAL, CONFIG, begin, by_level, drive, killed, small_study
 
@@ -43,20 +43,20 @@ def accuracy(planned: Planned, epoch: int) -> float | None:
     return value - 0.1 if falls and value is not None else value
 
 
-def followed(out: Path) -> tuple[Course, EventFiles]:
+def followed(out: Path) -> tuple[StudyState, EventFiles]:
     events = EventFiles(out, STUDY)
     return begin(out, STUDY, events.hear), events
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
+def course(tmp_path_factory: pytest.TempPathFactory) -> StudyState:
     course, events = followed(tmp_path_factory.mktemp("events"))
     drive(course, accuracy, at_once=2)
     events.close()
     return course
 
 
-def read(course: Course, trial: str = "") -> EventAccumulator:
+def read(course: StudyState, trial: str = "") -> EventAccumulator:
     accumulator = EventAccumulator(str(course.out / FOLDER / trial))
     accumulator.Reload()
     return accumulator
@@ -72,7 +72,7 @@ def hparams(events: EventAccumulator) -> dict[str, Any]:
             for tag in [metadata.SESSION_START_INFO_TAG] if tag in plugin}  # fmt: skip
 
 
-def test_every_trial_has_a_folder_with_its_rows(course: Course) -> None:
+def test_every_trial_has_a_folder_with_its_rows(course: StudyState) -> None:
     folders = {path.name for path in (course.out / FOLDER).iterdir() if path.is_dir()}
     assert folders == set(course.records)
     for trial, record in course.records.items():
@@ -82,7 +82,7 @@ def test_every_trial_has_a_folder_with_its_rows(course: Course) -> None:
         assert found == [(epoch, round(row["val_accuracy"], 5)) for epoch, row in sorted(record.rows.items())]
 
 
-def test_the_best_value_stands_at_the_best_epoch(course: Course) -> None:
+def test_the_best_value_stands_at_the_best_epoch(course: StudyState) -> None:
     for trial in ("search-0001", "search-0003"):
         best = course.records[trial].best
         assert best is not None
@@ -91,7 +91,7 @@ def test_the_best_value_stands_at_the_best_epoch(course: Course) -> None:
         assert (event.step, event.value) == (best["epoch"], pytest.approx(best["val_accuracy"]))
 
 
-def test_hyperparameters_have_one_type_a_column(course: Course) -> None:
+def test_hyperparameters_have_one_type_a_column(course: StudyState) -> None:
     kinds = set()
     for trial, record in course.records.items():
         start = hparams(read(course, trial))[metadata.SESSION_START_INFO_TAG]
@@ -104,7 +104,7 @@ def test_hyperparameters_have_one_type_a_column(course: Course) -> None:
     assert len(kinds) == 1
 
 
-def test_the_end_says_whether_a_trial_failed(course: Course) -> None:
+def test_the_end_says_whether_a_trial_failed(course: StudyState) -> None:
     for trial, record in course.records.items():
         content = read(course, trial).summary_metadata[metadata.SESSION_END_INFO_TAG].plugin_data.content
         status = metadata.parse_session_end_info_plugin_data(content).status
@@ -113,7 +113,7 @@ def test_the_end_says_whether_a_trial_failed(course: Course) -> None:
     assert course.records["search-0002"].status == "failed"
 
 
-def test_the_experiment_lists_the_levels_and_the_metric(course: Course) -> None:
+def test_the_experiment_lists_the_levels_and_the_metric(course: StudyState) -> None:
     content = read(course).summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
     experiment = metadata.parse_experiment_plugin_data(content)
     domains = {info.name: [v.string_value for v in info.domain_discrete.values] for info in experiment.hparam_infos}
@@ -137,13 +137,13 @@ def test_a_study_chosen_by_another_metric_shows_that_one_first(tmp_path: Path) -
     assert scalars(read(course, "search-0003"), "best/val_macro_f1") == [(best["epoch"], best["val_metric"])]
 
 
-def test_every_chart_says_its_unit(course: Course) -> None:
+def test_every_chart_says_its_unit(course: StudyState) -> None:
     plugin = read(course, "search-0001").summary_metadata
     assert all(plugin[tag].summary_description for tag in TAGS)
     assert "0 to 1" in plugin["accuracy/val"].summary_description
 
 
-def test_the_training_time_is_the_sum_of_the_epochs(course: Course) -> None:
+def test_the_training_time_is_the_sum_of_the_epochs(course: StudyState) -> None:
     rows = course.records["search-0001"].rows
     assert scalars(read(course, "search-0001"), SECONDS) == [(2, sum(row["seconds"] for row in rows.values()))]
 
@@ -165,13 +165,13 @@ def test_markup_in_a_level_is_text(tmp_path: Path) -> None:
     record = Record(Planned("search-0001", "search", {"backbone": "<b>[x]"}, {}), CONFIG, {}, "failed", "e")
     events.hear("end", record)
     events.close()
-    course = Course(tmp_path, STUDY, BASE, None, lambda event, record: None)
+    course = StudyState(tmp_path, STUDY, BASE, None, lambda event, record: None)
     start = hparams(read(course, "search-0001"))[metadata.SESSION_START_INFO_TAG]
     assert start.hparams["backbone"].string_value == "<b>[x]"
 
 
 @pytest.fixture
-def server(course: Course) -> Iterator[str]:
+def server(course: StudyState) -> Iterator[str]:
     """A real TensorBoard on a free port; its address."""
     tensorboard = Path(sys.executable).with_name("tensorboard")
     command = [str(tensorboard), "--logdir", str(course.out / FOLDER), "--port", "0", "--load_fast=false"]
@@ -192,7 +192,7 @@ def ask(address: str, question: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
-def test_a_real_tensorboard_shows_every_trial_with_its_best_value(server: str, course: Course) -> None:
+def test_a_real_tensorboard_shows_every_trial_with_its_best_value(server: str, course: StudyState) -> None:
     wanted = {
         "experimentName": "",
         "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"],

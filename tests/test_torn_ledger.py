@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER
-from study.schedule.course import Course
+from study.schedule.state import StudyState
 from tests.courses import BASE, BONUS, SMALLEST, begin, drive, small_study
 from trainables.errors import InputError
 
@@ -105,4 +105,4 @@ def test_the_setting_of_a_judged_trial_that_nobody_planned_is_missed(finished: P
     judged = ledger.read_verdicts(out)[0].trial
     (out / LEDGER / "settings" / f"{judged}.json").write_bytes(b"")
     with pytest.raises(InputError, match=f"The setting of {judged} in .*/ledger is torn: put a copy back, or choose"):
-        Course(out, STUDY, BASE, None, lambda *_: None)
+        StudyState(out, STUDY, BASE, None, lambda *_: None)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from study.run import main
-from study.schedule.course import Course
+from study.schedule.state import StudyState
 from study.tracking.trackers import Background, check_installed, connect
 from tests.courses import CONDITIONAL, begin, by_level, drive, killed, small_study
 from trainables.errors import InputError
@@ -108,7 +108,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     return made
 
 
-def followed(out: Path, accuracy: Callable, **asked: str) -> Course:
+def followed(out: Path, accuracy: Callable, **asked: str) -> StudyState:
     """A whole study that trackers heard of."""
     trackers = connect(asked.get("mlflow"), asked.get("wandb"), "tiny", out)
     course = begin(out, STUDY, lambda event, record: [tracker.hear(event, record) for tracker in trackers])

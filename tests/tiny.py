@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from study.beginning.setup import Prepared
 from study.estimates.resources import Resources
+from study.setup.prepare import Prepared
 
 # Makes the tiny study ready as flags want it, on a machine like this.
 Prepare = Callable[..., tuple[Prepared, Resources]]

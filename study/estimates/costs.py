@@ -6,7 +6,7 @@ from typing import Any
 
 from study.design.plan import AUDITED_PER_LEVEL, search_plan
 from study.design.settings import effective
-from study.estimates.scale import Scale
+from study.estimates.cost_inputs import CostInputs
 from study.estimates.sharing import (
     computing_seconds,
     depth_of,
@@ -16,7 +16,7 @@ from study.estimates.sharing import (
     views_of,
     worth_storing,
 )
-from study.schedule.agenda import CONFIRMED_BEST, has_control
+from study.schedule.next_trials import CONFIRMED_BEST, has_control
 from study.schedule.rungs import KEPT_PER_LEVEL, rung_epochs
 from study.spec import Study
 from trainables.errors import InputError
@@ -40,21 +40,21 @@ class PhaseCost:
 Setting = Mapping[str, Any]
 
 
-def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
+def estimate(study: Study, inputs: CostInputs, seed: int) -> list[PhaseCost]:
     """The expected cost of each phase."""
     plan = search_plan(study, study.budget.trials, seed)
-    stored = worth_storing(study, scale, seed)
+    stored = worth_storing(study, inputs, seed)
     if study.goal == "published":
         runs = [(effective(study, planned.factors), planned.seed) for planned in plan]
         lengths = [(values, values.get("epochs", study.budget.epochs), seed) for values, seed in runs]
-        seconds, epochs = _seconds(lengths, scale, stored), sum(length for _, length, _ in lengths)
+        seconds, epochs = _seconds(lengths, inputs, stored), sum(length for _, length, _ in lengths)
         looks = seconds / max(1, epochs) * len(plan) / 2
         return [PhaseCost("published", len(plan), epochs, seconds), PhaseCost("test", len(plan), 0, looks)]
     audited = sum(planned.audit for planned in plan)
     stopped = _asha_epochs(study, len(plan) - audited) / max(1, len(plan) - audited)
     epochs = [study.budget.epochs if planned.audit else stopped for planned in plan]
     search = [(effective(study, planned.factors), length, 0) for planned, length in zip(plan, epochs, strict=True)]
-    costs = [PhaseCost("search", len(plan), round(sum(epochs)), _seconds(search, scale, stored))]
+    costs = [PhaseCost("search", len(plan), round(sum(epochs)), _seconds(search, inputs, stored))]
     refined = [repeat for repeat in study.budget.refined_on for _ in range(study.budget.refine)]
     repeats = {"refine": refined, "confirm": list(range(1, study.budget.repeats + 1))}
     for phase, runs in repeats.items():
@@ -64,7 +64,7 @@ def estimate(study: Study, scale: Scale, seed: int) -> list[PhaseCost]:
             compared = [best if phase == "confirm" else []]
         trials = len(compared[0]) * len(runs)
         priced = [
-            _seconds([(setting, study.budget.epochs, run) for run in runs for setting in settings], scale, stored)
+            _seconds([(setting, study.budget.epochs, run) for run in runs for setting in settings], inputs, stored)
             for settings in compared
         ]
         costs.append(PhaseCost(phase, trials, trials * study.budget.epochs, sum(priced) / len(priced)))
@@ -83,7 +83,7 @@ def wall_seconds(costs: list[PhaseCost], workers: int) -> float:
     return _START_SECONDS + sum(cost.seconds for cost in costs) / workers
 
 
-def fit(study: Study, scale: Scale, hours: float, seed: int) -> Study:
+def fit(study: Study, inputs: CostInputs, hours: float, seed: int) -> Study:
     """The study with trials, epochs and seeds that fit the hours: the confirmation is reserved first.
 
     Epochs are given up before seeds, and both before the study has fewer than the audited trials.
@@ -100,10 +100,10 @@ def fit(study: Study, scale: Scale, hours: float, seed: int) -> Study:
             for share in (4, 2, 1.5, 1, 0.75, 0.5, 0.35, 0.25, 0):
                 trials = max(fewest, round(budget.trials * share))
                 fitted = replace(study, budget=replace(budget, trials=trials, epochs=epochs, seeds=seeds))
-                if wall_seconds(estimate(fitted, scale, seed), scale.workers) <= hours * 3600:
+                if wall_seconds(estimate(fitted, inputs, seed), inputs.workers) <= hours * 3600:
                     return fitted
     smallest = replace(study, budget=replace(budget, trials=fewest, epochs=min(shorter), seeds=min(fewer)))
-    needed = wall_seconds(estimate(smallest, scale, seed), scale.workers) / 3600
+    needed = wall_seconds(estimate(smallest, inputs, seed), inputs.workers) / 3600
     raise InputError(f"--hours {hours:g} is too little: the smallest form of this study needs about {needed:.2g}.")
 
 
@@ -114,7 +114,9 @@ def _compared(study: Study, winner: Setting) -> list[Setting]:
     return [effective(study, setting) for setting in (whole, *changed)]
 
 
-def _seconds(runs: Sequence[tuple[Setting, float, int]], scale: Scale, stored: frozenset[tuple[str, str]]) -> float:
+def _seconds(
+    runs: Sequence[tuple[Setting, float, int]], inputs: CostInputs, stored: frozenset[tuple[str, str]]
+) -> float:
     """Of one worker, for trials given as (setting, epochs, repeat): what is frozen and stored is paid for once."""
     total = 0.0
     shared: dict[Any, list[float]] = {}
@@ -122,24 +124,24 @@ def _seconds(runs: Sequence[tuple[Setting, float, int]], scale: Scale, stored: f
     total += _TRIAL_SECONDS * len(runs)
     for values, epochs, repeat in parts:
         backbone, depth = values["backbone"], depth_of(values)
-        total += epochs * _training_seconds(values, scale)
-        training, evaluating = (computing_seconds(values, scale, evaluation) for evaluation in (False, True))
+        total += epochs * _training_seconds(values, inputs)
+        training, evaluating = (computing_seconds(values, inputs, evaluation) for evaluation in (False, True))
         if (backbone, depth) not in stored:
-            total += epochs * (scale.train * training + 2 * scale.val * evaluating)
+            total += epochs * (inputs.train * training + 2 * inputs.val * evaluating)
             continue
-        total += epochs * (scale.train + 2 * scale.val) * reading_seconds(values, scale)
-        once = scale.train * view_epochs(values, round(epochs)) * training + 2 * scale.val * evaluating
+        total += epochs * (inputs.train + 2 * inputs.val) * reading_seconds(values, inputs)
+        once = inputs.train * view_epochs(values, round(epochs)) * training + 2 * inputs.val * evaluating
         shared.setdefault((backbone, views_of(values), repeat), []).append(once)
     # One pass to the deepest cut fills the shallower ones.
     return total + sum(max(passes) for passes in shared.values())
 
 
-def _training_seconds(values: Setting, scale: Scale) -> float:
+def _training_seconds(values: Setting, inputs: CostInputs) -> float:
     """An epoch of what trains: steps forward and back, and both folds forward."""
     work = work_of(values["backbone"], depth_of(values), values["size"]).trained
-    steps = scale.train / values["batch_size"]
-    rates = scale.rates[values["backbone"]]
-    return steps * _HEAD_STEP_SECONDS + work * (scale.train / rates.trained + 2 * scale.val / rates.forward)
+    steps = inputs.train / values["batch_size"]
+    rates = inputs.rates[values["backbone"]]
+    return steps * _HEAD_STEP_SECONDS + work * (inputs.train / rates.trained + 2 * inputs.val / rates.forward)
 
 
 def _asha_epochs(study: Study, trials: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from study.design.plan import search_plan
 from study.design.settings import effective
-from study.estimates.scale import Scale
+from study.estimates.cost_inputs import CostInputs
 from study.spec import Study
 from trainables import unfreeze_depth
 from trainables.augmentation.policies import POLICIES
@@ -36,7 +36,7 @@ class Candidate:
         return (self.trials - 1) * self.computing - (self.trials + 1) * self.reading
 
 
-def candidates(study: Study, scale: Scale, seed: int) -> list[Candidate]:
+def candidates(study: Study, inputs: CostInputs, seed: int) -> list[Candidate]:
     """What could be stored, and `kept`: what saves time, the most per byte first, as far as the store has room."""
     settings = [effective(study, planned.factors) for planned in search_plan(study, study.budget.trials, seed)]
     plan = [part for values in settings for part, _ in parts_of(values, study.budget.epochs)]
@@ -44,18 +44,18 @@ def candidates(study: Study, scale: Scale, seed: int) -> list[Candidate]:
     found: dict[tuple[str, str], Candidate] = {}
     for (backbone, depth, views), trials in groups.items():
         values = next(v for v in plan if (v["backbone"], depth_of(v), views_of(v)) == (backbone, depth, views))
-        size = row_bytes(values, scale) * scale.train * view_epochs(values, study.budget.epochs)
-        size += row_bytes(values, scale, evaluation=True) * 2 * scale.val
+        size = row_bytes(values, inputs) * inputs.train * view_epochs(values, study.budget.epochs)
+        size += row_bytes(values, inputs, evaluation=True) * 2 * inputs.val
         before = found.get((backbone, depth))
         found[backbone, depth] = Candidate(
             backbone,
             depth,
             trials=max(trials, before.trials if before else 0),
             bytes=size + (before.bytes if before else 0.0),
-            computing=computing_seconds(values, scale),
-            reading=reading_seconds(values, scale),
+            computing=computing_seconds(values, inputs),
+            reading=reading_seconds(values, inputs),
         )
-    left, chosen = scale.store_bytes, []
+    left, chosen = inputs.store_bytes, []
     for each in sorted(found.values(), key=lambda c: (-c.saved / c.bytes, c.backbone, c.depth)):
         kept = each.saved > 0 and each.bytes <= left
         left -= each.bytes if kept else 0
@@ -63,28 +63,28 @@ def candidates(study: Study, scale: Scale, seed: int) -> list[Candidate]:
     return chosen
 
 
-def worth_storing(study: Study, scale: Scale, seed: int) -> frozenset[tuple[str, str]]:
+def worth_storing(study: Study, inputs: CostInputs, seed: int) -> frozenset[tuple[str, str]]:
     """The (backbone, unfreeze depth) of what is kept."""
-    return frozenset((each.backbone, each.depth) for each in candidates(study, scale, seed) if each.kept)
+    return frozenset((each.backbone, each.depth) for each in candidates(study, inputs, seed) if each.kept)
 
 
-def computing_seconds(values: Mapping[str, Any], scale: Scale, evaluation: bool = False) -> float:
+def computing_seconds(values: Mapping[str, Any], inputs: CostInputs, evaluation: bool = False) -> float:
     """From a decoded image to the activation at the cut, of the view that is trained on or evaluated."""
-    rates = scale.rates[values["backbone"]]
+    rates = inputs.rates[values["backbone"]]
     rate = rates.forward if evaluation or _is_plain(values) else rates.frozen
     return rates.view + work_of(values["backbone"], depth_of(values), values["size"]).frozen / rate
 
 
-def reading_seconds(values: Mapping[str, Any], scale: Scale) -> float:
-    return _LOOK_UP + row_bytes(values, scale) / _READ
+def reading_seconds(values: Mapping[str, Any], inputs: CostInputs) -> float:
+    return _LOOK_UP + row_bytes(values, inputs) / _READ
 
 
-def row_bytes(values: Mapping[str, Any], scale: Scale, evaluation: bool = False) -> float:
+def row_bytes(values: Mapping[str, Any], inputs: CostInputs, evaluation: bool = False) -> float:
     """Of one image at the cut; views are bytes themselves."""
     work = work_of(values["backbone"], depth_of(values), values["size"])
     if not work.frozen:
         return work.values
-    return work.values * (_FLOAT32 if evaluation or _is_plain(values) else scale.bytes_per_value)
+    return work.values * (_FLOAT32 if evaluation or _is_plain(values) else inputs.bytes_per_value)
 
 
 def _is_plain(values: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The only place that runs Ray Tune: the course of a study as a searcher and a scheduler.
+"""The only place that runs Ray Tune: a study as a searcher and a scheduler.
 
 One Tuner runs all phases, so actors keep their imports and their data from the first trial to the last.
 `Tuner.restore` is not used: it forgets ASHA's rungs and unpickles what it finds; a resume builds a new Tuner from
@@ -22,7 +22,7 @@ from study.persistence import storage
 from study.persistence.nodes import needed
 from study.persistence.unavailable import unavailable
 from study.results import EPOCHS_COLUMNS, METRIC_COLUMN, STUDY_FILE
-from study.schedule.course import Course, Job
+from study.schedule.state import Job, StudyState
 from trainables.errors import Unavailable
 from trainables.place import Place
 
@@ -32,19 +32,19 @@ MOST_DEATHS = 3
 _FOR_EVER = -1  # of Tune's retries
 
 
-def run_on_ray(course: Course, place: Place, resources: Resources) -> None:
-    """Run the course to its end on the Ray that is connected to.
+def run_on_ray(state: StudyState, place: Place, resources: Resources) -> None:
+    """Run the study to its end on the connected Ray.
 
     Raises:
         Unavailable: what every trial needs is gone; no trial is recorded as failed for it.
     """
-    own = course.out / storage.RAY_FOLDER
-    searcher = CourseSearcher(course, place)
+    own = state.out / storage.RAY_FOLDER
+    searcher = StudySearcher(state, place)
     tuner = tune.Tuner(
         tune.with_resources(work, _own_resources(resources)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=CourseScheduler(course, resources.concurrent),
+            scheduler=StudyScheduler(state, resources.concurrent),
             num_samples=-1,  # the searcher says when it is over
             max_concurrent_trials=resources.concurrent,
             reuse_actors=True,
@@ -74,22 +74,22 @@ def _own_resources(resources: Resources) -> dict[str, float]:
     return {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else {"memory": 1}
 
 
-class CourseSearcher(Searcher):
-    """Hands out the course's jobs in its order, and tells it how each ended."""
+class StudySearcher(Searcher):
+    """Hand out the jobs of the study in its order and report how each one ended."""
 
-    def __init__(self, course: Course, place: Place) -> None:
+    def __init__(self, state: StudyState, place: Place) -> None:
         super().__init__()
-        self.course, self.place = course, place
+        self.state, self.place = state, place
         self.jobs: dict[str, Job] = {}  # by Tune's own trial id
-        uri, folder = storage.uri_of(course.out), course.out.resolve()
+        uri, folder = storage.uri_of(state.out), state.out.resolve()
         self.out = uri or str(folder)
         self.driver = ray.get_runtime_context().get_node_id()
         self.needs = needed(place.data) + ([] if uri else [str(folder / STUDY_FILE)])
 
     def suggest(self, trial_id: str) -> Any:
-        job = self.course.next_job()
+        job = self.state.next_job()
         if job is None:
-            return Searcher.FINISHED if self.course.phase == "done" else None
+            return Searcher.FINISHED if self.state.phase == "done" else None
         self.jobs[trial_id] = job
         return {
             "task": job.task,
@@ -102,7 +102,7 @@ class CourseSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         died = f"its process died {MOST_DEATHS} times at the same epoch; see Ray's log for why" if error else ""
-        self.course.ended(self.jobs.pop(trial_id), died)
+        self.state.ended(self.jobs.pop(trial_id), died)
 
     def save(self, checkpoint_path: str) -> None:
         """The ledger is the memory."""
@@ -117,7 +117,7 @@ class CourseSearcher(Searcher):
 class Deaths(Callback):
     """Ends the retries of a job whose process keeps dying in one place."""
 
-    def __init__(self, searcher: CourseSearcher) -> None:
+    def __init__(self, searcher: StudySearcher) -> None:
         self.searcher = searcher
         self.places: dict[str, tuple[int, int]] = {}  # by Tune's id: epochs done at the last death, deaths there
 
@@ -139,7 +139,7 @@ class Deaths(Callback):
 
     def _epochs(self, trial: Any) -> int:
         job = self.searcher.jobs.get(trial.trial_id)
-        return len(self.searcher.course.records[job.trial].rows) if job else 0
+        return len(self.searcher.state.records[job.trial].rows) if job else 0
 
 
 class Silence(TrialProgressCallback):
@@ -152,12 +152,12 @@ class Silence(TrialProgressCallback):
         pass
 
 
-class CourseScheduler(FIFOScheduler):
-    """Asks the course whether a trial goes on."""
+class StudyScheduler(FIFOScheduler):
+    """Ask the study whether a trial goes on."""
 
-    def __init__(self, course: Course, actors: int) -> None:
+    def __init__(self, state: StudyState, actors: int) -> None:
         super().__init__()
-        self.course, self.actors = course, actors
+        self.state, self.actors = state, actors
         self.keeps_actors = False
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -177,7 +177,7 @@ class CourseScheduler(FIFOScheduler):
         if "val_accuracy" not in result:  # a test job's end
             return TrialScheduler.CONTINUE
         row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}
-        go_on = self.course.reported(trial.config["trial"], row)
+        go_on = self.state.reported(trial.config["trial"], row)
         return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from study.persistence import ledger, storage
 from study.persistence.nodes import blind_to
 from study.persistence.unavailable import unavailable
 from study.results import MANIFEST_FILE
-from study.schedule.course import checkpoint_file, model_file, names_of, predictions_file
+from study.schedule.state import checkpoint_file, model_file, names_of, predictions_file
 from study.writing import write_table
 from trainables.config import TrialConfig, from_dict
 from trainables.errors import Unavailable
@@ -92,9 +92,11 @@ def _train_or_record(out: Path, trial: str, place: Place, shared: str) -> None:
         if config.workers == 1:
             train(out, trial, place, tune.report)
         else:
-            from study.execution.together import train_together
+            from study.execution.data_parallel import train_data_parallel
 
-            train_together(train_as_member, (shared, trial, place), config, storage.for_ray(out, trial), tune.report)
+            train_data_parallel(
+                train_as_member, (shared, trial, place), config, storage.for_ray(out, trial), tune.report
+            )
     except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
         if unavailable(problem):
             raise

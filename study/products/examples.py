@@ -13,7 +13,7 @@ from study.persistence.ledger import Record
 from study.products.best import Best, load_best
 from study.products.explain import explain, in_view, overlay
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, EXAMPLES_MORE_COLUMNS
-from study.schedule.course import Course, predictions_file
+from study.schedule.state import StudyState, predictions_file
 from study.writing import write_table
 from trainables.config import from_dict
 from trainables.data.manifest import label_names
@@ -37,16 +37,16 @@ class _Heat:
     crop: float
 
 
-def write_examples(course: Course, winner: Record, place: Place, manifest: pd.DataFrame) -> None:
+def write_examples(state: StudyState, winner: Record, place: Place, manifest: pd.DataFrame) -> None:
     """Some test images drawn by key, the most confident errors, and of each pair of the most confused classes one
     taken for the other; each as a thumbnail and, where the net has one, with a heat map of the predicted class."""
     names = label_names(manifest)
     pixels = open_pictures(from_dict(winner.config), place).pixels
-    folder = course.out / EXAMPLES_FOLDER
+    folder = state.out / EXAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
-    chosen = choose(pd.read_parquet(predictions_file(course.out, winner.planned.trial)), course.base.study_seed)
+    chosen = choose(pd.read_parquet(predictions_file(state.out, winner.planned.trial)), state.base.study_seed)
     pictures = [np.asarray(pixels[item]) for item in chosen["item"]]
-    heats = _heats(course, pictures, chosen["predicted"].tolist())
+    heats = _heats(state, pictures, chosen["predicted"].tolist())
     places = manifest.set_index("item")
     rows = []
     for shown, picture, heat in zip(chosen.itertuples(), pictures, heats, strict=True):
@@ -86,10 +86,10 @@ def _confused(test: pd.DataFrame, left: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([left[:0], *found])
 
 
-def _heats(course: Course, pictures: Sequence[NDArray[np.uint8]], classes: Sequence[int]) -> list[_Heat | None]:
+def _heats(state: StudyState, pictures: Sequence[NDArray[np.uint8]], classes: Sequence[int]) -> list[_Heat | None]:
     """None where the winner cannot be explained: that spoils no study."""
     try:
-        best: Best = load_best(course.out)
+        best: Best = load_best(state.out)
         return [_Heat(values, best.contract.crop) for values in explain(best, pictures, classes)]
     except Exception as problem:  # any of timm's nets may do what Grad-CAM does not know
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]

@@ -20,8 +20,8 @@ from study.products.local_dir import NotTheSame, write_net, write_preprocessing
 from study.products.proof import Proof, prove_best
 from study.products.stale import drop_stale
 from study.results import BEST_FOLDER, LOGITS
-from study.schedule.agenda import confirmed_winner, retrain_trials
-from study.schedule.course import Course, model_file, predictions_file
+from study.schedule.next_trials import confirmed_winner, retrain_trials
+from study.schedule.state import StudyState, model_file, predictions_file
 from study.writing import write_json, write_text
 from trainables import metrics
 from trainables.config import from_dict
@@ -33,49 +33,49 @@ from trainables.place import Place
 from trainables.trial import whole_net
 
 
-def shipped(course: Course) -> Record | None:
+def shipped(state: StudyState) -> Record | None:
     """The winner's retrained model where the study has one, else its best seed."""
-    now = {planned.trial for planned in retrain_trials(course.confirmed())}  # not of an earlier winner
-    retrained = [record for record in course.of_phase("retrain") if record.status == "completed"]
+    now = {planned.trial for planned in retrain_trials(state.confirmed())}  # not of an earlier winner
+    retrained = [record for record in state.of_phase("retrain") if record.status == "completed"]
     retrained = [record for record in retrained if record.planned.trial in now]
-    return retrained[0] if retrained else confirmed_winner(course.confirmed())
+    return retrained[0] if retrained else confirmed_winner(state.confirmed())
 
 
-def export_best(course: Course, record: Record, place: Place, manifest: pd.DataFrame) -> None:
+def export_best(state: StudyState, record: Record, place: Place, manifest: pd.DataFrame) -> None:
     """The model in timm's local-dir convention, and what one needs to use it.
 
     Raises:
         NotTheSame: what was written is not the model that was tested. It is gone again, and an earlier one with it.
     """
     try:
-        _export(course, record, place, manifest)
+        _export(state, record, place, manifest)
     except NotTheSame:
-        shutil.rmtree(course.out / BEST_FOLDER, ignore_errors=True)
+        shutil.rmtree(state.out / BEST_FOLDER, ignore_errors=True)
         raise
 
 
-def _export(course: Course, record: Record, place: Place, manifest: pd.DataFrame) -> None:
-    folder, trial = course.out / BEST_FOLDER, record.planned.trial
+def _export(state: StudyState, record: Record, place: Place, manifest: pd.DataFrame) -> None:
+    folder, trial = state.out / BEST_FOLDER, record.planned.trial
     names, config = label_names(manifest), from_dict(record.config)
     net = whole_net(config, place, len(names))
-    load_trained(net, load_tensors(model_file(course.out, trial)))
+    load_trained(net, load_tensors(model_file(state.out, trial)))
     net.cpu()
     write_net(net, config.backbone, names, config.size, folder)
     contract = input_contract(net.backbone)
     write_preprocessing(contract, config.size, config.stored_side, config.region, greys_of(manifest), folder)
     winner = {"trial": trial, "config": record.config}
-    earlier = read_trial(course.out) if (folder / TRIAL_FILE).exists() else {"trial": "earlier"}
+    earlier = read_trial(state.out) if (folder / TRIAL_FILE).exists() else {"trial": "earlier"}
     if earlier != winner:
-        drop_stale(course.out, earlier["trial"], trial, searches=course.study.unseen > 0)
+        drop_stale(state.out, earlier["trial"], trial, searches=state.study.unseen > 0)
     write_json(winner, folder / TRIAL_FILE)
     # A model that trained on the validation cannot be scaled by it: the winner's best seed is.
-    seed = confirmed_winner(course.confirmed()) if record.planned.phase == "retrain" else record
+    seed = confirmed_winner(state.confirmed()) if record.planned.phase == "retrain" else record
     assert seed is not None
-    write_temperature(predictions_file(course.out, seed.planned.trial), folder / TEMPERATURE_FILE)
-    proof = prove_best(course.out, config, place, net, predictions_file(course.out, trial), manifest)
+    write_temperature(predictions_file(state.out, seed.planned.trial), folder / TEMPERATURE_FILE)
+    proof = prove_best(state.out, config, place, net, predictions_file(state.out, trial), manifest)
     known = json.loads((folder / PROOF_FILE).read_text(encoding="utf-8")) if earlier == winner else {}
     write_json(proof.to_dict() | {"onnx": known["onnx"]} if "onnx" in known else proof.to_dict(), folder / PROOF_FILE)
-    write_text(model_card(course, record, len(names), proof), folder / "README.md")
+    write_text(model_card(state, record, len(names), proof), folder / "README.md")
 
 
 def write_temperature(predictions: Path, file: Path) -> None:
@@ -100,7 +100,7 @@ def write_temperature(predictions: Path, file: Path) -> None:
     write_json(fitted, file)
 
 
-def model_card(course: Course, record: Record, classes: int, proof: Proof) -> str:
+def model_card(state: StudyState, record: Record, classes: int, proof: Proof) -> str:
     config = {name: value for name, value in record.config.items() if value not in (None, "")}
     best = record.best
     assert best is not None  # it was confirmed
@@ -113,7 +113,7 @@ def model_card(course: Course, record: Record, classes: int, proof: Proof) -> st
     lines = [
         f"# {record.planned.trial}: the winner of a study",
         "",
-        course.study.question,
+        state.study.question,
         "",
         f"- {classes} classes; validation accuracy {best['val_accuracy']:.4f} at epoch {best['epoch']}, "
         "the fold it was chosen on. The report has the test accuracy with its interval.",

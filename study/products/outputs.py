@@ -1,4 +1,4 @@
-"""The tables a study leaves, built from what its course knows."""
+"""The tables a study leaves, built from what its state knows."""
 
 import json
 from dataclasses import fields
@@ -9,7 +9,7 @@ import pandas as pd
 from study import results, writing
 from study.persistence.ledger import Record, trials_at_openings
 from study.products.footprint import NET
-from study.schedule.course import Course, predictions_file
+from study.schedule.state import StudyState, predictions_file
 from trainables.config import FIELDS, TrialConfig, from_dict
 from trainables.nets.work import parameters_of
 from trainables.place import train_pictures
@@ -20,22 +20,22 @@ _WRITTEN_BESIDE = (results.METRIC_COLUMN, results.OPENING_COLUMN, results.STOOD_
 _WRITTEN_BESIDE += ("parameters", "trained_parameters", "train_pictures")
 
 
-def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
+def write_tables(state: StudyState, measured: pd.DataFrame | None = None) -> None:
     """trials.parquet and epochs.parquet as of now; called while the study runs, too.
 
     At its end with what was `measured` of the nets (see footprint.py), which the trials of each net then carry.
     """
     begun = [
         record
-        for record in course.records.values()
+        for record in state.records.values()
         if (record.rows or record.status) and record.planned.phase != "control"
     ]
-    rows = [_trial_row(record, course) for record in begun]
-    _add_openings(rows, trials_at_openings(course.out))
-    trials = pd.DataFrame(rows, columns=_trial_columns(course))
+    rows = [_trial_row(record, state) for record in begun]
+    _add_openings(rows, trials_at_openings(state.out))
+    trials = pd.DataFrame(rows, columns=_trial_columns(state))
     # Empty in every trial, a number's column would have no type.
     numbers = ["best_epoch", "val_accuracy", results.METRIC_COLUMN, results.OPENING_COLUMN, *_OPTIONAL_NUMBERS]
-    trials = trials.astype(dict.fromkeys([*numbers, *course.study.nuisances], "float64"))
+    trials = trials.astype(dict.fromkeys([*numbers, *state.study.nuisances], "float64"))
     epochs = pd.DataFrame(
         [{"trial": record.planned.trial} | row for record in begun for _, row in sorted(record.rows.items())],
         columns=[*results.EPOCHS_COLUMNS, results.METRIC_COLUMN],
@@ -43,31 +43,31 @@ def write_tables(course: Course, measured: pd.DataFrame | None = None) -> None:
     if measured is not None:  # by what each trial ran, also where a conditional factor's column is empty
         ran = pd.DataFrame([{name: record.config[name] for name in NET} for record in begun], columns=NET)
         trials = trials.join(ran.merge(measured, how="left", on=NET).drop(columns=NET))
-    writing.write_table(trials, course.out / results.TRIALS_FILE)
-    writing.write_table(epochs, course.out / results.EPOCHS_FILE)
+    writing.write_table(trials, state.out / results.TRIALS_FILE)
+    writing.write_table(epochs, state.out / results.EPOCHS_FILE)
 
 
-def write_predictions(course: Course) -> None:
+def write_predictions(state: StudyState) -> None:
     """predictions.parquet from the parts of the confirmed trials, and control.parquet from those of their control.
 
     Those that an earlier opening showed and that stand for nothing any more are kept, behind the others.
     """
-    controls, shown = course.controls(), course.shown()
-    earlier = [each for each in course.of_phase("confirm") + course.of_phase("retrain") if each not in shown]
-    parts = [predictions_file(course.out, each.planned.trial) for each in shown + earlier if each not in controls]
+    controls, shown = state.controls(), state.shown()
+    earlier = [each for each in state.of_phase("confirm") + state.of_phase("retrain") if each not in shown]
+    parts = [predictions_file(state.out, each.planned.trial) for each in shown + earlier if each not in controls]
     frames = [pd.read_parquet(part) for part in parts if part.exists()]
     if frames:
-        writing.write_table(pd.concat(frames, ignore_index=True), course.out / results.PREDICTIONS_FILE)
+        writing.write_table(pd.concat(frames, ignore_index=True), state.out / results.PREDICTIONS_FILE)
     again = [
-        _control_rows(course, each) for each in controls if predictions_file(course.out, each.planned.trial).exists()
+        _control_rows(state, each) for each in controls if predictions_file(state.out, each.planned.trial).exists()
     ]
     if again:
-        writing.write_table(pd.concat(again, ignore_index=True), course.out / results.CONTROL_FILE)
+        writing.write_table(pd.concat(again, ignore_index=True), state.out / results.CONTROL_FILE)
 
 
-def _control_rows(course: Course, record: Record) -> pd.DataFrame:
+def _control_rows(state: StudyState, record: Record) -> pd.DataFrame:
     planned = record.planned
-    seen = pd.read_parquet(predictions_file(course.out, planned.trial), columns=["item", "fold", "label", "predicted"])
+    seen = pd.read_parquet(predictions_file(state.out, planned.trial), columns=["item", "fold", "label", "predicted"])
     test = seen[seen["fold"] == "test"].assign(trial=planned.trial, arm=planned.arm, seed=planned.seed)
     return test[list(results.CONTROL_COLUMNS)]
 
@@ -84,28 +84,28 @@ def _add_openings(rows: list[dict[str, Any]], openings: list[dict[str, list[str]
             row[results.STOOD_FOR_COLUMN] = json.dumps((openings[0] or {})[row["trial"]])
 
 
-def compute_seconds(course: Course) -> float:
-    return sum(row["seconds"] for record in course.records.values() for row in record.rows.values())
+def compute_seconds(state: StudyState) -> float:
+    return sum(row["seconds"] for record in state.records.values() for row in record.rows.values())
 
 
-def _trial_columns(course: Course) -> list[str]:
-    study = course.study
+def _trial_columns(state: StudyState) -> list[str]:
+    study = state.study
     own = [name for name in study.nuisances if name not in FIELDS]
     known = [*results.TRIALS_COLUMNS, *_WRITTEN_BESIDE]
     return [*known, *own, *(name for name in FIELDS if name not in known)]
 
 
-def _trial_row(record: Record, course: Course) -> dict[str, Any]:
+def _trial_row(record: Record, state: StudyState) -> dict[str, Any]:
     planned, best = record.planned, record.best
     config = dict(record.config)
-    for factor in course.study.factors:
+    for factor in state.study.factors:
         if factor not in planned.factors:
             config[factor] = None  # a conditional one that does not exist here
     own = {name: value for name, value in planned.nuisances.items() if name not in FIELDS}
     ran = record.config
-    outputs = 1 if ran["loss"] == "binary_cross_entropy" else course.base.classes
+    outputs = 1 if ran["loss"] == "binary_cross_entropy" else state.base.classes
     parameters, trained = parameters_of(ran["backbone"], ran["unfreeze"], ran["size"], outputs)
-    stands_for = course.stands_for.get(planned.trial, ()) if planned.phase == "confirm" else ()
+    stands_for = state.stands_for.get(planned.trial, ()) if planned.phase == "confirm" else ()
     return (
         config
         | own
@@ -126,6 +126,6 @@ def _trial_row(record: Record, course: Course) -> dict[str, Any]:
             "published": planned.published or None,
             "parameters": parameters,
             "trained_parameters": trained,
-            "train_pictures": train_pictures(from_dict(record.config), course.out / results.MANIFEST_FILE),
+            "train_pictures": train_pictures(from_dict(record.config), state.out / results.MANIFEST_FILE),
         }
     )

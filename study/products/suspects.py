@@ -9,8 +9,8 @@ from PIL import Image
 
 from study.persistence.ledger import Record
 from study.results import EXAMPLES_FOLDER, SUSPECTS_PREFIX
-from study.schedule.agenda import setting_of
-from study.schedule.course import Course, predictions_file
+from study.schedule.next_trials import setting_of
+from study.schedule.state import StudyState, predictions_file
 from trainables.config import from_dict
 from trainables.place import Place, open_pictures
 
@@ -18,14 +18,14 @@ MOST = 50
 _LONGEST_SIDE = 160
 
 
-def write_suspects(course: Course, winner: Record, place: Place) -> None:
+def write_suspects(state: StudyState, winner: Record, place: Place) -> None:
     """Thumbnails of what the report may show as mislabeled; those of an earlier winner go."""
-    folder = course.out / EXAMPLES_FOLDER
+    folder = state.out / EXAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
     for stale in folder.glob(f"{SUSPECTS_PREFIX}*.jpg"):
         stale.unlink()
-    same = [each.planned.trial for each in course.of_phase("confirm") if setting_of(each) == setting_of(winner)]
-    files = [file for trial in same if (file := predictions_file(course.out, trial)).exists()]
+    same = [each.planned.trial for each in state.of_phase("confirm") if setting_of(each) == setting_of(winner)]
+    files = [file for trial in same if (file := predictions_file(state.out, trial)).exists()]
     pixels = open_pictures(from_dict(winner.config), place).pixels
     for item in least_probable(files):
         image = Image.fromarray(np.asarray(pixels[item]))

@@ -23,7 +23,7 @@ class _Console(Console):
 
 
 class Display:
-    """Hears of every event of the course; use it as a context manager around the run."""
+    """Hears of every event of a study; use it as a context manager around the run."""
 
     def __init__(self, title: str, epochs: int, expected_seconds: float, console: Console | None = None) -> None:
         self.title, self.epochs, self.expected = title, epochs, expected_seconds

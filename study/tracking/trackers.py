@@ -21,7 +21,7 @@ _PATIENCE = 60  # seconds
 
 
 class Tracker(Protocol):
-    """Hears of the course's events, as the display does."""
+    """Hears of the events of a study, as the display does."""
 
     def hear(self, event: str, record: Record) -> None: ...
 
@@ -74,7 +74,7 @@ class Background:
         self.thread.start()
 
     def hear(self, event: str, record: Record) -> None:
-        as_of_now = replace(record, rows=dict(record.rows))  # the course goes on writing into it
+        as_of_now = replace(record, rows=dict(record.rows))  # the study keeps writing into it
         self.calls.put(lambda: self.tracker.hear(event, as_of_now))
 
     def close(self) -> None:

@@ -66,12 +66,12 @@ def main(arguments: list[str]) -> int:
     trials = parser.parse_args(arguments).trials
     from study import phases
     from study.arguments import parse
-    from study.beginning.identity import begin
-    from study.beginning.setup import prepare
     from study.design.load import load
     from study.estimates.resources import plan_resources
     from study.execution.cluster import starting
     from study.schedule import course
+    from study.setup.prepare import prepare
+    from study.setup.study_json import begin
     from tests.tiny import make_pictures, write_study
 
     with tempfile.TemporaryDirectory() as name, starting(warm=True) as wait_for_ray:
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         tuning.work, course.PHASES = stub, ("search", "done")
         print("trials  seconds a trial  driver's memory in MiB  KiB a trial in the study's folder")
         watch = Watch(out, trials)
-        phases.run_phases(prepared, identity, resources, wait_for_ray, [watch])
+        phases.drive(prepared, identity, resources, wait_for_ray, [watch])
         assert watch.report is not None
         said, _ = watch.report.communicate()
         print(f"a report while it ran: status {watch.report.returncode}, {said.strip()}")

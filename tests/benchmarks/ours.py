@@ -19,10 +19,10 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
     from search_spaces import optimizers
     from search_spaces.distributions import Range
     from study.arguments import parse
-    from study.beginning.identity import begin
-    from study.beginning.setup import prepare
     from study.design.load import Loaded
     from study.schedule import course as courses
+    from study.setup.prepare import prepare
+    from study.setup.study_json import begin
     from study.spec import Budget, Study
 
     strengths = {
@@ -61,7 +61,7 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
     wait_for_ray()
     from study.execution.tuning import run_on_ray
 
-    course = courses.Course(out, prepared.study, prepared.base, None, lambda *_: None, phases=("search", "done"))
+    course = courses.StudyState(out, prepared.study, prepared.base, None, lambda *_: None, phases=("search", "done"))
     run_on_ray(course, prepared.place, resources)
     best = max(record.best["val_accuracy"] for record in course.records.values() if record.best)
     answer(best, sum(len(record.rows) for record in course.records.values()))

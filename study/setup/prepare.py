@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 
 from study.arguments import DEFAULT_SEED
-from study.beginning.data_lines import layout_lines
 from study.design.load import Loaded
 from study.design.plan import examples
 from study.design.settings import Base, effective, from_scratch
+from study.estimates.cost_inputs import CostInputs, cost_inputs, measured
 from study.estimates.costs import estimate, fit, wall_seconds
 from study.estimates.resources import Resources, local_gpus
-from study.estimates.scale import Scale, measured, scale_of
 from study.estimates.sharing import worth_storing
+from study.setup.data_lines import layout_lines
 from study.spec import Budget, Study
 from study.writing import can_be_written
 from trainables.data.datasets import DATASETS, find, read_manifest
@@ -49,7 +49,7 @@ class Prepared:
     place: Place
     test: Path | None
     out: Path
-    scale: Scale
+    inputs: CostInputs
     declared: Budget | None = None  # what the study's file says, before any flag
     unseen: pd.DataFrame | None = None  # manifest of the classes set aside; of a study that goes on it is written
     found: Sequence[str] = ()  # lines on how the data was read; a study that goes on has said them
@@ -147,13 +147,13 @@ def prepare(
         weights=folder.absolute() if folder else None,
     )
     _check_on_data(study, base, manifest)
-    scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
-    long = wall_seconds(estimate(study, scale, seed), scale.workers) > _WORTH_MEASURING or chosen.hours is not None
+    inputs = cost_inputs(study, manifest, base, resources, place, not chosen.no_sharing)
+    long = wall_seconds(estimate(study, inputs, seed), inputs.workers) > _WORTH_MEASURING or chosen.hours is not None
     if (long or chosen.dry_run) and (device == "cpu" or local_gpus()):
-        scale = measured(scale, study, base)
+        inputs = measured(inputs, study, base)
     if chosen.hours is not None:
-        study = fit(study, scale, chosen.hours, seed)
-    place = replace(place, stored=worth_storing(study, scale, seed))
+        study = fit(study, inputs, chosen.hours, seed)
+    place = replace(place, stored=worth_storing(study, inputs, seed))
     for line in consequences(loaded.study, study):
         print(line, file=sys.stderr)
     return Prepared(
@@ -164,7 +164,7 @@ def prepare(
         place,
         chosen.test,
         out,
-        scale,
+        inputs,
         declared=loaded.study.budget,
         unseen=unseen,
         found=layout_lines(source),

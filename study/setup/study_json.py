@@ -9,15 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from study.beginning import provenance
-from study.beginning.dry_run import planned_resolution
-from study.beginning.setup import Prepared
 from study.design.plan import Planned, search_plan
 from study.design.settings import Base
+from study.estimates.cost_inputs import keep_rates
 from study.estimates.resources import Resources
-from study.estimates.scale import keep_rates
 from study.persistence import ledger, storage
 from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
+from study.setup import provenance
+from study.setup.dry_run import planned_resolution
+from study.setup.prepare import Prepared
 from study.spec import Published, Study
 from study.writing import write_json, write_table
 from trainables.data.datasets import DATASETS
@@ -73,7 +73,7 @@ def begin(
     ledger.write_identity(out, identity)
     write_json(identity, out / STUDY_FILE)
     storage.push(out)
-    keep_rates(prepared.scale, study, prepared.base, prepared.place)
+    keep_rates(prepared.inputs, study, prepared.base, prepared.place)
     return identity
 
 

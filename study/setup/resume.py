@@ -9,17 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from study.beginning import provenance
-from study.beginning.identity import absolute, definition, plan_hash, read_identity
-from study.beginning.setup import Prepared, as_asked, check_folders, check_pictures, metric_for, weight_hashes
 from study.design.load import Loaded
 from study.design.plan import search_plan
 from study.design.settings import Base
+from study.estimates.cost_inputs import cost_inputs
 from study.estimates.resources import Resources
-from study.estimates.scale import scale_of
 from study.estimates.sharing import worth_storing
 from study.persistence import ledger, storage
 from study.results import MANIFEST_FILE, STUDY_FILE
+from study.setup import provenance
+from study.setup.prepare import Prepared, as_asked, check_folders, check_pictures, metric_for, weight_hashes
+from study.setup.study_json import absolute, definition, plan_hash, read_identity
 from study.spec import Study
 from study.writing import write_json
 from trainables.errors import InputError
@@ -60,10 +60,10 @@ def go_on(
         weights=_weights_folder(chosen.weights, known["place"]["weights"]),
     )
     _check_still_there(study, base, place, manifest)
-    scale = scale_of(study, manifest, base, resources, place, not chosen.no_sharing)
-    place = replace(place, stored=worth_storing(study, scale, base.study_seed))
+    inputs = cost_inputs(study, manifest, base, resources, place, not chosen.no_sharing)
+    place = replace(place, stored=worth_storing(study, inputs, base.study_seed))
     prepared = Prepared(
-        known["name"], study, manifest, base, place, chosen.test, out, scale, declared=loaded.study.budget
+        known["name"], study, manifest, base, place, chosen.test, out, inputs, declared=loaded.study.budget
     )
     before_writing()
     return prepared, _extended(known, study, base, out)

@@ -4,7 +4,7 @@ from typing import Any
 
 from study.design.plan import Planned
 from study.persistence.ledger import Record
-from study.schedule.agenda import CONFIRMED_BEST, confirm_trials, level_settings, refine_trials, winner
+from study.schedule.next_trials import CONFIRMED_BEST, confirm_trials, level_settings, refine_trials, winner
 from tests.courses import CONDITIONAL, CONFIG, row, small_study
 
 LITE = "tf_efficientnet_lite0"

@@ -16,7 +16,7 @@ from trainables.rates import Rates
 
 
 @dataclass(frozen=True)
-class Scale:
+class CostInputs:
     train: int  # images a training epoch sees
     val: int
     workers: int  # trials at once
@@ -25,11 +25,11 @@ class Scale:
     store_bytes: float  # what the store may take; 0 where nothing is shared
 
 
-def scale_of(
+def cost_inputs(
     study: Study, manifest: pd.DataFrame, base: Base, resources: Resources, place: Place, sharing: bool
-) -> Scale:
+) -> CostInputs:
     """With the rates that were measured on this machine before, or those of a table."""
-    return Scale(
+    return CostInputs(
         train=base.largest_train,
         val=int((manifest["fold"] == "val").sum()),
         workers=resources.concurrent,
@@ -42,20 +42,20 @@ def scale_of(
     )
 
 
-def measured(scale: Scale, study: Study, base: Base) -> Scale:
+def measured(inputs: CostInputs, study: Study, base: Base) -> CostInputs:
     """With every rate measured, which takes seconds for each backbone."""
     known = {
-        backbone: scale.rates[backbone] if scale.rates[backbone].measured else rates.measure(config)
+        backbone: inputs.rates[backbone] if inputs.rates[backbone].measured else rates.measure(config)
         for backbone, config in _examples(study, base).items()
     }
-    return replace(scale, rates=known)
+    return replace(inputs, rates=known)
 
 
-def keep_rates(scale: Scale, study: Study, base: Base, place: Place) -> None:
+def keep_rates(inputs: CostInputs, study: Study, base: Base, place: Place) -> None:
     """Keep what was measured for the next study on this machine."""
     for backbone, config in _examples(study, base).items():
-        if scale.rates[backbone].measured:
-            rates.keep(place.cache, config, scale.rates[backbone])
+        if inputs.rates[backbone].measured:
+            rates.keep(place.cache, config, inputs.rates[backbone])
 
 
 def _examples(study: Study, base: Base) -> dict[str, TrialConfig]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from search_spaces.distributions import Condition, accepted
-from study.beginning.data_lines import class_line, split_line
-from study.beginning.setup import Prepared
 from study.design.plan import search_plan
+from study.estimates.cost_inputs import CostInputs
 from study.estimates.costs import estimate, wall_seconds
 from study.estimates.resources import Resources
-from study.estimates.scale import Scale
 from study.estimates.sharing import Candidate, candidates
+from study.setup.data_lines import class_line, split_line
+from study.setup.prepare import Prepared
 from study.spec import Budget, Published, Study
 from study.tracking.display import clock
 from trainables.data.duplicates import conflicting_groups, copies
@@ -55,8 +55,8 @@ def _published(published: Published) -> list[str]:
 
 def describe(prepared: Prepared, resources: Resources) -> str:
     """Arms, trials, epochs, folds, the effect that can be resolved, and the estimated cost of each phase."""
-    study, scale = prepared.study, prepared.scale
-    costs = estimate(study, scale, prepared.base.study_seed)
+    study, inputs = prepared.study, prepared.inputs
+    costs = estimate(study, inputs, prepared.base.study_seed)
     plan = search_plan(study, study.budget.trials, prepared.base.study_seed)
     settings = len({tuple(map(str, planned.factors.items())) for planned in plan})
     lines = ["", *fold_lines(prepared.manifest, study, prepared.found), ""]
@@ -70,11 +70,11 @@ def describe(prepared: Prepared, resources: Resources) -> str:
         f"{cost.epochs:6} epochs, about {clock(cost.seconds / resources.concurrent)}"
         for cost in costs
     ]
-    lines += sharing_lines(candidates(study, scale, prepared.base.study_seed))
+    lines += sharing_lines(candidates(study, inputs, prepared.base.study_seed))
     total = clock(wall_seconds(costs, resources.concurrent))
     lines.append(
         f"about {total} in all with {resources.concurrent} trials at once on "
-        f"{prepared.base.device}: an estimate from {_sources(scale)}"
+        f"{prepared.base.device}: an estimate from {_sources(inputs)}"
     )
     expected = planned_resolution(prepared.manifest, study.budget)
     seeds = (
@@ -101,8 +101,8 @@ def sharing_lines(found: list[Candidate]) -> list[str]:
     return lines
 
 
-def _sources(scale: Scale) -> str:
-    measured = [rates.measured for rates in scale.rates.values()]
+def _sources(inputs: CostInputs) -> str:
+    measured = [rates.measured for rates in inputs.rates.values()]
     return (
         "rates measured here" if all(measured) else "measured and table rates" if any(measured) else "a table of rates"
     )

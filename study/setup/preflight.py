@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from study.beginning.identity import SKIPPED
-from study.beginning.setup import Prepared
 from study.design.settings import Base, planned_configs
 from study.estimates.resources import Resources
+from study.setup.prepare import Prepared
+from study.setup.study_json import SKIPPED
 from study.spec import Study
 from trainables.config import TrialConfig
 from trainables.errors import InputError

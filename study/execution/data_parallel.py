@@ -23,7 +23,7 @@ class Stopped(BaseException):
     """The trial is to stop; nothing went wrong."""
 
 
-def train_together(
+def train_data_parallel(
     work: Callable[..., None],
     job: tuple[Any, ...],
     config: TrialConfig,

@@ -1,4 +1,4 @@
-"""The course of a study: what is known, what runs, what comes next. It knows nothing of Ray.
+"""The state of a running study: what is known, what runs, what comes next. It knows nothing of Ray.
 
 Everything it decides is written to the ledger before it takes effect; built again from the ledger, it goes on
 where it was.
@@ -16,7 +16,7 @@ from study.design.plan import Planned
 from study.design.settings import Base, resolve
 from study.persistence import ledger, storage
 from study.persistence.ledger import Record, Verdict
-from study.schedule.agenda import (
+from study.schedule.next_trials import (
     confirm_trials,
     confirmed_winner,
     control_trials,
@@ -56,7 +56,7 @@ class Sampler(Protocol):
 Listener = Callable[[str, Record], None]
 
 
-class Course:
+class StudyState:
     """The state of a running study. `notify(event, record)` hears of every start, row, end and test."""
 
     def __init__(
