@@ -10,7 +10,7 @@ import torch
 
 from study.cache import main, size
 from study.persistence.cache import clear, entries, in_use
-from study.persistence.places import opened
+from study.persistence.output_dir import opened
 from tests.trees import class_folders
 from trainables.data.manifest import scan
 from trainables.data.pixels import Pixels, open_pixels
