@@ -1,22 +1,22 @@
-# A fresh machine needs Python 3.11 or newer with pip, and make. uv is fetched into .uv and makes .venv.
+# You need Python 3.11 or newer, pip and make. pip installs uv into .uv, and uv creates .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test long-test cluster-test crash-test lint setup pin audit clean
 
-demo: setup ## the embedded default study
+demo: setup ## run the study of handwritten digits
 	$(BIN)/python -m study.run digits
 
-test: setup lint ## the whole test suite
+test: setup lint ## run lint and the test suite
 	$(BIN)/python -m pytest
 
-long-test: setup ## the README's commands, what was published on every data set's layout, the race against peers
+long-test: setup ## run the README's commands, the published configurations, the race against other tools
 	$(BIN)/python -m pytest -m long
 
-cluster-test: setup ## studies on three machines (as root on Linux), in an object store, with two workers a trial
+cluster-test: setup ## run studies on three machines (root on Linux), in an object store, with two workers per trial
 	$(BIN)/python -m pytest --numprocesses 0 -m cluster -rs -s
 
-crash-test: setup ## a study disturbed in one way of each kind, and gone on with; python -m tests.crashes has all
+crash-test: setup ## disturb a study in one way of each kind and resume it; python -m tests.crashes has all ways
 	$(BIN)/python -m tests.crashes --short
 
 lint: setup
@@ -26,7 +26,7 @@ lint: setup
 
 setup: .venv/.installed
 
-# --compile-bytecode: without it every Ray worker compiles torch and timm again, 10 s each.
+# --compile-bytecode: otherwise every Ray worker compiles torch and timm again, 10 s each.
 .venv/.installed: requirements.txt pyproject.toml | .uv/bin/uv
 	.uv/bin/uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	.uv/bin/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt
@@ -36,12 +36,12 @@ setup: .venv/.installed
 .uv/bin/uv:
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --target .uv uv
 
-pin: .uv/bin/uv ## resolve the exact versions again
+pin: .uv/bin/uv ## resolve the exact versions again, into requirements.txt
 	.uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--no-annotate --extra weights --extra dev pyproject.toml --output-file requirements.txt
 
-# Asks the advisory database for every pinned version, in an environment of its own.
-audit: .uv/bin/uv ## known vulnerabilities of the pinned versions
+# Asks the advisory database about every pinned version, in a separate environment.
+audit: .uv/bin/uv ## list known vulnerabilities of the pinned versions
 	.uv/bin/uv tool run pip-audit --requirement requirements.txt --no-deps --disable-pip
 
 clean:

@@ -30,7 +30,7 @@ def test_ray_accepts_it(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nodes_get_this_project_and_its_exact_versions(file: str) -> None:
     config = content(file)
     mounted = {there for there in config["file_mounts"] if there.startswith("~/study/")}
-    packages = {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}
+    packages = {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
     assert {f"~/study/{name}" for name in (*packages, "requirements.txt", "pyproject.toml", "Makefile")} <= mounted
     for needed in (PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]):
         assert f"~/study/{needed}" in mounted

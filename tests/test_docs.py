@@ -1,4 +1,4 @@
-"""What the documentation names exists."""
+"""Every path, link, module and make target that the documentation names exists."""
 
 import re
 from pathlib import Path

@@ -99,8 +99,8 @@ def measure(cell: Cell, replays: int, seed: int = 0) -> Calibration:
 
 def grid_table(measured: dict[str, Calibration]) -> str:
     head = [
-        "| seeds | images | dominates | interval holds 0 | holds the effect | familywise error | width / split known "
-        "| width / all known | power | / split known | / all known |",
+        "| seeds | images | dominates | interval contains 0 | contains the effect | familywise error "
+        "| width / split known | width / all known | power | / split known | / all known |",
         "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     return "\n".join(head + [f"| {name} | {_cells(one)} |" for name, one in measured.items()])
@@ -118,7 +118,7 @@ def _percent(value: Share) -> str:
 
 
 def story_table(measured: dict[str, Calibration]) -> str:
-    head = ["| world | interval holds 0 | holds the effect | familywise error |", "| --- | ---: | ---: | ---: |"]
+    head = ["| world | interval contains 0 | contains the effect | familywise error |", "| --- | ---: | ---: | ---: |"]
     rows = [
         f"| {name} | {_percent(one.held)} | {_percent(one.held_effect)} | {_percent(one.familywise)} |"
         for name, one in measured.items()

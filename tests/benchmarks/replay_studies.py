@@ -30,7 +30,7 @@ def measure(folder: Path, replays: int) -> dict[str, dict[str, Share]]:
     stories = {
         "no effect, three levels": (THREE, lambda rng: [ACCURACY] * 3),
         "one of three levels worse": (THREE, lambda rng: [ACCURACY, ACCURACY, ACCURACY - EFFECT]),
-        "an interaction: each factor helps in the winner's company, none on average": (
+        "an interaction: each factor helps at the winner's levels, none on average": (
             CROSSED,
             lambda rng: [ACCURACY, ACCURACY - EFFECT, ACCURACY - EFFECT],
         ),
@@ -53,9 +53,9 @@ def replay(folder: Path, factors: Mapping[str, list], truth: Truth, replays: int
     told["against"] = told["claimed"] & ((told["verdict"] == BETTER_A) != (told["true"] > 0)) & ~told["equal"]
     told["apart"] = told["true"].abs() > 0.01
     each = told.groupby("replay")
-    measured = {"intervals that hold the truth": share(each["held"].mean())}
+    measured = {"intervals that contain the truth": share(each["held"].mean())}
     if told["equal"].any():
-        measured["studies that claim a difference where none is"] = share(each["false"].max())
+        measured["studies that claim a difference that does not exist"] = share(each["false"].max())
     if not told["equal"].all():
         different = told[~told["equal"]].groupby("replay")
         measured["true differences that are claimed"] = share(different["claimed"].mean())
@@ -81,7 +81,7 @@ def _told(study: Results, accuracies: list[float], rng: np.random.Generator) -> 
 
 
 def _true_levels(study: Results, accuracies: list[float]) -> dict[tuple[str, str], float]:
-    """The accuracy of the setting that stands for each level; the first setting is everybody's company."""
+    """The accuracy of the setting that stands for each level; the first setting has the other factors of all."""
     moved = [(factor, level) for factor, levels in study.factors.items() for level in levels[1:]]
     own = {(factor, levels[0]): accuracies[0] for factor, levels in study.factors.items()}
     return own | dict(zip(moved, accuracies[1:], strict=True))

@@ -162,22 +162,22 @@ def page(rows: list[Row]) -> str:
 _INTRO = """\
 # Architectures
 
-One small net of each of timm's families, with random numbers everywhere, as a study trains and ships it. A study makes
-the same round trip with each of its backbones before it begins, and refuses in a line what does not come back as the
-same function.
+One small network of each timm family, with random weights, trained and shipped as a study would. Before it begins, a
+study makes the same round trip with each of its backbones, and refuses a backbone that does not come back as the same
+function.
 
 ```sh
 python -m tests.benchmarks.zoo
 ```
 
-Of {architectures} architectures {shipped} come back from timm's local-dir. ONNX was tried with {tried} of these, and
-{with_onnx} came back ({seconds:,.0f} seconds of one core, timm {timm}, torch {torch}).
+{shipped} of {architectures} architectures come back from timm's local-dir. ONNX was tried with {tried} of them, and
+{with_onnx} came back ({seconds:,.0f} seconds on one core, timm {timm}, torch {torch}).
 
-- head, last stage, all: whether one step trains with this much unfrozen; `no` where timm names no stages.
-- cut: where what is frozen ends below the last stage; `input` where no division is exact, so that all is computed.
-- timm, ONNX: the largest difference of a logit; float32 explains 2^-11 of the largest logit, at least of 1. Empty
-  where it was not tried.
-- s: seconds of one core for all of it.
+- head, last stage, all: whether one training step works with this much unfrozen; `no` if timm names no stages.
+- cut: where the frozen part ends below the last stage; `input` if no exact split exists, so that nothing is shared.
+- timm, ONNX: the largest difference of a logit. Float32 explains 2^-11 of the largest logit, or of 1 if that is
+  larger. Empty if it was not tried.
+- s: seconds on one core for everything.
 
 | architecture | px | head | last stage | all | cut | timm | ONNX | s | refused |
 | --- | ---: | --- | --- | --- | --- | --- | --- | ---: | --- |"""
