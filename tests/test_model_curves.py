@@ -36,7 +36,7 @@ def test_depths_are_ordered_by_what_trains_else_by_name(tmp_path):
     said, line = depths(tables.comparison(read, settings(read), "unfreeze"))
     assert (said, line["level"].tolist()) == ("test accuracy", sorted(SHARES, key=lambda one: SHARES[one]))
     assert line["share"].tolist() == [0.0, 0.6, 0.7, 0.9, 1.0]
-    assert "last stage (60.0\u00a0% of the backbone)" in depth_section(read, settings(read)).paragraphs[0]
+    assert "last stage (60.0% of the backbone)" in depth_section(read, settings(read)).paragraphs[0]
 
 
 def test_no_depth_no_section(tmp_path):
@@ -87,9 +87,7 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     assert (level, accuracy) == ("none", pytest.approx(mine.trials["val_accuracy"].mean()))
     assert low < accuracy < high
     (section,) = strength_sections(read, found)
-    assert (
-        "dropout: the best of 2 refined trials, 93.0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
-    )
+    assert "dropout: the best of 2 refined trials, 93.0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
     assert len({picture.stem for picture in section.figures}) == 2
 
 

@@ -14,7 +14,7 @@ TITLE = "Search"
 
 
 def search_section(results: Results) -> Section | None:
-    """Exploratory throughout (R15): the report's answers come from the confirmation."""
+    """Exploratory: the answers of the report come from confirmation and test."""
     if not (results.trials["phase"] == "search").any():
         return None
     seen = outcomes(results)

@@ -1,7 +1,7 @@
-"""Labels and predictions in, numbers out: what a classifier is scored by besides accuracy.
+"""Classification metrics from labels and predictions.
 
-Log-probabilities are an array of shape (n, K), labels and predicted hold class numbers below K. A class without a
-image among the labels is left out of every mean over classes; to name it is an error of the image's own class.
+Log-probabilities have shape (n, K); labels and predicted have shape (n,) and hold class numbers below K. A class
+without images among the labels is left out of every mean over classes; predicting it is an error of the image's class.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Rates:
-    """One number a class; recall and F1 of a class without images are missing."""
+    """One number per class; recall and F1 of a class without images are nan."""
 
-    precision: NDArray[np.float64]  # 0 where the class was never named
+    precision: NDArray[np.float64]  # 0 where the class was never predicted
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
     support: NDArray[np.int64]  # images
@@ -41,11 +41,11 @@ def log_softmax(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def metrics(labels: ArrayLike, predicted: ArrayLike, log_probabilities: ArrayLike) -> dict[str, float]:
-    """Every number of `METRICS`; those that do not exist for these classes are missing.
+    """Return every number of `METRICS`; those that do not exist for these classes are nan.
 
-    Balanced accuracy is the macro recall. Weighted means count a class as often as it has images, which makes the
-    recall plain accuracy (what scikit-learn calls average="weighted"). `predicted` is asked for beside the
-    log-probabilities because stored logits are rounded, and rounding makes ties.
+    Balanced accuracy is the macro recall. Weighted means weigh a class by its images (scikit-learn's
+    average="weighted"), so weighted recall is accuracy. `predicted` is an argument because stored logits are rounded,
+    and rounding makes ties.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     log_probabilities = np.asarray(log_probabilities, dtype=np.float64)
@@ -83,17 +83,17 @@ def log_loss(labels: NDArray, log_probabilities: NDArray) -> float:
 
 
 def top(labels: NDArray, log_probabilities: NDArray, most: int) -> float:
-    """How often fewer than `most` classes are likelier than the right one."""
+    """Top-`most` accuracy: how often fewer than `most` classes are more probable than the label."""
     own = log_probabilities[np.arange(len(labels)), labels]
     return float(((log_probabilities > own[:, None]).sum(axis=1) < most).mean())
 
 
 def auroc(labels: NDArray, log_probabilities: NDArray) -> float:
-    """The area under the ROC curve: of two classes the plain one, of more the mean of each against the rest.
+    """Area under the ROC curve: of two classes the usual one, of more the macro mean of one versus rest.
 
-    The share of (inside, outside) pairs in the right order, ties half (Mann and Whitney 1947).
+    The share of (inside, outside) pairs in the right order, ties counting half (Mann and Whitney 1947).
     """
-    if log_probabilities.shape[1] == 2:  # the difference keeps apart what rounds to a probability of 1
+    if log_probabilities.shape[1] == 2:  # the difference separates what rounds to a probability of 1
         log_probabilities = np.diff(log_probabilities, axis=1) * [[-1.0, 1.0]]
     present = np.flatnonzero(np.bincount(labels, minlength=log_probabilities.shape[1]))
     if len(present) < 2:
