@@ -1,4 +1,4 @@
-"""The tables of trials and epochs as CSV, which any program reads: `python -m analysis.export_csv OUT [FOLDER]`."""
+"""The tables of trials and epochs as CSV: `python -m analysis.export_csv OUT [FOLDER]`."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from study.writing import in_shell, write_table
 
 
 def export(results: Results, folder: Path) -> list[Path]:
-    """Write trials.csv, one row a trial, and epochs.csv, one row a trial and epoch; cells that would run are text."""
+    """Write trials.csv (one row per trial) and epochs.csv (one per trial and epoch); formulas are escaped as text."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / "trials.csv": results.trials, folder / "epochs.csv": results.epochs}
     for path, frame in files.items():

@@ -4,7 +4,7 @@ deepcave --open, then the folder of a phase; or any program that reads CSV.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,25 @@ from analysis.hyperparameters import VARIED, Choice, Space, space, values
 from study.results import METRIC_COLUMN, Results, level_text
 from study.writing import in_shell, write_table
 
-# Its data frames know no conditions: in place of a level that does not exist.
+# DeepCAVE's data frames have no conditions: this stands for a level that does not exist.
 _NOWHERE = "absent"
 
 
 def export(results: Results, folder: Path) -> list[Path]:
-    """Write a folder of trials.csv and configspace.csv for each phase; gives the folders.
+    """Write a folder with trials.csv and configspace.csv for each phase, and return the folders.
 
-    One a phase, as importances mean something in the search alone. A budget is a number of epochs: a trial has a
-    row for each one that any trial of the phase ended at and that it reached itself, with its best until then.
+    Phases are separate because importances are only meaningful in the search. A budget is a number of epochs: a trial
+    has a row for each epoch at which any trial of the phase ended and that it reached itself, with its best until then.
     """
     folders, varied = [], space(results)
     for phase in VARIED:
         trials = results.trials[results.trials["phase"] == phase]
         if len(trials):
-            one = folder / phase
-            one.mkdir(parents=True, exist_ok=True)
-            write_table(pd.DataFrame(_rows(results, trials, varied)), one / "trials.csv")
-            write_table(_configspace(varied, trials), one / "configspace.csv")
-            folders.append(one)
+            into = folder / phase
+            into.mkdir(parents=True, exist_ok=True)
+            write_table(pd.DataFrame(_rows(results, trials, varied)), into / "trials.csv")
+            write_table(_configspace(varied, trials), into / "configspace.csv")
+            folders.append(into)
     return folders
 
 
@@ -68,7 +68,7 @@ def _seed(value: float) -> int:
 
 
 def _until(results: Results, trials: set[str]) -> dict[str, dict[int, tuple[float, float]]]:
-    """For each trial, by epoch: the best metric until then, and the seconds."""
+    """The best metric and the seconds until each epoch of each trial."""
     chosen_by = objective(results)
     column = "val_accuracy" if chosen_by.is_accuracy or METRIC_COLUMN not in results.epochs else METRIC_COLUMN
     rows = results.epochs[results.epochs["trial"].isin(trials)].sort_values(["trial", "epoch"])
@@ -82,16 +82,18 @@ def _until(results: Results, trials: set[str]) -> dict[str, dict[int, tuple[floa
     return found
 
 
-def _cells(varied: Space, row: dict[str, Any]) -> dict[str, str | float]:
-    chosen = values(varied, row)
+def _cells(varied: Space, row: Mapping[Hashable, Any]) -> dict[str, str | float]:
+    present = values(varied, row)
     return {
-        name: _label(name, kind, chosen.get(name, _NOWHERE)) if isinstance(kind, Choice) else chosen.get(name, kind.low)
+        name: _label(name, kind, str(present.get(name, _NOWHERE)))
+        if isinstance(kind, Choice)
+        else present.get(name, kind.low)
         for name, kind in varied.items()
     }
 
 
 def _configspace(varied: Space, trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a hyperparameter, as DeepCAVE's documentation of data frames has it."""
+    """One row per hyperparameter, in the format of DeepCAVE's documentation of data frames."""
     rows = []
     for name, kind in varied.items():
         if isinstance(kind, Choice):
@@ -108,8 +110,8 @@ def _configspace(varied: Space, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _label(name: str, kind: Choice, level: str) -> str:
-    """A level as text that stays text: 96 or None of a CSV file would come back as something else."""
-    return level if all(_survives(each) for each in kind.levels) else f"{name} {level}"
+    """A level as text that stays text: 96 or None would not come back from a CSV file as text."""
+    return level if all(_survives(other) for other in kind.levels) else f"{name} {level}"
 
 
 def _survives(level: str) -> bool:

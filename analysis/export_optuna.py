@@ -1,4 +1,4 @@
-"""A study as Optuna's dashboard reads it: `python -m analysis.export_optuna OUT [FILE]`.
+"""Export a study for optuna-dashboard: `python -m analysis.export_optuna OUT [FILE]`.
 
 optuna-dashboard OUT/optuna.log
 """
@@ -26,18 +26,18 @@ from analysis.layout.text import plain
 from study.results import METRIC_COLUMN, Results, ResultsError, read
 from study.writing import in_shell, write_text
 
-FILE = "optuna.log"  # a journal: a trial takes a tenth of the time that it takes in SQLite
+FILE = "optuna.log"  # a journal is ten times faster than SQLite
 _STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 _ATTRIBUTES = ("trial", "phase", "arm", "seed", "audit", "status", "epochs_run", "best_epoch", "error")
-# Tables say how long a trial took and not when: their trials follow one another from here.
+# The tables say how long a trial took, not when it ran, so trials follow one another from here.
 _BEGIN = datetime(2000, 1, 1)
 
 
 def export(results: Results, file: Path) -> list[str]:
-    """Write every trial of search, refinement and confirmation; gives the names of Optuna's studies.
+    """Write every trial of search, refinement and confirmation, and return the names of Optuna's studies.
 
-    One for each phase: importances read off refined trials, which stand around the winner, or off the same setting
-    with several seeds, would mean something else than the search's.
+    Each phase is a study: importances over refined trials, which surround the winner, or over seeds of one setting
+    would not mean what the search's do.
     """
     journal = _Journal()
     storage = JournalStorage(journal)
@@ -47,7 +47,7 @@ def export(results: Results, file: Path) -> list[str]:
 
 
 class _Journal(BaseJournalBackend):
-    """Kept in memory and written at once: JournalFileBackend waits for the disk after every trial."""
+    """A journal in memory, written in one go: JournalFileBackend syncs to disk after every trial."""
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ class _Journal(BaseJournalBackend):
 
 
 def frozen_trials(results: Results, phase: str) -> list[FrozenTrial]:
-    """The trials of a phase: stopped ones as pruned, with the metric after each epoch."""
+    """Return the trials of a phase with the metric after each epoch; stopped ones are pruned."""
     varied, column = space(results), objective(results).column
     distributions = {name: _distribution(kind) for name, kind in varied.items()}
     epochs = _after_each_epoch(results)
@@ -107,7 +107,7 @@ def _distribution(kind: Choice | Interval) -> BaseDistribution:
 
 
 def _after_each_epoch(results: Results) -> dict[str, dict[int, float]]:
-    """Each trial's metric by epoch; accuracy where the study's own metric was not written."""
+    """Each trial's metric by epoch; accuracy if the study's own metric was not recorded."""
     chosen_by, epochs = objective(results), results.epochs
     column = METRIC_COLUMN if not chosen_by.is_accuracy and METRIC_COLUMN in epochs else "val_accuracy"
     rows = epochs[["trial", "epoch", column]].dropna()
@@ -118,13 +118,13 @@ def _after_each_epoch(results: Results) -> dict[str, dict[int, float]]:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as JSON has it."""
+    """A cell as a JSON value."""
     return value.item() if hasattr(value, "item") else value
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.export_optuna", description="A study as optuna-dashboard reads it."
+        prog="python -m analysis.export_optuna", description="Export a study for optuna-dashboard."
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=f"where to (default: OUT/{FILE})")

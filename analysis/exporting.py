@@ -1,4 +1,4 @@
-"""The command line of the programs that write a study's tables for other programs."""
+"""The command line of the programs that export a study's tables."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from study.results import Results, ResultsError, read
 def command(
     name: str, about: str, default: str, export: Callable[[Results, Path], list[Path]], arguments: list[str] | None
 ) -> int:
-    """Export OUT into FOLDER, by default OUT/`default`, and print what was written; gives the exit status."""
+    """Export OUT into FOLDER, by default OUT/`default`, print the paths written and return the exit status."""
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=about)
     parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=f"where to (default: OUT/{default})")

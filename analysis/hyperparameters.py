@@ -1,7 +1,7 @@
-"""What was varied, as other programs ask for it: the choices and intervals of a study, and each trial's values."""
+"""The search space of a study as other programs describe it, and each trial's values in it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ Space = dict[str, Choice | Interval]
 
 
 def space(results: Results) -> Space:
-    """Every factor and nuisance, wide enough for every value that a trial has."""
+    """Return every factor and nuisance, with ranges that cover the value of every trial."""
     found: Space = {name: _choice(results.trials[name], levels) for name, levels in results.factors.items()}
     nuisances = results.study.get("nuisances")
     for name, declared in nuisances.items() if isinstance(nuisances, Mapping) else ():
@@ -40,17 +40,17 @@ def space(results: Results) -> Space:
     return found
 
 
-def values(varied: Space, row: Mapping[str, Any]) -> dict[str, str | float]:
-    """A trial's values; a conditional one that does not exist in it is missing."""
-    chosen: dict[str, str | float] = {}
+def values(varied: Space, row: Mapping[Hashable, Any]) -> dict[str, str | float]:
+    """Return a trial's values, without conditional hyperparameters that do not exist in it."""
+    present: dict[str, str | float] = {}
     for name, kind in varied.items():
         if isinstance(kind, Choice):
             level = level_text(row[name])
             if level:
-                chosen[name] = level
+                present[name] = level
         elif _finite(row[name]):
-            chosen[name] = float(row[name])
-    return chosen
+            present[name] = float(row[name])
+    return present
 
 
 def _choice(column: pd.Series, levels: list[str]) -> Choice:

@@ -1,7 +1,7 @@
-"""Answers, tables, figures and the report of a study, from its tables alone.
+"""Rebuild the answers, tables, figures and report of a study from its tables.
 
-python -m analysis.report runs/dogs                # builds the study's report again
-python -m analysis.report runs/dogs runs/cars      # also lays the studies side by side, in runs/dogs-and-cars
+python -m analysis.report runs/dogs                # rebuilds the study's report
+python -m analysis.report runs/dogs runs/cars      # also compares the studies, in runs/dogs-and-cars
 """
 
 import argparse
@@ -35,7 +35,7 @@ from study.writing import in_shell, write_table, write_text
 
 @dataclass(frozen=True)
 class _Built:
-    """A study's report as it is written at the end, when nothing can fail any more."""
+    """A study's report before it is written: errors are raised before the first file changes."""
 
     out: Path
     page: Page
@@ -43,24 +43,29 @@ class _Built:
 
 
 def build(out: Path) -> Path:
-    """Write everything that can be said about the study in `out`; returns the path of report.html.
+    """Build the report of the study in `out` and return the path of report.html.
 
-    tables/ and figures/ are the report's own: what an earlier one left there goes, other programs' tables stay.
+    Tables and figures of an earlier report are deleted; tables of other programs stay.
+
+    Raises:
+        ResultsError: the folder does not hold a study that can be read.
     """
     return _write(_built(out))
 
 
 def compare(outs: Sequence[Path], into: Path | None = None) -> Path:
-    """Build the report of every study, and one that lays them side by side; returns the path of the latter.
+    """Build the report of every study and one that compares them, and return the path of the latter.
 
-    It is written into `into`, by default a folder beside the first study. Where one of the studies cannot be
-    read, nothing is written.
+    The comparison is written into `into`, by default a folder beside the first study.
+
+    Raises:
+        ResultsError: a study is named twice or cannot be read, or `into` holds a study. Nothing is written.
     """
     into = into or _beside(outs)
     if len({out.resolve() for out in outs}) < len(outs):
-        raise ResultsError("The same study is named twice. Name each once.")
+        raise ResultsError("The same study is given twice. Give each study once.")
     if (into / STUDY_FILE).exists():
-        raise ResultsError(f"{str(into)!r} holds a study. Name another folder with --out.")
+        raise ResultsError(f"{str(into)!r} holds a study. Pass another folder with --out.")
     read_ones = [read(out) for out in outs]
     compared = side_by_side([studied(one, label) for one, label in zip(read_ones, labels(read_ones), strict=True)])
     del read_ones
@@ -99,7 +104,7 @@ def _write_page(built: Page, out: Path) -> Path:
 
 
 def _beside(outs: Sequence[Path]) -> Path:
-    """A folder beside the first study, called after all of them, or after the first and how many more."""
+    """A folder beside the first study, named after all of them, or after the first and the number of others."""
     names = [out.resolve().name for out in outs]
     others = names[1:] if len(names) <= 3 else [f"{len(names) - 1}-more"]
     return outs[0].resolve().parent / "-and-".join([names[0], *others])
@@ -108,21 +113,21 @@ def _beside(outs: Sequence[Path]) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.report",
-        description="Build the report of a study again; of several, also one that lays them side by side.",
+        description="Rebuild the report of a study. With several studies, also compare them.",
     )
     parser.add_argument("studies", nargs="+", type=Path, metavar="OUT", help="the --out folder of a study")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="where studies are laid side by side (default: beside the first, such as runs/dogs-and-cars)",
+        help="where to write the comparison of several studies (default: beside the first, e.g. runs/dogs-and-cars)",
     )
     chosen = parser.parse_args(arguments)
     try:
         if len(chosen.studies) > 1:
             made = compare(chosen.studies, chosen.out)
         elif chosen.out:
-            raise ResultsError("--out goes with several studies; one study's report is written into the study itself.")
+            raise ResultsError("--out needs several studies: the report of one study is written into its own folder.")
         else:
             made = build(chosen.studies[0])
     except (ResultsError, OSError) as error:

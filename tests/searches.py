@@ -18,7 +18,7 @@ Truth = Callable[[Mapping[str, str]], float]  # log-odds that a setting's trials
 
 def balanced(trials: int, seed: int, factors: Mapping[str, list[str]] = FACTORS) -> pd.DataFrame:
     """Every combination as often as every other, as far as `trials` goes, in a shuffled order."""
-    grid = pd.MultiIndex.from_product(factors.values(), names=factors).to_frame(index=False)
+    grid = pd.MultiIndex.from_product(list(factors.values()), names=list(factors)).to_frame(index=False)
     runs = [grid.sample(frac=1, random_state=seed + run) for run in range(-(-trials // len(grid)))]
     return pd.concat(runs, ignore_index=True).head(trials)
 
@@ -38,16 +38,15 @@ def search(
     """`late` is what a setting lacks at first and gains by the end; the best learning rate lies in between."""
     rng = np.random.default_rng(seed)
     plan = balanced(trials, seed, factors)
+    settings = [dict(zip(factors, levels, strict=True)) for levels in plan.itertuples(index=False)]
     rate = rng.uniform(np.log(1e-4), np.log(1e-1), trials)
     off = (rate - np.log(3e-3)) / 3
-    level = (
-        np.array([truth(row) for row in plan.to_dict("records")]) - 0.5 * off**2 + luck * rng.standard_normal(trials)
-    )
-    behind = np.array([late(row) for row in plan.to_dict("records")])
+    level = np.array([truth(setting) for setting in settings]) - 0.5 * off**2 + luck * rng.standard_normal(trials)
+    behind = np.array([late(setting) for setting in settings])
     gone = np.exp(-(np.arange(1, EPOCHS + 1) - 1) / 3)
     logits = 0.5 + level[:, None] - (0.8 + behind)[:, None] * gone + 0.1 * rng.standard_normal((trials, EPOCHS))
     right = rng.binomial(PICTURES, 1 / (1 + np.exp(-logits))) / PICTURES
-    ran = _asha(plan, right, audited) if asha else np.full(trials, EPOCHS)
+    ran = _asha(settings, right, audited) if asha else np.full(trials, EPOCHS)
     names = [f"search-{i:04d}" for i in range(trials)]
     best = [right[i, :n].argmax() for i, n in enumerate(ran)]
     table = plan.assign(
@@ -81,11 +80,11 @@ def search(
     return results.Results(Path("nowhere"), study | dict(extra or {}), manifest, table, epochs, empty)
 
 
-def _asha(plan: pd.DataFrame, right: np.ndarray, audited: int) -> np.ndarray:
+def _asha(settings: list[dict[str, str]], right: np.ndarray, audited: int) -> np.ndarray:
     """Epochs each trial ran: rungs after 1 and 3 epochs, trials one after the other."""
-    ran = np.full(len(plan), EPOCHS)
+    ran = np.full(len(settings), EPOCHS)
     rungs = {1: Rung(3), 3: Rung(3)}
-    for i, levels in enumerate(plan.to_dict("records")):
+    for i, levels in enumerate(settings):
         planned = Planned(str(i), "search", levels, {}, audit=i < audited)
         for epoch, rung in rungs.items():
             value = float(right[i, epoch - 1])

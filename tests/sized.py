@@ -1,7 +1,9 @@
 """A fabricated study in which the size of the training set is a factor, with a true law planted in it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,13 +19,19 @@ def law(fraction: float) -> float:
     return 0.1 * fraction**-0.5
 
 
-def fabricate_sizes(out: Path, error: Callable[[float], float] = law, **changes: object) -> Path:
+def fabricate_sizes(out: Path, error: Callable[[float], float] = law, **changes: Any) -> Path:
     """A study with four nested fractions of `POOL` training images and the true errors given."""
-    accuracy = {("train_fraction", one): 1 - error(one) for one in FRACTIONS}
-    factors = {"train_fraction": FRACTIONS, "augmentation": ["none", "light"]}
-    values = {"winner": {"train_fraction": 1.0, "augmentation": "light"}, "items": 600, "trials": 8, "epochs": 3}
-    values |= {"spread": 0.002, "base": 1 - error(1.0), "factors": factors, "accuracy": accuracy}
-    fabricate(out, Plan(**(values | changes)))
+    plan = Plan(
+        factors={"train_fraction": FRACTIONS, "augmentation": ["none", "light"]},
+        winner={"train_fraction": 1.0, "augmentation": "light"},
+        accuracy={("train_fraction", fraction): 1 - error(fraction) for fraction in FRACTIONS},
+        base=1 - error(1.0),
+        spread=0.002,
+        items=600,
+        trials=8,
+        epochs=3,
+    )
+    fabricate(out, replace(plan, **changes))
     rewrite(out, lambda trials: trials.assign(train_pictures=trials["train_fraction"] * POOL))
     return out
 

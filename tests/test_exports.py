@@ -114,7 +114,7 @@ def test_deepcave_gets_a_space_in_which_every_row_lies(out: Path) -> None:
         rows = pd.read_csv(folder / "trials.csv")
         for one in pd.read_csv(folder / "configspace.csv").to_dict("records"):
             if one["type"] == "categorical":
-                items = {one[name] for name in one if name.startswith("item_")}
+                items = {one[name] for name in one if str(name).startswith("item_")}
                 assert set(rows[one["name"]]) <= items
             else:
                 assert rows[one["name"]].between(one["lower"], one["upper"]).all()

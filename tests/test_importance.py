@@ -3,7 +3,7 @@ import pytest
 from analysis.search.importance import MOST_TRIALS, importance
 from analysis.search.rung import outcomes
 from study import results
-from tests.searches import search
+from tests.searches import FACTORS, search
 
 
 def shares(read):
@@ -59,3 +59,12 @@ def test_a_large_search_is_drawn_from_and_twice_the_same():
     first, second = (importance(read, outcomes(read)) for _ in range(2))
     assert (first["trials"] == MOST_TRIALS).all()
     assert first.equals(second)
+
+
+def test_ties_stand_in_declared_order():
+    """Every level of g and h is as frequent among the best trials as among all, so both have no importance."""
+    read = search(lambda levels: 0.0, trials=48, asha=False, extra={"nuisances": {}})
+    rank = read.trials["f"].map({"x": 0.0, "y": 1.0, "z": 2.0}) / 4
+    read.epochs["val_accuracy"] = read.epochs["trial"].map(dict(zip(read.trials["trial"], rank, strict=True)))
+    found, share = shares(read)
+    assert found["hyperparameter"].tolist() == sorted(FACTORS, key=lambda name: -share[name])

@@ -76,7 +76,9 @@ def test_every_setting_on_test_and_validation(read):
     table = metrics_table(found, outputs(read))
     assert table.groupby("fold", sort=False)["setting"].size().to_dict() == {"test": len(found), "val": len(found)}
     assert table["setting"].iloc[0].endswith("the winner)")
-    of_winner = read.predictions["trial"].isin(winner(found).trials["trial"])
+    best = winner(found)
+    assert best is not None
+    of_winner = read.predictions["trial"].isin(best.trials["trial"])
     test = read.predictions[of_winner & (read.predictions["fold"] == "test")]
     assert table["accuracy"].iloc[0] == pytest.approx((test["label"] == test["predicted"]).mean())
     assert table["log_loss"].iloc[0] == pytest.approx(test["cross_entropy"].mean(), abs=1e-3)
@@ -88,6 +90,7 @@ def test_classes_without_images_are_said(read):
     few = read.predictions[read.predictions["label"] < 6]
     less = results.Results(read.out, read.study, read.manifest, read.trials, read.epochs, few)
     section = metrics_section(settings(less), outputs(less), "")
+    assert section is not None
     assert "left out of the means over classes: 2 on test, 2 on validation." in section.paragraphs[1]
 
 

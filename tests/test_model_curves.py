@@ -37,7 +37,7 @@ def test_depths_are_ordered_by_what_trains_else_by_name(tmp_path):
     said, line = depths(tables.comparison(read, settings(read), "unfreeze"))
     assert (said, line["level"].tolist()) == ("test accuracy", sorted(SHARES, key=lambda one: SHARES[one]))
     assert line["share"].tolist() == [0.0, 0.6, 0.7, 0.9, 1.0]
-    assert "last stage (60.0\u00a0% of the backbone)" in depth_section(read, settings(read)).paragraphs[0]
+    assert "last stage (60.0% of the backbone)" in depth_section(read, settings(read)).paragraphs[0]
 
 
 def test_no_depth_no_section(tmp_path):

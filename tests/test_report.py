@@ -80,7 +80,7 @@ def test_it_asks_for_nothing_from_the_network(text):
     naming = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "background", "ping", "manifest"}
     fetching = [value for key, value in page.attributes if key in naming]
     assert fetching
-    assert all(value.startswith(("data:", "#")) for value in fetching)
+    assert all(value is not None and value.startswith(("data:", "#")) for value in fetching)
     assert "@import" not in text
     assert not re.findall(r"url\((?!#)", text)
     assert not re.findall(r"fetch\(|XMLHttpRequest|import\(|sendBeacon|WebSocket|EventSource", text)

@@ -40,7 +40,7 @@ def test_one_row_a_study(compared):
     assert rows["test_pictures"].tolist() == [40, 40]
     assert rows["seeds"].tolist() == [3, 3]
     won = pd.read_csv(compared / "a" / "tables" / "winner.csv").iloc[0]
-    assert rows.loc["a", ["accuracy", "low", "high"]].tolist() == won[["accuracy", "low", "high"]].tolist()
+    assert rows[["accuracy", "low", "high"]].iloc[0].tolist() == won[["accuracy", "low", "high"]].tolist()
 
 
 def test_answers_of_a_shared_factor_stand_side_by_side(compared):
@@ -98,9 +98,9 @@ def files(folder):
         (["a", "nowhere"], "No folder"),
         (["a", "empty"], "holds no study.json"),
         (["a", "broken"], "knn.csv: no column"),
-        (["a", "a"], "named twice"),
+        (["a", "a"], "given twice"),
         (["a", "b", "--out", "b"], "holds a study"),
-        (["a", "--out", "both"], "--out goes with several studies"),
+        (["a", "--out", "both"], "--out needs several studies"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line_and_nothing_is_written(folders, capsys, monkeypatch, arguments, said):

@@ -1,6 +1,6 @@
-"""Frames to SVG: each `draw_` function takes an Axes and returns it, `svg` turns a figure into text.
+"""Frames to SVG: each `draw_` function takes an Axes and returns it, and `svg` renders a figure as text.
 
-Small figures of one column: they flow beside each other on a wide page and stay readable on a phone.
+Figures are small and of one width: they flow side by side on a wide page and stay readable on a phone.
 """
 
 import html
@@ -18,12 +18,13 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from analysis.layout.text import duration, number, percent, percent_interval, plain, shortened
 
 # A blue and an orange that differ for every kind of color vision and on white as on near-black.
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
-# The page replaces these three by its own colors, light or dark.
+# The page replaces these three with its own colors, light or dark.
 INK = "#1f2328"
 GRID = "#d8dee4"
 PAPER = "#fefefe"
@@ -57,18 +58,18 @@ STYLE = {
 
 
 def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str] | None = None) -> str:
-    """A figure as SVG text: one panel for each draw function, one under the other; `height` in inches.
+    """Render a figure as SVG text, with one panel under another for each draw function; `height` is in inches.
 
-    `titles` are shown by a browser when the pointer rests on the artist of that gid.
+    `titles` maps an artist's gid to the tooltip that a browser shows for it.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):  # pyright: ignore[reportArgumentType] its keys are a closed list of literals
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots(len(draws), 1, squeeze=False)[:, 0]
         for ax, draw in zip(axes, draws, strict=True):
             draw(ax)
         text = io.StringIO()
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's own fonts set the text
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # the text is set in the reader's own fonts
             figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return _titled(text.getvalue(), titles or {})
 
@@ -84,12 +85,14 @@ def _titled(text: str, titles: Mapping[str, str]) -> str:
 
 
 def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
-    """One row a level: a dot at its value, a line for its interval, the winner's level filled."""
+    """One row per level: a dot at its value, a line for its interval; the winner's level is filled."""
     rows = np.arange(len(dots))[::-1]
-    for row, dot in zip(rows, dots.itertuples(), strict=True):
-        ax.plot([dot.low, dot.high], [row, row], color=BLUE, linewidth=2.2, solid_capstyle="round")
-        face = BLUE if dot.winner else PAPER
-        ax.plot(dot.value, row, "o", markersize=7, color=BLUE, markerfacecolor=face, gid=f"dot-{row}")
+    for row, value, low, high, winner in zip(
+        rows, *(dots[column].to_numpy() for column in ("value", "low", "high", "winner")), strict=True
+    ):
+        ax.plot([low, high], [row, row], color=BLUE, linewidth=2.2, solid_capstyle="round")
+        face = BLUE if winner else PAPER
+        ax.plot(value, row, "o", markersize=7, color=BLUE, markerfacecolor=face, gid=f"dot-{row}")
     ax.set_yticks(rows, [shortened(level) for level in dots["level"]])
     ax.set_ylim(-0.6, len(dots) - 0.4)
     ax.margins(x=0.08)
@@ -140,12 +143,12 @@ def draw_learning(
         ax.plot(best, at_best, "o", color=BLUE, markersize=5)
     ax.set_ylim(*ylim)
     ax.set_xlim(*xlim)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.set_title(metric.replace("_", "-"))
     return ax
 
 
-MOST_VECTORS = 300  # curves or dots; more of them become one image, or the page would grow by megabytes
+MOST_VECTORS = 300  # curves or dots; more of them are rasterized, or the page would grow by megabytes
 
 
 def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
@@ -160,16 +163,16 @@ def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
         dots = np.concatenate([line for line in lines if len(line) == 1] or [np.empty((0, 2))])
         ax.plot(*dots.T, "o", color=colour, markersize=3, rasterized=many)
     ax.autoscale()
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.set_xlabel("epoch")
     return ax
 
 
-_LONGER = 20  # times the shortest trial: from there on, seconds are drawn on a log scale
+_LONGER = 20  # times the shortest trial; beyond that, seconds are on a log scale
 
 
 def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
-    """Best validation accuracy against seconds, one dot a search trial, and the Pareto front, its trials ringed."""
+    """Best validation accuracy by seconds, one dot per search trial, and the Pareto front with its trials ringed."""
     ax.step(front["seconds"], front["val_accuracy"], where="post", color=ORANGE, linewidth=1.2)
     ax.plot(front["seconds"], front["val_accuracy"], "o", markersize=7, color=ORANGE, markerfacecolor="none")
     for stopped, colour in ((True, GREY), (False, BLUE)):
@@ -188,19 +191,19 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
     return ax
 
 
-# From nothing to blue, so that the page shows through where nothing was confused.
+# From transparent to blue, so the page shows through where nothing was confused.
 _SHARES = LinearSegmentedColormap.from_list("shares", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)])
 MOST_NAMED = 30  # classes; more names than that cannot be read, so larger matrices show the pattern alone
-MOST_COUNTED = 12  # classes up to which each cell has its number
+MOST_COUNTED = 12  # classes up to which each cell shows its number
 _LETTERS_ACROSS = 24  # of all names together, beside one another under the columns
-MOST_TITLED = 300  # confusions that tell their numbers when pointed at; each adds a line to the page
+MOST_TITLED = 300  # confusions with a tooltip; each adds a line to the page
 
 
 def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: pd.DataFrame | None = None) -> Axes:
-    """Shares of each true class (row) by predicted class (column), tinted by their square root.
+    """Shares of each true class (row) by predicted class (column), colored by their square root.
 
-    A confusion of one in a hundred is to be seen beside a diagonal of nearly all. `blocks` (block, first, size) get
-    a frame and their number.
+    The square root makes a confusion of one in a hundred visible beside a diagonal of nearly all. Each of `blocks`
+    (columns block, first, size) gets a frame and its number.
     """
     counts = confusion.to_numpy(float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -211,7 +214,7 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: 
     ax.set_ylabel("true", fontsize=_small(k))
     ax.set_xticks([])
     ax.set_yticks([])
-    for i, j in _titled_cells(counts):  # not to be seen, but there for the pointer
+    for i, j in _titled_cells(counts):  # invisible, but they carry the tooltips
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=BLUE, alpha=0.002, linewidth=0, gid=_cell(i, j)))
     if blocks is not None:
         _frame(ax, blocks)
@@ -229,29 +232,30 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: 
 
 
 def _frame(ax: Axes, blocks: pd.DataFrame) -> None:
-    """A square around each block, its number in turn on the right and on the left, or neighbors' would touch."""
-    for place, block in enumerate(blocks.sort_values("first").itertuples()):
-        start, end = block.first - 0.5, block.first + block.size - 0.5
-        square = Rectangle((start, start), block.size, block.size, facecolor="none", edgecolor=ORANGE, linewidth=0.7)
+    """Frame each block, with its number alternately right and left so that neighboring numbers do not touch."""
+    ordered = blocks.sort_values("first")
+    for place, (number_of_block, first, size) in enumerate(ordered[["block", "first", "size"]].to_numpy(int)):
+        start, end = first - 0.5, first + size - 0.5
+        square = Rectangle((start, start), size, size, facecolor="none", edgecolor=ORANGE, linewidth=0.7)
         ax.add_patch(square)
         x, side, ha = (end, 2, "left") if place % 2 == 0 else (start, -2, "right")
         where = {"xytext": (side, 0), "textcoords": "offset points", "ha": ha, "va": "center"}
-        ax.annotate(str(block.block), (x, (start + end) / 2), color=ORANGE, fontsize=6.5, **where)
+        ax.annotate(str(number_of_block), (x, (start + end) / 2), color=ORANGE, fontsize=6.5, **where)
 
 
 def confusion_titles(confusion: pd.DataFrame, names: list[str]) -> dict[str, str]:
-    """What the cells of `draw_confusion` say when pointed at: each class, and the most frequent confusions."""
+    """Tooltips of `draw_confusion`: for each class, and for the most frequent confusions."""
     counts = confusion.to_numpy()
     totals = counts.sum(axis=1)
     titles = {}
     for i, j in _titled_cells(counts):
         of = f"{number(counts[i, j])} of {number(totals[i])} ({percent(counts[i, j] / max(totals[i], 1))})"
-        titles[_cell(i, j)] = f"{names[i]}: {of} right" if i == j else f"{names[i]} called {names[j]}: {of}"
+        titles[_cell(i, j)] = f"{names[i]}: {of} correct" if i == j else f"{names[i]} predicted as {names[j]}: {of}"
     return titles
 
 
-def _titled_cells(counts: np.ndarray) -> list[tuple[int, int]]:
-    """The diagonal and the largest numbers beside it, as (row, column)."""
+def _titled_cells(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The diagonal and the largest off-diagonal cells, as (row, column)."""
     beside = counts * (1 - np.eye(len(counts)))
     largest = np.argsort(-beside, axis=None, kind="stable")[:MOST_TITLED]
     cells = [divmod(int(cell), len(counts)) for cell in largest if beside.flat[cell] > 0]
@@ -267,7 +271,7 @@ def _small(classes: int) -> float:
 
 
 def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
-    """Share right against mean confidence of each bin, a dot's area growing with its images."""
+    """Accuracy by mean confidence of each bin; a dot's area grows with its images."""
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
     for bins, colour, line in ((scaled, ORANGE, "--"), (raw, BLUE, "-")):
         ax.plot(bins["confidence"], bins["right"], line, color=colour, linewidth=1.2)
@@ -278,6 +282,6 @@ def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
         axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
-    ax.tick_params(axis="x", pad=7)  # or its 0% touches the other one
+    ax.tick_params(axis="x", pad=7)  # or the two 0% labels touch
     ax.set_xlabel("confidence")
     return ax

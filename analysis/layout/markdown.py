@@ -1,4 +1,4 @@
-"""The page as Markdown, for repositories; figures and tables are linked, names are shown as they are."""
+"""The page as Markdown, for repositories. Figures are linked; names are escaped."""
 
 import re
 from urllib.parse import quote
@@ -17,7 +17,7 @@ def render(page: Page) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown and the HTML inside it show as it is."""
+    """Escape text for Markdown and the HTML inside it."""
     shown = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", shown)
 
@@ -41,7 +41,7 @@ def _gallery(gallery: Gallery) -> list[str]:
 def _example(one: Thumbnail) -> str:
     files = [file for file in (one.file, one.heatmap_file) if file]
     shown = " ".join(f"![{escaped(one.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
-    instead = "" if one.label == one.predicted else f", is {escaped(one.label)}"
+    instead = "" if one.label == one.predicted else f" (true class {escaped(one.label)})"
     return f"- {shown} {escaped(one.predicted)}, {escaped(one.confidence)}{instead}"
 
 

@@ -1,7 +1,7 @@
-"""The report as plain data: titles, sentences, tables, images; HTML and Markdown print the same."""
+"""The report as plain data: titles, sentences, tables, figures. HTML and Markdown render the same page."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from study.results import TABLES_FOLDER
 MOST_ROWS = 50  # shown in the report
 
 
-# A number with a unit, and perhaps more in brackets: 12 s, 4.0M (12.8k), 91.3% (89.9 to 92.7).
+# A number with a unit, optionally followed by parentheses: 12 s, 4.0M (12.8k), 91.3% (89.9 to 92.7).
 _NUMBER = re.compile(r"−?\d[\d,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
 
 
@@ -35,14 +35,14 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """For each column whether it holds numbers, which are set flush right; the first names the row."""
+        """For each column whether it holds numbers, which are right-aligned; the first column names the row."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
         return [i > 0 and _is_numeric(column) for i, column in enumerate(columns)]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure; `title` stands over it, `alt` says in words what it shows."""
+    """A figure: `title` stands above it, `alt` describes it in words."""
 
     stem: str
     title: str
@@ -53,21 +53,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An example image as a data URI, perhaps with a heat map of where the model looked."""
+    """An example image as a data URI, with a Grad-CAM heat map if there is one."""
 
     source: str
     label: str
     predicted: str
     confidence: str
     heatmap: str = ""
-    energy: str = ""  # share of the heat map inside the object's box
-    file: str = ""  # its name in examples/, for pages that link it
+    energy: str = ""  # share of the heat map's energy inside the object's box
+    file: str = ""  # name in examples/, for pages that link to it
     heatmap_file: str = ""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images chosen in one way; `title` says which."""
+    """Images of one kind."""
 
     title: str
     thumbnails: list[Thumbnail]
@@ -86,7 +86,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """Sections that belong together; its title stands in the table of contents."""
+    """Sections under one heading of the table of contents."""
 
     title: str
     sections: list[Section]
@@ -98,7 +98,7 @@ class Page:
     dataset: str
     question: str
     parts: list[Part]
-    notes: list[str] = field(default_factory=list)  # what stands above everything else
+    notes: list[str] = field(default_factory=list)  # above everything else
 
     @property
     def sections(self) -> list[Section]:
@@ -109,12 +109,12 @@ def table(
     stem: str,
     caption: str,
     frame: pd.DataFrame,
-    shown: dict[str, Callable[[Any], object]],
+    shown: Mapping[str, Callable[[Any], object]],
     most: int = MOST_ROWS,
     *,
     stacked: bool = False,
 ) -> Table:
-    """`shown` gives each column's heading and how its cell is said, from a row of `frame`."""
+    """Return the first `most` rows of `frame` as text; `shown` maps each header to its cell, given a row's tuple."""
     rows = [[plain(cell(row)) for cell in shown.values()] for row in frame.head(most).itertuples()]
     if len(frame) > most:
         caption += f" (the first {most} of {len(frame)}; all are in {TABLES_FOLDER}/{stem}.csv)"

@@ -1,4 +1,4 @@
-"""Numbers and names as a reader meets them. Names come from folders and files, so they may hold anything."""
+"""Numbers and names as text. Names come from folders and files, so they may hold anything."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 NOTHING = "–"
-_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they make text read as something else
+_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they can make text read as something else
 
 
 def plain(value: Any) -> str:
@@ -54,7 +54,7 @@ def decimals(value: Any) -> str:
 
 
 def millions(value: Any) -> str:
-    """How many parameters a model has: 4.0M, 12.3k."""
+    """A number of parameters: 4.0M, 12.3k."""
     if _missing(value) or value < 1000:
         return number(value)
     return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.1f}k"

@@ -1,4 +1,4 @@
-"""The page as one HTML file that asks for nothing: inline style and script, inline SVG, images as data URIs."""
+"""The page as one self-contained HTML file: inline style and script, inline SVG, images as data URIs."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        # what is not markup of ours comes from folders, files and study.json
+        # everything but our own markup comes from folders, files and study.json
         finalize=lambda value: value if isinstance(value, Markup) else plain(value),
     )
     script = (_HERE / "report.js").read_text(encoding="utf-8")
@@ -41,21 +41,21 @@ def render(page: Page) -> str:
 
 
 def _numbered(page: Page) -> list[tuple[Part, list[tuple[str, Section]]]]:
-    """The parts, each section with an id of its own: titles may be equal, or hold what no id may."""
+    """The parts, with an id for each section: titles may be equal, or hold characters that an id may not."""
     numbers = count(1)
     return [(part, [(f"section-{next(numbers)}", section) for section in part.sections]) for part in page.parts]
 
 
 def _hash(script: str) -> str:
-    """What allows this script, and no other, in the page's Content-Security-Policy."""
+    """The hash that allows only this script in the page's Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def inline(figure: Figure) -> Markup:
-    """The figure for inside a page: in the page's colors, with its own ids and words for screen readers."""
+    """Return the figure for a page: in the page's colors, with ids of its own and a label for screen readers."""
     body = figure.svg[figure.svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    # tags alone, never the text between them
+    # only tags, never the text between them
     body = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), figure.stem), body)
     named = f'<svg role="img" aria-label="{html.escape(plain(figure.alt))}" '
     return Markup(named + body.removeprefix("<svg "))  # noqa: S704 ours; matplotlib escapes the text in it

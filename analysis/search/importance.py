@@ -104,4 +104,7 @@ def _ped_anova(settings: pd.DataFrame, ranks: Array, best: int) -> dict[str, flo
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best / len(ranks))
     importances = evaluator.evaluate(study)
     total = sum(importances.values())
-    return {name: value / total for name, value in importances.items()} if total > 0 else {}
+    if total <= 0:
+        return {}
+    declared = [name for name in spaces if name in importances]  # ties in declared order, not that of a set
+    return {name: importances[name] / total for name in sorted(declared, key=lambda name: -importances[name])}

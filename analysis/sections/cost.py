@@ -23,7 +23,7 @@ def trials_section(results: Results) -> Section | None:
         trials = count(len(search), "search trial")
         alt = f"Validation accuracy by epoch of {trials}, {len(stopped)} stopped early"
         plots = [Figure("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
-        spoken = f"Best validation accuracy of each search trial by training time; {len(front)} are on the Pareto front"
+        spoken = f"Best validation accuracy of {trials} by training time; Pareto front: {count(len(front), 'trial')}"
         plots.append(Figure("cost", "Best validation accuracy by training time (orange: Pareto front)", spoken, cost))
     shown = {
         "phase": lambda row: row.phase,

@@ -36,7 +36,7 @@ def curves(results: Results, found: list[Setting]) -> list[Curve]:
         for level in levels:
             mine = search[search[factor].map(level_text) == level]
             if len(mine):
-                top = mine.loc[ranked[mine.index].idxmax(), "trial"]
+                top = mine["trial"].iloc[int(ranked[mine.index].to_numpy().argmax())]
                 titles.setdefault(top, []).append(f"{factor} = {level}")
     return [Curve("best search trial with " + ", ".join(parts), [trial]) for trial, parts in titles.items()]
 

@@ -52,13 +52,10 @@ def _duplicates(results: Results) -> str:
     if groups.empty:
         return "No duplicate images were found."
     astray, doubtful = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
-    return " ".join(
-        [
-            f"{count(int(groups['files'].sum()), 'image')} are duplicates, in {count(len(groups), 'group')}.",
-            f"Leakage: {count(astray, 'group')} straddle training, validation and test." if astray else "",
-            f"{count(doubtful, 'group')} carry more than one label." if doubtful else "",
-        ]
-    ).strip()
+    leaks = f" Groups across training, validation and test (leakage): {number(astray)}." if astray else ""
+    labels = f" Groups with more than one label: {number(doubtful)}." if doubtful else ""
+    images = count(int(groups["files"].sum()), "image")
+    return f"{images} are duplicates, in {count(len(groups), 'group')}.{leaks}{labels}"
 
 
 def _factors(results: Results) -> Table:

@@ -14,7 +14,7 @@ TITLE = "Search"
 
 
 def search_section(results: Results) -> Section | None:
-    """Exploratory throughout (R15): the report's answers come from the confirmation."""
+    """Exploratory: the answers of the report come from confirmation and test."""
     if not (results.trials["phase"] == "search").any():
         return None
     seen = outcomes(results)
@@ -62,7 +62,7 @@ def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
     }
     caption = (
         f"Marginal effects: validation accuracy of each level's search trials {seen.title}. All other factors and the "
-        "nuisances vary, so differences are confounded in a small search. Stopped trials count with their best "
+        "nuisances vary, so small differences mean little. Stopped trials count with their best "
         "accuracy until then; failed trials are left out of the accuracy."
     )
     return table("effects", caption, frame, shown)

@@ -32,7 +32,7 @@ class Study:
     answered: pd.DataFrame  # as answers.csv
     advised: pd.DataFrame  # as tables/recommendations.csv
     notes: list[str]
-    test_pictures: frozenset  # path and hash of every test image
+    test_pictures: frozenset[tuple[str, str]]  # path and hash of every test image
 
 
 def studied(results: Results, label: str) -> Study:
@@ -150,16 +150,16 @@ def _comparable(a: Study, b: Study) -> str:
 def _choices(studies: Sequence[Study]) -> Section:
     """The recommendation of each study, one row per factor."""
     every = list(dict.fromkeys(factor for one in studies for factor in one.factors))
-    cells = {one.label: one.advised.set_index("factor") for one in studies}
+    cells = {one.label: {row["factor"]: row for row in one.advised.to_dict("records")} for one in studies}
     frame = pd.concat([one.advised.assign(study=one.label) for one in studies], ignore_index=True)
 
-    def said(factor: str, label: str) -> str:
-        if factor not in cells[label].index:
+    def cell(factor: str, label: str) -> str:
+        row = cells[label].get(factor)
+        if row is None or pd.isna(row["recommended"]):
             return NOTHING
-        row = cells[label].loc[factor]
-        return NOTHING if pd.isna(row["recommended"]) else f"{row['recommended'] or 'none'} ({row['decision']})"
+        return f"{row['recommended'] or 'none'} ({row['decision']})"
 
-    rows = [[plain(factor), *(plain(said(factor, label)) for label in cells)] for factor in every]
+    rows = [[plain(factor), *(plain(cell(factor, label)) for label in cells)] for factor in every]
     caption = "Recommended level of each factor, and how well the data support it"
     return Section("Recommendations", tables=[Table("choices", caption, ["factor", *cells], rows, frame, stacked=True)])
 

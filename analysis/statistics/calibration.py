@@ -1,9 +1,9 @@
-"""Labels and log-probabilities in, numbers out: whether a model is as sure as it is right.
+"""Calibration: whether confidence agrees with accuracy.
 
 Temperature scaling and the expected calibration error are those of Guo et al. ("On Calibration of Modern Neural
-Networks", ICML 2017): probabilities become softmax(logits / T), with T from metrics.fit_temperature; the error is the
-mean distance between confidence and share of right answers, over bins of like confidence.
-Log-probabilities are logits (they differ from them by one number an image), so they may be divided like these.
+Networks", ICML 2017): probabilities become softmax(logits / T), where metrics.fit_temperature fits T; the error is the mean
+distance between confidence and accuracy over bins of similar confidence.
+Log-probabilities differ from logits by one number per image, so they can be divided by T like logits.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ BINS = 15
 
 
 def tempered(log_probabilities: NDArray, t: float) -> NDArray[np.float64]:
-    """Log-probabilities at temperature `t`; which class is the likeliest does not change."""
+    """Log-probabilities (n, K) at temperature `t`; the most probable class stays the same."""
     return metrics.log_softmax(log_probabilities / t)
 
 
@@ -26,14 +26,14 @@ def equal_width(confidence: NDArray, bins: int = BINS) -> NDArray[np.int64]:
 
 
 def equal_mass(confidence: NDArray, bins: int = BINS) -> NDArray[np.int64]:
-    """The bin of each confidence, all bins holding equally many to plus or minus one."""
+    """The bin of each confidence, with equally many in each bin to plus or minus one."""
     index = np.empty(len(confidence), dtype=np.int64)
     index[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * bins // max(len(confidence), 1)
     return index
 
 
 def calibration_error(confidence: NDArray, right: NDArray, index: NDArray) -> float:
-    """ECE of the likeliest class: over bins, |share right - mean confidence| weighted by the bin's images."""
+    """Expected calibration error of the top class: over bins, |accuracy - mean confidence| weighted by images."""
     return float(np.abs(np.bincount(index, weights=right - confidence)).sum() / len(confidence))
 
 
@@ -44,7 +44,7 @@ def brier(labels: NDArray, log_probabilities: NDArray) -> float:
 
 
 def reliability(confidence: NDArray, right: NDArray) -> pd.DataFrame:
-    """Mean confidence and share right of each bin of equal width that holds any images."""
+    """Mean confidence and accuracy (`right`) of each bin of equal width that holds any images."""
     frame = pd.DataFrame({"bin": equal_width(confidence), "confidence": confidence, "right": right.astype(float)})
     columns = {"pictures": ("right", "size"), "confidence": ("confidence", "mean"), "right": ("right", "mean")}
     return frame.groupby("bin").agg(**columns).reset_index()

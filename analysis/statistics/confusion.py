@@ -1,4 +1,4 @@
-"""Large confusion matrices made readable: which classes to set beside one another, and which are confused as a group.
+"""Large confusion matrices made readable: an order of the classes, and blocks of classes confused with one another.
 
 A confusion is a frame of counts, rows the true class, columns the predicted one, over the same classes.
 """
@@ -10,15 +10,17 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 # A group of classes is a block where the mean pair across its last division is confused as often as this, and as this
-# many times the mean pair of the whole matrix: where everything is confused with everything, nothing stands out.
+# many times the mean pair of the whole matrix: where all classes are confused alike, no block stands out.
 BLOCK_SHARE, BLOCK_TIMES = 0.02, 3.0
 
 
 def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
-    """The matrix with confused classes beside one another, and where in it the blocks of such classes lie.
+    """Reorder a confusion matrix so that confused classes are neighbors.
 
-    By average linkage of the mutual confusions, branches turned so that neighbors are alike. Where no class is
-    confused with another, as it was.
+    The order is that of average linkage on the mutual confusions, with optimal leaf ordering.
+
+    Returns:
+        The matrix, unchanged if no class is confused with another, and the positions of its blocks.
     """
     mutual = _mutual(confusion)
     if len(confusion) < 3 or not mutual.any():
@@ -30,13 +32,13 @@ def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     ends = np.append(starts[1:], len(order))
     blocks = [range(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True) if end - start > 1]
-    return confusion.iloc[order, order], blocks
+    return confusion.iloc[list(order), list(order)], blocks
 
 
 def block_table(confusion: pd.DataFrame, blocks: list[range], names: pd.Series) -> pd.DataFrame:
-    """The blocks of an arranged matrix, those with most errors inside first.
+    """Return the blocks of an arranged matrix, those with most errors inside first.
 
-    Columns block (a number from 1), label (its classes), first (its position), size, right (share of its images),
+    Columns block (a number from 1), label (its classes), first (its position), size, right (accuracy on its images),
     inside (errors that stay in the block) and share (`inside` of all its errors).
     """
     counts = confusion.to_numpy()
@@ -55,7 +57,7 @@ def block_table(confusion: pd.DataFrame, blocks: list[range], names: pd.Series) 
 
 
 def _mutual(confusion: pd.DataFrame) -> NDArray[np.float64]:
-    """Of each pair of classes, the mean share of one named as the other; 0 on the diagonal."""
+    """For each pair of classes, the mean share of one predicted as the other; 0 on the diagonal; shape (K, K)."""
     counts = confusion.to_numpy(float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0)

@@ -1,8 +1,8 @@
-"""Arrays in, numbers out: intervals, paired comparisons, corrections. Nothing here knows of studies.
+"""Intervals, paired comparisons and corrections for multiple testing, on plain arrays.
 
-Correctness is an array of shape (seeds, items), 1 where that seed's model named that image rightly. Row s
-of two settings is the same repeat, column i the same image. Seeds and items are both samples, of the runs
-and of the images one could have had, crossed with each other like readers and cases in radiology.
+Correctness is an array of shape (seeds, items), 1 where that seed's model classifies that image correctly. Row s of two
+settings is the same repeat, column i the same image. Seeds and items are both random samples, of possible runs and of
+possible images, and are crossed like readers and cases in radiology.
 """
 
 import math
@@ -14,11 +14,11 @@ from scipy import stats
 
 Interval = tuple[float, float]
 
-MIN_SEEDS = 3  # fewer say nothing about how much a seed matters
+MIN_SEEDS = 3  # fewer do not show how much results vary between seeds
 SEEDS_FOR_A_CLAIM = 5
 POWER = 0.8
 MOST_SEEDS = 1000  # beyond this nobody adds seeds
-MOST_ITEMS = 1_000_000  # nor labels images
+MOST_ITEMS = 1_000_000  # nobody labels more images
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class Estimate:
     """A mean over crossed seeds and items, with the two parts of its variance."""
 
     mean: float
-    seed_variance: float  # share of the variance of the mean that more seeds would shrink, as the seeds' means have it
-    item_variance: float  # share that only more images would shrink
+    seed_variance: (
+        float  # part of the variance of the mean that more seeds would shrink, estimated from the seeds' means
+    )
+    item_variance: float  # part that only more images would shrink
     seeds: int
     items: int
-    least_seed_variance: float = 0.0  # what seeds must differ by, since they disagree on single images
+    least_seed_variance: float = 0.0  # lower bound of `seed_variance`, since seeds disagree on single images
 
     @property
     def standard_error(self) -> float:
@@ -57,19 +59,23 @@ class Estimate:
 
 
 def crossed_mean(values: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Estimate:
-    """Mean of `values` (seeds, items) for new seeds and new items, items clustered by `groups` (items,).
+    """Estimate the mean of `values` (seeds, items) for new seeds and new items, clustered by `groups` (items,).
 
-    With `folds` (seeds, items) a seed is a round of a k-fold: which of its models each value is of (see `_overlap`).
+    With `folds` (seeds, items), a seed is a round of k-fold cross-validation, and `folds` numbers the model that each
+    value is from (see `_overlap`).
 
     Obuchowski and Rockette (Communications in Statistics 24:285, 1995) with seeds as readers and items as
     cases. For one difference their F test reduces to: variance = s2 / S + max(c, 0), where s2 is the sample
     variance of the S seed means and c the mean covariance, through shared items, of two seeds' means
     (c = 2 (Cov2 - Cov3) in their notation).
 
-    Three seeds may lie close together by luck, which would make the interval too narrow: 92 to 94 % of them held
-    the truth. But s2 estimates v - c plus what seeds truly differ by, where v is the mean variance of a seed's mean
+    Three seeds may lie close together by luck, which would make the interval too narrow: its coverage was 92 to 94%.
+    But s2 estimates v - c plus what seeds truly differ by, where v is the mean variance of a seed's mean
     over items, and that component is no less than zero; so the variance used is max(s2, v - c) / S + max(c, 0).
     docs/calibration.md has the coverage.
+
+    Raises:
+        ValueError: fewer than 2 seeds or 2 groups.
     """
     values = np.asarray(values, dtype=float)
     seeds, items = values.shape
@@ -93,11 +99,11 @@ def crossed_mean(values: ArrayLike, groups: ArrayLike, folds: ArrayLike | None =
 
 
 def _overlap(values: NDArray[np.float64], codes: NDArray[np.int64], folds: NDArray) -> float:
-    """What the variance of a k-fold's mean lacks: its models share training images, in every round the same ones.
+    """The variance that a k-fold mean has on top, because its models share training images.
 
     Nadeau and Bengio (Machine Learning 52:239, 2003): means of test folds correlate by about n_test / n, which adds
-    n_test / n_train, here 1 / (k - 1), times what they vary by. Of that the images of a fold are its own, so that it
-    is taken of the rest alone: of what the models of a round differ by beyond their images.
+    n_test / n_train, here 1 / (k - 1), times their variance. The test images of a fold are its own, so only the rest
+    counts: the variance between the models of a round beyond that of their images.
     """
     excess = []
     for row, numbers in zip(values, folds, strict=True):
@@ -108,16 +114,19 @@ def _overlap(values: NDArray[np.float64], codes: NDArray[np.int64], folds: NDArr
 
 
 def _of_pictures(values: NDArray[np.float64], codes: NDArray[np.int64]) -> float:
-    """The variance of a mean over clusters of items; infinite where there is one cluster only."""
+    """The variance of a mean over clusters of items; infinite for a single cluster."""
     clusters = len(np.unique(codes))
     sums = np.bincount(codes, weights=values - values.mean())
     return math.inf if clusters < 2 else float((sums**2).sum() * clusters / (clusters - 1) / len(values) ** 2)
 
 
 def compare(a: ArrayLike, b: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Estimate:
-    """Accuracy of a minus accuracy of b; correctness `a` and `b` are (seeds, items), paired in both.
+    """Estimate the accuracy of a minus that of b; correctness `a` and `b` are (seeds, items), paired in both.
 
     `folds` as in `crossed_mean`, the same for both.
+
+    Raises:
+        ValueError: the shapes differ, or there are fewer than `MIN_SEEDS` seeds.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:
@@ -128,10 +137,10 @@ def compare(a: ArrayLike, b: ArrayLike, groups: ArrayLike, folds: ArrayLike | No
 
 
 def probability_better(differences: ArrayLike) -> float:
-    """Probability that a fresh seed of a beats the same fresh seed of b, from paired differences (seeds,).
+    """Probability that a new seed of a beats the same new seed of b, from paired differences (seeds,).
 
-    The predictive distribution of one more normal draw: (d - mean) / (s sqrt(1 + 1/S)) is t with S - 1
-    degrees of freedom, so P(d > 0) = T(mean / (s sqrt(1 + 1/S))). Half where no seed differs.
+    From the predictive distribution of one more normal draw: (d - mean) / (s sqrt(1 + 1/S)) is t with S - 1
+    degrees of freedom, so P(d > 0) = T(mean / (s sqrt(1 + 1/S))). One half if no seed differs.
     """
     differences = np.asarray(differences, dtype=float)
     seeds = len(differences)
@@ -142,9 +151,9 @@ def probability_better(differences: ArrayLike) -> float:
 
 
 def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
-    """Seeds at which a true difference as large as the observed one is found with 80 % power.
+    """Seeds at which a true difference as large as the observed one is found with 80% power.
 
-    None where no number of seeds suffices, because the images alone leave too much doubt. The usual
+    None if no number of seeds suffices, because the images alone leave too much uncertainty. The usual
     |mean| >= (t_(1 - alpha/2) + t_power) * standard error, with Hillis' degrees of freedom at each count.
     """
     seeds = np.arange(MIN_SEEDS, MOST_SEEDS + 1)
@@ -158,9 +167,9 @@ def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
 
 
 def items_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
-    """As `seeds_needed`: items, to two digits, at which the seeds there are would do, at least those of a claim.
+    """Items, to two digits, at which the difference is found as in `seeds_needed`, with at least the seeds of a claim.
 
-    None where no number of items suffices, because the seeds alone leave too much doubt.
+    None if no number of items suffices, because the seeds alone leave too much uncertainty.
     """
     seeds = max(estimate.seeds, SEEDS_FOR_A_CLAIM)
     steps = np.outer(10 ** np.arange(6), np.arange(10, 101)).ravel()
@@ -176,11 +185,11 @@ def items_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
 
 
 def smallest_effect(estimate: Estimate, alpha: float = 0.05) -> float:
-    """The true difference that as many seeds and items, varying as they did, would find with 80 % power."""
+    """The true difference that as many seeds and items with the same variances would find with 80% power."""
     return float(_detectable(estimate.standard_error**2, estimate.df, alpha))
 
 
-def _detectable(variance: ArrayLike, df: ArrayLike, alpha: float) -> ArrayLike:
+def _detectable(variance: ArrayLike, df: ArrayLike, alpha: float) -> NDArray[np.float64]:
     return (stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(POWER, df)) * np.sqrt(variance)
 
 
@@ -204,10 +213,10 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 
 
 def accuracy_interval(correct: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Interval:
-    """95 % interval of the mean of `correct` (seeds, items); `folds` as in `crossed_mean`.
+    """95% CI of the mean of `correct` (seeds, items); `folds` as in `crossed_mean`.
 
-    For new seeds and new images from three seeds on. With fewer, or where seeds and images show no spread
-    at all, Wilson's interval for these very models on new images, a group of duplicates counting once.
+    With three seeds or more it holds for new seeds and new images. With fewer, or if neither seeds nor images vary, it
+    is Wilson's interval, for these models on new images, with a group of duplicates counting once.
     """
     correct = np.asarray(correct, dtype=float)
     clusters = len(np.unique(np.asarray(groups)))
@@ -220,10 +229,10 @@ def accuracy_interval(correct: ArrayLike, groups: ArrayLike, folds: ArrayLike | 
 
 
 def bootstrap_interval(differences: ArrayLike, groups: ArrayLike, resamples: int = 10_000) -> Interval:
-    """95 % percentile interval of the mean of paired `differences` (items,), for new images and these very models.
+    """95% percentile interval of the mean of paired `differences` (items,), for these models on new images.
 
-    Whole groups are drawn, with replacement. Groups of equal sum and size are drawn as one kind, by a
-    multinomial: the same distribution, without an array of resamples times groups.
+    Whole groups are resampled with replacement. Groups of equal sum and size are drawn together from a multinomial:
+    the same distribution, without an array of resamples times groups.
     """
     differences = np.asarray(differences, dtype=float)
     codes = np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -236,7 +245,7 @@ def bootstrap_interval(differences: ArrayLike, groups: ArrayLike, resamples: int
 
 
 def mean_interval(values: ArrayLike) -> Interval:
-    """95 % t interval of the mean of `values` (seeds,); not a number from fewer than three."""
+    """95% t interval of the mean of `values` (seeds,); nan from fewer than three."""
     values = np.asarray(values, dtype=float)
     if len(values) < MIN_SEEDS:
         return math.nan, math.nan

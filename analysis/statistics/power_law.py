@@ -1,6 +1,6 @@
-"""Error against the number of training images as a power law, with how sure it is of what it predicts.
+"""Test error as a power law of the number of training images, with intervals for its predictions.
 
-error(n) = a (n / n_max)^-b + c, fitted by least squares on the logarithm of the error, so that each size weighs alike.
+error(n) = a (n / n_max)^-b + c, fitted by least squares on the logarithm of the error, so all sizes weigh the same.
 The law fails for very few images and far beyond the largest size (Jain et al., arXiv 2303.01598): it predicts nothing
 beyond twice the largest. Everything here is arrays; `wrong` is (sizes, seeds, items), 1 where a model erred.
 """
@@ -15,20 +15,24 @@ from analysis.statistics.inference import Interval, crossed_mean
 
 MIN_SIZES = 4
 REACH = 2.0  # times the largest size it was fitted on
-_ROUNDING = 1.05  # whole groups of duplicates make a half of a class a little less or more
+_ROUNDING = 1.05  # groups of duplicates are never split, so half of a class is only about half
 _STEEPEST = 5.0
 _STEP = 1e-3  # of the numeric derivative, relative to an error
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    a: float  # what more images would take away of the error at the largest size
+    a: float  # the part of the error at the largest size that more images would remove
     b: float
-    c: float  # what no number of images takes away
+    c: float  # the part that no number of images removes
     largest: float
 
     def error(self, pictures: ArrayLike) -> NDArray[np.float64]:
-        """The error expected after training on so many images."""
+        """Return the error expected after training on `pictures` images each.
+
+        Raises:
+            ValueError: a size is out of reach of the law.
+        """
         n = np.asarray(pictures, dtype=float)
         if not within_reach(n.max(), self.largest):
             raise ValueError(f"`pictures <= {REACH * self.largest:g}` must hold, but got ({n.max()=}).")
@@ -37,11 +41,11 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Check:
-    """The error at the largest size as the smaller ones predict it, and as it was measured."""
+    """The error at the largest size: predicted from the smaller sizes, and measured."""
 
     predicted: float
     measured: float
-    low: float  # 95 % interval of predicted - measured
+    low: float  # 95% CI of predicted - measured
     high: float
 
     @property
@@ -49,22 +53,22 @@ class Check:
         return self.predicted - self.measured
 
     def holds(self, margin: float) -> bool:
-        """Whether the miss may be none, or is too small to matter."""
+        """Whether the miss is compatible with zero or within `margin`."""
         return self.low <= 0 <= self.high or abs(self.miss) <= margin
 
 
 def within_reach(pictures: float, largest: float) -> bool:
-    """Whether a law fitted on at most `largest` images may predict so many."""
+    """Whether a law fitted on at most `largest` images may predict the error for `pictures` images."""
     return pictures <= REACH * largest * _ROUNDING
 
 
 def has_floor(sizes: int) -> bool:
-    """Whether so many sizes can tell the floor `c`: the largest held out, there is one more than numbers to fit."""
+    """Whether `sizes` sizes determine the floor `c`: without the largest, one more than there are parameters."""
     return sizes > MIN_SIZES
 
 
 def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
-    """The law nearest to `errors` above 0; without a `floor` c is 0, and two numbers are fitted instead of three."""
+    """Fit the law to `errors` above 0; without a `floor`, c is 0 and two parameters are fitted instead of three."""
     n, errors = np.asarray(pictures, dtype=float), np.asarray(errors, dtype=float)
     x, least = n / n.max(), float(errors.min())
     slope, level = np.polyfit(np.log(x), np.log(errors), 1)
@@ -87,7 +91,16 @@ def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
 
 
 def check(pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike) -> Check:
-    """Fit all sizes but the largest and compare; `pictures` ascend, and seeds and items are the same for all sizes."""
+    """Fit all sizes but the largest, and compare the prediction for that one with the measurement.
+
+    Args:
+        pictures: Training images of each size, ascending, shape (sizes,).
+        wrong: Errors, shape (sizes, seeds, items), with the same seeds and items for all sizes.
+        groups: Cluster of each item, shape (items,).
+
+    Raises:
+        ValueError: the largest size is out of reach of the next.
+    """
     n, errors, floor = np.asarray(pictures, dtype=float), wrong.mean(axis=(1, 2)), has_floor(len(wrong))
     if not within_reach(n[-1], n[-2]):
         raise ValueError(f"The largest size must be at most {REACH:g} times the next, but got {n[-2]:g} and {n[-1]:g}.")
@@ -102,14 +115,14 @@ def check(pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike) ->
 def predict(
     pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike, at: ArrayLike
 ) -> list[tuple[float, Interval]]:
-    """The error after training on `at` images each, with a 95 % interval for new seeds and new test images.
+    """Predict the error after training on `at` images each, with a 95% CI for new seeds and new test images.
 
-    The interval holds if the law does; it follows from that of the measured errors by the delta method.
+    The interval assumes the law; it follows from the intervals of the measured errors by the delta method.
     """
     n, errors, floor = np.asarray(pictures, dtype=float), wrong.mean(axis=(1, 2)), has_floor(len(wrong))
     expected = fit(n, errors, floor).error(at)
     weights = _derivatives(n, errors, np.asarray(at, dtype=float), floor)
-    halves = [_half(np.tensordot(one, wrong, axes=1), groups) for one in weights]
+    halves = [_half(np.asarray(np.tensordot(weight, wrong, axes=1), dtype=float), groups) for weight in weights]
     return [
         (float(e), (max(float(e) - half, 0.0), min(float(e) + half, 1.0)))
         for e, half in zip(expected, halves, strict=True)
@@ -128,7 +141,7 @@ def _half(values: NDArray[np.float64], groups: ArrayLike) -> float:
 def _derivatives(
     n: NDArray[np.float64], errors: NDArray[np.float64], at: NDArray[np.float64], floor: bool
 ) -> NDArray[np.float64]:
-    """How the fitted error at each of `at` follows each measured one, shape (at, sizes)."""
+    """Derivatives of the fitted error at each of `at` by each measured error, shape (at, sizes)."""
     columns = []
     for i, error in enumerate(errors):
         up, down = errors.copy(), errors.copy()

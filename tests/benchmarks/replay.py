@@ -134,7 +134,9 @@ def study_table(measured: dict[str, dict[str, Share]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.replay", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.replay", description="How well the answers of a study are calibrated."
+    )
     parser.add_argument("--replays", type=int, default=1000, metavar="N", help="of each cell")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the tables there")
     chosen = parser.parse_args(arguments)

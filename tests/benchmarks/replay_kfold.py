@@ -130,14 +130,18 @@ def replayed(
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
     """Correctness of each level over the test folds (studies, rounds, images), and on one test fold."""
     outer, single = partitions(pictures, TEST_FOLDS), partitions(pictures, None)
-    in_turn: dict[str, list] = {name: [] for name in names}
-    at_once: dict[str, list] = {name: [] for name in names}
+    in_turn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    at_once: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     for _ in range(-(-replays // BATCH)):
         drawn = draw(min(BATCH, replays), pictures, rng)
         for name in in_turn:
             in_turn[name].append(nested(LEVELS[name], drawn, outer, rng))
             at_once[name].append(locked(LEVELS[name], drawn, single, rng))
-    return tuple({name: np.concatenate(each) for name, each in found.items()} for found in (in_turn, at_once))
+    return _joined(in_turn), _joined(at_once)
+
+
+def _joined(parts: dict[str, list[NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 def fold_numbers(pictures: int) -> NDArray[np.int64]:

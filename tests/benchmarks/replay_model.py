@@ -131,7 +131,7 @@ def world_of(seeds: int, items: int, ratio: float, accuracy: float, tails: float
         _, per_seed, per_item = _covariances(World(variance, variance), accuracy, accuracy)
         return per_seed / seeds - ratio * per_item / items
 
-    variance = float(optimize.brentq(excess, 1e-12, 50.0))
+    variance = optimize.root_scalar(excess, bracket=(1e-12, 50.0), method="brentq").root
     return replace(World(variance, variance), tails=tails)
 
 
@@ -141,7 +141,7 @@ def accuracy_found(world: World, accuracy: float, seeds: int, items: int, power:
     def excess(other: float) -> float:
         return oracle(world, accuracy, other, seeds, items).power_split - power
 
-    return float(optimize.brentq(excess, 0.02, accuracy - 1e-6))
+    return float(optimize.root_scalar(excess, bracket=(0.02, accuracy - 1e-6), method="brentq").root)
 
 
 def share(values: ArrayLike) -> Share:

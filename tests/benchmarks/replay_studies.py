@@ -76,7 +76,8 @@ def _told(study: Results, accuracies: list[float], rng: np.random.Generator) -> 
     right = draw(WORLD, accuracies, SEEDS, ITEMS, rng)
     answered = answers(replace(study, predictions=_predictions(study, right)))
     levels = _true_levels(study, accuracies)
-    true = [levels[row.factor, row.level_a] - levels[row.factor, row.level_b] for row in answered.itertuples()]
+    pairs = zip(answered["factor"], answered["level_a"], answered["level_b"], strict=True)
+    true = [levels[factor, a] - levels[factor, b] for factor, a, b in pairs]
     return answered.assign(true=true)
 
 
