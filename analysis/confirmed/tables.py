@@ -13,8 +13,6 @@ from analysis.statistics.inference import accuracy_interval, mean_interval
 from study.results import Results, level_text
 
 PARAMETERS = ("parameters", "trained_parameters")  # columns that trials.parquet may have
-
-
 LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_entropy")
 
 

@@ -66,8 +66,8 @@ def means_sentence(classes: pd.DataFrame) -> str:
     there = classes[classes["support"] > 0]
     said = ", ".join(f"{one} {percent(there[one].mean())}" for one in ("precision", "recall"))
     absent = len(classes) - len(there)
-    without = f"; {number(absent)} without a test image left out" if absent else ""
-    return f"Mean of {number(len(there))} classes: {said}, F1 {percent(there['f1'].mean())}{without}."
+    without = f"; left out: {number(absent)} without test images" if absent else ""
+    return f"Macro average of {number(len(there))} classes: {said}, F1 {percent(there['f1'].mean())}{without}."
 
 
 def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
@@ -75,25 +75,25 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     if best is None or not best.tested:
         return None
     matrix, names = confusion(results, best), class_names(results)
-    together = f"all {count(len(best.seeds), 'seed')} together"
+    together = f"{count(len(best.seeds), 'seed')} pooled"
     if len(matrix) <= MOST_DRAWN:
         picture, blocks = _confusion_picture(matrix, names)
-        said, pictures = "Each row of the image is a true class, each column what the winner called it.", [picture]
+        said, pictures = "Rows: true class. Columns: predicted class.", [picture]
         blocked = [_blocks(blocks, together)] if len(blocks) else []
     else:
         said, pictures, blocked = (
-            f"{number(len(matrix))} classes are too many for an image of them.",
+            f"{number(len(matrix))} classes are too many to draw.",
             [],
             [],
         )
     shown = {
         "true class": lambda row: row.label,
-        "named instead": lambda row: row.predicted,
-        "times": lambda row: number(row.times),
+        "predicted": lambda row: row.predicted,
+        "count": lambda row: number(row.times),
         "share of the class": lambda row: percent(row.share),
     }
     return Section(
-        "What the winner confuses",
+        "Confusion matrix",
         [said],
         pictures=pictures,
         tables=[
@@ -116,9 +116,9 @@ def _confusion_picture(matrix: pd.DataFrame, names: pd.Series) -> tuple[Picture,
     shown_matrix, found_blocks = arranged(matrix) if large else (matrix, [])
     labels = names.reindex(shown_matrix.index).fillna(NOTHING).map(str).tolist()
     blocks = block_table(shown_matrix, found_blocks, names.fillna(NOTHING))
-    title = "Share of each true class, in percent"
+    title = "Share of each true class (%)"
     if large:
-        title += ", confused classes beside one another (framed: blocks of them)" if len(blocks) else ""
+        title += ", similar classes adjacent (framed: blocks of confused classes)" if len(blocks) else ""
     draw = partial(
         figures.draw_confusion, confusion=shown_matrix, names=labels, blocks=blocks.head(MOST_BLOCKS) if large else None
     )
@@ -130,8 +130,6 @@ def _confusion_picture(matrix: pd.DataFrame, names: pd.Series) -> tuple[Picture,
 
 
 MOST_CONFUSIONS, MOST_CLASSES, MOST_BLOCKS = 10, 15, 10
-
-
 MOST_DRAWN = 1000  # classes of a matrix; of more a pixel each has no room, and ordering them takes minutes
 
 
@@ -139,11 +137,11 @@ def _blocks(frame: pd.DataFrame, together: str) -> Table:
     shown = {
         "block": lambda row: number(row.block),
         "classes": lambda row: shortened(row.label, 160),
-        "named rightly": lambda row: percent(row.right),
-        "errors inside": lambda row: number(row.inside),
+        "classified correctly": lambda row: percent(row.right),
+        "errors inside the block": lambda row: number(row.inside),
         "share of its errors": lambda row: percent(row.share),
     }
-    caption = f"Classes that are confused with one another: blocks along the diagonal of the image, {together}"
+    caption = f"Classes that are confused with each other: blocks along the diagonal, {together}"
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
 
 
@@ -155,5 +153,5 @@ def _classes(frame: pd.DataFrame, together: str, overlap: str) -> Table:
         "F1": lambda row: percent(row.f1),
         "test images": lambda row: number(row.support),
     }
-    caption = f"The classes on test, the worst F1 first, {together}. {means_sentence(frame)}{overlap}"
+    caption = f"Metrics of each class on test, worst F1 first, {together}. {means_sentence(frame)}{overlap}"
     return table("classes", caption, frame, shown, most=MOST_CLASSES)

@@ -17,11 +17,7 @@ from analysis.sections.curves import dots
 from study.results import Results
 
 FACTOR = "unfreeze"
-
-
 _LAST = re.compile(r"last (?:(\d+) )?(layer|block|stage)s?")
-
-
 _UNITS = ("layer", "block", "stage")  # each holds several of the one before
 
 
@@ -36,11 +32,8 @@ def depth_section(results: Results, found: list[Setting]) -> Section | None:
     interval = percent_interval(best["accuracy"], best["low"], best["high"])
     text = figures.svg(2.7, partial(draw_depths, line=line))
     return Section(
-        "How deep to unfreeze",
-        [
-            f"The highest {said} is that of {best['level']}{_share(best['share'])}: {interval}. From shallow to deep: "
-            f"{spoken}."
-        ],
+        "Unfreeze depth",
+        [f"{best['level']}{_share(best['share'])} has the highest {said}: {interval}. From shallow to deep: {spoken}."],
         pictures=[Picture("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
     )
 
@@ -93,7 +86,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     _name(ax, x, line)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g} %")
-    ax.set_xlabel("share of the backbone's weights that train")
+    ax.set_xlabel("trained share of the backbone's weights")
     return ax
 
 
