@@ -66,7 +66,7 @@ def test_what_differs_is_read_from_the_trials_themselves(tmp_path):
     rewrite(tmp_path, "trials", lambda t: t[t["phase"] == "published"].assign(epochs=1, weights="none"))
     read = results.read(tmp_path, logits=True)
     (differs,) = published(read, outputs(read))["differs"]
-    assert differs == "epochs 1 in place of 30; weights none in place of pretrained; another split"
+    assert differs == "epochs 1 instead of 30; weights none instead of pretrained; another split"
     held = next(one for one in caveats_section(read, []).points if "held fixed" in one)
     assert held == "Everything holds for what was held fixed: size 224, batch_size 64, epochs 1, weights none."
     rewrite(tmp_path, "trials", lambda t: t.assign(size=[224, *[64] * (len(t) - 1)]))
@@ -99,7 +99,7 @@ def test_what_was_not_run_says_so(frame):
 def test_published_trials_are_no_candidates_for_the_winner(out):
     report.build(out)
     text = (out / results.REPORT_MARKDOWN).read_text()
-    assert "3 of 4 published numbers were measured again" in text
+    assert "3 of 4 published numbers were reproduced" in text
     assert (
         "| not tried | accuracy | 99.1\u00a0% (98.7 to 99.3) | test, n\u00a0=\u00a03\u202f750 | – | not run |" in text
     )
@@ -130,7 +130,7 @@ def test_published_trials_alone_make_a_report(tmp_path):
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
     assert "Only published configurations were run here" in text
-    assert "\n## Published and measured\n" in text
+    assert "\n## Published results\n" in text
     assert "\n## f\n" not in text
     assert (tmp_path / "figures" / "learning-00-resnet-18-frozen.svg").exists()
 

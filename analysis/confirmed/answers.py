@@ -167,7 +167,7 @@ def rivals(pairs: list[Answer], level: str) -> Iterator[Answer]:
         if pair["level_a"] == level:
             yield pair
         elif pair["level_b"] == level:
-            yield pair | {
+            turned = pair | {
                 "level_a": pair["level_b"],
                 "level_b": pair["level_a"],
                 "difference": 0.0 - pair["difference"],  # no negative zero
@@ -176,6 +176,7 @@ def rivals(pairs: list[Answer], level: str) -> Iterator[Answer]:
                 "probability_a_better": 1 - pair["probability_a_better"],
                 "verdict": _TURNED.get(pair["verdict"], pair["verdict"]),
             }
+            yield cast("Answer", turned)
 
 
 LIKELY = "95% CI"

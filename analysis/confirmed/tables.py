@@ -129,7 +129,7 @@ def overview(results: Results) -> pd.DataFrame:
 def failures(results: Results) -> pd.DataFrame:
     """Why trials failed, the most frequent reason first."""
     failed = results.trials[results.trials["status"] == "failed"]
-    reason = failed["error"].fillna("no error recorded").map(lambda error: (error.splitlines() or [""])[0])
+    reason = failed["error"].fillna("no error recorded").map(lambda error: (str(error).splitlines() or [""])[0])
     return reason.value_counts().rename_axis("error").reset_index(name="trials")
 
 

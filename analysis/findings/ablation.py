@@ -4,7 +4,7 @@ Where the settings in between were run, they are successive steps and add up. Us
 confirms the settings around its winner. Then each choice of the winner is reverted alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -158,7 +158,7 @@ def _points(row: Any) -> str:
 
 def _table(frame: pd.DataFrame) -> Table:
     named = {SUM: "sum of the rows above", TOTAL: "all at once"}
-    shown = {
+    shown: dict[str, Callable[[Any], object]] = {
         "choice": lambda row: named.get(row.kind) or f"{row.factor}: {row.winner} instead of {row.start or 'none'}",
         "gain in points": lambda row: NOTHING if pd.isna(row.difference) else points(row.difference),
         LIKELY: lambda row: NOTHING if pd.isna(row.low) else f"{points(row.low)} to {points(row.high)}",
@@ -179,7 +179,8 @@ def _picture(each: pd.DataFrame) -> Picture:
     drawn = drawn.assign(level=named, winner=each["low"] > 0)  # filled: by itself, it leaves out zero
     text = figures.svg(0.75 + 0.3 * len(drawn), partial(_draw, dots=drawn))
     values = (
-        f"{row.level} {'not measured' if pd.isna(row.value) else points(row.value)}" for row in drawn.itertuples()
+        f"{level} {'not measured' if np.isnan(value) else points(value)}"
+        for level, value in zip(named, drawn["value"], strict=True)
     )
     return Picture(
         "path", "", f"Points of test accuracy gained by each choice of the winner: {', '.join(values)}", text

@@ -1,6 +1,8 @@
 """The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,7 +136,7 @@ MOST_DRAWN = 1000  # classes of a matrix; of more a pixel each has no room, and 
 
 
 def _blocks(frame: pd.DataFrame, together: str) -> Table:
-    shown = {
+    shown: dict[str, Callable[[Any], object]] = {
         "block": lambda row: number(row.block),
         "classes": lambda row: shortened(row.label, 160),
         "classified correctly": lambda row: percent(row.right),

@@ -111,7 +111,8 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             said.append(beyond_sentence(n, wrong, curve))
     text = figures.svg(2.9, partial(draw_sizes, measured=measured, curve=curve, checked=checked))
     alt = f"Accuracy on {on} by training images: " + ", ".join(
-        f"{percent(row.accuracy)} with {number(round(row.pictures))}" for row in measured.itertuples()
+        f"{percent(accuracy)} with {number(round(images))}"
+        for accuracy, images in zip(measured["accuracy"], measured["pictures"], strict=True)
     )
     return Section(
         f"Data-size curve: {factor}",
@@ -180,8 +181,8 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
     ax.vlines(n, measured["low"], measured["high"], color=figures.BLUE, linewidth=2.2)
     ax.plot(n, measured["accuracy"], "o", color=figures.BLUE, markersize=6)
     if checked is not None:
-        colours = {"color": figures.ORANGE, "markerfacecolor": figures.PAPER}
-        ax.plot(n.max(), 1 - checked.predicted, "D", markersize=5, **colours)
+        predicted = 1 - checked.predicted
+        ax.plot(n.max(), predicted, "D", markersize=5, color=figures.ORANGE, markerfacecolor=figures.PAPER)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))

@@ -23,7 +23,7 @@ from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winner_first
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import NOTHING, decimals, number, percent, percent_interval, points
+from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points
 from analysis.statistics.inference import accuracy_interval, bootstrap_interval
 from analysis.statistics.metrics import log_loss, log_softmax
 from study.results import Results
@@ -239,19 +239,19 @@ def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, 
 
 def ensemble_sentence(frame: pd.DataFrame) -> str:
     """What the ensemble that was chosen without the test fold gains; of all models where none was chosen."""
-    kinds = frame.set_index("ensemble")
-    kind = next(one for one in (GREEDY, ALL, SEEDS) if one in kinds.index)
-    row = kinds.loc[kind]
-    gain, low, high = (row[one] for one in ("difference", "difference_low", "difference_high"))
+    kinds = set(frame["ensemble"])
+    kind = next(one for one in (GREEDY, ALL, SEEDS) if one in kinds)
+    row = frame[frame["ensemble"] == kind].iloc[0]
+    gain, low, high = (float(row[column]) for column in ("difference", "difference_low", "difference_high"))
     direction = "above"
     if gain < 0:
         direction, gain, low, high = "below", -gain, -high, -low
-    worth = "" if row["difference_low"] > 0 else " This is no evidence of a gain."
+    worth = "" if direction == "above" and low > 0 else " This is no evidence of a gain."
     average = f"models {kind}" if kind == GREEDY else kind
     return (
         f"Averaging {average} reaches a test accuracy of {percent(row['accuracy'])}, {points(gain)} points {direction} "
         f"{SINGLE} ({LIKELY} {points(low)} to {points(high)}, for these models on new images), and runs "
-        f"{number(round(row['models'], 1))} models instead of one.{worth}"
+        f"{count(round(row['models'], 1), 'model')} instead of one.{worth}"
     )
 
 

@@ -106,8 +106,7 @@ def stability_sentence(frame: pd.DataFrame) -> str:
         return ""
     spread = "" if row["best_epoch_sd"] == 0 else f", standard deviation {number(row['best_epoch_sd'])}"
     kept, last = percent(row["val_accuracy"]), percent(row["last_val_accuracy"])
-    peak = f"With {row['setting']}, validation accuracy peaks at epoch {_best_epoch(row)}{spread} and"
+    peak = f"With {row['setting']}, validation accuracy peaks at {kept} after {_best_epoch(row)} epochs{spread},"
     if kept == last:
-        return f"{peak} ends at the same {kept}."
-    optimistic = "The peak is slightly optimistic: the epoch was selected on the same images."
-    return f"{peak} falls from {kept} to {last} at the last epoch. {optimistic}"
+        return f"{peak} and ends there."
+    return f"{peak} and ends at {last}. The peak is slightly optimistic: the epoch was selected on the same images."

@@ -134,12 +134,15 @@ def _caution(best: Setting | None) -> str:
 
 
 def _gallery(results: Results, frame: pd.DataFrame) -> list[Gallery]:
-    shown = [
-        suspect_thumbnail(results.out, row.item, f"labeled {row.label_name}", row.suggested, row.suggested_probability)
-        for row in frame.head(SHOWN_SUSPECTS).itertuples()
+    columns = [
+        frame[name].head(SHOWN_SUSPECTS) for name in ("item", "label_name", "suggested", "suggested_probability")
     ]
-    there = [one for one in shown if one is not None]
-    return [Gallery("What the winner's models predict", there)] if there else []
+    thumbnails = [
+        suspect_thumbnail(results.out, item, f"labeled {label}", predicted, probability)
+        for item, label, predicted, probability in zip(*columns, strict=True)
+    ]
+    shown = [thumbnail for thumbnail in thumbnails if thumbnail is not None]
+    return [Gallery("What the winner's models predict", shown)] if shown else []
 
 
 def _suspects(results: Results, frame: pd.DataFrame) -> Table:

@@ -64,7 +64,7 @@ def _best(frame: pd.DataFrame) -> str:
     chosen = frame[frame["chosen"] & (frame["fold"] == "test")]
     if chosen.empty:
         return ""
-    row = chosen.loc[chosen["accuracy"].idxmax()]
+    row = chosen.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
     low, high = wilson(row["accuracy"] * row["n"], row["n"])
     among = f", the best of {len(chosen)} selected on validation" if len(chosen) > 1 else ""
     return (

@@ -78,8 +78,8 @@ def openings_notes(results: Results, found: list[Setting], answered: pd.DataFram
 def _recommended(advised: pd.DataFrame, found: list[Setting]) -> str:
     """The recommended level of every factor with how sure it is, and the winner they were chosen around."""
     best = winner(found)
-    each = [
-        f"{row.factor} {'–' if pd.isna(row.recommended) else row.recommended or 'none'} ({row.decision})"
-        for row in advised.itertuples()
-    ]
-    return f"{', '.join(each)}; the best setting is {setting_text(best.levels)}" if best else ", ".join(each)
+    rows = zip(advised["factor"], advised["recommended"], advised["decision"], strict=True)
+    levels = ", ".join(
+        f"{factor} {'–' if pd.isna(level) else level or 'none'} ({decision})" for factor, level, decision in rows
+    )
+    return f"{levels}; the best setting is {setting_text(best.levels)}" if best else levels

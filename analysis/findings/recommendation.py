@@ -1,6 +1,8 @@
 """Which level to use for each factor, with its evidence. The rule is in confirmed/recommendations.py."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -38,7 +40,7 @@ def recommendations_section(results: Results, found: list[Setting], answered: pd
 
 
 def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
-    shown = {
+    shown: dict[str, Callable[[Any], object]] = {
         "factor": lambda row: row.factor,
         "recommendation": lambda row: _name(row.recommended),
         "decision": _how_sure,
@@ -112,7 +114,7 @@ def _behind(row, answered: pd.DataFrame) -> str:
     return ", ".join([*said, f"{points(abs(pair['difference']))} points {ahead} on test ({LIKELY} {interval})"])
 
 
-def _name(level: object) -> str:
+def _name(level: Any) -> str:
     """A level as it is called; nothing where none is recommended."""
     return NOTHING if pd.isna(level) else str(level) or "none"
 
@@ -137,7 +139,7 @@ def _gain(pair: Answer) -> str:
     )
 
 
-def _behind_on_test(row, pairs: list[Answer]) -> str:
+def _behind_on_test(row: Any, pairs: list[Answer]) -> str:
     """Why a level is kept although another was ahead of it on test."""
     if row.decision != UNDECIDED:
         return ""
@@ -204,7 +206,7 @@ def _cheaper(row, allowed: float) -> str:
     )
 
 
-def _held_at(row, found: list[Setting], best: Setting) -> str:
+def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
     """Say which other factors were held at levels that the winner does not use."""
     compared = next((one for one in found if (row.factor, row.best) in one.stands_for), None)
     if compared is None or pd.isna(row.gain):
@@ -223,7 +225,8 @@ def _held_at(row, found: list[Setting], best: Setting) -> str:
 
 def _together(advised: pd.DataFrame, found: list[Setting], best: Setting) -> str:
     """Say whether the recommended combination was trained: each factor was compared with the others held fixed."""
-    chosen = {row.factor: row.recommended for row in advised.itertuples() if pd.notna(row.recommended)}
+    rows = advised[["factor", "recommended"]].dropna()
+    chosen = {str(factor): str(level) for factor, level in zip(rows["factor"], rows["recommended"], strict=True)}
     same = [one for one in found if all(one.levels[factor] in ("", level) for factor, level in chosen.items())]
     if best in same:
         return "This combination is the winner, as confirmed."

@@ -136,7 +136,7 @@ def _title(factor: str) -> str:
 def _sentence(one: Strength) -> str:
     """The best value tried, among the refined ones where there are any."""
     tried = one.refined if len(one.refined) else one.trials
-    best = tried.loc[tried["val_accuracy"].idxmax()]
+    best = tried.sort_values("val_accuracy", ascending=False, kind="stable").iloc[0]
     kind = "refinement trial" if len(one.refined) else "search trial"
     return (
         f"{one.name}: best at {number(best['strength'])} (range {number(one.low)} to {number(one.high)}), "

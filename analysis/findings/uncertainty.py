@@ -1,7 +1,8 @@
 """Uncertainty of the winner's test accuracy: its sources, what would reduce it, the smallest detectable difference."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -250,7 +251,7 @@ def _luck(luck: pd.DataFrame) -> Table:
         TUNED: "choice of nuisance points, on validation",
     }
     unit = {REPEAT: "seed", PICTURES: "image", VALIDATED: "seed", TUNED: "point"}
-    shown = {
+    shown: dict[str, Callable[[Any], object]] = {
         "what varies": lambda row: named[row.source],
         "standard deviation in points": lambda row: (
             points(row.standard_deviation) if pd.notna(row.standard_deviation) else "unknown"

@@ -27,8 +27,9 @@ def depth_section(results: Results, found: list[Setting]) -> Section | None:
     said, line = depths(comparison(results, found, FACTOR))
     if len(line) < 2:
         return None
-    best = line.loc[line["accuracy"].idxmax()]
-    spoken = ", ".join(f"{row.level}{_share(row.share)} {percent(row.accuracy)}" for row in line.itertuples())
+    best = line.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
+    rows = zip(line["level"], line["share"], line["accuracy"], strict=True)
+    spoken = ", ".join(f"{level}{_share(share)} {percent(accuracy)}" for level, share, accuracy in rows)
     interval = percent_interval(best["accuracy"], best["low"], best["high"])
     text = figures.svg(2.7, partial(draw_depths, line=line))
     return Section(
@@ -72,10 +73,8 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     x = 100 * line["share"].to_numpy() if known else np.arange(len(line))
     ax.plot(x, line["accuracy"], color=figures.GREY, linewidth=1.0)
     ax.vlines(x, line["low"], line["high"], color=figures.BLUE, linewidth=2.2)
-    for at, dot in zip(x, line.itertuples(), strict=True):
-        ax.plot(
-            at, dot.accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if dot.winner else figures.PAPER
-        )
+    for at, accuracy, winner in zip(x, line["accuracy"], line["winner"], strict=True):
+        ax.plot(at, accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if winner else figures.PAPER)
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
     if not known:
         ax.set_xticks(x, [shortened(level, 16) for level in line["level"]])
