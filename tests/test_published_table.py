@@ -103,7 +103,7 @@ def test_published_trials_are_no_candidates_for_the_winner(out):
     assert (
         "| not tried | accuracy | 99.1\u00a0% (98.7 to 99.3) | test, n\u00a0=\u00a03\u202f750 | – | not run |" in text
     )
-    assert "The best setting found is f y." in text
+    assert "Best setting: f y." in text
     assert (out / results.TABLES_FOLDER / "published.csv").exists()
 
 

@@ -49,7 +49,7 @@ def test_a_recommendation_that_flips_is_said_at_the_top_with_both(tmp_path: Path
     assert "The recommendation changed after the first opening" in notes[0]
     assert "First opening: f x (not decided; best on validation); the best setting is f x." in notes[0]
     assert "Now: f y (" in notes[0]
-    for untrue in ("data only", "Nothing was selected on", "opened once", "once, at the end"):
+    for untrue in ("data only", "Nothing was selected on the", "opened once", "once, at the end"):
         assert untrue not in said
 
 

@@ -83,7 +83,7 @@ def size_sentence(frame: pd.DataFrame) -> str:
     """Whether larger classes did better, in words."""
     least, most = frame["pictures"].iloc[0], frame["pictures"].iloc[-1]
     if least == most:
-        return f"All {len(frame)} classes have {count(int(least), 'training picture')}: none is better for having more."
+        return f"All {len(frame)} classes have {count(int(least), 'training image')}: none is better for having more."
     sizes = f"The {len(frame)} classes have {number(least)} to {number(most)} training images. "
     r, (low, high) = rank_correlation(frame)
     if math.isnan(r):
