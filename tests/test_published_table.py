@@ -67,11 +67,11 @@ def test_what_differs_is_read_from_the_trials_themselves(tmp_path):
     read = results.read(tmp_path, logits=True)
     (differs,) = published(read, outputs(read))["differs"]
     assert differs == "epochs 1 instead of 30; weights none instead of pretrained; another split"
-    held = next(one for one in caveats_section(read, []).points if "held fixed" in one)
-    assert held == "Everything holds for what was held fixed: size 224, batch_size 64, epochs 1, weights none."
+    held = next(one for one in caveats_section(read, []).points if "fixed values" in one)
+    assert held == "All results hold for these fixed values: size 224, batch_size 64, epochs 1, weights none."
     rewrite(tmp_path, "trials", lambda t: t.assign(size=[224, *[64] * (len(t) - 1)]))
-    held = next(one for one in caveats_section(results.read(tmp_path), []).points if "held fixed" in one)
-    assert held.endswith("Not held fixed, though the study names one value: size 224, 64.")
+    held = next(one for one in caveats_section(results.read(tmp_path), []).points if "fixed values" in one)
+    assert held.endswith("Declared as fixed but varied: size 224, 64.")
 
 
 def test_several_seeds_are_a_mean_with_its_interval(out, frame):

@@ -185,7 +185,7 @@ def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
     advised = pd.read_csv(tmp_path / "tables" / "recommendations.csv")
     assert set(advised["decision"]) == {"not decided; best on validation"}
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    said = "backbone: large (not decided; best on validation). Its levels were not compared: the search looked for the best"
+    said = "backbone: large (not decided; best on validation). Its levels were not compared: the search"
     assert said in text
 
 
