@@ -164,7 +164,7 @@ def test_the_first_table_is_what_to_choose(planted):
     assert re.findall('<caption id="table-(.*?)"', text)[0] == "recommendations"
     assert "backbone: use large. large beats small by " in text
     assert "regularizer: l2 (not decided; best on validation). " in text
-    assert "All of this together is the winner, as it was confirmed." in text
+    assert "This combination is the winner, as confirmed." in text
 
 
 def test_a_cheaper_equal_makes_a_whole_that_was_not_run(tmp_path):
@@ -177,7 +177,7 @@ def test_a_cheaper_equal_makes_a_whole_that_was_not_run(tmp_path):
     assert section is not None
     assert section.tables[0].frame["recommended"].tolist() == ["cheap", "cheap"]
     assert "f: use cheap. cheap matches dear within the margin of 1 point and is cheaper (" in section.below[1]
-    assert section.below[-1].startswith("All of this together (f cheap, g cheap) was not run as a whole.")
+    assert section.below[-1].startswith("This combination (f cheap, g cheap) has not been trained yet.")
 
 
 def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
