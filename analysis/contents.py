@@ -13,7 +13,7 @@ from analysis.findings.data_size import data_size_sections
 from analysis.findings.ensembles import ensembles_section
 from analysis.findings.generalization import learning_section
 from analysis.findings.label_errors import suspects_section
-from analysis.findings.metrics import loss_section, metrics_section
+from analysis.findings.metrics import metrics_section
 from analysis.findings.negative_control import control_section
 from analysis.findings.neighbors import neighbour_sections
 from analysis.findings.openings import openings_notes
@@ -59,10 +59,9 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
             examples_section(results, found),
             mistakes_section(results, found, overlap),
             suspects_section(results, found),
-            loss_section(results, found, predicted, overlap),
+            metrics_section(results, found, predicted, overlap),
         ],
         "Beside the winner": [
-            metrics_section(found, predicted, overlap),
             ensembles_section(results, found, predicted, overlap),
             *neighbour_sections(results, overlap),
         ],

@@ -6,6 +6,7 @@ import pytest
 
 from analysis.confirmed.answers import answer_sentence, answers, verdict
 from analysis.confirmed.settings import settings, winner
+from analysis.layout.text import number
 from analysis.statistics.inference import Estimate, items_needed
 from study import results, writing
 from tests.fabricated import Plan, fabricate
@@ -164,7 +165,7 @@ def test_different_company_is_refused(tmp_path):
         return t.assign(augmentation=t["augmentation"].mask(small, "none"))
 
     row = answered(tmp_path, Plan(), trials=stray).iloc[0]
-    assert row["verdict"] == "refused: the levels were confirmed in different company (augmentation)"
+    assert row["verdict"] == "refused: other factors were not held equal (augmentation)"
 
 
 def test_numeric_levels_are_one_level_however_written(tmp_path):
@@ -207,14 +208,20 @@ def test_verdict(mean, p_holm, seeds, expected):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"difference": 0.02, "seeds_needed": 40}, "If it is real, about 40 seeds would show it."),
-        ({"difference": 0.02, "items_needed": 1200}, "only more test images: about 1\u202f200 in place of 60."),
-        ({"difference": 0.02, "items_needed": 1200, "seeds": 3}, "about 1\u202f200 in place of 60 with 5 seeds."),
+        ({"difference": 0.02, "seeds_needed": 40}, "If the difference is real, about 40 seeds would show it."),
+        (
+            {"difference": 0.02, "items_needed": 1200},
+            f"about {number(1200)} test images would show it (now 60); more seeds alone would not.",
+        ),
+        (
+            {"difference": 0.02, "items_needed": 1200, "seeds": 3},
+            f"about {number(1200)} test images with 5 seeds would show it (now 60); more seeds alone would not.",
+        ),
         (
             {"difference": 0.02},
-            "neither more seeds nor more test images alone would show it, only many more of both.",
+            "If the difference is real, showing it takes many more seeds and many more test images.",
         ),
-        ({"difference": 0.0}, "Nothing was measured that more seeds or more test images could show."),
+        ({"difference": 0.0}, "The measured difference is zero, so there is no effect to plan for."),
     ],
 )
 def test_what_would_settle_a_pair_is_only_said_where_it_would(row, said):

@@ -61,7 +61,7 @@ def test_a_difference_where_none_can_be_is_named(tmp_path):
 def test_five_seeds_have_no_control_and_say_so(tmp_path):
     study = studied(tmp_path, small())
     assert negative_control(study, settings(study)) is None
-    assert "takes 6 seeds, 3 against 3, and it has 5" in control_sentence(study, settings(study))
+    assert "takes 6 seeds, 3 against 3; it has 5" in control_sentence(study, settings(study))
 
 
 def test_nothing_is_said_before_the_test_fold_is_opened(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 
 from analysis.confirmed.settings import settings
 from analysis.findings.data_size import data_size_sections, refusal, sizes
+from analysis.layout.text import number
 from study import results
 from tests.fabricated import Plan, fabricate
 from tests.sized import FRACTIONS, POOL, fabricate_sizes, law, rewrite
@@ -38,10 +39,10 @@ def test_a_law_that_holds_is_drawn_up_to_twice_the_largest_and_no_further(plante
     one = section(planted)
     said = one.paragraphs[1]
     assert "fitted to the 3 smaller sizes predicts" in said
-    assert "for 1\u202f200 images; measured: " in said
-    assert "does not speak against the law" in said
-    assert "with 2\u202f400 images, twice as many as there are, about 9" in said
-    assert "Of more than that it says nothing" in said
+    assert f"for {number(1200)} images; measured: " in said
+    assert "is consistent with the law" in said
+    assert f"twice as many images ({number(2400)}) would give an accuracy of about 9" in said
+    assert "The fit is not extrapolated further" in said
     assert len(one.tables[0].rows) == 4
     (picture,) = one.figures
     assert "power law" in picture.title
@@ -50,7 +51,7 @@ def test_a_law_that_holds_is_drawn_up_to_twice_the_largest_and_no_further(plante
 def test_a_bend_is_found_by_the_held_out_size_and_nothing_is_predicted(tmp_path):
     fabricate_sizes(tmp_path, lambda fraction: 0.25 if fraction == 1 else law(fraction))
     one = section(tmp_path)
-    assert "is too large: the law fails here, and nothing is predicted from it." in one.paragraphs[1]
+    assert "is too large: the law does not hold here, so nothing is extrapolated." in one.paragraphs[1]
     assert "twice as many" not in " ".join(one.paragraphs)
     assert "power law" not in one.figures[0].title
 
@@ -66,15 +67,18 @@ def other_augmentation(trials):
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
-        (drop_level(0.5), "that takes at least 4 different sizes, but there are 3"),
+        (drop_level(0.5), "it takes at least 4 different sizes, but there are 3"),
         (lambda t: t[(t["phase"] != "confirm") | (t["seed"] < 3)], "at least 3 seeds for each size, but there are 2"),
-        (lambda t: t[(t["phase"] != "confirm") | (t["seed"] != t["train_fraction"] * 4)], "with the same seeds"),
+        (
+            lambda t: t[(t["phase"] != "confirm") | (t["seed"] != t["train_fraction"] * 4)],
+            "the sizes do not have the same seeds",
+        ),
         (
             lambda t: t.assign(train_pictures=t["train_pictures"].where(t["train_fraction"] < 1, 9 * POOL)),
-            "the largest size is more than 2 times the next (10\u202f800 and 900)",
+            f"the largest size is more than 2 times the next ({number(10_800)} and 900)",
         ),
-        (lambda t: t.assign(train_pictures=POOL), "that takes at least 4 different sizes, but there is 1"),
-        (other_augmentation, "the sizes differ in other factors, too"),
+        (lambda t: t.assign(train_pictures=POOL), "it takes at least 4 different sizes, but there is 1"),
+        (other_augmentation, "the sizes also differ in other factors"),
     ],
 )
 def test_what_supports_no_law_is_refused_in_words(edit, why, tmp_path):
@@ -88,13 +92,13 @@ def test_before_the_test_fold_is_opened_there_is_validation_and_no_law(tmp_path)
     (tmp_path / results.PREDICTIONS_FILE).unlink()
     one = section(tmp_path)
     assert "Accuracy on validation by training images" in one.figures[0].title
-    assert "not predicted: the test fold was not opened yet" in one.paragraphs[1]
+    assert "No extrapolation: the test fold has not been opened yet" in one.paragraphs[1]
 
 
 def test_a_size_without_errors_has_no_place_in_a_law(tmp_path):
     fabricate_sizes(tmp_path, lambda fraction: 0.0 if fraction == 1 else law(fraction), items=60, spread=0.0)
     rewrite(tmp_path, lambda p: p.assign(predicted=p["label"]), results.PREDICTIONS_FILE)
-    assert "a size without any error" in measured(tmp_path)[1]
+    assert "a power law cannot fit a size without errors" in measured(tmp_path)[1]
 
 
 def test_ratios_are_sizes_too_and_the_manifest_tells_them_where_no_column_does(tmp_path):

@@ -32,7 +32,7 @@ def planned(out, change=lambda plan: plan, **more):
 def test_a_plan_that_was_followed(tmp_path):
     study = results.read(planned(tmp_path))
     assert deviations(study) == []
-    assert deviation_sentences(study) == ["No deviation from the plan is known."]
+    assert deviation_sentences(study) == ["No known deviation from the plan."]
     assert "still has this hash" in plan_sentence(study)
 
 
@@ -40,13 +40,13 @@ def test_a_plan_that_was_changed_afterwards_is_told(tmp_path):
     planned(tmp_path)
     with (tmp_path / results.FIRST_PLAN).open("a") as file:
         file.write(" ")
-    assert "it was changed afterwards!" in plan_sentence(results.read(tmp_path))
+    assert "it was changed afterward!" in plan_sentence(results.read(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda plan: [*plan, {"trial": "search-999", "factors": {}}], "1 of 5 planned trials were not begun"),
+        (lambda plan: [*plan, {"trial": "search-999", "factors": {}}], "1 of 5 planned trials were not started"),
         (
             lambda plan: [plan[0] | {"factors": plan[0]["factors"] | {"f": "z"}}, *plan[1:]],
             "1 trial ran with other levels than planned, the first search-000",
@@ -74,14 +74,14 @@ def test_what_was_recorded_and_what_failed(tmp_path):
     assert deviations(results.read(tmp_path)) == [
         "trials extended from 4 to 8",
         "odd 1",
-        "the gates before the sweep were left out (--skip-preflight)",
-        "3 confirmations failed, so that some settings have fewer seeds than planned",
+        "the checks before the sweep were skipped (--skip-preflight)",
+        "3 confirmation trials failed, so some settings have fewer seeds than planned",
     ]
 
 
 def test_a_folder_of_another_program_says_that_nothing_is_recorded(tmp_path):
     study = results.read(fabricate(tmp_path, PLAN))
-    assert "is not recorded" in plan_sentence(study)
+    assert "does not record the hash" in plan_sentence(study)
     assert deviations(study) == []
 
 
@@ -89,4 +89,4 @@ def test_the_method_section_says_both(tmp_path):
     report.build(planned(tmp_path, preflight="skipped"))
     text = (tmp_path / results.REPORT_HTML).read_text()
     assert "ledger/plan/000.json still has this hash." in text
-    assert "Deviation from the plan: the gates before the sweep were left out (--skip-preflight)" in text
+    assert "Deviation from the plan: the checks before the sweep were skipped (--skip-preflight)" in text

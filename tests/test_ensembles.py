@@ -127,8 +127,8 @@ def test_without_shared_validation_nothing_is_chosen(tmp_path):
 def test_the_section_says_what_was_chosen_on_what(tmp_path):
     read = results.read(fabricate(tmp_path, PLAN), logits=True)
     section = ensembles_section(read, settings(read), outputs(read), "")
-    assert section.paragraphs[0].startswith(f"The average of models {GREEDY} names ")
-    assert "none of the models it chooses from trained on" in section.paragraphs[1]
+    assert section.paragraphs[0].startswith(f"Averaging models {GREEDY} reaches a test accuracy of ")
+    assert "none of its models trained on" in section.paragraphs[1]
 
 
 def test_one_model_makes_no_ensemble(tmp_path):

@@ -1,13 +1,13 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.confirmed.outputs import outputs
-from analysis.confirmed.settings import settings, winner
-from analysis.findings.metrics import loss_section, loss_table
+from analysis.confirmed.settings import settings
+from analysis.findings.metrics import metrics_section, metrics_table
+from analysis.layout.text import percent
 from analysis.statistics import calibration
 from study import results, writing
 from tests.fabricated import Plan, fabricate
@@ -72,33 +72,39 @@ def study(tmp_path, right, **more):
 def test_what_the_loss_is_made_of_by_hand(tmp_path):
     read = study(tmp_path, lambda item: item % 4 != 0)
     found = settings(read)
-    table = loss_table(read, found, outputs(read))
-    assert len(table) == 2
+    table = metrics_table(found, outputs(read))
+    assert table["fold"].tolist() == ["test", "test", "val", "val"]
     row = table.iloc[0]
     assert row["setting"].endswith("(the winner)")
     assert row["accuracy"] == TRUE
-    assert row["cross_entropy"] == pytest.approx(RAW, abs=1e-3)
+    assert row["log_loss"] == pytest.approx(RAW, abs=1e-3)
     assert row["temperature"] == pytest.approx(2, abs=0.01)
-    assert row["cross_entropy_scaled"] == pytest.approx(SCALED, abs=1e-3)
-    assert row["overconfidence"] == pytest.approx(RAW - SCALED, abs=1e-3)
-    assert row["share_of_errors"] == pytest.approx((1 - TRUE) * math.log(10) / RAW, abs=1e-3)
-    assert row["penalty"] == pytest.approx(0.01)
-    assert row["ece_width"] == pytest.approx(CLAIMED - TRUE, abs=1e-3)
-    assert row["ece_width_scaled"] == pytest.approx(0, abs=2e-3)
-    said, *more = loss_section(read, found, outputs(read), "").paragraphs
-    assert len(more) == 1  # both settings lose the same
-    assert "cross-entropy on test is 0.655 (guessing evenly among 2 classes: 0.693)" in said
-    assert "the 25.0\u00a0% of images that it names wrongly make up 87.9\u00a0% of it" in said
-    assert "Of it 0.092 (14.1\u00a0%) is overconfidence, which T = 2.00 takes away; 0.562 is doubt that remains" in said
-    assert "would show 0.665" in said
+    assert row["log_loss_scaled"] == pytest.approx(SCALED, abs=1e-3)
+    assert row["ece"] == pytest.approx(2 / 40 * (13 * abs(3 / 4 - CLAIMED) + 1), abs=0.2)
+    assert row["brier"] == pytest.approx(TRUE * 0.02 + (1 - TRUE) * 1.62, abs=1e-3)
+    assert table["temperature"].iloc[2:].isna().all(), "a temperature is fitted on validation and judged on test"
+    said = section(read).paragraphs[0]
+    assert "cross-entropy on test is 0.655 (chance, ln 2: 0.693)." in said
+    assert (
+        f"Of this, 0.092 ({percent(0.1406)}) is overconfidence: temperature scaling with T = 2.00 lowers it to 0.562."
+        in said
+    )
+    assert "Training adds a weight penalty of 0.010;" in said
+    assert "would show 0.665." in said
+
+
+def section(read):
+    shown = metrics_section(read, settings(read), outputs(read), "")
+    assert shown is not None
+    return shown
 
 
 def test_a_validation_without_errors_fits_no_temperature(tmp_path):
     read = study(tmp_path, lambda item: (item % 4 != 0) | (item >= 40))  # validation follows the 40 test images
-    found = settings(read)
-    row = loss_table(read, found, outputs(read)).iloc[0]
-    assert (row["unscaled"], row["temperature"], row["overconfidence"]) == (3, 1, 0)
-    assert "No temperature could be fitted" in loss_section(read, found, outputs(read), "").paragraphs[0]
+    row = metrics_table(settings(read), outputs(read)).iloc[0]
+    assert row["temperature"] == 1
+    assert row["log_loss_scaled"] == row["log_loss"]
+    assert "No temperature was fitted" in section(read).paragraphs[0]
 
 
 def test_models_surer_than_they_should_be_are_found(tmp_path):
@@ -107,23 +113,7 @@ def test_models_surer_than_they_should_be_are_found(tmp_path):
         results.read(fabricate(tmp_path / str(s), Plan(**vars(plan) | {"sharpness": s})), logits=True)
         for s in (1.0, 3.0)
     )
-    rows = [loss_table(read, settings(read), outputs(read)).iloc[0] for read in (even, sure)]
+    rows = [metrics_table(settings(read), outputs(read)).iloc[0] for read in (even, sure)]
     assert rows[1]["temperature"] == pytest.approx(3 * rows[0]["temperature"], rel=0.02)
-    assert rows[1]["cross_entropy_scaled"] == pytest.approx(rows[0]["cross_entropy_scaled"], rel=0.01)
+    assert rows[1]["log_loss_scaled"] == pytest.approx(rows[0]["log_loss_scaled"], rel=0.01)
     assert rows[1]["accuracy"] == rows[0]["accuracy"]
-
-
-def test_the_setting_that_loses_most_is_named_beside_the_winner(tmp_path):
-    """Logits four times as large: the same answers, a temperature four times as high."""
-    read = study(tmp_path, lambda item: item % 4 != 0)
-    found = settings(read)
-    sure = read.trials[(read.trials["phase"] == "confirm") & (read.trials["f"] != winner(found).levels["f"])]["trial"]
-    mine = read.predictions["trial"].isin(sure)
-    scaled = read.predictions["logits"].where(~mine, read.predictions["logits"].map(lambda logits: 4 * logits))
-    read = replace(read, predictions=read.predictions.assign(logits=scaled))
-    said = loss_section(read, found, outputs(read), "").paragraphs[1]
-    other = next(level for level in ("x", "y") if level != winner(found).levels["f"])
-    assert said.startswith(
-        f"Of the confirmed settings the highest cross-entropy is that of f = {other}: 2.197, at 75.0"
-    )
-    assert "is overconfidence, which T = 8.00 takes away; 0.562 is doubt that remains." in said

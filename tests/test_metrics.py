@@ -89,14 +89,14 @@ def test_every_setting_on_test_and_validation(read):
 def test_classes_without_images_are_said(read):
     few = read.predictions[read.predictions["label"] < 6]
     less = results.Results(read.out, read.study, read.manifest, read.trials, read.epochs, few)
-    section = metrics_section(settings(less), outputs(less), "")
+    section = metrics_section(less, settings(less), outputs(less), "")
     assert section is not None
-    assert "left out of the means over classes: 2 on test, 2 on validation." in section.paragraphs[1]
+    assert section.paragraphs[-1].endswith("left out of the macro averages: 2 on test, 2 on validation.")
 
 
 def test_without_logits_there_is_no_section(read):
     bare = results.read(read.out)
-    assert metrics_section(settings(bare), outputs(bare), "") is None
+    assert metrics_section(bare, settings(bare), outputs(bare), "") is None
 
 
 def test_logits_of_another_length_are_refused(read):
@@ -117,5 +117,5 @@ def test_the_classification_report_by_hand():
     assert table["precision"].tolist() == pytest.approx([4 / 5, 3 / 4, 0])
     assert table["recall"].tolist() == pytest.approx([4 / 6, 3 / 4, np.nan], nan_ok=True)
     assert table["f1"].tolist() == pytest.approx([8 / 11, 3 / 4, np.nan], nan_ok=True)
-    assert "Mean of 2 classes: precision 77.5" in means_sentence(table)
-    assert "1 without a test image left out" in means_sentence(table)
+    assert "Macro average of 2 classes: precision 77.5" in means_sentence(table)
+    assert "left out: 1 without test images" in means_sentence(table)

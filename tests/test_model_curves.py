@@ -12,6 +12,7 @@ from analysis.confirmed.settings import settings
 from analysis.findings.generalization import generalization, stability_sentence
 from analysis.findings.regularization_strength import strength_sections, strengths, without
 from analysis.findings.unfreeze_depth import depth_section, depths
+from analysis.layout.text import percent
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.sized import rewrite
@@ -88,7 +89,10 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     assert (level, accuracy) == ("none", pytest.approx(mine.trials["val_accuracy"].mean()))
     assert low < accuracy < high
     (section,) = strength_sections(read, found)
-    assert "dropout: the best of 2 refined trials, 93.0%, has 0.5 (tried from 0.1 to 0.8)." in section.paragraphs[1]
+    assert (
+        f"dropout: best at 0.5 (range 0.1 to 0.8), {percent(0.93)} validation accuracy, 2 refinement trials."
+        in section.paragraphs[1]
+    )
     assert len({picture.stem for picture in section.figures}) == 2
 
 
@@ -131,4 +135,4 @@ def test_the_epoch_that_is_kept_over_seeds(tmp_path):
     mine = settings(read)[0].trials["trial"]
     ends = read.epochs[(read.epochs["epoch"] == 9) & read.epochs["trial"].isin(mine)]["val_accuracy"].mean()
     assert ends in frame["last_val_accuracy"].tolist()
-    assert "after 5 (4 to 6) epochs, with a standard deviation of 1 epochs" in stability_sentence(frame)
+    assert "after 5 (4 to 6) epochs, standard deviation 1, and ends at" in stability_sentence(frame)

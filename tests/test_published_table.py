@@ -66,12 +66,12 @@ def test_what_differs_is_read_from_the_trials_themselves(tmp_path):
     rewrite(tmp_path, "trials", lambda t: t[t["phase"] == "published"].assign(epochs=1, weights="none"))
     read = results.read(tmp_path, logits=True)
     (differs,) = published(read, outputs(read))["differs"]
-    assert differs == "epochs 1 in place of 30; weights none in place of pretrained; another split"
-    held = next(one for one in caveats_section(read, []).points if "held fixed" in one)
-    assert held == "Everything holds for what was held fixed: size 224, batch_size 64, epochs 1, weights none."
+    assert differs == "epochs 1 instead of 30; weights none instead of pretrained; another split"
+    held = next(one for one in caveats_section(read, []).points if "fixed values" in one)
+    assert held == "All results hold for these fixed values: size 224, batch_size 64, epochs 1, weights none."
     rewrite(tmp_path, "trials", lambda t: t.assign(size=[224, *[64] * (len(t) - 1)]))
-    held = next(one for one in caveats_section(results.read(tmp_path), []).points if "held fixed" in one)
-    assert held.endswith("Not held fixed, though the study names one value: size 224, 64.")
+    held = next(one for one in caveats_section(results.read(tmp_path), []).points if "fixed values" in one)
+    assert held.endswith("Declared as fixed but varied: size 224, 64.")
 
 
 def test_several_seeds_are_a_mean_with_its_interval(out, frame):
@@ -99,11 +99,11 @@ def test_what_was_not_run_says_so(frame):
 def test_published_trials_are_no_candidates_for_the_winner(out):
     report.build(out)
     text = (out / results.REPORT_MARKDOWN).read_text()
-    assert "3 of 4 published numbers were measured again" in text
+    assert "3 of 4 published numbers were reproduced" in text
     assert (
         "| not tried | accuracy | 99.1\u00a0% (98.7 to 99.3) | test, n\u00a0=\u00a03\u202f750 | – | not run |" in text
     )
-    assert "The best setting found is f y." in text
+    assert "Best setting: f y." in text
     assert (out / results.TABLES_FOLDER / "published.csv").exists()
 
 
@@ -130,7 +130,7 @@ def test_published_trials_alone_make_a_report(tmp_path):
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
     assert "Only published configurations were run here" in text
-    assert "\n## Published and measured\n" in text
+    assert "\n## Published results\n" in text
     assert "\n## f\n" not in text
     assert (tmp_path / "figures" / "learning-00-resnet-18-frozen.svg").exists()
 

@@ -162,9 +162,9 @@ def test_the_first_table_is_what_to_choose(planted):
     assert written.loc["backbone", "gain"] == pytest.approx(-answered.loc["backbone", "difference"])
     text = (planted / results.REPORT_HTML).read_text()
     assert re.findall('<caption id="table-(.*?)"', text)[0] == "recommendations"
-    assert "backbone: take large. large beats small by " in text
-    assert "regularizer: keep l2, undecided. No evidence that l2 and none differ" in text
-    assert "All of this together is the winner, as it was confirmed." in text
+    assert "backbone: use large. large beats small by " in text
+    assert "regularizer: l2 (not decided; best on validation). " in text
+    assert "This combination is the winner, as confirmed." in text
 
 
 def test_a_cheaper_equal_makes_a_whole_that_was_not_run(tmp_path):
@@ -176,10 +176,8 @@ def test_a_cheaper_equal_makes_a_whole_that_was_not_run(tmp_path):
     section = recommendations_section(read, settings(read), pd.DataFrame(equal))
     assert section is not None
     assert section.tables[0].frame["recommended"].tolist() == ["cheap", "cheap"]
-    assert (
-        "f: take cheap. cheap does as well as dear within the margin of 1 point, and is cheaper (" in section.below[1]
-    )
-    assert section.below[-1].startswith("All of this together (f cheap, g cheap) was not run as a whole.")
+    assert "f: use cheap. cheap matches dear within the margin of 1 point and is cheaper (" in section.below[1]
+    assert section.below[-1].startswith("This combination (f cheap, g cheap) has not been trained yet.")
 
 
 def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
@@ -187,7 +185,7 @@ def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
     advised = pd.read_csv(tmp_path / "tables" / "recommendations.csv")
     assert set(advised["decision"]) == {"not decided; best on validation"}
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    said = "backbone: keep large, undecided. Its levels were not compared: the search looked for the best setting"
+    said = "backbone: large (not decided; best on validation). Its levels were not compared: the search"
     assert said in text
 
 
@@ -196,7 +194,7 @@ def test_a_refused_pair_is_given_with_its_reason_and_no_number_of_seeds(tmp_path
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
     assert re.search(r"\| f \| [xy] \| not decided; best on validation \| – \| not compared \|", text)
-    assert "undecided. Its levels were not compared: fewer than 3 seeds (2)." in text
+    assert "best on validation). Its levels were not compared: fewer than 3 seeds (2)." in text
 
 
 def test_a_running_study_recommends_nothing_yet(tmp_path):
@@ -245,7 +243,9 @@ def test_where_the_winner_has_no_such_choice_its_refusals_are_said(fabricated):
     refused = [pair("x", "z", "refused: fewer than 3 seeds (2)")]
     section = recommendations_section(read, found, pd.DataFrame(refused, columns=list(results.ANSWERS_COLUMNS)))
     assert section is not None
-    said = "f: the winner has no such choice, and where there is one not all levels were compared: fewer than 3 seeds"
+    said = (
+        "f: this factor does not exist in the winner; where it exists, not all levels were compared: fewer than 3 seeds"
+    )
     assert any(line.startswith(said) for line in section.below)
 
 
@@ -287,14 +287,14 @@ def test_the_recommended_level_is_the_cheapest_of_those_as_good_and_the_words_sa
     if isinstance(row["faster"], str):
         assert seconds[row["faster"]] < 0.9 * row["trial_seconds"]
         assert against[row["faster"]] not in ("equivalent", "a", "b")
-        assert f"{row['faster']} is faster, but not shown to be as good" in said or row["recommended"] != best
+        assert f"{row['faster']} is faster but not shown to be as good" in said or row["recommended"] != best
 
 
 def test_a_slower_level_that_is_kept_stands_beside_the_faster_with_its_numbers(fabricated):
     pairs = [pair("x", "y", "no evidence", 0.02, 40), pair("y", "z", "a", 0.1), pair("x", "z", "a", 0.1)]
     said = why(fabricated, pairs, {"x": 1, "y": 30, "z": 20})
     # x minus y is 0.02 (0.01 to 0.04)
-    assert said.startswith("the winner's level; x is faster, but not shown to be as good: 1 s, ")
+    assert said.startswith("the winner's level; x is faster but not shown to be as good: 1 s, ")
     assert said.endswith("on validation, 2.0 points ahead on test (95\u00a0% interval 1.0 to 4.0)")
 
 

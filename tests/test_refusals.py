@@ -52,7 +52,7 @@ def test_a_sound_study_is_answered(tmp_path):
 def test_a_nuisance_that_one_level_never_varied(tmp_path):
     edit = setting("learning_rate", 3e-3, where(TUNING, backbone="small"))
     found = verdicts(tmp_path, trials=edit)
-    assert found[0] == "refused: learning_rate was not varied for small, so it may suit only the other"
+    assert found[0] == "refused: learning_rate was not tuned for small, so the comparison may favor the other level"
     assert not any(verdict.startswith("refused") for verdict in found[1:])
 
 
@@ -72,7 +72,9 @@ def test_a_level_that_was_only_confirmed_is_not_tuned(tmp_path):
     plan = declaring(learning_rate=RATE)
     assert "no search trial of small" in verdicts(tmp_path / "a", plan, trials=edit)[0]
     only_confirmed = verdicts(tmp_path / "b", plan, trials=lambda t: t[t["phase"] == "confirm"])
-    assert only_confirmed == ["refused: learning_rate was not varied for small, so it may suit only the other"]
+    assert only_confirmed == [
+        "refused: learning_rate was not tuned for small, so the comparison may favor the other level"
+    ]
 
 
 def conditional(varied: bool):
@@ -95,21 +97,25 @@ def test_a_conditional_strength_is_asked_of_its_own_level(tmp_path, varied):
         extra={"nuisances": {"learning_rate": RATE, "l2": strength}},
     )
     found = verdicts(tmp_path, plan, trials=conditional(varied))
-    refused = [verdict.startswith("refused: l2 was not varied for l2") for verdict in found]
+    refused = [verdict.startswith("refused: l2 was not tuned for l2") for verdict in found]
     assert refused == [False, not varied, not varied]
 
 
 @pytest.mark.parametrize(
     ("value", "nuisance", "reason"),
     [
-        (0.09, RATE, "the best learning_rate of large (0.09) lies in the outer tenth of 0.0001 to 0.1: widen the"),
-        (1.1e-4, RATE, "the best learning_rate of large (0.00011) lies in the outer tenth"),
-        (0.5, RATE, "the best learning_rate of large (0.5) lies outside of 0.0001 to 0.1"),
-        (-1.0, RATE, "the best learning_rate of large (-1) lies outside of"),
+        (
+            0.09,
+            RATE,
+            "large did best at nearly the highest learning_rate tried (0.09 of 0.0001 to 0.1), so higher may be better",
+        ),
+        (1.1e-4, RATE, "large did best at nearly the lowest learning_rate tried (0.00011 of"),
+        (0.5, RATE, "large did best at nearly the highest learning_rate tried (0.5 of"),
+        (-1.0, RATE, "large did best at nearly the lowest learning_rate tried (-1 of"),
         (0.04, RATE, ""),  # u = 0.87 on the log scale
-        (0.05, RATE | {"log": False}, "the best learning_rate of small (0.001) lies in the outer tenth"),
+        (0.05, RATE | {"log": False}, "small did best at nearly the lowest learning_rate tried (0.001 of"),
         (0.09, RATE | {"natural": [0.1]}, ""),
-        (0.09, RATE | {"natural": [1e-4]}, "the best learning_rate of large (0.09) lies in the outer tenth"),
+        (0.09, RATE | {"natural": [1e-4]}, "large did best at nearly the highest learning_rate tried (0.09 of"),
         (0.09, RATE | {"when": {"backbone": ["small"]}}, ""),
     ],
 )
@@ -122,7 +128,9 @@ def test_a_best_value_at_the_edge_of_its_range(tmp_path, value, nuisance, reason
 def test_a_nuisance_that_sets_another_column(tmp_path):
     plan = declaring(sgd_learning_rate=RATE | {"sets": "learning_rate"})
     edit = setting("learning_rate", 0.09, where(["confirm"]))
-    assert verdicts(tmp_path, plan, trials=edit)[0].startswith("refused: the best sgd_learning_rate of small")
+    assert verdicts(tmp_path, plan, trials=edit)[0].startswith(
+        "refused: small did best at nearly the highest sgd_learning_rate"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +158,7 @@ def test_what_is_not_told_is_not_refused(tmp_path, nuisances):
 
 def test_unequal_tries(tmp_path):
     found = verdicts(tmp_path, declaring(learning_rate=RATE), trials=lambda t: t[t["trial"] != "refine-000"])
-    assert found == ["refused: unequal budgets (1 refined trial against 2)"]
+    assert found == ["refused: unequal budgets (1 refinement trial against 2)"]
 
 
 def test_a_level_with_nothing_to_tune_needs_one_try(tmp_path):

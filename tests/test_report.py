@@ -37,13 +37,13 @@ def test_it_leaves_what_the_contract_names(out):
         assert (out / file).stat().st_size > 0
     made = {path.stem for path in (out / results.TABLES_FOLDER).glob("*.csv")}
     assert {"winner", "compare-backbone", "generalization", "trials", "dropped", "duplicates"} <= made
-    assert {"metrics", "loss", "confusions", "classes", "ensembles"} <= made
+    assert {"metrics", "confusions", "classes", "ensembles"} <= made
     drawn = {path.stem for path in (out / results.FIGURES_FOLDER).glob("*.svg")}
     assert {"levels-backbone", "search", "cost", "confusion", "learning-00-the-winner", "reliability"} <= drawn
 
 
 def test_it_says_the_winner_the_baselines_and_the_answers(text):
-    assert "The best setting found is backbone large, regularizer l2, augmentation light." in text
+    assert "Best setting: backbone large, regularizer l2, augmentation light." in text
     assert "Guessing would reach 25.0%, always naming the most frequent class 25.0%." in text
     assert "large beats small by " in text
     assert "No evidence that none and dropout differ" in text
@@ -53,20 +53,19 @@ def test_it_says_the_winner_the_baselines_and_the_answers(text):
 
 def test_sections_come_in_the_promised_order(text):
     assert re.findall("<h2[^>]*>(.*?)</h2>", text) == [
-        "What to choose",
+        "Recommendation",
         "Comparison: backbone",
         "Comparison: regularizer",
         "Comparison: augmentation",
-        "What each choice is worth",
-        "How sure this is",
-        "How well it generalizes",
+        "Ablation",
+        "Uncertainty",
+        "Learning curves",
         "The winner",
-        "What the winner confuses",
+        "Confusion matrix",
         "Labels to look at again",
-        "Why the loss is as high as it is",
-        "Other metrics",
+        "Metrics and calibration",
         "Ensembles",
-        "What these numbers rest on",
+        "Caveats",
         "Search",
         "Negative control",
         "Method",

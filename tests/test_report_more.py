@@ -44,9 +44,9 @@ def test_the_winner_is_chosen_by_the_studys_metric(tmp_path, metric, of_x, won):
     assert levels_of_the_winner(tmp_path) == {"f": won}
     said = "macro F1" if metric == "val_macro_f1" else "log-loss"
     text = built(tmp_path)
-    assert f"It was chosen by its {said} on validation, " in text
+    assert f"It was selected on validation data only, by {said} (" in text
     assert "The comparisons of levels below are of accuracy." in text
-    assert f"The best setting found is f {won}. It names " in text
+    assert f"Best setting: f {won}. Test accuracy " in text
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "val_accuracy"])
@@ -65,9 +65,9 @@ def test_a_metric_that_cannot_be_followed_is_refused(tmp_path, capsys, metric, s
 @pytest.mark.parametrize(
     ("overlap", "said"),
     [
-        ("full", "has seen these very images: full overlap."),
-        ("partial", "has seen some of these images: partial overlap."),
-        ("unknown", "has seen these images is unknown."),
+        ("full", "was pretrained on these images: full overlap."),
+        ("partial", "was pretrained on some of these images: partial overlap."),
+        ("unknown", "unknown whether the backbone was pretrained on these images."),
         ("none", ""),
         (None, ""),
     ],
@@ -82,7 +82,7 @@ def test_pretraining_overlap_stands_beside_every_score(tmp_path, overlap, said):
     assert text.count("Caution: ") == 1
     captions = [line for line in text.splitlines() if "<caption " in line and said in line]
     stems = {line.split('id="table-')[1].split('"')[0] for line in captions}
-    assert stems == {"winner", "compare-f", "loss", "classes", "metrics", "ensembles"}
+    assert stems == {"winner", "compare-f", "classes", "metrics", "ensembles"}
 
 
 def test_galleries_by_kind_with_heat_maps(tmp_path):
@@ -139,7 +139,7 @@ def test_neighbors_and_retrieval_are_shown_and_stay(tmp_path):
     (tmp_path / "tables" / "retrieval.csv").write_text(RETRIEVAL)
     first, again = built(tmp_path), built(tmp_path)
     assert first == again
-    assert "The 10 nearest by cosine distance in the features of resnet50 name 70.0%" in first
+    assert "k-NN test accuracy 70.0" in first
     assert ">Retrieval</h2>" in first
     assert ">0.123</td>" in first
 
@@ -183,7 +183,7 @@ def test_a_study_without_logits_is_still_a_study(tmp_path):
     fabricate(tmp_path, PLAN)
     rewrite(tmp_path, "predictions", lambda t: t.drop(columns="logits"))
     text = built(tmp_path)
-    assert "What the winner confuses" in text
+    assert "Confusion matrix" in text
     assert "Other metrics" not in text
     assert "Ensembles" not in text
 

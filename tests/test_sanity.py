@@ -26,8 +26,8 @@ def study(tmp_path, preflight):
 def test_only_what_was_fine_tuned_is_held_against_its_own_probe(tmp_path):
     read, found = study(tmp_path, PREFLIGHT)
     [said] = below_probe(read, found)
-    assert said.startswith("unfreeze = last stage: fine-tuning reaches 70.")
-    assert "85.0\u00a0% of a linear probe on the features of large" in said
+    assert said.startswith("unfreeze = last stage: fine-tuning reaches a validation accuracy of 70.")
+    assert "85.0\u00a0% of a linear probe on the pretrained features of large" in said
 
 
 def test_nets_from_random_numbers_have_no_features_to_lose(tmp_path):

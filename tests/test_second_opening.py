@@ -45,11 +45,11 @@ def text_of(out: Path) -> tuple[list[str], str]:
 
 def test_a_recommendation_that_flips_is_said_at_the_top_with_both(tmp_path: Path) -> None:
     notes, said = text_of(opened_twice(tmp_path))
-    assert notes[0].startswith("The test images were looked at 2 times: ")
-    assert "The recommendation changed after the first look" in notes[0]
-    assert "First look: f x (not decided; best on validation); the best setting is f x." in notes[0]
+    assert notes[0].startswith("The test fold was opened 2 times: ")
+    assert "The recommendation changed after the first opening" in notes[0]
+    assert "First opening: f x (not decided; best on validation); the best setting is f x." in notes[0]
     assert "Now: f y (" in notes[0]
-    for untrue in ("had no say in it", "chose nothing", "which no choice had seen", "seen once", "once, at the end"):
+    for untrue in ("data only", "Nothing was selected on the", "opened once", "once, at the end"):
         assert untrue not in said
 
 
@@ -59,28 +59,28 @@ def test_a_recommendation_that_stays_is_said_to_stay(tmp_path: Path) -> None:
     rewrite(tmp_path, "predictions", lambda rows: rows.assign(predicted=rows["label"]))
     notes, _ = text_of(tmp_path)
     # Three seeds are too few for a claim, six are not.
-    assert "The recommended levels are those of the first look, but not all that is said of them. " in notes[0]
+    assert "The recommended levels are the same as at the first opening, but their evidence has changed. " in notes[0]
     assert (
-        "First look: f y (not decided; best on validation); the best setting is f y. Now: f y (equally good); "
+        "First opening: f y (not decided; best on validation); the best setting is f y. Now: f y (equally good); "
         in notes[0]
     )
     rewrite(tmp_path, "trials", lambda t: t.assign(opening=t["opening"].mask(t["seed"].isin([4, 5]), 1.0)))
     notes, _ = text_of(tmp_path)
-    assert "The first look recommended the same: f y (equally good); the best setting is f y." in notes[0]
+    assert "The first opening led to the same recommendation: f y (equally good); the best setting is f y." in notes[0]
 
 
 def test_a_study_that_does_not_tell_is_said_to_be_opened_twice_and_no_more(tmp_path: Path) -> None:
     notes, _ = text_of(fabricate(tmp_path, PLAN))
     assert notes == [
-        "The test images were looked at 2 times: what was decided after the first look saw them. What the first look "
-        "recommended is not recorded; this is what the last one recommends."
+        "The test fold was opened 2 times: decisions after the first opening knew its results. What the first opening "
+        "recommended is not recorded; the report shows what the latest one recommends."
     ]
 
 
 def test_after_one_opening_nothing_is_said_at_the_top(tmp_path: Path) -> None:
     notes, said = text_of(opened_twice(tmp_path, Plan(**vars(PLAN) | {"extra": {"test_openings": 1}})))
     assert notes == []
-    assert "the test images had no say in it" in said
+    assert "It was selected on validation data only." in said
 
 
 def tables_of(course: StudyState) -> pd.DataFrame:

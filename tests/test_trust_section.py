@@ -41,11 +41,11 @@ def text_of(section):
 
 def test_ablations_are_said_to_be_no_steps_and_the_whole_way_not_measured(tmp_path):
     section = path_section(*read(fabricate(tmp_path, PLAN)))
-    assert "set out from the first level that is listed of every factor: a old, b 1." in section.paragraphs[0]
-    assert "These are no steps of one way" in section.paragraphs[1]
-    assert "all choices at once, was not measured" in section.paragraphs[1]
+    assert "Starting point: the first listed level of every factor (a old, b 1)." in section.paragraphs[0]
+    assert "Effects are not cumulative" in section.paragraphs[1]
+    assert "all choices at once were not measured" in section.paragraphs[1]
     (table,), (picture,) = section.tables, section.figures
-    assert [row[0] for row in table.rows] == ["a: new instead of old", "b: 2 instead of 1", "sum of the lines above",
+    assert [row[0] for row in table.rows] == ["a: new instead of old", "b: 2 instead of 1", "sum of the rows above",
                                               "all at once"]  # fmt: skip
     assert "a new " in picture.alt
     assert ">points gained on test</text>" in picture.svg
@@ -53,10 +53,10 @@ def test_ablations_are_said_to_be_no_steps_and_the_whole_way_not_measured(tmp_pa
 
 def test_one_choice_and_none(tmp_path):
     one = path_section(*read(with_study(fabricate(tmp_path, PLAN), factors={"a": ["old", "new"], "b": [2, 1]})))
-    assert one.paragraphs[0].endswith("The winner differs in one choice.")
+    assert one.paragraphs[0].endswith("The winner differs in one factor.")
     assert len(one.tables[0].rows) == 1
     none = path_section(*read(with_study(tmp_path, factors={"a": ["new", "old"], "b": [2, 1]})))
-    assert none.paragraphs[1] == "The winner is that setting: no choice was changed."
+    assert none.paragraphs[1] == "The winner is the starting point, so there is nothing to ablate."
     assert none.tables == none.figures == []
 
 
@@ -66,8 +66,8 @@ def test_no_path_where_the_search_looked_for_the_best_alone(tmp_path):
 
 def test_few_test_images_cannot_resolve_small_differences(tmp_path):
     section = doubt_section(*read(fabricate(tmp_path / "few", PLAN)))
-    assert "cannot be resolved here" in text_of(section)
-    assert "3 seeds and 80 test images find a difference of" in text_of(section)
+    assert "smaller differences cannot be detected" in text_of(section)
+    assert "3 seeds and 80 test images detect a difference of" in text_of(section)
     many = doubt_section(*read(fabricate(tmp_path / "many", other(items=1000))))
     assert "cannot be resolved here" not in text_of(many)
     assert [table.stem for table in many.tables] == ["variance", "precision"]
@@ -82,11 +82,10 @@ def test_advice_that_its_own_number_does_not_bear_out_is_not_given(tmp_path):
     said = section.paragraphs[0]
     half = {what: f"{100 * width:.2f}" for what, width in more["half_width"].items()}
     assert said.endswith(
-        f" The 95\u00a0% interval, now plus or minus {half['as measured']} points, would have "
-        f"{half['one more seed']} with one more seed and {half['twice the seeds']} with twice as many seeds; of these "
-        "twice as many seeds would narrow it most. 500 more test images would not narrow it."
+        f" The 95% CI is ±{half['as measured']} points: one more seed would narrow it to ±{half['one more seed']}, "
+        f"twice as many seeds would narrow it to ±{half['twice the seeds']}; 500 more test images would not narrow it."
     )
-    assert section.tables[1].rows[-1][-1] == f"{half['500 more test images']}, no narrower"
+    assert section.tables[1].rows[-1][-1] == f"{half['500 more test images']} (no narrower)"
 
 
 def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
@@ -96,8 +95,8 @@ def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
     with_study(tmp_path, resolution={"difference": 0.031, "seeds": 5, "items": 900})
     said = doubt_section(*read(tmp_path)).paragraphs
     assert said == [
-        "Before the first trial, 5 seeds and 900 test images were expected to resolve differences of about "
-        "3.1 points between two settings (80\u00a0% power)."
+        "Planned: 5 seeds and 900 test images to detect differences of about 3.1 points between two settings (80% "
+        "power)."
     ]
     for odd in ({"difference": None, "seeds": 5, "items": 900}, ["a list"], "text"):
         assert doubt_section(*read(with_study(tmp_path, resolution=odd))) is None
@@ -106,15 +105,15 @@ def test_while_nothing_is_confirmed_the_planned_resolution_is_said(tmp_path):
 def test_what_a_repeat_renews_is_said_as_it_was(tmp_path):
     section = doubt_section(*read(with_study(fabricate(tmp_path, PLAN), budget={"folds": 3})))
     said = section.paragraphs[1]
-    assert "The validation images were the same in every repeat." in said  # as fabricated
-    assert "3 repeats at a time are the folds of one partition." in said
+    assert "together, but not the validation images;" in said  # as fabricated
+    assert "Every 3 seeds are the folds of one partition." in said
     file = tmp_path / results.PREDICTIONS_FILE
     rows = pd.read_parquet(file)
     one = winner(read(tmp_path)[1]).trials["trial"].iloc[0]
     left_out = (rows["trial"] == one) & (rows["fold"] == "val") & (rows["item"] % 2 == 0)
     writing.write_table(rows[~left_out], file)
     said = doubt_section(*read(with_study(tmp_path, budget={"folds": None}))).paragraphs[1]
-    assert "the partition into training and validation together" in said
+    assert "the train/validation partition together" in said
     assert "folds of one partition" not in said
 
 
@@ -123,7 +122,7 @@ def test_models_that_never_differ_leave_no_doubt_to_share(tmp_path):
     file = tmp_path / results.PREDICTIONS_FILE
     writing.write_table(pd.read_parquet(file).assign(predicted=lambda rows: rows["label"]), file)
     section = doubt_section(*read(tmp_path))
-    assert section.paragraphs[0] == "No seed and no image made any difference to the winner's accuracy on test."
+    assert section.paragraphs[0] == "The winner's test accuracy varies neither between seeds nor between images."
 
 
 def test_suspects_come_with_the_thumbnails_there_are(tmp_path):
@@ -138,7 +137,7 @@ def test_suspects_come_with_the_thumbnails_there_are(tmp_path):
     frame = suspects(study, found).frame.set_index("item")
     assert sorted(one.predicted for one in gallery.thumbnails) == sorted(frame.loc[[3, 50], "suggested"])
     assert all(one.source.startswith("data:image/jpeg;base64,") for one in gallery.thumbnails)
-    assert {one.label for one in gallery.thumbnails} == {f"{frame.loc[i, 'label_name']}, by its label" for i in (3, 50)}
+    assert {one.label for one in gallery.thumbnails} == {f"labeled {frame.loc[i, 'label_name']}" for i in (3, 50)}
     report.build(tmp_path)
     written = pd.read_csv(tmp_path / results.TABLES_FOLDER / "suspects.csv")
     assert written["item"].tolist() == frame.index.tolist()
@@ -159,6 +158,6 @@ def test_no_doubted_label_is_said(tmp_path):
     file = tmp_path / results.PREDICTIONS_FILE
     writing.write_table(pd.read_parquet(file).assign(cross_entropy=0.0), file)
     section = suspects_section(*read(tmp_path))
-    assert "none has a label that most of the winner's models contradict" in section.paragraphs[0]
+    assert "has a label that most of the winner's models contradict" in section.paragraphs[0]
     file.unlink()
     assert suspects_section(*read(tmp_path)) is None

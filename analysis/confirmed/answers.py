@@ -1,12 +1,13 @@
 """The question of each factor answered: every pair of levels compared on the test fold, or refused.
 
-Levels are compared as confirmed, in the winner's company: same seeds, same test images, same levels of all
-other factors. The verdict follows Holm's correction within the factor.
+Levels are compared as confirmed, with all other factors held at the winner's levels, on the same seeds and the same
+test images. The verdict follows Holm's correction within the factor.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Final, Literal, TypedDict, cast
 
 import pandas as pd
 
@@ -25,24 +26,32 @@ from analysis.statistics.inference import (
 from study.results import ANSWERS_COLUMNS, Results
 
 ALPHA = 0.05
-
-
 MARGIN = 0.01  # of accuracy; differences within it count as none, unless the study says otherwise
+Verdict = Literal["a", "b", "equivalent", "no evidence"]
+BETTER_A: Final = "a"
+BETTER_B: Final = "b"
+EQUIVALENT: Final = "equivalent"
+NO_EVIDENCE: Final = "no evidence"
+REFUSED: Final = "refused: "  # and the reason, in the place of a verdict
 
 
-BETTER_A = "a"
+class Answer(TypedDict):
+    """A row of answers.csv; numbers that do not exist are missing."""
 
-
-BETTER_B = "b"
-
-
-EQUIVALENT = "equivalent"
-
-
-NO_EVIDENCE = "no evidence"
-
-
-REFUSED = "refused: "
+    factor: str
+    level_a: str
+    level_b: str
+    difference: float
+    low: float
+    high: float
+    probability_a_better: float
+    seeds: float
+    items: float
+    verdict: str  # a Verdict, or REFUSED and the reason
+    p_holm: float
+    seeds_needed: float
+    items_needed: float
+    companions: str
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,7 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
     }
 
 
-def verdict(estimate: Estimate, p_holm: float, allowed: float) -> str:
+def verdict(estimate: Estimate, p_holm: float, allowed: float) -> Verdict:
     """A difference first, then equivalence: the 90 % interval inside the margin is two tests at 5 % each."""
     if estimate.seeds < SEEDS_FOR_A_CLAIM:
         return NO_EVIDENCE
@@ -143,24 +152,22 @@ def _companions(a: Setting, b: Setting) -> dict[str, str]:
 
 
 _TURNED = {BETTER_A: BETTER_B, BETTER_B: BETTER_A}
-
-
 _TURNABLE = ("difference", "low", "high", "probability_a_better")
 
 
-def pairs_of(answered: pd.DataFrame, factor: str) -> list[dict]:
+def pairs_of(answered: pd.DataFrame, factor: str) -> list[Answer]:
     """The rows of answers.csv about one factor; what a refused pair lacks is NaN, never None."""
     rows = answered[answered["factor"] == factor]
-    return rows.astype(dict.fromkeys(_TURNABLE, float)).to_dict("records")
+    return cast("list[Answer]", rows.astype(dict.fromkeys(_TURNABLE, float)).to_dict("records"))
 
 
-def rivals(pairs: list[dict], level: str) -> Iterator[dict]:
+def rivals(pairs: list[Answer], level: str) -> Iterator[Answer]:
     """The rows of answers.csv that a level is in, turned so that it is `level_a`."""
     for pair in pairs:
         if pair["level_a"] == level:
             yield pair
         elif pair["level_b"] == level:
-            yield pair | {
+            turned = pair | {
                 "level_a": pair["level_b"],
                 "level_b": pair["level_a"],
                 "difference": 0.0 - pair["difference"],  # no negative zero
@@ -169,12 +176,13 @@ def rivals(pairs: list[dict], level: str) -> Iterator[dict]:
                 "probability_a_better": 1 - pair["probability_a_better"],
                 "verdict": _TURNED.get(pair["verdict"], pair["verdict"]),
             }
+            yield cast("Answer", turned)
 
 
-LIKELY = "95\u00a0% interval"  # not to be broken over two lines
+LIKELY = "95% CI"
 
 
-def answer_sentence(answer: Mapping, allowed: float, pairs: int) -> str:
+def answer_sentence(answer: Answer, allowed: float, pairs: int) -> str:
     """One row of answers.csv in words; `pairs` of levels of its factor were compared."""
     a, b = answer["level_a"] or "none", answer["level_b"] or "none"
     if answer["verdict"].startswith(REFUSED):
@@ -184,27 +192,21 @@ def answer_sentence(answer: Mapping, allowed: float, pairs: int) -> str:
     interval = f"{points(answer['low'])} to {points(answer['high'])}"
     measured = f"{a} minus {b}: {points(answer['difference'])} points, {LIKELY} {interval}"
     if answer["verdict"] == EQUIVALENT:
-        return (
-            f"{a} and {b} do equally well within the margin of {margin_text(allowed)} ({measured}; "
-            "the 90\u00a0% interval, which decides this, lies within)."
-        )
+        return f"{a} and {b} are equivalent: the 90% CI lies within the margin of {margin_text(allowed)} ({measured})."
     if answer["low"] <= 0 <= answer["high"]:
         return f"No evidence that {a} and {b} differ ({measured}). {_more(answer)}"
-    return f"{_leading(answer, a, b)} ({measured}), but {_why_not(answer, pairs)} {_more(answer)}"
-
-
-def _leading(answer: Mapping, a: str, b: str) -> str:
-    return f"{a} came out ahead of {b}" if answer["difference"] > 0 else f"{b} came out ahead of {a}"
-
-
-def _why_not(answer: Mapping, pairs: int) -> str:
-    """Why an interval that leaves out zero still settles nothing."""
+    lead = f"{_leading(answer, a, b)} ({measured}), but"
     if answer["seeds"] < SEEDS_FOR_A_CLAIM:
-        return f"{answer['seeds']:.0f} seeds are too few for a claim, which takes {SEEDS_FOR_A_CLAIM}."
-    return f"as one of {pairs} comparisons this is no evidence, though alone it would be."
+        seeds = SEEDS_FOR_A_CLAIM if pd.isna(answer["seeds_needed"]) else int(answer["seeds_needed"])
+        return f"{lead} nothing is claimed below {SEEDS_FOR_A_CLAIM} seeds. Run again with --resume --seeds {seeds}."
+    return f"{lead} after Holm's correction for {pairs} comparisons this is no evidence. {_more(answer)}"
 
 
-def _better(answer: Mapping, a: str, b: str) -> str:
+def _leading(answer: Answer, a: str, b: str) -> str:
+    return f"{a} was clearly ahead of {b}" if answer["difference"] > 0 else f"{b} was clearly ahead of {a}"
+
+
+def _better(answer: Answer, a: str, b: str) -> str:
     """The better level first, so that the difference reads as a gain."""
     sign, chance = 1, answer["probability_a_better"]
     low, high = answer["low"], answer["high"]
@@ -213,7 +215,7 @@ def _better(answer: Mapping, a: str, b: str) -> str:
     return (
         f"{a} beats {b} by {points(sign * answer['difference'])} points "
         f"({LIKELY} {points(low)} to {points(high)}). "
-        f"A new run of {a} would beat a new run of {b} with probability {_probability(chance)}."
+        f"A new seed of {a} would beat a new seed of {b} with probability {_probability(chance)}."
     )
 
 
@@ -225,18 +227,18 @@ def margin_text(allowed: float) -> str:
     return "1 point" if allowed == 0.01 else f"{100 * allowed:.3g} points"
 
 
-def _more(answer: Mapping) -> str:
+def _more(answer: Answer) -> str:
     """What would settle a pair that is undecided."""
     if answer["difference"] == 0:
-        return "Nothing was measured that more seeds or more test images could show."
-    needed, pictures = answer["seeds_needed"], answer.get("items_needed")
+        return "The measured difference is zero, so there is no effect to plan for."
+    needed, images = answer["seeds_needed"], answer.get("items_needed")
     if pd.notna(needed):
-        return f"If it is real, about {count(int(needed), 'seed')} would show it."
-    if pd.isna(pictures):
-        return "If it is real, neither more seeds nor more test images alone would show it, only many more of both."
+        return f"If the difference is real, about {count(int(needed), 'seed')} would show it."
+    if pd.isna(images):
+        return "If the difference is real, showing it takes many more seeds and many more test images."
     few = answer["seeds"] < SEEDS_FOR_A_CLAIM
     with_seeds = f" with {SEEDS_FOR_A_CLAIM} seeds" if few else ""
     return (
-        f"If it is real, more seeds would not show it, only more test images: about {number(pictures)} in place of "
-        f"{number(answer['items'])}{with_seeds}."
+        f"If the difference is real, about {number(images)} test images{with_seeds} would show it (now "
+        f"{number(answer['items'])}); more seeds alone would not."
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -70,4 +71,5 @@ def outputs(results: Results) -> Outputs:
     predictions = results.predictions
     if LOGITS not in predictions or predictions.empty:
         return Outputs(predictions, {})
-    return Outputs(predictions, dict(predictions.groupby(["trial", "fold"]).indices))
+    rows = cast("dict[tuple[str, str], NDArray[np.int64]]", predictions.groupby(["trial", "fold"]).indices)
+    return Outputs(predictions, rows)

@@ -18,44 +18,27 @@ from typing import Any
 import pandas as pd
 
 from analysis.confirmed import tables
-from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, pairs_of, rivals
+from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, Answer, pairs_of, rivals
 from analysis.confirmed.settings import Setting, winner
 from analysis.confirmed.tables import SIZES
 from study.results import Results
 
 BETTER = "better"  # than at least one other level, and as good as the rest
-
-
 EQUALLY_GOOD = "equally good"  # as every other level
-
-
 UNDECIDED = "not decided; best on validation"  # the winner's level, for want of evidence
-
-
 ABSENT = "absent"  # the winner's setting has no level of this factor, and nothing was found where there is one
-
-
 NOTHING_YET = "nothing yet"  # no winner to start from
-
 
 # Seconds that differ by less than a tenth do not tell two levels apart: trials share the machine.
 CHEAPER = 0.9
-
-
 COLUMNS = ("factor", "recommended", "decision", "winner", "best", "against", "gain", "low", "high", "seeds", "items")
-
-
 COLUMNS += ("seeds_needed", "open", "as_good", "trial_seconds", "best_seconds", "cheaper_by", "faster")
-
-
 COLUMNS += (
     "faster_seconds",
     "faster_val_accuracy",
     "val_accuracy",
     "test_accuracy",
 )  # and the recommended level's sizes
-
-
 TIME, TRAINED = "time", "trained parameters"  # what a recommended level that is not `best` saves
 
 
@@ -79,7 +62,7 @@ def recommendations(results: Results, found: list[Setting], answered: pd.DataFra
     return pd.DataFrame(rows, columns=[*COLUMNS, *recorded]).astype(counts)
 
 
-def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None, factor: str) -> dict[str, Any]:
+def _recommend(compared: pd.DataFrame, pairs: list[Answer], chosen: Setting | None, factor: str) -> dict[str, Any]:
     if chosen is None:
         return {"decision": NOTHING_YET}
     kept = chosen.levels[factor]
@@ -110,7 +93,7 @@ def _recommend(compared: pd.DataFrame, pairs: list[dict], chosen: Setting | None
     }
 
 
-def _best(levels: list[str], pairs: list[dict], kept: str) -> str | None:
+def _best(levels: list[str], pairs: list[Answer], kept: str) -> str | None:
     """The winner's level unless another beats it; where the winner has none, a level that beats others."""
     beaten = _beaten(pairs)
     if kept in levels and kept not in beaten:
@@ -123,7 +106,7 @@ def _best(levels: list[str], pairs: list[dict], kept: str) -> str | None:
     return kept if kept in levels else None
 
 
-def _lead(pairs: list[dict], level: str, over: str | None) -> float:
+def _lead(pairs: list[Answer], level: str, over: str | None) -> float:
     """By how much a level beats another, or the one it beats by most; 0 where it beats none."""
     wins = [
         pair["difference"]
@@ -133,24 +116,24 @@ def _lead(pairs: list[dict], level: str, over: str | None) -> float:
     return max(wins, default=0.0)
 
 
-def _beaten(pairs: list[dict]) -> set[str]:
+def _beaten(pairs: list[Answer]) -> set[str]:
     loser = {BETTER_A: "level_b", BETTER_B: "level_a"}
     return {pair[loser[pair["verdict"]]] for pair in pairs if pair["verdict"] in loser}
 
 
-def _open(pairs: list[dict], best: str) -> list[dict]:
+def _open(pairs: list[Answer], best: str) -> list[Answer]:
     """The pairs of the best level that nothing settles, with levels that nothing beat."""
     settled, beaten = (BETTER_A, BETTER_B, EQUIVALENT), _beaten(pairs)
     unbeaten = [pair for pair in rivals(pairs, best) if pair["level_b"] not in beaten]
     return [pair for pair in unbeaten if pair["verdict"] not in settled]
 
 
-def _seeds_needed(open_pairs: list[dict]) -> int | None:
+def _seeds_needed(open_pairs: list[Answer]) -> int | None:
     needed = [pair["seeds_needed"] for pair in open_pairs]
     return None if not needed or any(pd.isna(one) for one in needed) else int(max(needed))
 
 
-def _decision(pairs: list[dict], best: str, open_pairs: list[dict]) -> str:
+def _decision(pairs: list[Answer], best: str, open_pairs: list[Answer]) -> str:
     if open_pairs or not pairs:
         return UNDECIDED
     return BETTER if _lead(pairs, best, None) > 0 else EQUALLY_GOOD
@@ -184,7 +167,7 @@ def _seconds(costs: pd.DataFrame, levels: list[str]) -> pd.Series:
     return costs["trial_seconds"].reindex(levels).fillna(math.inf)
 
 
-def _gain(pairs: list[dict], level: str) -> dict[str, Any]:
+def _gain(pairs: list[Answer], level: str) -> dict[str, Any]:
     """Over the rival that comes closest; nothing where no pair was compared."""
     compared = [pair for pair in rivals(pairs, level) if not pair["verdict"].startswith(REFUSED)]
     if not compared:

@@ -55,7 +55,7 @@ def level_texts(results: Results) -> pd.DataFrame:
 def refusal(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
     """Why `a` and `b` cannot be compared as levels of `factor`; empty where they can. `texts` are `level_texts`."""
     return (
-        _different_company(a, b, factor)
+        _other_factors_differ(a, b, factor)
         or _different_repeats(a, b)
         or _no_common_rung(results, texts, a, b, factor)
         or _untuned(results, texts, a, factor)
@@ -66,12 +66,12 @@ def refusal(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, facto
     )
 
 
-def _different_company(a: Setting, b: Setting, factor: str) -> str:
+def _other_factors_differ(a: Setting, b: Setting, factor: str) -> str:
     if a.arm == b.arm:
         return "one and the same setting stands for both levels"
     # A conditional factor that exists under only one of the two levels is part of that level.
     differing = [f for f, level in a.levels.items() if f != factor and len({level, b.levels[f]} - {""}) > 1]
-    return f"the levels were confirmed in different company ({', '.join(differing)})" if differing else ""
+    return f"other factors were not held equal ({', '.join(differing)})" if differing else ""
 
 
 def _different_repeats(a: Setting, b: Setting) -> str:
@@ -108,18 +108,18 @@ def _untuned(results: Results, texts: pd.DataFrame, setting: Setting, factor: st
     tried = trials[trials["phase"].isin(["search", "refine"]) & (texts[factor] == level)]
     for nuisance in _nuisances(results, setting):
         if tried[nuisance.column].nunique() < 2:
-            return f"{nuisance.name} was not varied for {level or 'none'}, so it may suit only the other"
+            return f"{nuisance.name} was not tuned for {level or 'none'}, so the comparison may favor the other level"
     return ""
 
 
 def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
-    """More tries choose a better setting, more epochs train it better."""
+    """More trials find better hyperparameters, more epochs train them better."""
     if _declared(results) and not (_nuisances(results, a) and _nuisances(results, b)):
         tries = (0, 0)  # one of the two has nothing to tune
     else:
         tries = (_refined(results, texts, a), _refined(results, texts, b))
     if tries[0] != tries[1]:
-        return f"unequal budgets ({count(tries[0], 'refined trial')} against {number(tries[1])})"
+        return f"unequal budgets ({count(tries[0], 'refinement trial')} against {number(tries[1])})"
     if factor == "epochs" or "epochs" not in results.trials:
         return ""
     epochs = [sorted(set(setting.trials["epochs"].dropna())) for setting in (a, b)]
@@ -147,10 +147,10 @@ def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
         place = nuisance.place(best)
         end = nuisance.low if place < EDGE else nuisance.high if place > 1 - EDGE else None
         if end is not None and end not in nuisance.natural:
-            where = "in the outer tenth of" if 0 <= place <= 1 else "outside of"
+            end_tried, beyond = ("lowest", "lower") if end == nuisance.low else ("highest", "higher")
             return (
-                f"the best {nuisance.name} of {setting.levels[factor] or 'none'} ({best:.2g}) lies {where} "
-                f"{nuisance.low:g} to {nuisance.high:g}: widen the range"
+                f"{setting.levels[factor] or 'none'} did best at nearly the {end_tried} {nuisance.name} tried "
+                f"({best:.2g} of {nuisance.low:g} to {nuisance.high:g}), so {beyond} may be better: widen the range"
             )
     return ""
 

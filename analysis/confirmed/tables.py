@@ -13,8 +13,6 @@ from analysis.statistics.inference import accuracy_interval, mean_interval
 from study.results import Results, level_text
 
 PARAMETERS = ("parameters", "trained_parameters")  # columns that trials.parquet may have
-
-
 LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_entropy")
 
 
@@ -131,7 +129,7 @@ def overview(results: Results) -> pd.DataFrame:
 def failures(results: Results) -> pd.DataFrame:
     """Why trials failed, the most frequent reason first."""
     failed = results.trials[results.trials["status"] == "failed"]
-    reason = failed["error"].fillna("no error recorded").map(lambda error: (error.splitlines() or [""])[0])
+    reason = failed["error"].fillna("no error recorded").map(lambda error: (str(error).splitlines() or [""])[0])
     return reason.value_counts().rename_axis("error").reset_index(name="trials")
 
 

@@ -1,10 +1,10 @@
-"""From where the study set out to its winner: what each choice is worth, one at a time, on the test images.
+"""Ablation: how much test accuracy each choice of the winner adds to the study's starting point.
 
-Where the settings in between were run, they are steps of one way and add up. Mostly they were not: a study
-confirms what lies around its winner. Then each choice of the winner is taken back alone.
+Where the settings in between were run, they are successive steps and add up. Usually they were not, because a study
+confirms the settings around its winner. Then each choice of the winner is reverted alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,20 +22,10 @@ from analysis.statistics.inference import MIN_SEEDS, compare
 from study.results import Results, level_text
 
 STEP = "step"  # adds one choice to the setting before it
-
-
 ALONE = "alone"  # takes one choice of the winner back
-
-
 SUM, TOTAL = "sum", "total"
-
-
 COLUMNS = ("kind", "factor", "start", "winner", "difference", "low", "high", "seeds", "items", "note")
-
-
-NOT_RUN = "not measured: no confirmed setting differs from the winner in this alone"
-
-
+NOT_RUN = "not measured: no confirmed setting differs from the winner in this factor alone"
 Levels = Mapping[str, str]
 
 
@@ -52,7 +42,7 @@ def start(results: Results) -> tuple[dict[str, str], str]:
         named = {factor: level for factor, level in plain.items() if level in results.factors.get(factor, [])}
         if named:
             return first | named, f"the published configuration {one['name']}"
-    return first, "the first level that is listed of every factor"
+    return first, "the first listed level of every factor"
 
 
 def path(results: Results, found: list[Setting]) -> pd.DataFrame:
@@ -128,7 +118,7 @@ def _incomparable(before: Setting | None, after: Setting | None) -> str:
     return ""
 
 
-_TITLE = "What each choice is worth"
+_TITLE = "Ablation"
 
 
 def path_section(results: Results, found: list[Setting]) -> Section | None:
@@ -138,27 +128,27 @@ def path_section(results: Results, found: list[Setting]) -> Section | None:
         return None
     begin, said = start(results)
     frame = path(results, found)
-    out = f"The study set out from {said}: {setting_text(begin)}."
+    out = f"Starting point: {said} ({setting_text(begin)})."
     if frame.empty:
-        return Section(_TITLE, [out, "The winner is that setting: no choice was changed."])
+        return Section(_TITLE, [out, "The winner is the starting point, so there is nothing to ablate."])
     each = frame[~frame["kind"].isin([SUM, TOTAL])]
     pictures = [_figure(each)] if each["low"].notna().any() else []
     if len(each) == 1:
-        return Section(_TITLE, [f"{out} The winner differs in one choice."], figures=pictures, tables=[_table(each)])
+        return Section(_TITLE, [f"{out} The winner differs in one factor."], figures=pictures, tables=[_table(each)])
     return Section(_TITLE, [out, _how_they_add_up(frame)], figures=pictures, tables=[_table(frame)])
 
 
 def _how_they_add_up(frame: pd.DataFrame) -> str:
     total, together = (frame[frame["kind"] == kind].iloc[0] for kind in (TOTAL, SUM))
     if (frame["kind"] == STEP).any():
-        return f"Each line adds one choice to those above it, up to the winner: together {_points(total)}."
+        return f"Each row adds one choice to the rows above it, up to the winner. Together they gain {_points(total)}."
     if pd.isna(together["difference"]):
-        return "What the winner gains by any one of its choices was not measured."
-    whole = "was not measured" if total["note"] else f"is {_points(total)}"
+        return "No single choice of the winner was measured."
+    whole = "were not measured" if total["note"] else f"gain {_points(total)}"
     return (
-        "Each line takes one choice of the winner back and leaves the others: what the winner gains by it, in its own "
-        "company. These are no steps of one way, and they add up only where no choice depends on another: their sum is "
-        f"{points(together['difference'])} points; the whole way from the start, all choices at once, {whole}."
+        "Each row reverts one choice of the winner and keeps all others. Effects are not cumulative: they add up "
+        f"only where no choice depends on another. Their sum is {points(together['difference'])} points; all choices "
+        f"at once {whole}."
     )
 
 
@@ -167,18 +157,18 @@ def _points(row: Any) -> str:
 
 
 def _table(frame: pd.DataFrame) -> Table:
-    named = {SUM: "sum of the lines above", TOTAL: "all at once"}
-    shown = {
+    named = {SUM: "sum of the rows above", TOTAL: "all at once"}
+    shown: dict[str, Callable[[Any], object]] = {
         "choice": lambda row: named.get(row.kind) or f"{row.factor}: {row.winner} instead of {row.start or 'none'}",
         "gain in points": lambda row: NOTHING if pd.isna(row.difference) else points(row.difference),
-        "95 % interval": lambda row: NOTHING if pd.isna(row.low) else f"{points(row.low)} to {points(row.high)}",
+        LIKELY: lambda row: NOTHING if pd.isna(row.low) else f"{points(row.low)} to {points(row.high)}",
         "seeds": lambda row: number(row.seeds),
     }
     if frame["note"].fillna("").any():
         shown["note"] = lambda row: row.note if isinstance(row.note, str) and row.note else NOTHING
     caption = (
-        "Accuracy on test with the choice minus that without it, same seeds and images. Each interval is for new "
-        "seeds and new images and stands by itself, without a correction for the number of lines"
+        "Test accuracy with the choice minus without it, on the same seeds and images. Intervals are for new seeds "
+        "and new images, without a correction for the number of rows"
     )
     return table("path", caption, frame, shown)
 
@@ -189,9 +179,10 @@ def _figure(each: pd.DataFrame) -> Figure:
     drawn = drawn.assign(level=named, winner=each["low"] > 0)  # filled: by itself, it leaves out zero
     text = figures.svg(0.75 + 0.3 * len(drawn), partial(_draw, dots=drawn))
     values = (
-        f"{row.level} {'not measured' if pd.isna(row.value) else points(row.value)}" for row in drawn.itertuples()
+        f"{level} {'not measured' if np.isnan(value) else points(value)}"
+        for level, value in zip(named, drawn["value"], strict=True)
     )
-    return Figure("path", "", f"Points of accuracy that each choice of the winner gains: {', '.join(values)}", text)
+    return Figure("path", "", f"Points of test accuracy gained by each choice of the winner: {', '.join(values)}", text)
 
 
 def _draw(ax: Axes, dots: pd.DataFrame) -> Axes:

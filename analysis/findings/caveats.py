@@ -14,9 +14,9 @@ from study.results import Results, level_text
 
 # How far the images that the backbones were pretrained on are those of the study, as study.json says it.
 _OVERLAPS = {
-    "full": "the backbone's pretraining has seen these very images: full overlap",
-    "partial": "the backbone's pretraining has seen some of these images: partial overlap",
-    "unknown": "whether the backbone's pretraining has seen these images is unknown",
+    "full": "the backbone was pretrained on these images: full overlap",
+    "partial": "the backbone was pretrained on some of these images: partial overlap",
+    "unknown": "it is unknown whether the backbone was pretrained on these images",
 }
 
 
@@ -38,7 +38,7 @@ def caveats_section(results: Results, found: list[Setting]) -> Section:
         _dropped(results),
         _failed(results),
     ]
-    return Section("What these numbers rest on", points=[one for one in said if one])
+    return Section("Caveats", points=[one for one in said if one])
 
 
 def _chosen(results: Results) -> str:
@@ -46,30 +46,30 @@ def _chosen(results: Results) -> str:
     val, test = (number(sizes.get(fold, 0)) for fold in ("val", TEST))
     what = "Epochs" if set(results.trials["phase"]) == {"published"} else "Epochs, settings and the winner"
     chosen = (
-        f"{what} were chosen by {objective(results).said} on validation ({val} images), which flatters that number."
+        f"{what} were selected by {objective(results).said} on validation ({val} images), so validation scores are "
+        "optimistic."
     )
     if opened_once(results):
-        return f"{chosen} The {test} test images chose nothing; accuracy on test is what to quote."
-    return f"{chosen} Accuracy on the {test} test images is what to quote. {openings_sentence(results)}"
+        return f"{chosen} Nothing was selected on the {test} test images: quote test accuracy."
+    return f"{chosen} Quote accuracy on the {test} test images. {openings_sentence(results)}"
 
 
 def _in_turn(results: Results) -> list[str]:
     """How all images came to test, what chose what on which of them, and what that leaves open."""
     models, kept = test_folds(results), results.manifest[results.manifest["keep"].eq(True)]
     return [
-        f"A seed is a round: the {count(len(kept), 'image')} are divided into {models} test folds, by class and in "
-        f"whole groups of duplicates, and {models} models are trained, each of which is tested on one fold. So every "
-        "image tests once a round; accuracy on test is what to quote.",
-        "Learning rates, strengths and epochs were chosen for each model anew, on training and validation images of "
-        "its own, so that nothing that chose them had seen its test images (nested selection). One level may have "
-        "other ones from fold to fold. A confirmed model is the best refined one of its fold, trained again: on "
-        "validation both have the same accuracy, which chose it and so flatters.",
-        f"The winner's levels were chosen by {objective(results).said} on validation, in the search and over all "
-        "folds: on images that test in other folds. They are the company of both levels of every comparison, which "
-        "favors neither; the winner's own accuracy may be flattered by it a little.",
-        "Intervals are for new rounds and new images from the same source. Models of one round share training "
-        "images, and all rounds have the same ones, so that rounds differ less than new data sets would. The "
-        "correction of Nadeau and Bengio (2003) allows for that; there is no exact one (Bengio and Grandvalet 2004).",
+        f"A seed is a round of cross-validation: the {count(len(kept), 'image')} are divided into {models} test "
+        f"folds, by class and in whole groups of duplicates, and {models} models are trained, each tested on one "
+        "fold. Every image is tested once per round: quote test accuracy.",
+        "Selection is nested: learning rates, strengths and epochs were selected for each model on its own training "
+        "and validation images, so a level may use different values in different folds. A confirmed model is its "
+        "fold's best refined one, trained again, so its validation accuracy is optimistic.",
+        f"The winner's levels were selected by {objective(results).said} on validation images that are test images of "
+        "other folds. They are held fixed for both levels of every comparison, which favors neither; the winner's "
+        "own accuracy may be slightly optimistic.",
+        "Intervals are for new rounds and new images from the same source. All rounds share their images, so they "
+        "differ less than new datasets would. The correction of Nadeau and Bengio (2003) allows for this; no exact "
+        "one exists (Bengio and Grandvalet 2004).",
     ]
 
 
@@ -81,9 +81,9 @@ def _few_pictures(results: Results) -> str:
     if not 0 < n < FEW_PICTURES or study.get("goal", "factors") != "factors" or study.get("retrain") or own_test:
         return ""
     return (
-        f"{count(n, 'test image')} are few: under {number(FEW_PICTURES)}, most differences between good levels are "
-        "too small to be seen. A study with Budget(test_folds=5) tests on all images in turn, which narrows the "
-        "intervals at the price of many more models."
+        f"{count(n, 'test image')} are few: with fewer than {number(FEW_PICTURES)}, most differences between good "
+        "levels cannot be detected. Budget(test_folds=5) tests on all images in turn, which narrows the intervals "
+        "but trains many more models."
     )
 
 
@@ -91,7 +91,7 @@ def _fixed(results: Results) -> str:
     """An answer holds for what was not varied: as the trials had it, which may not be what the study declares."""
     declared = results.study.get("fixed")
     if not isinstance(declared, Mapping) or not declared:
-        return "What was held fixed is not recorded."
+        return "The study does not record what was held fixed."
     values = {str(name): _values(results, str(name)) or [value_text(value)] for name, value in declared.items()}
     # What flags say of all trials. Pretrained weights are a matter of course.
     held_too = {"epochs": _values(results, "epochs"), "weights": _values(results, "weights")}
@@ -102,8 +102,8 @@ def _fixed(results: Results) -> str:
     }
     fixed = ", ".join(f"{name} {ran[0]}" for name, ran in values.items() if len(ran) == 1)
     varied = "; ".join(f"{name} {', '.join(ran)}" for name, ran in values.items() if len(ran) > 1)
-    said = f"Everything holds for what was held fixed: {fixed or 'nothing that is recorded'}."
-    return f"{said} Not held fixed, though the study names one value: {varied}." if varied else said
+    said = f"All results hold for these fixed values: {fixed or 'none recorded'}."
+    return f"{said} Declared as fixed but varied: {varied}." if varied else said
 
 
 def _values(results: Results, name: str) -> list[str]:
@@ -121,14 +121,14 @@ def _few_seeds(found: list[Setting]) -> str:
     if fewest >= SEEDS_FOR_A_CLAIM:
         return ""
     which = "All" if max(len(set(one.seeds)) for one in found) == fewest else "Some"
-    return f"{which} settings have only {count(fewest, 'seed')}; a claim takes {SEEDS_FOR_A_CLAIM}."
+    return f"{which} settings have only {count(fewest, 'seed')}; nothing is claimed below {SEEDS_FOR_A_CLAIM}."
 
 
 def _dropped(results: Results) -> str:
     lost = int(images.dropped(results)["files"].sum())
     if not lost:
-        return "No file was left out."
-    return f"{number(lost)} of {count(len(results.manifest), 'file')} were left out, for the reasons below."
+        return "No file was dropped."
+    return f"{number(lost)} of {count(len(results.manifest), 'file')} were dropped, for the reasons below."
 
 
 def _failed(results: Results) -> str:

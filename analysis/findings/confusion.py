@@ -1,6 +1,8 @@
 """The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +67,8 @@ def means_sentence(classes: pd.DataFrame) -> str:
     there = classes[classes["support"] > 0]
     said = ", ".join(f"{one} {percent(there[one].mean())}" for one in ("precision", "recall"))
     absent = len(classes) - len(there)
-    without = f"; {number(absent)} without a test image left out" if absent else ""
-    return f"Mean of {number(len(there))} classes: {said}, F1 {percent(there['f1'].mean())}{without}."
+    without = f"; left out: {number(absent)} without test images" if absent else ""
+    return f"Macro average of {number(len(there))} classes: {said}, F1 {percent(there['f1'].mean())}{without}."
 
 
 def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
@@ -74,25 +76,25 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     if best is None or not best.tested:
         return None
     matrix, names = confusion(results, best), class_names(results)
-    together = f"all {count(len(best.seeds), 'seed')} together"
+    together = f"{count(len(best.seeds), 'seed')} pooled"
     if len(matrix) <= MOST_DRAWN:
         picture, blocks = _confusion_figure(matrix, names)
-        said, pictures = "Each row of the image is a true class, each column what the winner called it.", [picture]
+        said, pictures = "Rows: true class. Columns: predicted class.", [picture]
         blocked = [_blocks(blocks, together)] if len(blocks) else []
     else:
         said, pictures, blocked = (
-            f"{number(len(matrix))} classes are too many for an image of them.",
+            f"{number(len(matrix))} classes are too many to draw.",
             [],
             [],
         )
     shown = {
         "true class": lambda row: row.label,
-        "named instead": lambda row: row.predicted,
-        "times": lambda row: number(row.times),
+        "predicted": lambda row: row.predicted,
+        "count": lambda row: number(row.times),
         "share of the class": lambda row: percent(row.share),
     }
     return Section(
-        "What the winner confuses",
+        "Confusion matrix",
         [said],
         figures=pictures,
         tables=[
@@ -115,9 +117,9 @@ def _confusion_figure(matrix: pd.DataFrame, names: pd.Series) -> tuple[Figure, p
     shown_matrix, found_blocks = arranged(matrix) if large else (matrix, [])
     labels = names.reindex(shown_matrix.index).fillna(NOTHING).map(str).tolist()
     blocks = block_table(shown_matrix, found_blocks, names.fillna(NOTHING))
-    title = "Share of each true class, in percent"
+    title = "Share of each true class (%)"
     if large:
-        title += ", confused classes beside one another (framed: blocks of them)" if len(blocks) else ""
+        title += ", similar classes adjacent (framed: blocks of confused classes)" if len(blocks) else ""
     draw = partial(
         figures.draw_confusion, confusion=shown_matrix, names=labels, blocks=blocks.head(MOST_BLOCKS) if large else None
     )
@@ -129,20 +131,18 @@ def _confusion_figure(matrix: pd.DataFrame, names: pd.Series) -> tuple[Figure, p
 
 
 MOST_CONFUSIONS, MOST_CLASSES, MOST_BLOCKS = 10, 15, 10
-
-
 MOST_DRAWN = 1000  # classes of a matrix; of more a pixel each has no room, and ordering them takes minutes
 
 
 def _blocks(frame: pd.DataFrame, together: str) -> Table:
-    shown = {
+    shown: dict[str, Callable[[Any], object]] = {
         "block": lambda row: number(row.block),
         "classes": lambda row: shortened(row.label, 160),
-        "named rightly": lambda row: percent(row.right),
-        "errors inside": lambda row: number(row.inside),
+        "classified correctly": lambda row: percent(row.right),
+        "errors inside the block": lambda row: number(row.inside),
         "share of its errors": lambda row: percent(row.share),
     }
-    caption = f"Classes that are confused with one another: blocks along the diagonal of the image, {together}"
+    caption = f"Classes that are confused with each other: blocks along the diagonal, {together}"
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
 
 
@@ -156,5 +156,5 @@ def _classes(frame: pd.DataFrame, training: pd.Series, together: str, overlap: s
         "test images": lambda row: number(row.support),
         "training images": lambda row: number(row.training_images),
     }
-    caption = f"The classes on test, the worst F1 first, {together}. {means_sentence(frame)}{overlap}"
+    caption = f"Metrics of each class on test, worst F1 first, {together}. {means_sentence(frame)}{overlap}"
     return table("classes", caption, frame, shown, most=MOST_CLASSES)

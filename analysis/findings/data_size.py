@@ -1,4 +1,4 @@
-"""The report's section on the size of the training set: what more images brought, and what still more would bring."""
+"""Data-size curve: accuracy by number of training images, extrapolated by a power law where it holds."""
 
 from functools import partial
 
@@ -19,14 +19,8 @@ from analysis.statistics.power_law import MIN_SIZES, REACH, Check, check, fit, h
 from study.results import Results
 
 FACTORS = ("train_fraction", "split")  # they change how many images a model trains on
-
-
 _PICTURES = "train_pictures"  # a column that trials.parquet may have
-
-
 _DRAWN = 25  # points of the curve
-
-
 _FLAT = 0.995  # of the error that a doubling leaves, from where on it brings nothing to speak of
 
 
@@ -69,14 +63,14 @@ def _pictures(results: Results, setting: Setting, factor: str, level: str) -> fl
 def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     """Why no law can be fitted to the sizes; empty where one can."""
     if (measured["on"] != "test").any():
-        return "the test fold was not opened yet"
+        return "the test fold has not been opened yet"
     if test_folds(results):
-        return "its interval is that of one test fold, and here all images test in turn"
+        return "its interval is defined for a single test fold, and this study tests on all images in turn"
     n, distinct = measured["pictures"].to_numpy(), measured["pictures"].nunique()
     if distinct < MIN_SIZES or distinct < len(n):
-        return f"that takes at least {MIN_SIZES} different sizes, but there {_are(distinct)}"
+        return f"it takes at least {MIN_SIZES} different sizes, but there {_are(distinct)}"
     if measured["seeds"].min() < MIN_SEEDS:
-        return f"that takes at least {MIN_SEEDS} seeds for each size, but there {_are(int(measured['seeds'].min()))}"
+        return f"it takes at least {MIN_SEEDS} seeds for each size, but there {_are(int(measured['seeds'].min()))}"
     if not within_reach(n[-1], n[-2]):
         return (
             f"the largest size is more than {REACH:g} times the next ({number(round(n[-1]))} and "
@@ -85,13 +79,13 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     first, *others = measured["setting"]
     for other in others:
         if other.seeds != first.seeds or list(other.correct.columns) != list(first.correct.columns):
-            return "the sizes were not run with the same seeds, or not shown the same test images"
+            return "the sizes do not have the same seeds and test images"
         if any(other.levels[name] != level for name, level in first.levels.items() if name != factor):
-            return "the sizes differ in other factors, too"
+            return "the sizes also differ in other factors"
     if len(np.unique(groups(results, first.correct.columns))) < 2:
-        return "there is a single test image"
+        return "there is only one test image"
     if measured["accuracy"].max() >= 1:
-        return "a power law has no place for a size without any error"
+        return "a power law cannot fit a size without errors"
     return ""
 
 
@@ -105,7 +99,7 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
         return None
     on = "test" if (measured["on"] == "test").all() else "validation"
     why = refusal(results, measured, factor)
-    said, curve, checked = [f"What still more images would bring is not predicted: {why}."], None, None
+    said, curve, checked = [f"No extrapolation: {why}."], None, None
     if not why:
         wrong = 1 - np.stack([one.correct.to_numpy() for one in measured["setting"]])
         among = groups(results, measured["setting"].iloc[0].correct.columns)
@@ -117,13 +111,14 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             said.append(beyond_sentence(n, wrong, curve))
     text = figures.svg(2.9, partial(draw_sizes, measured=measured, curve=curve, checked=checked))
     alt = f"Accuracy on {on} by training images: " + ", ".join(
-        f"{percent(row.accuracy)} with {number(round(row.pictures))}" for row in measured.itertuples()
+        f"{percent(accuracy)} with {number(round(images))}"
+        for accuracy, images in zip(measured["accuracy"], measured["pictures"], strict=True)
     )
     return Section(
-        f"What more training images bring ({factor})",
+        f"Data-size curve: {factor}",
         [
-            f"The levels of {factor} in the winner's company: each smaller training set lies within the larger ones, "
-            "all take equally many optimizer steps, and all are shown the same images afterwards.",
+            f"Levels of {factor}, all other factors at the winner's levels. Each smaller training set is a subset of "
+            "the larger ones, all take the same number of optimizer steps, and all are evaluated on the same images.",
             " ".join(said),
         ],
         figures=[Figure(f"pictures-{factor.replace('_', '-')}", _title(on, curve), alt, text)],
@@ -144,11 +139,11 @@ def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> st
         f"A power law fitted to the {len(measured) - 1} smaller sizes predicts {percent(1 - checked.predicted)} for "
         f"{number(round(last['pictures']))} images; measured: "
         f"{percent_interval(last['accuracy'], last['low'], last['high'])}. The difference of {points(-checked.miss)} "
-        f"points (95 % interval {points(-checked.high)} to {points(-checked.low)}) "
+        f"points (95% CI {points(-checked.high)} to {points(-checked.low)}) "
         + (
-            "does not speak against the law."
+            "is consistent with the law."
             if held
-            else "is too large: the law fails here, and nothing is predicted from it."
+            else "is too large: the law does not hold here, so nothing is extrapolated."
         )
     )
 
@@ -157,12 +152,12 @@ def beyond_sentence(n: NDArray, wrong: NDArray, curve: pd.DataFrame) -> str:
     """What twice as many images would bring."""
     law, last = fit(n, wrong.mean(axis=(1, 2)), has_floor(len(n))), curve.iloc[-1]
     left = 2**-law.b
-    above = f" above the {percent(law.c)} that no number of images takes away" if law.c > 0.0005 else ""
+    above = f" above an irreducible {percent(law.c)}" if law.c > 0.0005 else ""
     falls = f"every doubling leaves {percent(left)} of the error{above}" if left < _FLAT else "the error does not fall"
     most, accuracy = number(round(last["pictures"])), percent_interval(last["accuracy"], last["low"], last["high"])
     return (
-        f"Fitted to all {len(n)} sizes, {falls}: with {most} images, twice as many as there are, about {accuracy} "
-        "would be right. Of more than that it says nothing."
+        f"Fitted to all {len(n)} sizes, {falls}: twice as many images ({most}) would give an accuracy of about "
+        f"{accuracy}. The fit is not extrapolated further."
     )
 
 
@@ -186,8 +181,8 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
     ax.vlines(n, measured["low"], measured["high"], color=figures.BLUE, linewidth=2.2)
     ax.plot(n, measured["accuracy"], "o", color=figures.BLUE, markersize=6)
     if checked is not None:
-        colours = {"color": figures.ORANGE, "markerfacecolor": figures.PAPER}
-        ax.plot(n.max(), 1 - checked.predicted, "D", markersize=5, **colours)
+        predicted = 1 - checked.predicted
+        ax.plot(n.max(), predicted, "D", markersize=5, color=figures.ORANGE, markerfacecolor=figures.PAPER)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
@@ -201,9 +196,7 @@ def _table(measured: pd.DataFrame, factor: str, on: str, overlap: str):
         factor: lambda row: row.level,
         "training images": lambda row: number(round(row.pictures)),
         "seeds": lambda row: number(row.seeds),
-        "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
+        "accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
-    caption = (
-        f"Accuracy on {on} by size of the training set, images a mean over seeds.{overlap if on == 'test' else ''}"
-    )
+    caption = f"Accuracy on {on} by number of training images (mean over seeds).{overlap if on == 'test' else ''}"
     return table(f"pictures-{factor.replace('_', '-')}", caption, measured.drop(columns="setting"), shown)

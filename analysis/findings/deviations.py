@@ -16,13 +16,13 @@ def plan_sentence(results: Results) -> str:
     """Whether the plan that the study holds is the one whose hash was written before the first trial."""
     recorded, file = results.study.get("plan_hash"), results.out / FIRST_PLAN
     if not isinstance(recorded, str) or not recorded:
-        return "The hash of a plan from before the first trial is not recorded."
-    said = f"Before the first trial the plan was written down, with the hash {recorded[:12]}…"
+        return "The study does not record the hash of its plan."
+    said = f"The plan was written before the first trial, with hash {recorded[:12]}…"
     if not file.is_file():
-        return f"{said}; the plan itself is not in this folder, so that it cannot be compared."
+        return f"{said}; the plan is not in this folder, so it cannot be checked."
     if hashlib.sha256(file.read_bytes()).hexdigest() == recorded:
         return f"{said}; {FIRST_PLAN} still has this hash."
-    return f"{said}; {FIRST_PLAN} has another one: it was changed afterwards!"
+    return f"{said}; {FIRST_PLAN} has a different hash: it was changed afterward!"
 
 
 def deviations(results: Results) -> list[str]:
@@ -30,14 +30,12 @@ def deviations(results: Results) -> list[str]:
     recorded = results.study.get("deviations")
     said = [value_text(one) for one in recorded] if isinstance(recorded, list) else []
     if results.study.get("preflight") == SKIPPED:
-        said.append("the gates before the sweep were left out (--skip-preflight)")
+        said.append("the checks before the sweep were skipped (--skip-preflight)")
     return said + _off_the_plan(results) + _fewer_seeds(results)
 
 
 def deviation_sentences(results: Results) -> list[str]:
-    return [f"Deviation from the plan: {one}" for one in deviations(results)] or [
-        "No deviation from the plan is known."
-    ]
+    return [f"Deviation from the plan: {one}" for one in deviations(results)] or ["No known deviation from the plan."]
 
 
 def _off_the_plan(results: Results) -> list[str]:
@@ -53,7 +51,7 @@ def _off_the_plan(results: Results) -> list[str]:
     ]
     said = []
     if missing and (results.trials["phase"].eq("confirm").any() or len(results.predictions)):
-        said.append(f"{len(missing)} of {count(len(planned), 'planned trial')} were not begun")
+        said.append(f"{len(missing)} of {count(len(planned), 'planned trial')} were not started")
     if other:
         said.append(f"{count(len(other), 'trial')} ran with other levels than planned, the first {other[0]}")
     return said
@@ -82,4 +80,4 @@ def _fewer_seeds(results: Results) -> list[str]:
     failed = results.trials[(results.trials["phase"] == "confirm") & (results.trials["status"] == "failed")]
     if failed.empty:
         return []
-    return [f"{count(len(failed), 'confirmation')} failed, so that some settings have fewer seeds than planned"]
+    return [f"{count(len(failed), 'confirmation trial')} failed, so some settings have fewer seeds than planned"]

@@ -23,37 +23,19 @@ from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winner_first
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import NOTHING, decimals, number, percent, percent_interval, points
+from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points
 from analysis.statistics.inference import accuracy_interval, bootstrap_interval
 from study.results import Results, metrics
 
 STEPS = 20
-
-
 SINGLE = "the best single model"
-
-
 ANY_SEED = "one model of the winner, any seed"
-
-
 SEEDS = "all seeds of the winner"
-
-
 ALL = "all confirmed models"
-
-
 EACH = "one model of each setting"
-
-
 GREEDY = "chosen greedily on validation"
-
-
 COLUMNS = ("ensemble", "repeats", "models", "accuracy", "low", "high", "difference", "difference_low")
-
-
 COLUMNS += ("difference_high", "log_loss", "val_accuracy", "members")
-
-
 Weights = dict[str, int]  # trial -> how often it is in the ensemble
 
 
@@ -247,29 +229,28 @@ def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, 
     if frame.empty:
         return None
     explained = (
-        "Models are averaged in log-probability, which is the same as averaging their logits. Greedy selection adds, "
-        "twenty times, the model that helps most (Caruana et al. 2004). It is done within each repeat, on its "
-        "validation images, which none of the models it chooses from trained on; the numbers are means over the "
-        "repeats. Nothing here was chosen on the test images, and none of these ensembles is the winner of this "
-        "study."
+        "Ensembles average log-probabilities, which is equivalent to averaging logits. Greedy selection adds the "
+        "most helpful model twenty times (Caruana et al. 2004), within each seed and on validation images that none "
+        "of its models trained on; numbers are means over seeds. Nothing was selected on test."
     )
     return Section("Ensembles", [ensemble_sentence(frame), explained], tables=[_table(frame, overlap)])
 
 
 def ensemble_sentence(frame: pd.DataFrame) -> str:
     """What the ensemble that was chosen without the test fold gains; of all models where none was chosen."""
-    kinds = frame.set_index("ensemble")
-    kind = next(one for one in (GREEDY, ALL, SEEDS) if one in kinds.index)
-    row = kinds.loc[kind]
-    gain, low, high = (row[one] for one in ("difference", "difference_low", "difference_high"))
-    more = "more"
+    kinds = set(frame["ensemble"])
+    kind = next(one for one in (GREEDY, ALL, SEEDS) if one in kinds)
+    row = frame[frame["ensemble"] == kind].iloc[0]
+    gain, low, high = (float(row[column]) for column in ("difference", "difference_low", "difference_high"))
+    direction = "above"
     if gain < 0:
-        more, gain, low, high = "fewer", -gain, -high, -low
-    worth = "" if row["difference_low"] > 0 else " That is no evidence of a gain."
+        direction, gain, low, high = "below", -gain, -high, -low
+    worth = "" if direction == "above" and low > 0 else " This is no evidence of a gain."
+    average = f"models {kind}" if kind == GREEDY else kind
     return (
-        f"The average of {f'models {kind}' if kind == GREEDY else kind} names {percent(row['accuracy'])} of the test "
-        f"images right, {points(gain)} points {more} than {SINGLE} ({LIKELY} {points(low)} to {points(high)}, for "
-        f"these models on new images), and takes {number(round(row['models'], 1))} models in place of one.{worth}"
+        f"Averaging {average} reaches a test accuracy of {percent(row['accuracy'])}, {points(gain)} points {direction} "
+        f"{SINGLE} ({LIKELY} {points(low)} to {points(high)}, for these models on new images), and runs "
+        f"{count(round(row['models'], 1), 'model')} instead of one.{worth}"
     )
 
 
@@ -279,8 +260,8 @@ def _table(frame: pd.DataFrame, overlap: str) -> Table:
         "models": lambda row: number(round(row.models, 1)),
         "ensembles": lambda row: number(row.repeats),
         "validation": lambda row: percent(row.val_accuracy),
-        "test (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
-        "difference (95 % interval)": lambda row: (
+        f"test ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
+        f"difference ({LIKELY})": lambda row: (
             f"{points(row.difference)} ({points(row.difference_low)} to {points(row.difference_high)})"
             if pd.notna(row.difference)
             else NOTHING
@@ -288,9 +269,9 @@ def _table(frame: pd.DataFrame, overlap: str) -> Table:
         "log-loss": lambda row: decimals(row.log_loss),
     }
     caption = (
-        "Ensembles on test. The best single model is the winner's best seed on validation. Where there are several "
-        "ensembles, one for each repeat, the numbers are their means. Validation is shown where the members share "
-        "one; it chose them, so it flatters. Difference: to the best single model, in points, by a paired bootstrap "
-        f"over images.{overlap}"
+        "Ensembles on test. The best single model is the winner's best seed on validation. Rows with several "
+        "ensembles, one per seed, show means. Validation accuracy is shown where the members share their validation "
+        "images; it is optimistic, because it selected them. Difference: to the best single model, in points, by a "
+        f"paired bootstrap over images.{overlap}"
     )
     return table("ensembles", caption, frame, shown)

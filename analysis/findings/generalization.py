@@ -50,12 +50,12 @@ def learning_section(results: Results, found: list[Setting]) -> Section | None:
     bounds = limits(results, drawn)
     pictures = [_learning_figure(results, curve, index, bounds) for index, curve in enumerate(drawn)]
     explained = (
-        "Orange and dashed: training images. Blue: validation images. The shading between is the gap, "
-        "the bands run from the lowest to the highest seed, the dot marks the epoch that was kept."
+        "Orange, dashed: training. Blue: validation. The shading between them is the generalization gap, bands span "
+        "the seeds, and the dot marks the selected epoch."
     )
     frame = generalization(results, found)
     said = [explained, stability_sentence(frame)] if len(frame) else [explained]
-    return Section("How well it generalizes", said, figures=pictures, tables=_generalization(frame))
+    return Section("Learning curves", said, figures=pictures, tables=_generalization(frame))
 
 
 def _learning_figure(results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]) -> Figure:
@@ -77,7 +77,7 @@ def _learning_figure(results: Results, curve: Curve, index: int, bounds: dict[st
 def _generalization(frame: pd.DataFrame) -> list[Table]:
     shown = {
         "setting": lambda row: row.setting,
-        "best epoch (of seeds)": _best_epoch,
+        "best epoch (range over seeds)": _best_epoch,
         "train accuracy": lambda row: percent(row.train_accuracy),
         "val accuracy": lambda row: percent(row.val_accuracy),
         "gap": lambda row: percent(row.gap).replace("-", "−"),
@@ -87,7 +87,7 @@ def _generalization(frame: pd.DataFrame) -> list[Table]:
     }
     if set(PARAMETERS) <= set(frame.columns):
         shown["parameters (trained)"] = lambda row: f"{millions(row.parameters)} ({millions(row.trained_parameters)})"
-    caption = "Confirmed settings, by what sets them apart, at their best epoch; mean over seeds"
+    caption = "Confirmed settings at their best epoch, mean over seeds"
     return [table("generalization", caption, frame, shown)] if len(frame) else []
 
 
@@ -100,18 +100,13 @@ def _best_epoch(row: Any) -> str:
 
 
 def stability_sentence(frame: pd.DataFrame) -> str:
-    """How much the epoch that is kept hangs on the seed, and what keeping it gains; of the first setting."""
+    """Which epoch the first setting's seeds peak at, and what selecting it gains over the last one."""
     row = frame.iloc[0]
     if pd.isna(row["best_epoch_sd"]):
         return ""
-    spread = (
-        "" if row["best_epoch_sd"] == 0 else f", with a standard deviation of {number(row['best_epoch_sd'])} epochs"
-    )
+    spread = "" if row["best_epoch_sd"] == 0 else f", standard deviation {number(row['best_epoch_sd'])}"
     kept, last = percent(row["val_accuracy"]), percent(row["last_val_accuracy"])
-    best = f"Of {row['setting']} the seeds are best on validation after {_best_epoch(row)} epochs{spread}. There their"
+    peak = f"With {row['setting']}, validation accuracy peaks at {kept} after {_best_epoch(row)} epochs{spread},"
     if kept == last:
-        return f"{best} accuracy is {kept}, and so it is after the last epoch."
-    return (
-        f"{best} accuracy is {kept}, after the last epoch {last}: a difference that is partly luck, because the best "
-        "epoch was chosen on these images."
-    )
+        return f"{peak} and ends there."
+    return f"{peak} and ends at {last}. The peak is slightly optimistic: the epoch was selected on the same images."

@@ -19,11 +19,7 @@ from analysis.layout.thumbnails import suspect_thumbnail
 from study.results import Results
 
 MOST_SUSPECTS = 50
-
-
 COLUMNS = ("item", "path", "fold", "label_name", "suggested", "probability", "suggested_probability")
-
-
 COLUMNS += ("agree", "models", "others_agree", "others", "confident")
 
 
@@ -109,60 +105,61 @@ def suspects_section(results: Results, found: list[Setting]) -> Section | None:
     doubted = suspects(results, found)
     if not doubted.looked_at:
         return None
-    title = "Labels to look at again"
+    title = "Possible label errors"
     if doubted.frame.empty:
         seen = count(doubted.looked_at, "image")
-        return Section(title, [f"Of {seen}, none has a label that most of the winner's models contradict."])
+        return Section(title, [f"None of {seen} has a label that most of the winner's models contradict."])
     said = [_doubt_sentence(doubted), _caution(winner(found))]
     return Section(title, said, galleries=_gallery(results, doubted.frame), tables=[_suspects(results, doubted.frame)])
 
 
 def _doubt_sentence(doubted: Suspects) -> str:
     return (
-        f"Of {count(doubted.looked_at, 'image')} that the winner's models saw without having trained on them, "
-        f"{number(doubted.doubtful)} carry a label that these give less than one half, while most of them name one and "
-        f"the same other class. In {number(doubted.confident)} of these that class is at least as probable as it is on "
-        "average for images that carry it: what confident learning counts as wrong labels (Northcutt et al. 2021)."
+        f"{number(doubted.doubtful)} of {count(doubted.looked_at, 'held-out image')} have a label with a probability "
+        "below one half, while most of the winner's models agree on one other class. Confident learning counts "
+        f"{number(doubted.confident)} of these as label errors: the other class is at least as probable as it is on "
+        "average for images that carry it (Northcutt et al. 2021)."
     )
 
 
 def _caution(best: Setting | None) -> str:
-    hard = "Many of them may only be hard."
+    hard = "Many of these images may simply be hard."
     if best is not None and best.tested:
         wrong = percent(1 - best.correct.to_numpy().mean())
-        hard = f"The winner errs on {wrong} of the test images, so many of them may only be hard."
+        hard = f"The winner misclassifies {wrong} of the test images, so many of these images may simply be hard."
     return (
-        f"{hard} Mend what is wrong for a study to come, not for this one: labels that were corrected where the winner "
-        "disagrees flatter it."
+        f"{hard} Fix labels before the next study, not this one: correcting only where the winner disagrees would "
+        "inflate its score."
     )
 
 
 def _gallery(results: Results, frame: pd.DataFrame) -> list[Gallery]:
-    shown = [
-        suspect_thumbnail(
-            results.out, row.item, f"{row.label_name}, by its label", row.suggested, row.suggested_probability
-        )
-        for row in frame.head(SHOWN_SUSPECTS).itertuples()
+    columns = [
+        frame[name].head(SHOWN_SUSPECTS) for name in ("item", "label_name", "suggested", "suggested_probability")
     ]
-    there = [one for one in shown if one is not None]
-    return [Gallery("What the winner's models say instead", there)] if there else []
+    thumbnails = [
+        suspect_thumbnail(results.out, item, f"labeled {label}", predicted, probability)
+        for item, label, predicted, probability in zip(*columns, strict=True)
+    ]
+    shown = [thumbnail for thumbnail in thumbnails if thumbnail is not None]
+    return [Gallery("What the winner's models predict", shown)] if shown else []
 
 
 def _suspects(results: Results, frame: pd.DataFrame) -> Table:
     shown = {
         "image": lambda row: row.path if isinstance(row.path, str) else row.item,
-        "its label": lambda row: row.label_name,
-        "probability of it": lambda row: percent(row.probability),
-        "named instead": lambda row: row.suggested,
+        "label": lambda row: row.label_name,
+        "its probability": lambda row: percent(row.probability),
+        "predicted": lambda row: row.suggested,
         "by the winner's models": lambda row: f"{row.agree} of {row.models}",
     }
     if frame["others"].any():
-        shown["by those of other settings"] = lambda row: f"{row.others_agree} of {row.others}"
-    one, other = "a test image was seen by the model of every repeat", "another by those of the repeats that"
+        shown["by models of other settings"] = lambda row: f"{row.others_agree} of {row.others}"
+    one, other = "test images by the models of all seeds", "other images by the models that"
     if test_folds(results):
-        one, other = "each image was tested by one model of every seed", "and seen by those that"
+        one, other = "each image by the model of every seed that tested on it", "and by the models that"
     caption = (
-        "The images with the least probable labels, mean over the winner's models that did not train on them: "
-        f"{one}, {other} validated on it"
+        "Images whose label has the lowest out-of-fold probability, mean over the winner's models that did not train "
+        f"on them: {one}, {other} validated on them"
     )
     return table("suspects", caption, frame, shown, most=SHOWN_SUSPECTS)

@@ -1,7 +1,7 @@
-"""A negative control: the winner against itself, which must come out as no difference.
+"""Negative control: the winner compared with itself, which must show no difference.
 
-The winner's confirmed models are split into two sets of seeds as if they were two levels, and compared by the very
-computation that answers a study. Whoever finds a difference here finds differences where none are.
+Two disjoint sets of the winner's seeds are treated as two levels and compared by the computation that answers a study.
+A difference found here would be a false positive.
 """
 
 import pandas as pd
@@ -14,8 +14,6 @@ from analysis.statistics.inference import MIN_SEEDS, compare
 from study.results import Results
 
 TITLE = "Negative control"
-
-
 NEEDED = 2 * MIN_SEEDS
 
 
@@ -70,34 +68,34 @@ def control_sentence(results: Results, found: list[Setting]) -> str:
     control = negative_control(results, found)
     if control is None and best.models > 1:
         return (
-            f"No negative control: with test folds it takes {NEEDED} seeds, of which it compares one half of the "
-            f"winner's rounds with the other, and there are {len(best.seeds)}."
+            "No negative control: with test folds it compares one half of the winner's seeds with the other, which "
+            f"takes {NEEDED} seeds; the winner has {len(best.seeds)}."
         )
     if control is None:
         return (
-            f"No negative control: the winner against itself takes {NEEDED} seeds, {MIN_SEEDS} against {MIN_SEEDS}, "
-            f"and it has {len(best.seeds)}. {_way_out(results, len(best.seeds))}"
+            f"No negative control: comparing the winner with itself takes {NEEDED} seeds, {MIN_SEEDS} against "
+            f"{MIN_SEEDS}; it has {len(best.seeds)}. {_way_out(results, len(best.seeds))}"
         )
     measured = (
         f"seeds {_listed(control['seeds_a'])} minus seeds {_listed(control['seeds_b'])}: "
         f"{points(control['difference'])} points, {LIKELY} {points(control['low'])} to {points(control['high'])}"
     )
-    compared = "The winner was compared with itself, as if two sets of its seeds were two levels"
+    compared = "The winner was compared with itself, treating two disjoint sets of its seeds as two levels"
     if control["passed"]:
-        return f"{compared}: no difference was found, as it must be ({measured})."
+        return f"{compared}: no difference was found, as expected ({measured})."
     return (
-        f"{compared}, and a difference was found where there is none ({measured}). By chance this happens once in "
-        "twenty studies; if it happens again, distrust the answers."
+        f"{compared}, and a difference was found where there is none ({measured}). By chance this happens in one of "
+        "twenty studies; if it happens again, do not trust the answers."
     )
 
 
 def _way_out(results: Results, seeds: int) -> str:
     """With how many seeds there would be a control; never with as many as there are."""
     if results.study.get("control") is False:
-        return f"With --seeds {NEEDED} it has enough for both sets."
+        return f"Use --seeds {NEEDED}."
     if seeds < MIN_SEEDS:
-        return f"A study with --seeds {MIN_SEEDS} or more confirms its winner twice."
-    return "Its second confirmation, which a study of this program makes, is not whole."
+        return f"With --seeds {MIN_SEEDS} or more, a study confirms its winner twice."
+    return "Its second confirmation is missing or incomplete."
 
 
 def _listed(seeds: list[int]) -> str:

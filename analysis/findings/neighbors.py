@@ -1,4 +1,4 @@
-"""Nearest neighbors and retrieval, where a study left tables of them: shown as they are."""
+"""k-nearest-neighbor classification and image retrieval, from the tables that `study.retrieval` leaves."""
 
 from pathlib import Path
 
@@ -6,19 +6,13 @@ import pandas as pd
 
 from analysis.confirmed.answers import LIKELY
 from analysis.layout.page import Section, table
-from analysis.layout.text import decimals, duration, number, percent, percent_interval
+from analysis.layout.text import count, decimals, duration, number, percent, percent_interval
 from analysis.statistics.inference import wilson
 from study.results import TABLES_FOLDER, Results, ResultsError
 
 KNN_COLUMNS = ("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n")
-
-
 KNN_COLUMNS += ("fit_seconds", "predict_seconds", "chosen")
-
-
 RETRIEVAL_COLUMNS = ("backbone", "classes", "pictures", "recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8")
-
-
 RETRIEVAL_COLUMNS += ("map_at_r", "r_precision", "seconds")
 
 
@@ -53,15 +47,15 @@ def _knn(results: Results, overlap: str) -> Section | None:
         "distance": lambda row: row.metric,
         "k": lambda row: number(row.k),
         "fold": lambda row: row.fold,
-        "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, *wilson(row.accuracy * row.n, row.n)),
+        f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, *wilson(row.accuracy * row.n, row.n)),
         "images": lambda row: number(row.n),
         "fit": lambda row: duration(row.fit_seconds),
         "predict": lambda row: duration(row.predict_seconds),
     }
-    caption = f"Classification by nearest neighbors. Chosen: the distance and k that were best on validation.{overlap}"
+    caption = f"k-nearest-neighbor classification. Chosen: the distance and k that were best on validation.{overlap}"
     explained = (
-        "The training images vote for the class of what is nearest to them, without any training of their own. "
-        "Distance and k are chosen on validation; the test rows of what was chosen are the result."
+        "The nearest training images in feature space vote for the class; nothing is trained. Distance and k are "
+        "selected on validation, so the test rows marked as chosen are the result."
     )
     return Section("Nearest neighbors", [_best(frame), explained], tables=[table("knn", caption, frame, shown)])
 
@@ -70,13 +64,13 @@ def _best(frame: pd.DataFrame) -> str:
     chosen = frame[frame["chosen"] & (frame["fold"] == "test")]
     if chosen.empty:
         return ""
-    row = chosen.loc[chosen["accuracy"].idxmax()]
+    row = chosen.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
     low, high = wilson(row["accuracy"] * row["n"], row["n"])
-    among = f", the best of {len(chosen)} that were chosen on validation" if len(chosen) > 1 else ""
+    among = f", the best of {len(chosen)} selected on validation" if len(chosen) > 1 else ""
     return (
-        f"The {number(row['k'])} nearest by {row['metric']} distance in the features of {row['backbone']} name "
-        f"{percent(row['accuracy'])} of the {number(row['n'])} test images right ({LIKELY} {100 * low:.1f} to "
-        f"{percent(high)}){among}."
+        f"k-NN test accuracy {percent(row['accuracy'])} ({LIKELY} {100 * low:.1f} to {100 * high:.1f}, "
+        f"{count(int(row['n']), 'image')}) with {row['backbone']} features, {row['metric']} distance and k = "
+        f"{number(row['k'])}{among}."
     )
 
 
@@ -90,15 +84,15 @@ def _retrieval(results: Results, overlap: str) -> Section | None:
         **{text: lambda row, c=c: getattr(row, c) for c, text in said.items() if c in frame},
         "classes": lambda row: number(row.classes),
         "images": lambda row: number(row.pictures),
-        **{f"recall at {k}": lambda row, k=k: percent(getattr(row, f"recall_at_{k}")) for k in (1, 2, 4, 8)},
-        "MAP at R": lambda row: decimals(row.map_at_r),
+        **{f"recall@{k}": lambda row, k=k: percent(getattr(row, f"recall_at_{k}")) for k in (1, 2, 4, 8)},
+        "MAP@R": lambda row: decimals(row.map_at_r),
         "R-precision": lambda row: decimals(row.r_precision),
         "time": lambda row: duration(row.seconds),
     }
     explained = (
-        "Each image asks for its like among the others, itself left out. Recall at k: how often one of the k nearest "
-        "is of its class. R: how many others of its class there are. Zero-shot: no image and no label of the study "
-        "formed the features. Closed set: they were trained on these very classes, which is an easier task."
+        "Each image queries all others. Recall at k: share of queries with an image of their class among the k "
+        "nearest. R: number of other images of the class. Zero-shot: the features were trained without images or "
+        "labels of this study. Closed set: they were trained on these classes, which is an easier task."
     )
     caption = f"Retrieval by nearest features.{overlap}"
     return Section("Retrieval", [explained], tables=[table("retrieval", caption, frame, shown)])

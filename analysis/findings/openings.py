@@ -37,12 +37,12 @@ def openings_sentence(results: Results) -> str:
     """How often the test fold was opened: the one place that says it."""
     times = openings(results)
     if times is None:
-        return "How often the test images were looked at is not recorded."
+        return "How often the test fold was opened is not recorded."
     if times == 0:
-        return "The test images have not been looked at."
+        return "The test fold has not been opened."
     if times == 1:
-        return "The test images were looked at once, at the end."
-    return f"The test images were looked at {times} times: what was decided after the first look saw them."
+        return "The test fold was opened once, at the end."
+    return f"The test fold was opened {times} times: decisions after the first opening knew its results."
 
 
 def openings_notes(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[str]:
@@ -55,26 +55,31 @@ def openings_notes(results: Results, found: list[Setting], answered: pd.DataFram
     first = at_first_opening(results)
     then = [] if first is None else settings(first)
     if first is None or not then:
-        return [f"{said} What the first look recommended is not recorded; this is what the last one recommends."]
+        return [
+            f"{said} What the first opening recommended is not recorded; the report shows what the latest one "
+            "recommends."
+        ]
     advised = recommendations(first, then, answers(first)), recommendations(results, found, answered)
     at_first, now = _recommended(advised[0], then), _recommended(advised[1], found)
     if at_first == now:
-        return [f"{said} The first look recommended the same: {now}."]
+        return [f"{said} The first opening led to the same recommendation: {now}."]
     same = advised[0]["recommended"].map(level_text).tolist() == advised[1]["recommended"].map(level_text).tolist()
     changed = (
-        "The recommended levels are those of the first look, but not all that is said of them."
+        "The recommended levels are the same as at the first opening, but their evidence has changed."
         if same
-        else "The recommendation changed after the first look, which alone was untouched by what the test images had "
-        "shown."
+        else (
+            "The recommendation changed after the first opening, the only one that was made without knowing test "
+            "results."
+        )
     )
-    return [f"{said} {changed} First look: {at_first}. Now: {now}."]
+    return [f"{said} {changed} First opening: {at_first}. Now: {now}."]
 
 
 def _recommended(advised: pd.DataFrame, found: list[Setting]) -> str:
     """The recommended level of every factor with how sure it is, and the winner they were chosen around."""
     best = winner(found)
-    each = [
-        f"{row.factor} {'–' if pd.isna(row.recommended) else row.recommended or 'none'} ({row.decision})"
-        for row in advised.itertuples()
-    ]
-    return f"{', '.join(each)}; the best setting is {setting_text(best.levels)}" if best else ", ".join(each)
+    rows = zip(advised["factor"], advised["recommended"], advised["decision"], strict=True)
+    levels = ", ".join(
+        f"{factor} {'–' if pd.isna(level) else level or 'none'} ({decision})" for factor, level, decision in rows
+    )
+    return f"{levels}; the best setting is {setting_text(best.levels)}" if best else levels

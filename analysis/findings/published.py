@@ -8,18 +8,13 @@ import pandas as pd
 
 from analysis.confirmed.outputs import Outputs
 from analysis.confirmed.settings import TEST, groups
-from analysis.findings.openings import opened_once
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points, value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
 from study.results import STUDY_FILE, Results, ResultsError, level_text, metrics
 
 COLUMN = "published"  # of trials.parquet: the name of the published row a trial repeats
-
-
 NOT_RUN = "not run"
-
-
 MEASURED = "measured"
 
 # What people write, in the words of `metrics.REPORTED`.
@@ -30,8 +25,6 @@ _ALIASES = {
     "logloss": "log_loss",
     "cross_entropy": "log_loss",
 }
-
-
 _ALIASES |= {"f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision", "auc": "auroc"}
 
 
@@ -57,8 +50,6 @@ def published(results: Results, found: Outputs) -> pd.DataFrame:
 
 
 _COLUMNS = ("name", "metric", "fold", "n", "published", "published_low", "published_high", "state", "seeds", "test_n")
-
-
 _COLUMNS += ("measured", "low", "high", "difference", "differs", "source", "config")
 
 
@@ -106,13 +97,13 @@ def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | Non
     if trials is None or not isinstance(config, Mapping):
         return []
     said = [
-        f"{str(name).replace('_', ' ')} {_ran(trials[name])} in place of {value_text(value)}"
+        f"{str(name).replace('_', ' ')} {_ran(trials[name])} instead of {value_text(value)}"
         for name, value in config.items()
         if name in trials and set(trials[name].map(level_text)) != {level_text(value)}
     ]
     own_test = results.manifest["official_split"].eq("test").any()
     if "split" in config and own_test and "official_split" in trials and trials["official_split"].eq(True).any():
-        said.append(f"the dataset's own test fold in place of that of {value_text(config['split'])}")
+        said.append(f"the official test fold instead of that of {value_text(config['split'])}")
     return said
 
 
@@ -131,7 +122,7 @@ def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
     right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
     correct = right.pivot(index="trial", columns="item", values="right")
     if correct.empty or len(correct) < len(trials) or correct.isna().to_numpy().any():
-        return {"state": "not shown the test images"}
+        return {"state": "not evaluated on test"}
     low, high = accuracy_interval(correct.to_numpy(), groups(results, correct.columns))
     mean = float(correct.to_numpy().mean())
     return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": correct.shape[1]}
@@ -142,7 +133,7 @@ def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> 
         return {"state": f"{metric} is not measured here"}
     seen = [output for trial in trials if (output := found.of(trial, TEST)) is not None]
     if len(seen) < len(trials):
-        return {"state": "not shown the test images"}
+        return {"state": "not evaluated on test"}
     values = [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
     low, high = mean_interval(values)
     mean = float(np.mean(values))
@@ -156,22 +147,17 @@ def published_section(results: Results, found: Outputs, overlap: str) -> Section
     frame = published(results, found)
     measured = frame[frame["state"] == MEASURED]
     inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
-    no_choice = ", which no choice had seen" if opened_once(results) else ""
-    said = [
-        f"{len(measured)} of {count(len(frame), 'published number')} were measured again, on the test images of "
-        f"this study{no_choice}."
-    ]
+    said = [f"{len(measured)} of {count(len(frame), 'published number')} were reproduced on this study's test images."]
     if measured.empty:
         said = [
-            f"None of the {count(len(frame), 'published number')} that this study is to be seen beside was measured "
-            "here: a study run with --published does that."
+            f"None of the {count(len(frame), 'published number')} was measured here. Run the study with --published."
         ]
     else:
         said.append(
-            f"{inside or 'None'} of them {'lies' if inside == 1 else 'lie'} inside the 95\u00a0% interval of the "
-            "measured one. A difference may come from any of what is listed as differing."
+            f"{inside or 'None'} of them {'lies' if inside == 1 else 'lie'} within the measured 95% CI. Differences "
+            "may come from the conditions listed as different."
         )
-    return Section("Published and measured", said, tables=[_shown(frame, overlap)])
+    return Section("Published results", said, tables=[_shown(frame, overlap)])
 
 
 def _shown(frame: pd.DataFrame, overlap: str) -> Table:
@@ -186,9 +172,8 @@ def _shown(frame: pd.DataFrame, overlap: str) -> Table:
         "what differs": lambda row: row.differs or NOTHING,
     }
     caption = (
-        "Published beside measured; in brackets 95 % intervals. Measured: the mean over seeds, of one or two seeds "
-        "the interval is for these very models on new images. Difference: measured minus published, accuracies in "
-        f"points.{overlap}"
+        "Published and measured values with 95% CIs. Measured: mean over seeds; with fewer than 3 seeds the interval "
+        f"is for these models on new images. Difference: measured minus published, accuracies in points.{overlap}"
     )
     return table("published", caption, frame, shown)
 

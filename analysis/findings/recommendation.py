@@ -1,10 +1,12 @@
-"""The report's first section: what to choose for each factor, in one table and in sentences."""
+"""Which level to use for each factor, with its evidence. The rule is in confirmed/recommendations.py."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
-from analysis.confirmed.answers import LIKELY, REFUSED, answer_sentence, margin, margin_text, pairs_of, rivals
+from analysis.confirmed.answers import LIKELY, REFUSED, Answer, answer_sentence, margin, margin_text, pairs_of, rivals
 from analysis.confirmed.recommendations import ABSENT, NOTHING_YET, TRAINED, UNDECIDED, recommendations
 from analysis.confirmed.settings import Setting, setting_text, winner
 from analysis.confirmed.tables import shown_sizes
@@ -14,8 +16,6 @@ from analysis.layout.text import NOTHING, count, duration, number, percent, poin
 from study.results import Results
 
 _SAID = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
-
-
 _MOST_GAINS = 3  # levels named in one cell
 
 
@@ -27,31 +27,30 @@ def recommendations_section(results: Results, found: list[Setting], answered: pd
     best = winner(found)
     if best is None:
         nothing = "Nothing is confirmed yet, so there is nothing to recommend."
-        return Section("What to choose", tables=[_table(advised, answered)], below=[nothing])
+        return Section("Recommendation", tables=[_table(advised, answered)], below=[nothing])
     sentences = [
-        " ".join(filter(None, [_sentence(row, answered, margin(results)), _company(row, found, best)]))
+        " ".join(filter(None, [_sentence(row, answered, margin(results)), _held_at(row, found, best)]))
         for row in advised.itertuples()
     ]
     return Section(
-        "What to choose",
+        "Recommendation",
         tables=[_table(advised, answered), _rule(advised, answered, margin(results))],
         below=[headline(results, best), *sentences, _together(advised, found, best)],
     )
 
 
 def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
-    shown = {
-        "choice": lambda row: row.factor,
+    shown: dict[str, Callable[[Any], object]] = {
+        "factor": lambda row: row.factor,
         "recommendation": lambda row: _name(row.recommended),
-        "how sure": _how_sure,
-        "gain in points (95 % interval)": lambda row: _gains(row, answered),
+        "decision": _how_sure,
+        f"gain in points ({LIKELY})": lambda row: _gains(row, answered),
         "seeds needed": lambda row: _needed(row, answered),
-        "time a trial": lambda row: duration(row.trial_seconds),
+        "time per trial": lambda row: duration(row.trial_seconds),
     }
     caption = (
-        "What to choose: for each factor the cheapest level that is as good as the best, by the rule below. "
-        "Gain: accuracy on the test images over each other level. Seeds needed: how many would settle what is "
-        "undecided, if the difference is real."
+        "For each factor the cheapest level that is as good as the best, by the rule below. Gain: test accuracy minus "
+        "that of each other level. Seeds needed: how many would decide an open comparison if its difference is real."
     )
     return table("recommendations", caption, advised, shown | shown_sizes(advised), stacked=True)
 
@@ -59,27 +58,26 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
 def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Table:
     """The numbers that each recommendation went by."""
     shown = {
-        "choice": lambda row: row.factor,
+        "factor": lambda row: row.factor,
         "recommendation": lambda row: _name(row.recommended),
         "validation": lambda row: percent(row.val_accuracy),
         "test": lambda row: percent(row.test_accuracy),
-        "time a trial": lambda row: duration(row.trial_seconds),
+        "time per trial": lambda row: duration(row.trial_seconds),
         "why": lambda row: _why(row, answered),
     }
     caption = (
-        "Why. Each factor starts from the winner's level, where the winner is the setting with the best validation "
-        "score, or from a level that beats it on test. Levels that are equivalent to it on test, within "
-        f"{margin_text(allowed)}, count as equally good; a level that is merely not shown to be worse does not. Among "
-        "equally good levels the one with the shortest time a trial is recommended, and among those within a tenth of "
-        "it the one that trains the fewest parameters. Validation, test and time are those of the recommended level as "
-        "it was compared"
+        "The rule. Each factor starts from the winner's level (the winner has the best validation score), or from a "
+        "level that beats it on test. A level counts as equally good if it is equivalent on test, within "
+        f"{margin_text(allowed)}; not being shown to be worse is not enough. Among equally good levels, the fastest "
+        "is recommended, and among those within 10% of its time the one that trains the fewest parameters. "
+        "Validation, test and time are those of the recommended level in its comparison"
     )
     return table("recommendation-rule", caption, advised, shown, stacked=True)
 
 
 def _how_sure(row) -> str:
     if row.decision == UNDECIDED and row.recommended != row.winner:
-        return "undecided"
+        return "not decided"
     return _SAID.get(row.decision, row.decision)
 
 
@@ -89,20 +87,20 @@ def _why(row, answered: pd.DataFrame) -> str:
         return NOTHING
     best, others = _name(row.best), json.loads(row.as_good)[1:]
     if row.recommended != row.best:
-        return f"as good as {best} on test, and cheaper: {_saved(row)}"
+        return f"equivalent to {best} on test and cheaper: {_saved(row)}"
     beats = best != _name(row.winner)
     why = [f"beats {_name(row.winner) if row.winner else 'others'} on test" if beats else "the winner's level"]
     if others:
-        why.append(f"as good, and not cheaper: {', '.join(map(_name, others))}")
+        why.append(f"equivalent but not cheaper: {', '.join(map(_name, others))}")
     if isinstance(row.faster, str):
-        why.append(f"{_name(row.faster)} is faster, but not shown to be as good: {_behind(row, answered)}")
+        why.append(f"{_name(row.faster)} is faster but not shown to be as good: {_behind(row, answered)}")
     return "; ".join(why)
 
 
 def _saved(row) -> str:
     if row.cheaper_by == TRAINED:
         return "it trains fewer parameters in about the same time"
-    return f"{duration(row.trial_seconds)} a trial against {duration(row.best_seconds)}"
+    return f"{duration(row.trial_seconds)} per trial instead of {duration(row.best_seconds)}"
 
 
 def _behind(row, answered: pd.DataFrame) -> str:
@@ -116,7 +114,7 @@ def _behind(row, answered: pd.DataFrame) -> str:
     return ", ".join([*said, f"{points(abs(pair['difference']))} points {ahead} on test ({LIKELY} {interval})"])
 
 
-def _name(level: object) -> str:
+def _name(level: Any) -> str:
     """A level as it is called; nothing where none is recommended."""
     return NOTHING if pd.isna(level) else str(level) or "none"
 
@@ -126,12 +124,30 @@ def _gains(row, answered: pd.DataFrame) -> str:
     pairs = pairs_of(answered, row.factor)
     compared = [one for one in rivals(pairs, row.recommended) if pd.notna(one["difference"])]
     compared.sort(key=lambda one: one["difference"])
-    said = [
-        f"over {_name(one['level_b'])} {points(one['difference'])} ({points(one['low'])} to {points(one['high'])})"
-        for one in compared[:_MOST_GAINS]
-    ]
+    said = [_gain(pair) for pair in compared[:_MOST_GAINS]]
     more = len(compared) - _MOST_GAINS
-    return "; ".join(said + ([f"{count(more, 'more level')} below"] if more > 0 else [])) or NOTHING
+    return "; ".join(said + ([f"and over {count(more, 'more level')}"] if more > 0 else [])) or NOTHING
+
+
+def _gain(pair: Answer) -> str:
+    """The gain over a level, or that level's lead."""
+    if pair["difference"] < 0:
+        lead, low, high = -pair["difference"], -pair["high"], -pair["low"]
+        return f"{_name(pair['level_b'])} ahead by {points(lead)} ({points(low)} to {points(high)})"
+    return (
+        f"over {_name(pair['level_b'])} {points(pair['difference'])} ({points(pair['low'])} to {points(pair['high'])})"
+    )
+
+
+def _behind_on_test(row: Any, pairs: list[Answer]) -> str:
+    """Why a level is kept although another was ahead of it on test."""
+    if row.decision != UNDECIDED:
+        return ""
+    ahead = [pair for pair in rivals(pairs, row.recommended) if pair["difference"] < 0]
+    if not ahead:
+        return ""
+    leads = ", ".join(f"{_name(pair['level_b'])} was {points(-pair['difference'])} points" for pair in ahead)
+    return f"{leads} ahead on test; {_name(row.recommended)} is kept because it was chosen on validation."
 
 
 def _needed(row, answered: pd.DataFrame) -> str:
@@ -143,7 +159,7 @@ def _needed(row, answered: pd.DataFrame) -> str:
     refused = sum(verdict.startswith(REFUSED) for verdict in verdicts)
     if refused == len(verdicts):
         return "not compared"
-    return "not all compared" if refused else "seeds will not do"
+    return "not all compared" if refused else "more seeds will not help"
 
 
 def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
@@ -153,11 +169,17 @@ def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
         reasons = dict.fromkeys(
             pair["verdict"].removeprefix(REFUSED) for pair in pairs if pair["verdict"].startswith(REFUSED)
         )
-        found = f"not all levels were compared: {'; '.join(reasons)}" if reasons else "no level beats another"
-        return f"{row.factor}: the winner has no such choice, and where there is one {found}."
+        reason = f"not all levels were compared: {'; '.join(reasons)}" if reasons else "no level beats another"
+        return f"{row.factor}: this factor does not exist in the winner; where it exists, {reason}."
     undecided = row.decision == UNDECIDED
-    verb, doubt = "keep" if undecided and row.recommended == row.winner else "take", ", undecided" if undecided else ""
-    said = [f"{row.factor}: {verb} {_name(row.recommended)}{doubt}.", _not_the_winners(row), _cheaper(row, allowed)]
+    decided = _name(row.recommended) if undecided else f"use {_name(row.recommended)}"
+    doubt = f" ({_how_sure(row)})" if undecided else ""
+    said = [
+        f"{row.factor}: {decided}{doubt}.",
+        _not_the_winners(row),
+        _cheaper(row, allowed),
+        _behind_on_test(row, pairs),
+    ]
     refusals = {pair["verdict"] for pair in pairs}
     if len(refusals) == 1 and (verdict := refusals.pop()).startswith(REFUSED):
         said.append(f"Its levels were not compared: {verdict.removeprefix(REFUSED)}.")
@@ -171,21 +193,21 @@ def _not_the_winners(row) -> str:
     if row.best == row.winner:
         return ""
     if not row.winner:
-        return "The winner has no such choice; this holds where there is one."
-    return f"The winner has {_name(row.winner)}, which was best on validation and is beaten on the test images."
+        return "This factor does not exist in the winner; the answer holds where it does."
+    return f"The winner uses {_name(row.winner)}, which was best on validation but is beaten on test."
 
 
 def _cheaper(row, allowed: float) -> str:
     if row.recommended == row.best:
         return ""
     return (
-        f"{_name(row.recommended)} does as well as {_name(row.best)} within the margin of {margin_text(allowed)}, "
+        f"{_name(row.recommended)} matches {_name(row.best)} within the margin of {margin_text(allowed)} "
         f"and is cheaper ({_saved(row)})."
     )
 
 
-def _company(row, found: list[Setting], best: Setting) -> str:
-    """What the levels were compared in, where that is not what the winner has."""
+def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
+    """Say which other factors were held at levels that the winner does not use."""
     compared = next((one for one in found if (row.factor, row.best) in one.stands_for), None)
     if compared is None or pd.isna(row.gain):
         return ""
@@ -194,20 +216,23 @@ def _company(row, found: list[Setting], best: Setting) -> str:
         for factor, level in compared.levels.items()
         if factor != row.factor and level and best.levels[factor] not in ("", level)
     }
-    return (
-        f"Measured with {setting_text(others)}; the winner differs there, so the gap may differ, too." if others else ""
-    )
+    if not others:
+        return ""
+    held = [f"without {best.levels[f]}" if level == "none" else f"with {f} {level}" for f, level in others.items()]
+    used = ", ".join(best.levels[factor] for factor in others)
+    return f"Measured {', '.join(held)}; the winner uses {used}, where the gap may differ."
 
 
 def _together(advised: pd.DataFrame, found: list[Setting], best: Setting) -> str:
-    """Whether what is recommended was run as a whole: each choice was compared with the others held."""
-    chosen = {row.factor: row.recommended for row in advised.itertuples() if pd.notna(row.recommended)}
+    """Say whether the recommended combination was trained: each factor was compared with the others held fixed."""
+    rows = advised[["factor", "recommended"]].dropna()
+    chosen = {str(factor): str(level) for factor, level in zip(rows["factor"], rows["recommended"], strict=True)}
     same = [one for one in found if all(one.levels[factor] in ("", level) for factor, level in chosen.items())]
     if best in same:
-        return "All of this together is the winner, as it was confirmed."
+        return "This combination is the winner, as confirmed."
     if same:
-        return f"All of this together was confirmed, too, beside the winner: {setting_text(same[0].levels)}."
+        return f"This combination was also confirmed: {setting_text(same[0].levels)}."
     return (
-        f"All of this together ({setting_text(chosen)}) was not run as a whole. Each choice was compared with the "
-        "others held, so confirm the whole before you rely on it."
+        f"This combination ({setting_text(chosen)}) has not been trained yet. Each factor was compared with the others "
+        "held fixed, so confirm the combination before relying on it."
     )

@@ -24,7 +24,7 @@ from study.results import Results, level_text
 class Strength:
     """One nuisance under the levels of a factor where it exists, and the trials that tried it.
 
-    `trials` has strength, val_accuracy, phase and stopped; refined ones are those in the winner's company.
+    `trials` has strength, val_accuracy, phase and stopped; refined ones hold all other factors at the winner's levels.
     """
 
     name: str
@@ -111,7 +111,7 @@ def _section(
     ylim = _limits(each, plain)
     said = [_sentence(one) for one in each]
     if plain is not None:
-        said.append(f"{plain[0]}, confirmed: {percent_interval(plain[1], *plain[2])}.")
+        said.append(f"{plain[0]}: {percent_interval(plain[1], *plain[2])} (confirmed).")
     pictures = [
         Figure(
             stems[factor, one.name],
@@ -122,21 +122,25 @@ def _section(
         for one in each
     ]
     explained = (
-        "Each dot is one trial with one seed. Blue: refined, in the winner's company; gray: from the search, in any "
-        "company, below the edge where it did much worse."
+        "Each dot is one trial. Blue: refinement, all other factors at the winner's levels. Gray: search trials, "
+        "other factors vary; much worse ones lie below the edge."
     )
-    line = f" Line and band: {plain[0]} with its 95 % interval for new seeds." if plain is not None else ""
-    return Section(f"Along the strengths of {factor}", [explained + line, " ".join(said)], figures=pictures)
+    line = f" Line and band: {plain[0]} with its 95% CI over seeds." if plain is not None else ""
+    return Section(_title(factor), [explained + line, " ".join(said)], figures=pictures)
+
+
+def _title(factor: str) -> str:
+    return "Regularization strength" if factor == "regularizer" else f"Nuisances of {factor}"
 
 
 def _sentence(one: Strength) -> str:
     """The best value tried, among the refined ones where there are any."""
     tried = one.refined if len(one.refined) else one.trials
-    best = tried.loc[tried["val_accuracy"].idxmax()]
-    kind = "refined trial" if len(one.refined) else "search trial"
+    best = tried.sort_values("val_accuracy", ascending=False, kind="stable").iloc[0]
+    kind = "refinement trial" if len(one.refined) else "search trial"
     return (
-        f"{one.name}: the best of {count(len(tried), kind)}, {percent(best['val_accuracy'])}, has "
-        f"{number(best['strength'])} (tried from {number(one.low)} to {number(one.high)})."
+        f"{one.name}: best at {number(best['strength'])} (range {number(one.low)} to {number(one.high)}), "
+        f"{percent(best['val_accuracy'])} validation accuracy, {count(len(tried), kind)}."
     )
 
 

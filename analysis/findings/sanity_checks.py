@@ -1,4 +1,4 @@
-"""The report's section on what would spoil a study's numbers: the gates before it, and the same questions after it."""
+"""Sanity checks: the gates before the first trial, and the same questions asked of the results."""
 
 import math
 from collections.abc import Mapping
@@ -13,8 +13,6 @@ from study.results import Results, level_text
 
 # A fine-tuned net this far below a linear probe on the same net's frozen features was harmed by its tuning.
 _BELOW_PROBE = 0.02
-
-
 _NOT_TUNED = "head"  # the unfreeze depth that leaves the features as they were
 
 
@@ -24,17 +22,17 @@ def sanity_section(results: Results, found: list[Setting]) -> Section | None:
     objections = [*below_probe(results, found), *worse_than_guessing(results)]
     if nets.empty and not objections:
         return None
-    said = "" if objections else "Nothing to object to."
+    said = "" if objections else "No problems found."
     shown = {
-        "net": lambda row: row.net,
+        "backbone": lambda row: row.net,
         "linear probe": lambda row: percent(row.probe_accuracy),
-        "guessing": lambda row: percent(row.chance),
+        "most frequent class": lambda row: percent(row.chance),
         "images": lambda row: number(row.pictures),
         "gates passed": lambda row: row.passed or "none",
     }
     caption = (
-        "Before the first trial, for each net: a ridge regression on frozen features, each image left out in turn, "
-        "and the gates it passed"
+        "Before the first trial, for each backbone: leave-one-out accuracy of a linear probe (ridge regression on "
+        "frozen features), and the gates it passed"
     )
     return Section(
         "Sanity checks",
@@ -73,9 +71,9 @@ def below_probe(results: Results, found: list[Setting]) -> list[str]:
         reached = float(setting.trials["val_accuracy"].mean())
         if reached < floors[net] - _BELOW_PROBE:
             said.append(
-                f"{name(setting, found)}: fine-tuning reaches {percent(reached)} on validation, less than the "
-                f"{percent(floors[net])} of a linear probe on the features of {net} as they came: look at its "
-                "learning rates and epochs before believing what is said of it."
+                f"{name(setting, found)}: fine-tuning reaches a validation accuracy of {percent(reached)}, below the "
+                f"{percent(floors[net])} of a linear probe on the pretrained features of {net}. Check its learning "
+                "rates and epochs before trusting its results."
             )
     return said
 
@@ -92,7 +90,8 @@ def worse_than_guessing(results: Results) -> list[str]:
         return []
     return [
         f"{count(lost, 'trial')} of {number(len(first))} had a training cross-entropy of at least ln {classes} = "
-        f"{math.log(classes):.2f} after one epoch, no better than guessing: rates too high, or too few steps."
+        f"{math.log(classes):.2f} after one epoch, no better than chance: their learning rates are too high, or their "
+        "steps too few."
     ]
 
 

@@ -1,7 +1,8 @@
-"""Where the doubt about the winner's accuracy comes from, what would lessen it, and what stays unresolved."""
+"""Uncertainty of the winner's test accuracy: its sources, what would reduce it, the smallest detectable difference."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,17 +17,9 @@ from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_
 from study.results import Results, level_text
 
 MORE_PICTURES = 500
-
-
 NOW, ONE_SEED, TWICE = "as measured", "one more seed", "twice the seeds"
-
-
 PICTURES_MORE = f"{MORE_PICTURES} more test images"
-
-
 REPEAT, PICTURES = "the repeat", "the test images"
-
-
 VALIDATED, TUNED = "which images validate", "which rates and strengths were tried"
 
 
@@ -185,10 +178,10 @@ def doubt_section(results: Results, found: list[Setting]) -> Section | None:
     best = winner(found)
     estimate, unresolved = estimated(results, best), _unresolved(results, resolution(results, found))
     if best is None or estimate is None:
-        return Section("How sure this is", unresolved) if unresolved else None
+        return Section("Uncertainty", unresolved) if unresolved else None
     luck, more = sources(results, best), precision(estimate)
     return Section(
-        "How sure this is",
+        "Uncertainty",
         [_sharpened(luck, more), _renewed_together(results, best, luck), *unresolved],
         tables=[_luck(luck), _more(more)],
     )
@@ -197,58 +190,46 @@ def doubt_section(results: Results, found: list[Setting]) -> Section | None:
 def _sharpened(luck: pd.DataFrame, more: pd.DataFrame) -> str:
     shares = luck.set_index("source")["share"]
     if shares[[REPEAT, PICTURES]].isna().any():
-        return "No seed and no image made any difference to the winner's accuracy on test."
+        return "The winner's test accuracy varies neither between seeds nor between images."
+    return f"{_most(shares)} {_narrowed(more.set_index('what'), shares[REPEAT] > shares[PICTURES])}"
+
+
+def _most(shares: pd.Series) -> str:
+    sources = {PICTURES: "the test images", REPEAT: "the seeds"}
+    larger, smaller = sorted(sources, key=lambda source: shares[source], reverse=True)
     return (
-        f"Of the doubt about the winner's accuracy on test, {percent(shares[REPEAT])} comes from the repeats and "
-        f"{percent(shares[PICTURES])} from the choice of test images (shares of the variance). "
-        f"{_narrowed(more.set_index('what'), shares[REPEAT] > shares[PICTURES])}"
+        f"Most of the uncertainty ({percent(shares[larger])} of the variance) comes from {sources[larger]}, "
+        f"{percent(shares[smaller])} from {sources[smaller]}."
     )
 
 
 def _narrowed(more: pd.DataFrame, seeds_dominate: bool) -> str:
-    """What would narrow the interval, and by how much; a plan that leaves it as wide as it is said to be is none."""
-    named = {ONE_SEED: "one more seed", TWICE: "twice as many seeds", PICTURES_MORE: PICTURES_MORE}
-    half = (100 * more["half_width"]).map("{:.2f}".format)
-    now = f"the 95\u00a0% interval, now plus or minus {half[NOW]} points,"
-    helps = [what for what in named if more.loc[what, "narrower"]]
-    idle = [named[what] for what in named if what not in helps]
+    """What would narrow the interval, and to what; a plan that leaves the stated width as it is does not count."""
+    named = {PICTURES_MORE: PICTURES_MORE, ONE_SEED: "one more seed", TWICE: "twice as many seeds"}
+    half = {what: f"±{100 * width:.2f}" for what, width in more["half_width"].items()}
+    helps = [what for what in named if more["narrower"][what]]
     if not helps:
-        many = "many more seeds" if seeds_dominate else "many more test images"
-        return f"Neither {_either(idle)} would narrow {now} only {many}."
-    would = [f"{half[what]} with {named[what]}" for what in helps]
-    said = f"T{now[1:]} would have {_both(would)}"
-    if len(helps) > 1:
-        said += f"; of these {named[more.loc[helps, 'half_width'].idxmin()]} would narrow it most"
-    return f"{said}. {_sentence(idle)}" if idle else f"{said}."
-
-
-def _both(parts: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-
-
-def _either(parts: list[str]) -> str:
-    return " nor ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-
-
-def _sentence(idle: list[str]) -> str:
-    which = _both(idle)
-    return f"{which[0].upper()}{which[1:]} would not narrow it{', each alone' if len(idle) > 1 else ''}."
+        source = "seeds" if seeds_dominate else "test images"
+        return f"The 95% CI is {half[NOW]} points; narrowing it takes many more {source}."
+    to = ", ".join(f"{named[what]} would narrow it to {half[what]}" for what in helps)
+    idle = [named[what] for what in named if what not in helps]
+    rest = f"; {' and '.join(idle)} would not narrow it" if idle else ""
+    return f"The 95% CI is {half[NOW]} points: {to}{rest}."
 
 
 def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> str:
     spread = luck.set_index("source")["standard_deviation"].map(points)
-    together = (
-        "A repeat renews initialization, order, views and the partition into training and validation together, as "
-        "Bouthillier et al. (2021) advise; this study cannot separate their shares."
+    changed = (
+        "initialization, data order, views and the train/validation partition together (Bouthillier et al. 2021)"
         if renewed(results, best)
-        else "A repeat renews initialization, order and views together; this study cannot separate their shares. The "
-        "validation images were the same in every repeat."
+        else "initialization, data order and views together, but not the validation images"
     )
+    together = f"A seed changes {changed}; this study cannot separate their contributions."
     folds = _folds(results, best)
-    shared = f" {folds} repeats at a time are the folds of one partition." if folds else ""
+    shared = f" Every {folds} seeds are the folds of one partition." if folds else ""
     if best.models > 1:
-        shared = f" Here a repeat is a round of {best.models} models, and renews which of them tests which image, too."
-    said = f"From repeat to repeat the accuracy on test has a standard deviation of {spread[REPEAT]} points."
+        shared = f" Here a seed is a round of {best.models} models and also changes which model tests which image."
+    said = f"Between seeds, test accuracy has a standard deviation of {spread[REPEAT]} points."
     return f"{together}{shared} {said}"
 
 
@@ -264,23 +245,23 @@ def _folds(results: Results, best: Setting) -> int | None:
 
 def _luck(luck: pd.DataFrame) -> Table:
     named = {
-        REPEAT: "the repeat: all that a seed renews",
-        PICTURES: "which images are for testing",
-        VALIDATED: "which images validate: spread on validation beyond that on test",
-        TUNED: "nuisance luck: which rates and strengths were tried, on validation",
+        REPEAT: "seed: everything it changes",
+        PICTURES: "choice of test images",
+        VALIDATED: "choice of validation images: spread on validation beyond that on test",
+        TUNED: "choice of nuisance points, on validation",
     }
     unit = {REPEAT: "seed", PICTURES: "image", VALIDATED: "seed", TUNED: "point"}
-    shown = {
+    shown: dict[str, Callable[[Any], object]] = {
         "what varies": lambda row: named[row.source],
         "standard deviation in points": lambda row: (
             points(row.standard_deviation) if pd.notna(row.standard_deviation) else "unknown"
         ),
-        "share of the doubt": lambda row: percent(row.share),
-        "seen in": lambda row: count(int(row.n), unit[row.source]),
+        "share of the variance": lambda row: percent(row.share),
+        "estimated from": lambda row: count(int(row.n), unit[row.source]),
     }
     caption = (
-        "Where the winner's accuracy gets its luck from. Share: of the variance of its mean on test. Nuisance luck: "
-        "of the best of the points that were tried for the winner's setting, had these been drawn again (bootstrap)"
+        "Sources of variance. Share: of the variance of the winner's mean test accuracy. Nuisance points: bootstrap "
+        "of the best of the points tried for the winner's setting"
     )
     return table("variance", caption, luck, shown)
 
@@ -290,13 +271,13 @@ def _more(more: pd.DataFrame) -> Table:
         "plan": lambda row: row.what,
         "seeds": lambda row: number(row.seeds),
         "test images": lambda row: number(row.items),
-        "plus or minus, in points": lambda row: (
-            f"{100 * row.half_width:.2f}{'' if row.narrower or row.what == NOW else ', no narrower'}"
+        "± points": lambda row: (
+            f"{100 * row.half_width:.2f}{'' if row.narrower or row.what == NOW else ' (no narrower)'}"
         ),
     }
     caption = (
-        "What more seeds or images that vary like these would make of the 95 % interval of the winner's accuracy "
-        "on test: half its width, with Hillis' degrees of freedom at each number of seeds"
+        "Half-width of the 95% CI of the winner's test accuracy with more seeds or more test images that vary like "
+        "these (Hillis' degrees of freedom)"
     )
     return table("precision", caption, more, shown)
 
@@ -310,20 +291,20 @@ def _unresolved(results: Results, resolved: Resolution | None) -> list[str]:
     if all(isinstance(one, int | float) and np.isfinite(one) for one in numbers):
         difference, seeds, items = numbers
         said.append(
-            f"Before the first trial, {number(seeds)} seeds and {number(items)} test images were expected to resolve "
-            f"differences of about {points(difference)} points between two settings (80\u00a0% power)."
+            f"Planned: {number(seeds)} seeds and {number(items)} test images to detect differences of about "
+            f"{points(difference)} points between two settings (80% power)."
         )
     if resolved is None:
         return said
     reach = f", {points(resolved.least)} to {points(resolved.most)}" if resolved.pairs > 1 else ""
     few = resolved.items < FEW_PICTURES
     found = (
-        f"As it turned out, {count(resolved.seeds, 'seed')} and {count(resolved.items, 'test image')} find a "
-        f"difference of {points(resolved.median)} points with 80\u00a0% power (median of "
-        f"{count(resolved.pairs, 'pair')} with the winner{reach}; at the 5\u00a0% level, before any correction)."
+        f"Measured: {count(resolved.seeds, 'seed')} and {count(resolved.items, 'test image')} detect a difference of "
+        f"{points(resolved.median)} points with 80% power (median of {count(resolved.pairs, 'pair')} with the "
+        f"winner{reach}; 5% level, uncorrected)."
     )
     caution = (
-        f"With fewer than {number(FEW_PICTURES)} test images, smaller differences than that cannot be resolved here: "
-        "no evidence of one is no evidence against it."
+        f"With fewer than {number(FEW_PICTURES)} test images, smaller differences cannot be detected: not finding one "
+        "does not mean there is none."
     )
     return [*said, found, *([caution] if few else [])]

@@ -17,11 +17,7 @@ from analysis.sections.curves import dots
 from study.results import Results
 
 FACTOR = "unfreeze"
-
-
 _LAST = re.compile(r"last (?:(\d+) )?(layer|block|stage)s?")
-
-
 _UNITS = ("layer", "block", "stage")  # each holds several of the one before
 
 
@@ -31,16 +27,14 @@ def depth_section(results: Results, found: list[Setting]) -> Section | None:
     said, line = depths(comparison(results, found, FACTOR))
     if len(line) < 2:
         return None
-    best = line.loc[line["accuracy"].idxmax()]
-    spoken = ", ".join(f"{row.level}{_share(row.share)} {percent(row.accuracy)}" for row in line.itertuples())
+    best = line.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
+    rows = zip(line["level"], line["share"], line["accuracy"], strict=True)
+    spoken = ", ".join(f"{level}{_share(share)} {percent(accuracy)}" for level, share, accuracy in rows)
     interval = percent_interval(best["accuracy"], best["low"], best["high"])
     text = figures.svg(2.7, partial(draw_depths, line=line))
     return Section(
-        "How deep to unfreeze",
-        [
-            f"The highest {said} is that of {best['level']}{_share(best['share'])}: {interval}. From shallow to deep: "
-            f"{spoken}."
-        ],
+        "Unfreeze depth",
+        [f"{best['level']}{_share(best['share'])} has the highest {said}: {interval}. From shallow to deep: {spoken}."],
         figures=[Figure("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
     )
 
@@ -79,10 +73,8 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     x = 100 * line["share"].to_numpy() if known else np.arange(len(line))
     ax.plot(x, line["accuracy"], color=figures.GREY, linewidth=1.0)
     ax.vlines(x, line["low"], line["high"], color=figures.BLUE, linewidth=2.2)
-    for at, dot in zip(x, line.itertuples(), strict=True):
-        ax.plot(
-            at, dot.accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if dot.winner else figures.PAPER
-        )
+    for at, accuracy, winner in zip(x, line["accuracy"], line["winner"], strict=True):
+        ax.plot(at, accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if winner else figures.PAPER)
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     if not known:
         ax.set_xticks(x, [shortened(level, 16) for level in line["level"]])
@@ -93,7 +85,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     _name(ax, x, line)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}%")
-    ax.set_xlabel("share of the backbone's weights that train")
+    ax.set_xlabel("trained share of the backbone's weights")
     return ax
 
 

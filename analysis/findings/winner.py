@@ -31,7 +31,7 @@ from study.results import BEST_FOLDER, Results
 
 
 def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """The winner on test beside chance and the most frequent class; empty before confirmation.
+    """The winner's test accuracy beside chance and the most frequent class; empty before confirmation.
 
     Where it was trained once more on training and validation together, that one model has a row of its own.
     """
@@ -73,27 +73,26 @@ def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float,
 def headline(results: Results, best: Setting) -> str:
     """The winner and how well it does, in one or two sentences."""
     score = scores(results, best)
-    chosen = f"The best setting found is {setting_text(best.levels)}."
+    chosen = f"Best setting: {setting_text(best.levels)}."
     seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
     if not best.tested:
-        return f"{chosen} On validation it reaches {percent(score['val_accuracy'])}, mean of {seeds}."
-    of_what = "new seeds and new images" if len(best.seeds) >= MIN_SEEDS else "new images, not for new seeds"
+        return f"{chosen} Validation accuracy {percent(score['val_accuracy'])}, mean of {seeds}."
+    caution = "" if len(best.seeds) >= MIN_SEEDS else "; the interval is for new images, not for new seeds"
     return (
-        f"{chosen} It names {percent(score['test_accuracy'])} of the {number(best.correct.shape[1])} test "
-        f"images right ({LIKELY} {100 * score['test_low']:.1f} to {percent(score['test_high'])} for "
-        f"{of_what}; mean of {seeds})."
+        f"{chosen} Test accuracy {percent(score['test_accuracy'])} ({LIKELY} {100 * score['test_low']:.1f} to "
+        f"{100 * score['test_high']:.1f}, {count(best.correct.shape[1], 'image')}, {seeds}{caution})."
     )
 
 
 def winner_sentences(results: Results, best: Setting) -> list[str]:
-    """The winner, how well it does on images nobody chose by, and what guessing would reach."""
+    """The winner, its test accuracy, what chance would reach, and what it was selected on."""
     if not best.tested:
         said = [headline(results, best)]
         return said if objective(results).is_accuracy else [*said, *_chosen_by(results, best)]
     chance, frequent = baselines(results)
     return [
         headline(results, best),
-        f"Guessing would reach {percent(chance)}, always naming the most frequent class {percent(frequent)}.",
+        f"Chance is {percent(chance)}; always predicting the most frequent class reaches {percent(frequent)}.",
         *_chosen_by(results, best),
         *_caution(results),
     ]
@@ -103,30 +102,31 @@ def _caution(results: Results) -> list[str]:
     note = overlap_note(results)
     if not note:
         return []
-    return [f"Caution: {note[0].lower()}{note[1:]} What was seen before is recalled, which says less about transfer."]
+    return [
+        f"Caution: {note[0].lower()}{note[1:]} A backbone may recall images it has seen, so the score says less about "
+        "transfer."
+    ]
 
 
 def _chosen_by(results: Results, best: Setting) -> list[str]:
     chosen_by = objective(results)
     if best.models > 1:
         return [
-            f"Its levels were chosen by {chosen_by.said} on validation, on images that test in other folds, too, "
-            "which may flatter it a little; what was tuned was chosen for each model without its test images."
+            f"Its levels were selected by {chosen_by.said} on validation images that are test images of other folds, "
+            "so its accuracy may be slightly optimistic. Nuisances were tuned for each model without its test images."
         ]
-    no_say = "; the test images had no say in it" if opened_once(results) else ""
+    only = " data only" if opened_once(results) else ""
     if chosen_by.is_accuracy:
-        return [f"It was chosen on validation{no_say}."]
+        return [f"It was selected on validation{only}."]
     value = best.trials[chosen_by.column].mean()
     said = decimals(value) if chosen_by.metric in ("val_log_loss", "val_auroc") else percent(value)
     return [
-        f"It was chosen by its {chosen_by.said} on validation, {said}, mean over seeds{no_say}. The comparisons of "
-        "levels below are of accuracy."
+        f"It was selected on validation{only}, by {chosen_by.said} ({said}, mean over seeds). The comparisons of "
+        "levels below use accuracy."
     ]
 
 
 _MODEL_FILE = "model.safetensors"
-
-
 _PREPROCESSING_FILE = "preprocessing.json"
 
 
@@ -136,9 +136,9 @@ def winner_section(results: Results, found: list[Setting], overlap: str) -> Sect
         return None
     said = {
         "": lambda row: row.model,
-        "accuracy (95 % interval)": lambda row: percent_interval(row.accuracy, row.low, row.high),
+        f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
-    caption = f"Accuracy on the test images.{overlap}" if overlap else "Accuracy on the test images"
+    caption = f"Test accuracy.{overlap}" if overlap else "Test accuracy"
     scored = [table("winner", caption, winner_table(results, found), said)] if best.tested else []
     return Section("The winner", winner_sentences(results, best), tables=[*scored, _model_table(results, best)])
 
@@ -148,8 +148,8 @@ def examples_section(results: Results, found: list[Setting]) -> Section | None:
     shown, energies = galleries(results.out)
     if winner(found) is None or not shown:
         return None
-    said = "Under each image is what the winner called it and how sure it was; where that is wrong, what it is."
-    return Section("What the winner sees", [said, *energies], galleries=shown)
+    said = "Under each image: predicted class and confidence; true class if wrong."
+    return Section("Example predictions", [said, *energies], galleries=shown)
 
 
 def _model_table(results: Results, best: Setting) -> Table:
@@ -157,14 +157,14 @@ def _model_table(results: Results, best: Setting) -> Table:
     shown = {"fact": lambda row: row.fact, "value": lambda row: row.value}
     trial, which = _shipped(results, best)
     frame = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])
-    return table("model", f"The model in {BEST_FOLDER}/, which is {which}", frame, shown)
+    return table("model", f"The model in {BEST_FOLDER}/: {which}", frame, shown)
 
 
 def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
     """The trial whose model is the study's, and what it is."""
     again = retrained(results, best)
     if len(again):
-        return again.iloc[0], "the winner trained once more, on training and validation together"
+        return again.iloc[0], "the winner, retrained on training and validation data"
     return best.trials[best.trials["trial"] == best_trial(best)].iloc[0], "the winner's best seed on validation"
 
 

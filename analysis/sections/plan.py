@@ -54,8 +54,8 @@ def _duplicates(results: Results) -> str:
     astray, doubtful = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
     leaks = f" Groups across training, validation and test (leakage): {number(astray)}." if astray else ""
     labels = f" Groups with more than one label: {number(doubtful)}." if doubtful else ""
-    images = count(int(groups["files"].sum()), "image")
-    return f"{images} are duplicates, in {count(len(groups), 'group')}.{leaks}{labels}"
+    files = count(int(groups["files"].sum()), "image")
+    return f"{files} are duplicates, in {count(len(groups), 'group')}.{leaks}{labels}"
 
 
 def _factors(results: Results) -> Table:

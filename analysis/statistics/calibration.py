@@ -1,8 +1,8 @@
 """Calibration: whether confidence agrees with accuracy.
 
 Temperature scaling and the expected calibration error are those of Guo et al. ("On Calibration of Modern Neural
-Networks", ICML 2017): probabilities become softmax(logits / T), where metrics.fit_temperature fits T; the error is the mean
-distance between confidence and accuracy over bins of similar confidence.
+Networks", ICML 2017): probabilities become softmax(logits / T), where metrics.fit_temperature fits T; the error is the
+mean distance between confidence and accuracy over bins of similar confidence.
 Log-probabilities differ from logits by one number per image, so they can be divided by T like logits.
 """
 
