@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.trees import class_folders, encoded, pixels, put
 from trainables.data import inspection, inspections, known_files
-from trainables.data.images import decode
+from trainables.data.greys import Greys
+from trainables.data.images import Decoded, decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
 from trainables.data.pixels import open_pixels
 from trainables.errors import Unavailable
@@ -45,9 +46,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of all files that are decoded from here on."""
     sizes: list[int] = []
 
-    def counted(data: bytes, *more: object) -> object:
+    def counted(data: bytes, greys: Greys | None = None) -> Decoded:
         sizes.append(len(data))
-        return decode(data, *more)
+        return decode(data, greys)
 
     monkeypatch.setattr(inspection, "decode", counted)
     return sizes
@@ -112,6 +113,7 @@ def test_deep_images_are_read_again_when_another_changes_their_range(data: Path,
     first = scan(data, listed(data), cache=tmp_path / "cache")
     put(data / "b/deeper.png", encoded(np.arange(9000, dtype=np.uint16).reshape(90, 100)))
     settle()
+    manifest = first
     for _ in range(2):
         manifest = scan(data, listed(data), cache=tmp_path / "cache")
         pd.testing.assert_frame_equal(manifest, scan(data, listed(data)))

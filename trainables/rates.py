@@ -73,7 +73,8 @@ def measure(config: TrialConfig) -> Rates:
     torch.set_num_threads(config.threads)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     body = build(config.backbone, None, 0)
-    module = body.module.requires_grad_(False).to(device=config.device, memory_format=layout)
+    # torch's stubs have no overload of `to` with both a device and a memory format.
+    module = body.module.requires_grad_(False).to(device=config.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
     frozen = Frozen(Body(module, body.stages, body.blocks, body.features), config.size)
     work = work_of(config.backbone, "all", config.size).trained
     noise = torch.randn(_FROZEN, 3, config.size, config.size, generator=torch.Generator().manual_seed(0))

@@ -87,7 +87,7 @@ def _duplicates(found: Scanned, store: Store) -> NDArray[np.int64]:
 
     def thumbnails(places: NDArray[np.int64]) -> NDArray[np.uint8]:
         is_deep = found.numbers["deep"]
-        names = [thumbnail_key(found.sha256[place], is_deep[place], found.greys) for place in kept[places]]
+        names = [thumbnail_key(found.sha256[place], bool(is_deep[place]), found.greys) for place in kept[places]]
         return store.thumbnails(names)
 
     groups = np.arange(len(found.sha256))

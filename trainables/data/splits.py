@@ -8,6 +8,7 @@ and the smallest validation is common to all levels.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ class _Members:
     size: NDArray[np.int64]
     split: NDArray[np.object_]  # official test or val, else rest
 
-    def those(self, mask: NDArray[np.bool_]) -> "_Members":
+    def those(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> "_Members":
         return _Members(self.group[mask], self.size[mask], self.split[mask])
 
 
@@ -157,12 +158,13 @@ _NONE = _Members(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, objec
 
 def _groups_by_class(kept: pd.DataFrame, official: bool) -> dict[int, _Members]:
     """The groups by label, that of a group's first item."""
-    columns = {"label": ("label", "first"), "size": ("item", "size"), "split": ("official_split", "first")}
-    groups = kept.groupby("group").agg(**columns)
+    groups = kept.groupby("group").agg(
+        label=("label", "first"), size=("item", "size"), split=("official_split", "first")
+    )
     groups["split"] = groups["split"].where(groups["split"].isin(["test", "val"]) & official, "rest")
-    columns = (groups.index.to_numpy(), groups["size"].to_numpy(), groups["split"].to_numpy(object))
-    everything, rows = _Members(*columns), groups.groupby("label").indices
-    return {int(label): everything.those(place) for label, place in rows.items()}
+    everything = _Members(groups.index.to_numpy(), groups["size"].to_numpy(), groups["split"].to_numpy(object))
+    rows = groups.groupby("label").indices
+    return {int(cast(int, label)): everything.those(np.asarray(positions)) for label, positions in rows.items()}
 
 
 def _check_class(name: str, members: _Members, given: set[str], test_folds: int | None) -> None:

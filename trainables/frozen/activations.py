@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from trainables.augmentation.policies import POLICIES
 from trainables.augmentation.views import VERSION, InputContract, ViewKey, evaluation_views, training_views
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.frozen.store import UNIT, Store
 from trainables.nets.models import input_contract
 from trainables.nets.prefixes import INPUT, Frozen
-from trainables.place import Pictures
 
 Items = NDArray[np.int64]
 # Turns the draws in a slice into their activations.
@@ -60,12 +60,16 @@ class Activations:
     """
 
     def __init__(
-        self, config: TrialConfig, frozen: Frozen, pictures: Pictures, store: Store | None, stored: frozenset[str]
+        self,
+        config: TrialConfig,
+        frozen: Frozen,
+        cut: str,
+        data: TrialData,
+        store: Store | None,
+        stored_depths: frozenset[str],
     ) -> None:
-        self.config, self.frozen, self.pictures = config, frozen, pictures
-        # What is mixed is mixed as views: nothing behind them is shared.
-        self.cut = frozen.cut(config.unfreeze) if config.mixing == "none" else INPUT
-        cuts = {frozen.cut(depth) for depth in stored} if store is not None else set()
+        self.config, self.frozen, self.cut, self.data = config, frozen, cut, data
+        cuts = {frozen.cut(depth) for depth in stored_depths} if store is not None else set()
         self._stored = sorted(
             (cut for cut in cuts if frozen.position(cut) <= frozen.position(self.cut)), key=frozen.position
         )
@@ -83,7 +87,7 @@ class Activations:
         if start == self.cut:
             yield from (source(slice(first, first + size)) for first in range(0, len(draws), size))
         else:
-            advanced = self._advanced(source, len(draws), start, self.cut, self._precision(draws.epoch.any()))
+            advanced = self._advanced(source, len(draws), start, self.cut, self._precision(bool(draws.epoch.any())))
             yield from _regrouped(advanced, size)
 
     def to_device(self, rows: torch.Tensor) -> torch.Tensor:
@@ -176,7 +180,7 @@ class Activations:
 
     def _views(self, draws: Draws) -> torch.Tensor:
         config = self.config
-        pixels = [self.pictures.pixels[int(item)] for item in draws.items]
+        pixels = [self.data.pixels[int(item)] for item in draws.items]
         if not draws.epoch.any():
             return torch.from_numpy(evaluation_views(pixels, config.size, self._contract, config.threads))
         views = np.empty((len(draws), config.size, config.size, 3), dtype=np.uint8)
@@ -201,7 +205,7 @@ class Activations:
     def _name(self, stream: "_Stream", cut: str) -> str:
         """Equal for two streams exactly where every bit of what they hold is; of units: where their items are."""
         config = self.config
-        key = [VERSION, self.pictures.pixels.key, stream.digest, self._contract, config.size]
+        key = [VERSION, self.data.pixels.key, stream.digest, self._contract, config.size]
         key += [versions(), UNIT]
         if stream.epoch:
             key += [POLICIES[config.augmentation], config.study_seed, config.seed, stream.epoch, stream.occurrence]

@@ -1,6 +1,7 @@
 """Where a trial stands after an epoch, and how that is kept on disk: tensors and numbers, no pickle."""
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ class State:
     average: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
+NOTHING_TRAINED = State(epoch=0, best_epoch=0, best_score=-math.inf, net={}, optimizer={}, best={})
+
 _PARTS = ("net", "optimizer", "best", "average")
 
 
@@ -50,7 +53,15 @@ def load(path: Path) -> State:
         for key in file.keys():  # noqa: SIM118  (the handle is no dict)
             part, _, name = key.partition("/")
             parts[part][name] = file.get_tensor(key)
-    return State(**numbers, **parts)
+    return State(
+        epoch=numbers["epoch"],
+        best_epoch=numbers["best_epoch"],
+        best_score=numbers["best_score"],
+        net=parts["net"],
+        optimizer=parts["optimizer"],
+        best=parts["best"],
+        average=parts["average"],
+    )
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -9,6 +9,7 @@ import torch
 from trainables.augmentation.mixing import Mixture, blend
 from trainables.augmentation.policies import POLICIES
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.frozen.activations import Activations, Draws, Items, autocast, evaluation_draws
 from trainables.keyed import key, uniform
 from trainables.learning.prefetch import ahead
@@ -16,7 +17,6 @@ from trainables.learning.team import ALONE, Team
 from trainables.nets.drop_path import KeyedDropPath
 from trainables.nets.models import Net
 from trainables.nets.prefixes import POOLED
-from trainables.place import Pictures
 
 # Batches that are made while a GPU is at work: one to hide the making, one more for when it varies.
 _AHEAD = 2
@@ -40,12 +40,12 @@ class Inputs:
         config: TrialConfig,
         net: Net,
         activations: Activations,
-        pictures: Pictures,
+        data: TrialData,
         drop_paths: Sequence[KeyedDropPath] = (),
         team: Team = ALONE,
     ) -> None:
         self.team, self.batch_size = team, config.batch_size // team.size
-        self.config, self.net, self.activations, self.pictures = config, net, activations, pictures
+        self.config, self.net, self.activations, self.data = config, net, activations, data
         self._drop_paths = drop_paths
         self._kept: dict[bytes, torch.Tensor] = {}
 
@@ -73,7 +73,7 @@ class Inputs:
 
     def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
         views = seen(self.config, items, occurrence, epoch)
-        rows = self.activations.batches(views, self.batch_size, self.pictures.pool)
+        rows = self.activations.batches(views, self.batch_size, self.data.pool)
         return ahead(map(_pinned, rows), _AHEAD) if self.config.device == "cuda" else rows
 
     def _skip_branches(self, items: Items, occurrence: Items, epoch: int) -> None:
@@ -99,8 +99,8 @@ class Inputs:
         if name in self._kept:
             return self._kept[name]
         # Where training sees the same views, its units hold these images too.
-        plain = POLICIES[self.config.augmentation] is None and np.isin(items, self.pictures.pool).all()
-        universe = self.pictures.pool if plain else np.unique(items)
+        plain = POLICIES[self.config.augmentation] is None and np.isin(items, self.data.pool).all()
+        universe = self.data.pool if plain else np.unique(items)
         size = self.config.block_size
         features = []
         for rows in self.activations.batches(evaluation_draws(items), size, universe):

@@ -1,6 +1,6 @@
 """The next batches are made while the device is at work on this one."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from queue import Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(batches: Iterator[T], count: int) -> Iterator[T]:
+def ahead(batches: Iterator[T], count: int) -> Generator[T, None, None]:
     """The same batches in the same order, up to `count` of them made beforehand in a thread of their own."""
     made: Queue = Queue(maxsize=count)
     over = Event()

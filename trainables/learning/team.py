@@ -63,7 +63,8 @@ class Team:
             return
         for module in net.modules():
             if isinstance(module, _BatchNorm):
-                module.forward = partial(_batch_norm, module, module.forward, self.size)
+                forward = partial(_batch_norm, module, module.forward, self.size)
+                module.forward = forward  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _batch_norm(module: Any, alone: Callable[[torch.Tensor], torch.Tensor], size: int, x: torch.Tensor) -> torch.Tensor:

@@ -41,14 +41,14 @@ class Training:
 def train_epoch(training: Training, epoch: int) -> None:
     """`steps_per_epoch` optimizer steps over keyed draws from the training fold."""
     inputs, optimizer = training.inputs, training.optimizer
-    config, net, pictures = inputs.config, inputs.net, inputs.pictures
+    config, net, data = inputs.config, inputs.net, inputs.data
     train_mode(net)
     items, occurrence = _draws(inputs, epoch)
-    mixed = mixture(config, items, occurrence, epoch, pictures.train)
+    mixed = mixture(config, items, occurrence, epoch, data.train)
     mine = inputs.team.share(len(items), config.batch_size)
     items, occurrence, mixed = items[mine], occurrence[mine], None if mixed is None else mixed[mine]
-    labels = torch.from_numpy(pictures.labels[items]).to(config.device)
-    others = labels if mixed is None else torch.from_numpy(pictures.labels[mixed.partners]).to(config.device)
+    labels = torch.from_numpy(data.labels[items]).to(config.device)
+    others = labels if mixed is None else torch.from_numpy(data.labels[mixed.partners]).to(config.device)
     weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
     for step, features in enumerate(inputs.training_features(items, occurrence, epoch, mixed)):
         batch = slice(step * inputs.batch_size, (step + 1) * inputs.batch_size)
@@ -68,11 +68,11 @@ def train_epoch(training: Training, epoch: int) -> None:
 
 
 def _draws(inputs: Inputs, epoch: int) -> tuple[Items, Items]:
-    config, pictures = inputs.config, inputs.pictures
+    config, data = inputs.config, inputs.data
     stream, count = key("order", config.study_seed, config.seed, epoch), config.steps_per_epoch * config.batch_size
     if config.sampling == "class_balanced":
-        return class_balanced_draws(stream, pictures.train, pictures.labels[pictures.train], count)
-    return uniform_draws(stream, pictures.train, count)
+        return class_balanced_draws(stream, data.train, data.labels[data.train], count)
+    return uniform_draws(stream, data.train, count)
 
 
 def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: Items, epoch: int) -> torch.Tensor:

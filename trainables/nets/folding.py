@@ -22,9 +22,16 @@ def fold_norms(module: nn.Module, children: Iterable[str], x: torch.Tensor) -> n
         return module
     folded = copy.deepcopy(module)
     for conv, norm in _pairs(module, tuple(f"{child}." for child in children), x):
-        before = folded.get_submodule(norm)
-        folded.set_submodule(conv, fuse_conv_bn_eval(folded.get_submodule(conv), before))
-        behind = nn.Sequential(before.drop, before.act) if isinstance(before, BatchNormAct2d) else nn.Identity()
+        conv_layer, norm_layer = folded.get_submodule(conv), folded.get_submodule(norm)
+        assert isinstance(conv_layer, nn.Conv2d)
+        assert isinstance(norm_layer, nn.BatchNorm2d)
+        folded.set_submodule(conv, fuse_conv_bn_eval(conv_layer, norm_layer))
+        behind: nn.Module = nn.Identity()
+        if isinstance(norm_layer, BatchNormAct2d):
+            drop, act = norm_layer.drop, norm_layer.act
+            assert isinstance(drop, nn.Module)
+            assert isinstance(act, nn.Module)
+            behind = nn.Sequential(drop, act)
         folded.set_submodule(norm, behind)
     with torch.no_grad():
         expected, got = module(x), folded(x)

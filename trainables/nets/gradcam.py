@@ -34,9 +34,10 @@ def heat_maps(net: nn.Module, inputs: torch.Tensor, classes: Sequence[int]) -> N
 
     layer = net.get_submodule(target_layer(net, inputs[:1]))
     cam = GradCAM(net, [layer], reshape_transform=partial(_as_map, net))
+    targets = [partial(_margin, label=label) for label in classes]  # any callable will do, whatever the stubs say
     try:
         # The inputs' gradient is not needed, but without it a net that is frozen has none anywhere.
-        return cam(inputs.detach().requires_grad_(), [partial(_margin, label=each) for each in classes])
+        return cam(inputs.detach().requires_grad_(), targets)  # pyright: ignore[reportArgumentType]
     finally:
         cam.activations_and_grads.release()
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, cast
 
 import timm
 import torch
@@ -64,7 +65,7 @@ def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = Fal
 
     With `drop_paths` its residual branches can be skipped, see drop_path.py.
     """
-    options = {"drop_path_rate": PLACEHOLDER} if drop_paths else {}
+    options: dict[str, Any] = {"drop_path_rate": PLACEHOLDER} if drop_paths else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed & (2**63 - 1))
         module = timm.create_model(backbone, **options) if weights is None else original(backbone, weights, options)
@@ -72,7 +73,7 @@ def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = Fal
         return Body(module.eval(), stages, blocks, _pooled_features(backbone, module))
 
 
-def original(backbone: str, path: Path, options: Mapping[str, float] = MappingProxyType({})) -> nn.Module:
+def original(backbone: str, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> nn.Module:
     """The net as it was pretrained, with the classifier that its weights carry."""
     state = read(path, list(timm.create_model(backbone).state_dict()))
     try:
@@ -82,8 +83,13 @@ def original(backbone: str, path: Path, options: Mapping[str, float] = MappingPr
             f"The weights of {backbone} must fit the net with timm's own classifier, but {path} does not: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
-    body.pretrained_cfg.pop("state_dict")  # timm would keep this second copy as long as the net
+    weights_config(body).pop("state_dict")  # timm would keep this second copy as long as the net
     return body
+
+
+def weights_config(module: nn.Module) -> dict[str, Any]:
+    """Return timm's configuration of a net's weights: `mean`, `std`, `input_size`, `num_classes` and others."""
+    return cast(dict[str, Any], module.pretrained_cfg)
 
 
 def input_contract(backbone: nn.Module) -> InputContract:
@@ -213,14 +219,14 @@ def _without_classifier(module: nn.Module) -> tuple[Groups, Groups]:
     name no groups, and some no coarse ones.
     """
     coarse, fine = _groups(module, coarse=True), _groups(module, coarse=False)
-    module.reset_classifier(0)
+    cast(Any, module).reset_classifier(0)
     left = {name for name, _ in module.named_parameters()}
     return _of_body(coarse, left), _of_body(fine, left)
 
 
 def _groups(module: nn.Module, coarse: bool) -> Groups:
     try:
-        by_depth = group_parameters(module, module.group_matcher(coarse=coarse))
+        by_depth = group_parameters(module, cast(Any, module).group_matcher(coarse=coarse))
     except Exception:  # some nets have no matcher, others assert that nobody asks for coarse groups
         return []
     return [by_depth[depth] for depth in sorted(by_depth)]

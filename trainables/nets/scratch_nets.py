@@ -1,5 +1,6 @@
 """Nets to train from random numbers: the baselines that transfer has to beat, as backbones like any other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -110,30 +111,15 @@ def _he(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _make(name: str, pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return build_model_with_cfg(partial(ScratchNet, DESCRIPTIONS[name]), name, pretrained, **kwargs)
+def _entrypoint(name: str) -> Callable[..., ScratchNet]:
+    """A function that makes the net, under the name and module by which timm registers it."""
+
+    def make(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
+        return build_model_with_cfg(partial(ScratchNet, DESCRIPTIONS[name]), name, pretrained, **kwargs)
+
+    make.__name__ = make.__qualname__ = name
+    return make
 
 
-@register_model
-def small_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("small_cnn", pretrained, **kwargs)
-
-
-@register_model
-def lenet5(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("lenet5", pretrained, **kwargs)
-
-
-@register_model
-def three_block_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("three_block_cnn", pretrained, **kwargs)
-
-
-@register_model
-def plain_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("plain_cnn", pretrained, **kwargs)
-
-
-@register_model
-def norm_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("norm_cnn", pretrained, **kwargs)
+for _name in DESCRIPTIONS:
+    register_model(_entrypoint(_name))

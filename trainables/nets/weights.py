@@ -125,7 +125,8 @@ def _in_caches(backbone: str) -> Path | None:
             if isinstance(cached, str):
                 return Path(cached)
     if config.url:
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name
+        url = config.url if isinstance(config.url, str) else config.url[0]
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
         if cached.is_file():
             return cached
     return None

@@ -65,9 +65,10 @@ def _outlined(backbone: str, size: int) -> Frozen:
 def _multiply_adds(module: nn.Module, x: torch.Tensor) -> float:
     total = 0
 
-    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal total
-        # Each number of the output is a sum over one filter, or over one row of the weights.
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        # Every number of the output is a sum over one filter, or over one row of the weights.
         total += output.numel() * layer.weight[0].numel()
 
     hooks = [

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData, open_trial_data_of
 from trainables.fields import STRENGTHS
 from trainables.frozen.activations import Items, evaluation_draws
 from trainables.keyed import key, order
@@ -19,16 +20,16 @@ from trainables.learning.inputs import Inputs
 from trainables.learning.losses import score
 from trainables.learning.optimizers import build_optimizer
 from trainables.learning.training import Training, train_epoch
-from trainables.nets.models import Body, original, trainable_names
+from trainables.nets.models import Body, original, trainable_names, weights_config
 from trainables.nets.weights import find
-from trainables.place import Pictures, Place, open_pictures_of
+from trainables.place import Place
 from trainables.screening import gates
 from trainables.screening.gates import Gate
 from trainables.screening.imagenet import SYNSET, imagenet_classes
 from trainables.screening.probe import hat_matrices, leave_one_out
-from trainables.trial import prepare, set_arithmetic
+from trainables.trial import build_inputs, set_arithmetic
 
-MOST_PICTURES = 512
+MOST_IMAGES = 512
 # Of these the original head is shown so many, and so many are overfit.
 _SHOWN, _LEARNED = 64, 8
 _PERMUTATIONS = 5
@@ -78,24 +79,24 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
         steps_per_epoch=1,
         batch_size=_LEARNED,
     )
-    pictures = open_pictures_of(manifest, config, place)
-    sample = sample_of(pictures.pool, manifest, config.study_seed)
+    data = open_trial_data_of(manifest, config, place)
+    sample = sample_of(data.pool, manifest, config.study_seed)
     # Of activations only the whole pool's are those that trials look for.
-    shared = place if np.array_equal(sample, pictures.pool) else replace(place, stored=frozenset())
+    shared = place if np.array_equal(sample, data.pool) else replace(place, stored=frozenset())
     place = replace(place, stored=frozenset())
-    labels = pictures.labels[sample]
+    labels = data.labels[sample]
     learned = _mixed(sample, labels, _LEARNED)
-    few = replace(pictures, pool=np.sort(learned), train=np.sort(learned))
+    few = replace(data, pool=np.sort(learned), train=np.sort(learned))
     small = replace(plain, block_size=_LEARNED)
 
-    whole = prepare(replace(small, unfreeze="all"), place, pictures)
+    whole = build_inputs(replace(small, unfreeze="all"), place, data)
     body = whole.activations.frozen.body
-    probed, accuracy = _probed(prepare(replace(plain, unfreeze="head"), shared, pictures), sample)
+    probed, accuracy = _probed(build_inputs(replace(plain, unfreeze="head"), shared, data), sample)
     found = [
         _input_contract(whole, sample),
         _zero_shot(whole, sample, imagenet_classes(_names(manifest)), place),
         *probed,
-        gates.first_loss(score(whole.evaluation_logits(few.train), pictures.labels[few.train])[1], pictures.classes),
+        gates.first_loss(score(whole.evaluation_logits(few.train), data.labels[few.train])[1], data.classes),
         _overfit(replace(small, unfreeze=_deepest(config, depths, body)), place, few),
         *(_frozen(replace(small, unfreeze=depth, weight_decay=0.1), place, few) for depth in depths if depth != "all"),
     ]
@@ -103,21 +104,21 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
 
 
 def sample_of(pool: Items, manifest: pd.DataFrame, seed: int) -> Items:
-    """At most `MOST_PICTURES` of the pool, sorted, and one of each duplicate group."""
+    """At most `MOST_IMAGES` of the pool, sorted, and one of each duplicate group."""
     shuffled = order(key("preflight", seed), pool)
-    groups = manifest.set_index("item")["group"].loc[shuffled]
-    return np.sort(shuffled[~groups.duplicated().to_numpy()][:MOST_PICTURES])
+    groups = manifest.set_index("item")["group"].reindex(shuffled)
+    return np.sort(shuffled[~groups.duplicated().to_numpy()][:MOST_IMAGES])
 
 
 def _input_contract(inputs: Inputs, sample: Items) -> Gate:
-    views = _views(inputs, _mixed(sample, inputs.pictures.labels[sample], _SHOWN))
-    weights = inputs.activations.frozen.body.module.pretrained_cfg
+    views = _views(inputs, _mixed(sample, inputs.data.labels[sample], _SHOWN))
+    weights = weights_config(inputs.activations.frozen.body.module)
     return gates.input_contract(weights, views.numpy(), inputs.activations.to_device(views))
 
 
 def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]], place: Place) -> Gate:
-    config, labels = inputs.config, inputs.pictures.labels
-    weights = inputs.activations.frozen.body.module.pretrained_cfg
+    config, labels = inputs.config, inputs.data.labels
+    weights = weights_config(inputs.activations.frozen.body.module)
     items = sample[np.isin(labels[sample], list(known))]
     items = _mixed(items, labels[items], _SHOWN)
     own = weights["input_size"][-1]
@@ -139,7 +140,7 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
 
 def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
     """The probe and its permutation, and the accuracy of the former."""
-    config, labels = inputs.config, inputs.pictures.labels[sample]
+    config, labels = inputs.config, inputs.data.labels[sample]
     features = _pooled(inputs, sample)
     if not np.isfinite(features).all():
         return [gates.infinite_features(config.weights == "pretrained")], None
@@ -155,14 +156,14 @@ def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
     return [gate, gates.permuted_labels(by_chance, labels)], float((predicted == labels).mean())
 
 
-def _overfit(config: TrialConfig, place: Place, few: Pictures) -> Gate:
+def _overfit(config: TrialConfig, place: Place, few: TrialData) -> Gate:
     head = config.unfreeze == "head"
     config = replace(config, epochs=_LOOKS, steps_per_epoch=_HEAD_STEPS if head else _DEEP_STEPS)
     right, deadline = {}, time.monotonic() + _PATIENCE
     with TemporaryDirectory() as cache:  # what is frozen is computed once, not in every step
         place = replace(place, cache=Path(cache), stored=frozenset({(config.backbone, config.unfreeze)}))
         for rate in _HEAD_RATES if head else _DEEP_RATES:
-            right[rate] = _learned_by_heart(replace(config, learning_rate=rate), place, few, deadline)
+            right[rate] = _fitted_at_best(replace(config, learning_rate=rate), place, few, deadline)
             if right[rate] == len(few.train):
                 break
             if time.monotonic() > deadline:
@@ -170,9 +171,9 @@ def _overfit(config: TrialConfig, place: Place, few: Pictures) -> Gate:
     return gates.overfit(right, len(few.train), config.epochs * config.steps_per_epoch)
 
 
-def _learned_by_heart(config: TrialConfig, place: Place, few: Pictures, deadline: float) -> int:
+def _fitted_at_best(config: TrialConfig, place: Place, few: TrialData, deadline: float) -> int:
     """How many of the images are classified right, in training mode, when it goes best."""
-    inputs = prepare(config, place, few)
+    inputs = build_inputs(config, place, few)
     training = Training(inputs, build_optimizer(config, inputs.net))
     items, most = np.resize(few.train, config.batch_size), 0
     target = torch.from_numpy(few.labels[few.train])
@@ -187,8 +188,8 @@ def _learned_by_heart(config: TrialConfig, place: Place, few: Pictures, deadline
     return most
 
 
-def _frozen(config: TrialConfig, place: Place, few: Pictures) -> Gate:
-    inputs = prepare(config, place, few)
+def _frozen(config: TrialConfig, place: Place, few: TrialData) -> Gate:
+    inputs = build_inputs(config, place, few)
     before = _declared_frozen(inputs)
     train_epoch(Training(inputs, build_optimizer(config, inputs.net)), 1)
     return gates.frozen(before, _declared_frozen(inputs), config.unfreeze)
