@@ -147,7 +147,7 @@ def test_a_cache_that_cannot_be_written_is_none(data: Path, tmp_path: Path, caps
     pd.testing.assert_frame_equal(manifest, scan(data, listed(data)))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "is not kept in" in said
+    assert "is not cached in" in said
 
 
 SCANNER = """

@@ -96,7 +96,7 @@ def test_a_sound_net_from_random_numbers(few: tuple[Place, pd.DataFrame]) -> Non
     assert found.pictures == len(open_trial_data_of(few[1], config(), few[0]).pool) == 27
     assert found.chance == pytest.approx(1 / 3)
     assert found.probe_accuracy is not None
-    assert "not applicable: the net starts from random numbers" in found.gates[1].said
+    assert "not applicable: the net starts from random weights" in found.gates[1].said
 
 
 def test_a_sound_pretrained_net(many: tuple[Place, pd.DataFrame]) -> None:

@@ -162,7 +162,7 @@ def test_stochastic_depth_skips_whole_branches_and_nothing_in_evaluation() -> No
 
 @pytest.mark.parametrize("backbone", ["small_cnn", "vgg11"])
 def test_a_net_without_branches_cannot_skip_any(backbone: str) -> None:
-    with pytest.raises(InputError, match=f"{backbone} has no residual branches to skip"):
+    with pytest.raises(InputError, match=f"{backbone} has no residual branches to drop"):
         check_drop_path(backbone)
     check_drop_path("resnet18")
 

@@ -1,4 +1,4 @@
-"""The gates applied to one backbone, on a few training images and through the code that trials run."""
+"""The preflight gates on one backbone: a few training images pass through the code that trials run."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -30,19 +30,19 @@ from trainables.screening.probe import hat_matrices, leave_one_out
 from trainables.trial import build_inputs, set_arithmetic
 
 MOST_IMAGES = 512
-# Of these the original head is shown so many, and so many are overfit.
+# Images for the zero-shot gate, and images to overfit.
 _SHOWN, _LEARNED = 64, 8
 _PERMUTATIONS = 5
-# Learning rates of Adam, of which one must work; steps between two looks, and looks. A head's steps cost little.
+# Learning rates of Adam, one of which must work, and steps per epoch; steps of a head are cheap.
 _HEAD_RATES, _HEAD_STEPS = (1e-2, 1e-1, 1e-3), 25
 _DEEP_RATES, _DEEP_STEPS = (1e-3, 1e-2, 1e-4), 5
 _LOOKS = 8
-_PATIENCE = 60  # seconds; what has not learned by then is too slow to be judged
+_PATIENCE = 60  # seconds; a net that has not overfit by then is too slow to judge
 
 
 @dataclass(frozen=True)
 class Findings:
-    """`probe_accuracy` is a floor for what is fine-tuned; None where no image could be held out."""
+    """What the gates found; `probe_accuracy` is a floor for fine-tuning, None if no image could be held out."""
 
     gates: tuple[Gate, ...]
     probe_accuracy: float | None
@@ -51,10 +51,13 @@ class Findings:
 
 
 def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: pd.DataFrame) -> Findings:
-    """Every gate on one backbone, those of what is frozen for each of the study's unfreeze `depths`.
+    """Run every gate on one backbone, and the frozen gate once per unfreeze depth in `depths`.
 
-    Of `config` the net, its start, the size and the arithmetic count; augmentation and regularizer are left out. The
-    manifest need not be written yet.
+    Only the net, its weights, the size and the arithmetic of `config` count; augmentation and regularization are
+    switched off. The manifest may exist in memory only.
+
+    Raises:
+        InputError: The backbone has no weights here, or does not fit `depths`.
     """
     set_arithmetic(config)
     plain = replace(
@@ -81,7 +84,7 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
     )
     data = open_trial_data_of(manifest, config, place)
     sample = sample_of(data.pool, manifest, config.study_seed)
-    # Of activations only the whole pool's are those that trials look for.
+    # Trials look up activations of the whole pool, so only those are worth storing.
     shared = place if np.array_equal(sample, data.pool) else replace(place, stored=frozenset())
     place = replace(place, stored=frozenset())
     labels = data.labels[sample]
@@ -104,7 +107,7 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
 
 
 def sample_of(pool: Items, manifest: pd.DataFrame, seed: int) -> Items:
-    """At most `MOST_IMAGES` of the pool, sorted, and one of each duplicate group."""
+    """Return at most `MOST_IMAGES` items of the pool, sorted, one per duplicate group."""
     shuffled = order(key("preflight", seed), pool)
     groups = manifest.set_index("item")["group"].reindex(shuffled)
     return np.sort(shuffled[~groups.duplicated().to_numpy()][:MOST_IMAGES])
@@ -123,11 +126,11 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
     items = _mixed(items, labels[items], _SHOWN)
     own = weights["input_size"][-1]
     why = {
-        "the net starts from random numbers": config.weights == "none",
+        "the net starts from random weights": config.weights == "none",
         "the weights' head is not that of ImageNet's 1,000 classes": weights["num_classes"] != gates.IMAGENET,
-        "too few classes bear the names of ImageNet's": not known,
-        f"{config.size} px are less than half of the weights' {own} px": 2 * config.size < own,
-        f"{len(items)} images of ImageNet's classes are too few": len(items) < gates.FEWEST_ZERO_SHOT,
+        "too few classes have names of ImageNet classes": not known,
+        f"{config.size} px is less than half of the {own} px of the weights": 2 * config.size < own,
+        f"{len(items)} images of ImageNet classes are too few": len(items) < gates.FEWEST_ZERO_SHOT,
     }
     reason = next((text for text, holds in why.items() if holds), None)
     if reason is not None:
@@ -139,7 +142,7 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
 
 
 def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
-    """The probe and its permutation, and the accuracy of the former."""
+    """Return the gates of the linear probe and of its label permutation, and the probe's accuracy."""
     config, labels = inputs.config, inputs.data.labels[sample]
     features = _pooled(inputs, sample)
     if not np.isfinite(features).all():
@@ -159,20 +162,20 @@ def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
 def _overfit(config: TrialConfig, place: Place, few: TrialData) -> Gate:
     head = config.unfreeze == "head"
     config = replace(config, epochs=_LOOKS, steps_per_epoch=_HEAD_STEPS if head else _DEEP_STEPS)
-    right, deadline = {}, time.monotonic() + _PATIENCE
-    with TemporaryDirectory() as cache:  # what is frozen is computed once, not in every step
+    correct, deadline = {}, time.monotonic() + _PATIENCE
+    with TemporaryDirectory() as cache:  # the frozen part is computed once, not in every step
         place = replace(place, cache=Path(cache), stored=frozenset({(config.backbone, config.unfreeze)}))
         for rate in _HEAD_RATES if head else _DEEP_RATES:
-            right[rate] = _fitted_at_best(replace(config, learning_rate=rate), place, few, deadline)
-            if right[rate] == len(few.train):
+            correct[rate] = _fitted_at_best(replace(config, learning_rate=rate), place, few, deadline)
+            if correct[rate] == len(few.train):
                 break
             if time.monotonic() > deadline:
-                return gates.not_applicable("overfit", f"{_PATIENCE} s are too few for so slow a net")
-    return gates.overfit(right, len(few.train), config.epochs * config.steps_per_epoch)
+                return gates.not_applicable("overfit", f"{_PATIENCE} s are too short to judge so slow a net")
+    return gates.overfit(correct, len(few.train), config.epochs * config.steps_per_epoch)
 
 
 def _fitted_at_best(config: TrialConfig, place: Place, few: TrialData, deadline: float) -> int:
-    """How many of the images are classified right, in training mode, when it goes best."""
+    """Return how many of the images are classified correctly, in training mode, at the best step."""
     inputs = build_inputs(config, place, few)
     training = Training(inputs, build_optimizer(config, inputs.net))
     items, most = np.resize(few.train, config.batch_size), 0
@@ -196,7 +199,7 @@ def _frozen(config: TrialConfig, place: Place, few: TrialData) -> Gate:
 
 
 def _declared_frozen(inputs: Inputs) -> dict[str, torch.Tensor]:
-    """A copy of what must not change: the backbone that trials share, and what is frozen behind the cut."""
+    """Return a copy of all that must not change: the backbone that trials share, and what is frozen behind the cut."""
     body = inputs.activations.frozen.body
     trains = trainable_names(body, inputs.config.unfreeze)
     parameters = {name for name, _ in body.module.named_parameters()}
@@ -211,14 +214,14 @@ def _declared_frozen(inputs: Inputs) -> dict[str, torch.Tensor]:
 
 
 def _deepest(config: TrialConfig, depths: Sequence[str], body: Body) -> str:
-    """What trains when images are overfit: of random numbers everything has to."""
+    """Return the depth that must be able to overfit; with random weights everything has to train."""
     if config.weights == "none":
         return "all"
     return max(depths, key=lambda depth: len(trainable_names(body, depth)))
 
 
 def _views(inputs: Inputs, items: Items) -> torch.Tensor:
-    """The evaluation views (n, s, s, 3) of `items`, of a net that trains from the images on."""
+    """Return the evaluation views (n, s, s, 3) of `items`, for a net without a frozen part."""
     [views] = inputs.activations.batches(evaluation_draws(items), len(items), items)
     return views
 
@@ -229,7 +232,7 @@ def _pooled(inputs: Inputs, items: Items) -> NDArray[np.float32]:
 
 
 def _names(manifest: pd.DataFrame) -> dict[int, set[str]]:
-    """By label its name, and what its images' paths name of ImageNet's synsets, as those of Stanford Dogs do."""
+    """Return the names of every label: its own, and the ImageNet synsets in its image paths (as in Stanford Dogs)."""
     names: dict[int, set[str]] = {}
     for label, name, path in zip(manifest["label"], manifest["label_name"], manifest["path"], strict=True):
         names.setdefault(int(label), set()).update((name, *SYNSET.findall(path)))
@@ -237,6 +240,6 @@ def _names(manifest: pd.DataFrame) -> dict[int, set[str]]:
 
 
 def _mixed(items: Items, labels: NDArray[np.int64], count: int) -> Items:
-    """The first `count` of `items`, taken from all classes in turn."""
+    """Return `count` of `items`, taken from all classes in turn."""
     turn = [int(np.count_nonzero(labels[:i] == labels[i])) for i in range(len(labels))]
     return items[np.argsort(turn, kind="stable")][:count]

@@ -37,7 +37,7 @@ _LARGEST_LOGIT = 65504.0
 
 
 class Row(TypedDict):
-    """What is measured after an epoch. Cross-entropies are pure: no penalty; accuracies are counts over n."""
+    """The measurements after an epoch. Cross-entropies exclude the penalty; accuracies are counts over n."""
 
     epoch: int
     train_accuracy: float
@@ -48,19 +48,27 @@ class Row(TypedDict):
     learning_rate: float
     seconds: float
     images_per_second: float
-    val_metric: float  # what the best epoch is chosen by
+    val_metric: float  # selects the best epoch
 
 
 class Diverged(ArithmeticError):
-    """The loss is not a finite number any more, or logits are too large to be kept; the config is at fault."""
+    """The loss is not finite, or the logits are too large to store. The config is at fault."""
 
 
 def run_trial(
     config: TrialConfig, place: Place, start: State | None = None, team: Team = ALONE
 ) -> Iterator[tuple[Row, State]]:
-    """Train from the beginning or from `start`, the state of an earlier epoch of the same config.
+    """Train, and yield a row and a state after every epoch.
 
-    As one of a `team`, all of whom run the same; each yields the same rows and states.
+    Args:
+        config: The trial. Equal configs give equal rows, bit for bit, on one machine.
+        place: The paths of this node.
+        start: The state of an earlier epoch of the same config, to resume from.
+        team: The data-parallel processes of the trial. All of them run this and yield the same rows and states.
+
+    Raises:
+        Diverged: The loss is not finite, or a logit is too large to store.
+        InputError: The backbone, its weights or the images cannot be used.
     """
     set_arithmetic(config)
     data = open_trial_data(config, place)
@@ -95,7 +103,7 @@ def phases_of(config: TrialConfig) -> list[Phase]:
 
 
 def begin_phase(phase: Phase, place: Place, data: TrialData, state: State, team: Team = ALONE) -> Training:
-    """The net, the optimizer and the average as `state` left them, or as a phase begins with what was learned."""
+    """Restore net, optimizer and average from `state`; at the start of a phase only the net's weights carry over."""
     config = phase.config
     inputs = build_inputs(config, place, data, team)
     anchor = trained_state(inputs.net) if config.l2_sp is not None else {}
@@ -149,10 +157,10 @@ def run_epoch(training: Training, state: State) -> tuple[Row, State]:
 
 
 def check_logits(logits: torch.Tensor, when: str) -> None:
-    """Refuse logits that cannot be kept.
+    """Check that logits can be stored.
 
     Raises:
-        Diverged: one is not finite, or too large for the half precision that they are stored in.
+        Diverged: A logit is not finite, or too large for half precision.
     """
     largest = float(logits.abs().max()) if len(logits) else 0.0
     if not largest <= _LARGEST_LOGIT:
@@ -160,17 +168,17 @@ def check_logits(logits: torch.Tensor, when: str) -> None:
 
 
 def _is_out_of_patience(config: TrialConfig, phase: Phase, state: State) -> bool:
-    """A phase always begins; then the best epoch, or the phase's first, must not lie too long ago."""
+    """Whether `patience` epochs have passed since the best epoch, or since the phase began."""
     return config.patience is not None and state.epoch - max(state.best_epoch, phase.first) >= config.patience
 
 
 def predict(
     config: TrialConfig, place: Place, trained: dict[str, torch.Tensor], items: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The logits (n, classes) of a trained net on `items`, in evaluation views.
+    """Return the logits (n, classes) of a trained net on the evaluation views of `items`, shape (n,).
 
     Raises:
-        Diverged: they cannot be kept.
+        Diverged: A logit cannot be stored.
     """
     set_arithmetic(config)
     data = open_trial_data(config, place)
@@ -196,10 +204,10 @@ def build_inputs(config: TrialConfig, place: Place, data: TrialData, team: Team 
 
 
 def set_arithmetic(config: TrialConfig) -> None:
-    """What PyTorch keeps per process: threads, and on a GPU kernels that repeat and a float32 that is one."""
+    """Set PyTorch's process-wide state: threads, and on a GPU deterministic kernels and full float32 (no TF32)."""
     torch.set_num_threads(config.threads)
     if config.device == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats only with this
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False

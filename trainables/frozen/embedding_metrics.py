@@ -27,10 +27,10 @@ class LabeledFeatures:
 
 
 def knn_classification(train: LabeledFeatures, val: LabeledFeatures, test: LabeledFeatures) -> list[dict[str, Any]]:
-    """The accuracy of every metric and k on `val`, and of the best of them on `test`; neighbors come from `train`.
+    """Return the accuracy of every metric and k on `val`, and of the best of them on `test`, one row each.
 
-    Of equally good ones the smaller k, then the first metric is chosen. `predict_seconds` are of a search for the
-    largest k and one vote.
+    Neighbors come from `train`. Ties go to the smaller k, then to the first metric. `predict_seconds` covers a search
+    for the largest k and one vote. The keys of a row are `KNN_COLUMNS`.
     """
     rows = [row for metric in DISTANCES for row in _accuracies(train, val, "val", metric)]
     best = max(rows, key=lambda row: (row["accuracy"], -row["k"]))
@@ -60,7 +60,7 @@ def _accuracies(train: LabeledFeatures, queries: LabeledFeatures, fold: str, met
 
 
 def retrieval(images: LabeledFeatures) -> dict[str, float]:
-    """How well each image finds the others of its class among all others, by its L2-normalized features.
+    """Return how well every image retrieves the others of its class, by L2-normalized features.
 
     With R others of a query's class: recall at K is the share of queries with at least one of them among the K
     nearest; R-precision is the share of them among the R nearest; MAP@R is 1/R times the sum over i = 1 ... R of the
@@ -86,8 +86,10 @@ def retrieval(images: LabeledFeatures) -> dict[str, float]:
 
 
 def second_half(images: LabeledFeatures, classes: int) -> LabeledFeatures:
-    """Those of the later classes in label order, of an odd number the more: what a net that was trained on the first
-    half alone has not seen (Song et al. 2016 divide Stanford Cars so)."""
+    """Return the images of the second half of the classes, rounded up: unseen by a net trained on the first half.
+
+    Song et al. 2016 divide Stanford Cars this way.
+    """
     chosen = images.labels >= classes // 2
     return LabeledFeatures(images.features[chosen], images.labels[chosen])
 

@@ -48,10 +48,10 @@ def neighbor_logits(
 
 
 class ExactSearch:
-    """Exact search in a gallery (n, d); under "cosine" all vectors are given length 1 first, which ranks the same."""
+    """Exact search in a gallery (n, d). For "cosine", vectors are normalized and ranked by Euclidean distance."""
 
     def __init__(self, gallery: NDArray[np.floating], metric: str) -> None:
-        from sklearn.neighbors import NearestNeighbors  # over a second, which few trials need
+        from sklearn.neighbors import NearestNeighbors  # takes over a second to import
 
         self.metric = metric
         self.gallery = self._prepared(gallery)
@@ -59,18 +59,18 @@ class ExactSearch:
         self._searcher = NearestNeighbors(metric="euclidean", algorithm="brute").fit(self.gallery)
 
     def nearest(self, queries: NDArray[np.floating], k: int) -> NDArray[np.int64]:
-        """The positions of the `k` nearest of the gallery, nearest first, shape (n, k)."""
+        """Return the gallery positions (n, k) of the `k` nearest neighbors of queries (n, d), nearest first."""
         return self._nearest(self._prepared(queries), k)
 
     def nearest_others(self, items: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """The same for members of the gallery, who do not find themselves."""
-        found = self._nearest(self.gallery[items], k + 1)
-        own = found == items[:, None]
-        own[~own.any(axis=1), -1] = True  # farther than k equal ones
-        return found[~own].reshape(len(items), k)
+        """Return the same for members of the gallery; each image queries all others."""
+        nearest = self._nearest(self.gallery[items], k + 1)
+        own = nearest == items[:, None]
+        own[~own.any(axis=1), -1] = True  # more than k images at distance 0 come first
+        return nearest[~own].reshape(len(items), k)
 
     def _nearest(self, queries: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-        """One more than asked for is looked at: where it is as near as the last, all that are so must be known."""
+        """Search for one neighbor more; on a tie with the k-th, rank the whole gallery by position."""
         count = len(self.gallery)
         distance, found = self._ranked(queries, min(k + 1, count))
         if k < count:
@@ -82,7 +82,7 @@ class ExactSearch:
 
     def _ranked(self, queries: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         distance, found = self._searcher.kneighbors(queries, k)
-        # Rounded before they are compared, or equal ones would be ordered by the last bit.
+        # Round before comparing, so that the last bit does not order equal distances.
         longest = max(self._squared_length, float((queries**2).sum(axis=1).max(initial=0.0)), np.finfo(float).tiny)
         distance = np.round(distance**2 / (longest * _EQUAL))
         order = np.lexsort((found, distance), axis=1)

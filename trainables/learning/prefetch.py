@@ -1,4 +1,4 @@
-"""The next batches are made while the device is at work on this one."""
+"""Prefetching: the next batches are prepared while the device computes."""
 
 from collections.abc import Generator, Iterator
 from queue import Queue
@@ -10,7 +10,7 @@ _END = object()
 
 
 def ahead(batches: Iterator[T], count: int) -> Generator[T, None, None]:
-    """The same batches in the same order, up to `count` of them made beforehand in a thread of their own."""
+    """Yield the same batches in the same order; a thread prepares up to `count` of them in advance."""
     made: Queue = Queue(maxsize=count)
     over = Event()
 

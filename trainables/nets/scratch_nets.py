@@ -1,4 +1,4 @@
-"""Nets to train from random numbers: the baselines that transfer has to beat, as backbones like any other."""
+"""Nets to train from scratch, registered in timm as backbones: the baselines that transfer learning must beat."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Blocks of convolution, activation and pooling by two, then the mean over each cell of a grid, dense layers.
+    """Blocks of convolution, activation and 2x pooling, then average pooling to a grid, then dense layers.
 
-    The grid makes a net take images of any size, and keeps where in the image something lies.
+    The grid lets a net take images of any size and keeps spatial information.
     """
 
     widths: tuple[int, ...]
-    size: int  # px of the images it was described for
+    size: int  # px of its original images
     grid: int
     hidden: tuple[int, ...] = ()  # dense layers before the classifier
     kernel: int = 3
@@ -59,7 +59,7 @@ default_cfgs = generate_default_cfgs(
 
 
 class ScratchNet(nn.Module):
-    """A described net, which answers to the parts of timm's interface that a study uses."""
+    """A net from its description, with the parts of timm's interface that a study uses."""
 
     def __init__(self, description: Description, num_classes: int = 1000, in_chans: int = 3) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class ScratchNet(nn.Module):
         self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(grid), nn.Flatten())
         dense = (widths[-1] * grid**2, *description.hidden)
         layers = [(nn.Linear(a, b), description.activation()) for a, b in pairwise(dense)]
-        self.hidden = nn.Sequential(*[each for pair in layers for each in pair])
+        self.hidden = nn.Sequential(*[layer for pair in layers for layer in pair])
         self.classifier: nn.Module = nn.Linear(self.num_features, num_classes)
         if description.he:
             self.apply(_he)
