@@ -61,7 +61,7 @@ def test_other_depths_are_refused_with_examples(unfreeze: str) -> None:
         ({"label_smoothing": 1.0}, "`label_smoothing` must be at least 0 and below 1, but got 1.0."),
         ({"train_fraction": 0.0}, "`0 < train_fraction <= 1` must hold, but got 0.0."),
         ({"train_fraction": float("nan")}, "`0 < train_fraction <= 1` must hold, but got nan."),
-        ({"frozen_epochs": 3}, "`frozen_epochs` must be below the 3 epochs, but got 3."),
+        ({"frozen_epochs": 3}, "`frozen_epochs` must be below the 3 epochs, but got 3: lower it"),
         ({"clip_norm": 0.0}, "`clip_norm > 0` must hold, but got 0.0."),
         ({"patience": 0}, "`patience >= 1` must hold, but got 0."),
         ({"loss": "hinge"}, "Unknown loss 'hinge'; known: cross_entropy, binary_cross_entropy."),

@@ -188,7 +188,7 @@ STEPS = {"schedule": "step", "step_every": 2}
         ),
         ({"fixed": {"warmup_epochs": 4}}, "`warmup_epochs` must be below the 4 epochs, but got 4"),
         ({"factors": {"frozen_epochs": [0, 4]}}, "`frozen_epochs` must be below the 4 epochs, but got 4"),
-        ({"fixed": {"frozen_epochs": 2, "warmup_epochs": 2}}, "each phase, 2 frozen and 2 after them, but got 2"),
+        ({"fixed": {"frozen_epochs": 2, "warmup_epochs": 2}}, "each phase (2 frozen, then 2), but got 2"),
         ({"fixed": {"epochs": 2}}, "'epochs' is no fixed hyperparameter"),
         ({"fixed": {"workers": 2}}, "'workers' is no fixed hyperparameter"),
         (

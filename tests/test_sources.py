@@ -65,7 +65,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_a_third_folder_beside_train_and_test_is_refused(tmp_path: Path) -> None:
     for split in ("train", "test", "unlabelled"):
         class_folders(tmp_path / split, {"a": 1})
-    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabeled does")
+    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabelled does")
 
 
 def test_held_out_classes_must_be_known(tmp_path: Path) -> None:
