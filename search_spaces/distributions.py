@@ -1,29 +1,29 @@
-"""What a hyperparameter may be, and under which condition it exists at all."""
+"""The range of a hyperparameter, and the condition under which it exists."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Factor levels under which something exists: {"regularizer": "dropout"}, all of them at once; of a tuple any one.
+# Factor levels under which something exists: {"regularizer": "dropout"}. All must hold; a tuple means any of them.
 Condition = Mapping[str, Any]
 
 
 def holds(condition: Condition, levels: Mapping[str, Any]) -> bool:
-    """Whether a trial with these factor levels meets the condition."""
+    """Return whether a trial with these factor levels meets the condition."""
     return all(factor in levels and levels[factor] in accepted(level) for factor, level in condition.items())
 
 
 def accepted(level: Any) -> tuple[Any, ...]:
-    """The levels that a condition names for one factor."""
+    """Return the levels that a condition accepts for one factor."""
     return level if isinstance(level, tuple) else (level,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditional:
-    """A factor that exists only under levels of another: unfreeze depth has no meaning from scratch.
+    """A factor that exists only under levels of another; unfreeze depth, for example, has no meaning from scratch.
 
-    Where the condition does not hold, trials take `otherwise` and belong to no level.
+    Where the condition does not hold, a trial takes `otherwise` and belongs to no level.
     """
 
     levels: Sequence[Any]
@@ -32,31 +32,38 @@ class Conditional:
 
 
 def related(factors: Mapping[str, Conditional], names: Iterable[str]) -> dict[str, Conditional]:
-    """The named factors and those whose levels decide on them; a factor stands behind what it depends on."""
-    asked = set(names)
+    """Return the named factors and those that they depend on; a factor comes after those that it depends on."""
+    wanted = set(names)
     for name in reversed(list(factors)):
-        if name in asked:
-            asked |= factors[name].when.keys()
-    return {name: factor for name, factor in factors.items() if name in asked}
+        if name in wanted:
+            wanted |= factors[name].when.keys()
+    return {name: factor for name, factor in factors.items() if name in wanted}
 
 
 def combinations(factors: Mapping[str, Conditional]) -> list[dict[str, Any]]:
-    """Every combination of levels that a trial can have, without the factors that do not exist in it."""
-    found: list[dict[str, Any]] = [{}]
+    """Return every combination of levels that a trial can have, without factors that do not exist in it."""
+    combined: list[dict[str, Any]] = [{}]
     for name, factor in factors.items():
         levels = [{name: level} for level in factor.levels]
-        found = [chosen | more for chosen in found for more in (levels if holds(factor.when, chosen) else [{}])]
-    return found
+        combined = [before | level for before in combined for level in (levels if holds(factor.when, before) else [{}])]
+    return combined
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A continuous nuisance.
+    """A continuous nuisance hyperparameter.
 
-    Where `when` does not hold the trial's column stays empty. `sets` is the field of the trial's configuration
-    that takes the value, by default the nuisance's own name: Adam's and SGD's learning rates are two nuisances
-    that set one field. `natural` lists the ends beyond which no value exists, so that a best value there is no
-    sign of a range drawn too narrow.
+    Args:
+        low: The lower end.
+        high: The upper end.
+        log: Whether the scale is logarithmic.
+        when: Where this does not hold, the trial's column stays empty.
+        sets: The config field that takes the value, by default the nuisance's own name. The learning rates of Adam and
+            SGD, for example, are two nuisances that set one field.
+        natural: Ends beyond which no value exists, so a best value there does not mean that the range is too narrow.
+
+    Raises:
+        ValueError: The ends are not finite, not in order, or not positive on a log scale.
     """
 
     low: float
@@ -73,7 +80,7 @@ class Range:
             raise ValueError(f"`low > 0` must hold on a log scale, but got ({self.low=}).")
 
     def at(self, u: float) -> float:
-        """The value at the fraction `u` in [0, 1] of the range."""
+        """Return the value at the fraction `u` in [0, 1] of the range."""
         if self.log:
             return math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
         return self.low + u * (self.high - self.low)

@@ -1,32 +1,32 @@
 """Learning rates to search, per optimizer.
 
-A rate is a nuisance almost always: it must be tuned for each level that is compared. Where the optimizer is
-itself a factor, each brings its own range under its own name, because Adam's rate and SGD's are different
-hyperparameters (Deep Learning Tuning Playbook).
+A learning rate is almost always a nuisance: it must be tuned for every level that is compared. Where the optimizer is
+itself a factor, every optimizer has its own range under its own name, because the learning rates of Adam and SGD are
+different hyperparameters (Deep Learning Tuning Playbook).
 """
 
 from search_spaces.distributions import Range, Space
 
 
 def adaptive(low: float = 1e-4, high: float = 3e-2) -> Space:
-    """The rate of Adam, AdamW or RMSprop.
+    """Return the range for Adam, AdamW or RMSprop.
 
-    The upper end suits a new linear head; whole pretrained nets want 1e-4 to 1e-3, so both lie inside.
+    The upper end suits a new linear head. Whole pretrained nets need 1e-4 to 1e-3, so the range covers both.
     """
     return {"learning_rate": Range(low=low, high=high, log=True)}
 
 
 def momentum_sgd(low: float = 1e-3, high: float = 0.5) -> Space:
-    """The rate of SGD with momentum 0.9.
+    """Return the range for SGD with momentum 0.9.
 
-    In terms of lr / (1 - momentum) this is 0.01 to 5; Li et al. 2020 found the best value at 0.001 to 0.5
-    depending on the dataset, and a new head takes more.
+    In terms of lr / (1 - momentum) this is 0.01 to 5. Li et al. 2020 found the best value at 0.001 to 0.5, depending on
+    the dataset, and a new head needs more.
     """
     return {"learning_rate": Range(low=low, high=high, log=True)}
 
 
 def by_optimizer(*names: str) -> Space:
-    """The ranges for a study whose factors include `optimizer`, each under its own level; of all, or those named."""
+    """Return the ranges for a study with the factor `optimizer`, each under its own level; of `names`, or of all."""
     ranges = {name: adaptive() for name in ("adam", "adamw", "rmsprop")} | {"sgd": momentum_sgd()}
     return {
         f"{name}_learning_rate": Range(

@@ -1,12 +1,12 @@
-"""How strong a regularizer may be. A strength exists only under its own regularizer."""
+"""Strengths of regularizers. A strength exists only under its own regularizer."""
 
 from search_spaces.distributions import Range, Space
 
 
 def strength() -> Space:
-    """The strengths of every regularizer there is; each is drawn only where its level is.
+    """Return the strengths of all regularizers, each under its own level.
 
-    The lower ends are natural: below them lies the level "none", which a study compares anyway.
+    The lower ends are natural: below them is the level "none", which a study compares anyway.
     """
     return {
         # The rate of units dropped before the classifier; 0 is the level "none".
@@ -25,5 +25,5 @@ def strength() -> Space:
 
 
 def strength_of(*names: str) -> Space:
-    """The strengths of the named regularizers only, for a study that compares just those."""
+    """Return the strengths of the named regularizers."""
     return {name: space for name, space in strength().items() if name in names}

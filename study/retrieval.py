@@ -31,7 +31,8 @@ from study.persistence.ledger import read_openings
 from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, STUDY_FILE, TABLES_FOLDER, UNSEEN_FILE
 from study.writing import in_shell, write_table
 from trainables.errors import InputError
-from trainables.frozen.neighbours import RECALLS, Labelled, knn_classification, retrieval, second_half
+from trainables.frozen import embedding_metrics
+from trainables.frozen.embedding_metrics import LabeledFeatures, knn_classification, retrieval, second_half
 
 if TYPE_CHECKING:
     from study.products.best import Best
@@ -39,14 +40,11 @@ if TYPE_CHECKING:
     from trainables.data.pixels import Pixels
     from trainables.place import Place
 
-KNN_COLUMNS = [
-    *("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n"),
-    *("fit_seconds", "predict_seconds", "chosen"),
-]
+KNN_COLUMNS = ["backbone", "trained_on", "features", *embedding_metrics.KNN_COLUMNS]
 RETRIEVAL_COLUMNS = [
     *("backbone", "trained_on", "protocol", "classes", "pictures"),
-    *(f"recall_at_{k}" for k in RECALLS),
-    *("map_at_r", "r_precision", "seconds"),
+    *embedding_metrics.RETRIEVAL_COLUMNS,
+    "seconds",
 ]
 _AT_ONCE = 64
 
@@ -91,7 +89,7 @@ def write_retrieval(out: Path, place: "Place", frozen: bool = False) -> tuple[pd
     """Both tables of the winner, with `frozen` also of its backbone as the pretrained weights came."""
     from study.products.best import load_best, read_trial
     from trainables.config import from_dict
-    from trainables.place import open_pictures
+    from trainables.data.trial_data import open_trial_data
 
     best, config = load_best(out), from_dict(read_trial(out)["config"])
     if frozen and config.weights != "pretrained":
@@ -99,7 +97,7 @@ def write_retrieval(out: Path, place: "Place", frozen: bool = False) -> tuple[pd
     backbones = {trained_on(config): best}
     if frozen and config.unfreeze != "head":
         backbones["pretraining"] = pretrained(best, config, place)
-    pictures = open_pictures(config, place)
+    pictures = open_trial_data(config, place)
     aside = _set_aside(out, config, place)
     knn: list[dict[str, Any]] = []
     retrieved: list[dict[str, Any]] = []
@@ -141,7 +139,7 @@ def pretrained(best: "Best", config: "TrialConfig", place: "Place") -> "Best":
     return replace(best, net=net.requires_grad_(False).to(best.device))
 
 
-def embed(best: "Best", pixels: "Pixels", items: np.ndarray, labels: np.ndarray) -> Labelled:
+def embed(best: "Best", pixels: "Pixels", items: np.ndarray, labels: np.ndarray) -> LabeledFeatures:
     """The pooled features of these items: what the classifier would be given."""
     from study.products.best import logits, views
 
@@ -150,7 +148,7 @@ def embed(best: "Best", pixels: "Pixels", items: np.ndarray, labels: np.ndarray)
         logits(best, views(best, [pixels[int(item)] for item in items[first : first + _AT_ONCE]]))
         for first in range(0, len(items), _AT_ONCE)
     ]
-    return Labelled(np.concatenate(parts), labels)
+    return LabeledFeatures(np.concatenate(parts), labels)
 
 
 def _set_aside(out: Path, config: "TrialConfig", place: "Place") -> tuple["Pixels", np.ndarray, np.ndarray] | None:
@@ -164,14 +162,14 @@ def _set_aside(out: Path, config: "TrialConfig", place: "Place") -> tuple["Pixel
     return pixels, unseen["item"].to_numpy(np.int64), unseen["label"].to_numpy(np.int64)
 
 
-def _searched(test: Labelled, classes: int, untrained: bool) -> list[tuple[str, Labelled]]:
+def _searched(test: LabeledFeatures, classes: int, untrained: bool) -> list[tuple[str, LabeledFeatures]]:
     """What is searched under which protocol among the test images."""
     if untrained:
         return [("zero-shot", test), ("zero-shot", second_half(test, classes))]
     return [("closed set", test)]
 
 
-def _retrieval_row(protocol: str, some: Labelled) -> dict[str, Any]:
+def _retrieval_row(protocol: str, some: LabeledFeatures) -> dict[str, Any]:
     began = time.perf_counter()
     scores = retrieval(some)
     about = {"protocol": protocol, "classes": len(np.unique(some.labels)), "pictures": len(some.labels)}

@@ -61,8 +61,8 @@ SHELVES = {
         "data": [],
         "augmentation": [],
         "nets": ["augmentation"],
-        "frozen": ["nets", "augmentation"],
-        "learning": ["frozen", "nets", "augmentation"],
+        "frozen": ["nets", "augmentation", "data"],
+        "learning": ["frozen", "nets", "augmentation", "data"],
         "screening": ["learning", "frozen", "nets"],
     },
 }

@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import trainables.data.archives
 from tests.trees import make_tar, make_zip
-from trainables.data.archives import check_hash, extract, fetch
+from trainables.data.archives import Algorithm, check_hash, extract, fetch
 from trainables.errors import InputError
 
 
@@ -24,11 +24,12 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
+Make = Callable[[Path, dict[str, bytes]], Path]
 MEMBERS = {"Images/a/1.jpg": b"one", "Images/b/2.jpg": b"two", "list.mat": b""}
 
 
 @pytest.mark.parametrize(("name", "make"), [("x.zip", make_zip), ("x.tar", make_tar), ("x.tar.gz", make_tar)])
-def test_members_land_in_the_folder_beside_what_is_there(tmp_path: Path, name: str, make: object) -> None:
+def test_members_land_in_the_folder_beside_what_is_there(tmp_path: Path, name: str, make: Make) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/other").write_bytes(b"stays")
     extract(make(tmp_path / name, MEMBERS), tmp_path / "data")
@@ -79,7 +80,7 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "make"), [("x.zip", make_zip), ("x.tar.gz", make_tar)])
-def test_a_bomb_is_refused(tmp_path: Path, name: str, make: object) -> None:
+def test_a_bomb_is_refused(tmp_path: Path, name: str, make: Make) -> None:
     archive = make(tmp_path / name, {"zeros": bytes(8 * 2**20)})
     assert archive.stat().st_size < 2**15
     with pytest.raises(InputError, match="would grow more than 100-fold"):
@@ -93,7 +94,7 @@ def test_more_members_than_a_file_system_likes_are_refused(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
-def test_what_cannot_be_read_is_an_input_error(tmp_path: Path, make: object) -> None:
+def test_what_cannot_be_read_is_an_input_error(tmp_path: Path, make: Make) -> None:
     archive = make(tmp_path / "x", {"a": bytes(range(256)) * 64})
     archive.write_bytes(archive.read_bytes()[: 200 if make is make_zip else 9000])
     for file in (archive, tmp_path / "missing.tar"):
@@ -152,7 +153,7 @@ def test_a_failed_download_names_the_address_and_the_place(site: str, tmp_path: 
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
-def test_the_hash_of_a_file(tmp_path: Path, algorithm: str) -> None:
+def test_the_hash_of_a_file(tmp_path: Path, algorithm: Algorithm) -> None:
     (tmp_path / "x").write_bytes(b"content")
     right = hashlib.new(algorithm, b"content").hexdigest()
     check_hash(tmp_path / "x", algorithm, right)

@@ -138,7 +138,7 @@ def test_workers_of_a_trial_share_what_it_has(ready: Prepare) -> None:
     assert resources == Resources(cpus=4, gpus=0, concurrent=2, workers=2)
     assert plan_resources(None, None, None, 16.0, 4.0, 2) == Resources(cpus=8, gpus=2.0, concurrent=2, workers=2)
     for cpus, gpus in ((3, 0.0), (4, 1.0), (4, 0.5)):
-        with pytest.raises(InputError, match=r"2 workers of a trial .*--workers-per-trial"):
+        with pytest.raises(InputError, match=r"2 workers per trial .*--workers-per-trial"):
             plan_resources(cpus, gpus, None, 16.0, 4.0, 2)
 
 
@@ -248,7 +248,7 @@ def test_fewer_epochs_say_what_they_leave_out(
 
 def test_workers_share_a_batch_before_anything_is_read(ready: Prepare, tmp_path: Path) -> None:
     study = write_study(tmp_path, STUDY_FILE.replace('"batch_size": 8', '"batch_size": 9'))
-    with pytest.raises(InputError, match="`batch_size` must be a multiple of the 2 workers of a trial, but got 9"):
+    with pytest.raises(InputError, match="`batch_size` must be a multiple of the 2 workers per trial, but got 9"):
         ready("--workers-per-trial", 2, "--cpus-per-trial", 2, "--data", tmp_path / "nowhere", study=study)
 
 

@@ -1,7 +1,9 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,9 +25,10 @@ AWKWARD = {
 }
 
 
-def state(**changes: object) -> State:
-    values = {"epoch": 3, "best_epoch": 2, "best_score": 1 / 3, "net": dict(AWKWARD), "optimizer": {}}
-    return State(**(values | {"best": {"a.b/c": torch.rand(3)}} | changes))
+def state(**changes: Any) -> State:
+    best = {"a.b/c": torch.rand(3)}
+    whole = State(epoch=3, best_epoch=2, best_score=1 / 3, net=dict(AWKWARD), optimizer={}, best=best)
+    return replace(whole, **changes)
 
 
 def bits(tensor: torch.Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:

@@ -163,14 +163,14 @@ STEPS = {"schedule": "step", "step_every": 2}
             "(regularizer='dropout', dropout=None): give `dropout` a value or a range",
         ),
         ({"fixed": {"mixing_alpha": 0.2}}, "Fixed mixing_alpha 0.2 has no effect"),
-        ({"fixed": {"mixing": "mixup"}}, "`mixing_alpha` exists exactly when mixing"),
+        ({"fixed": {"mixing": "mixup"}}, "`mixing_alpha` must be set exactly when mixing"),
         ({"fixed": {"momentum": 0.8}}, "counts only with optimizer='sgd' or 'rmsprop'"),
         ({"fixed": {"step_every": 2}}, "counts only with schedule='step'"),
         ({"fixed": {"step_factor": 0.5}}, "counts only with schedule='step'"),
         ({"fixed": {"frozen_learning_rate": 0.1}}, "counts only with `frozen_epochs` above 0"),
         ({"fixed": {"distance": "cosine"}}, "counts only with `neighbours`"),
-        ({"factors": {"batch_size": [8, 16]}, "fixed": {"views": 2}}, "another augmentation than 'none'"),
-        ({"fixed": {"layer_decay": 0.7}}, "counts only with more unfrozen than the head"),
+        ({"factors": {"batch_size": [8, 16]}, "fixed": {"views": 2}}, "an augmentation other than 'none'"),
+        ({"fixed": {"layer_decay": 0.7}}, "counts only with an `unfreeze` deeper than the head"),
         ({"fixed": {"regularizer": "drop_path", "drop_path": 0.1}}, "Fixed drop_path 0.1 has no effect"),
         ({"factors": {"momentum": [0.5, 0.9]}}, "Factor 'momentum' has no effect"),
         ({"nuisances": {"momentum": Range(low=0.5, high=0.9)}}, "Nuisance 'momentum' has no effect"),
@@ -188,7 +188,7 @@ STEPS = {"schedule": "step", "step_every": 2}
         ),
         ({"fixed": {"warmup_epochs": 4}}, "`warmup_epochs` must be below the 4 epochs, but got 4"),
         ({"factors": {"frozen_epochs": [0, 4]}}, "`frozen_epochs` must be below the 4 epochs, but got 4"),
-        ({"fixed": {"frozen_epochs": 2, "warmup_epochs": 2}}, "each phase, 2 frozen and 2 after them, but got 2"),
+        ({"fixed": {"frozen_epochs": 2, "warmup_epochs": 2}}, "each phase (2 frozen, then 2), but got 2"),
         ({"fixed": {"epochs": 2}}, "'epochs' is no fixed hyperparameter"),
         ({"fixed": {"workers": 2}}, "'workers' is no fixed hyperparameter"),
         (
@@ -325,7 +325,10 @@ def test_published_configurations_are_cut_and_say_so() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"dropout": 0.5}, "The published configuration 'row': A strength exists exactly under its regularizer"),
+        (
+            {"dropout": 0.5},
+            "The published configuration 'row': A regularizer's strength must be set exactly",
+        ),
         ({"momentum": 0.8}, "The published configuration 'row': Published momentum 0.8 has no effect"),
         ({"epochs": 2, "frozen_epochs": 2}, "'row': `frozen_epochs` must be below the 2 epochs, but got 2"),
         ({"backbone": "small_cnn", "weights": "pretrained"}, "'row': small_cnn has no pretrained weights"),

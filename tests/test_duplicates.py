@@ -1,5 +1,6 @@
 import io
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_a_changed_detail_or_color_is_another_image() -> None:
 
 
 def test_none_of_the_digits_is_another() -> None:
-    images = np.rint(load_digits().images[:600] * (255 / 16)).astype(np.uint8)
+    images = np.rint(cast(Any, load_digits()).images[:600] * (255 / 16)).astype(np.uint8)
     assert groups_of([np.repeat(image[:, :, None], 3, axis=2) for image in images]) == list(range(600))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,12 +13,19 @@ from torch import nn
 from trainables.errors import InputError
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
 from trainables.nets.gradcam import box_share, energy_in_box, heat_maps, target_layer
+from trainables.nets.scratch_nets import ScratchNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Make = Callable[[], nn.Module]
-SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4), "img_size": 64, "window_size": 2}
-VIT = {"embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 64}
+SWIN: dict[str, Any] = {
+    "embed_dim": 16,
+    "depths": (1, 1, 1, 1),
+    "num_heads": (1, 2, 2, 4),
+    "img_size": 64,
+    "window_size": 2,
+}
+VIT: dict[str, Any] = {"embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 64}
 # What makes the net, the side of its images, and the last child with a map by hand.
 NETS: dict[str, tuple[Make, int, str]] = {
     "small_cnn": (lambda: timm.create_model("small_cnn", num_classes=12), 32, "blocks.2.3"),
@@ -122,5 +130,7 @@ def test_what_all_classes_share_speaks_for_none() -> None:
     net, x = made(NETS["small_cnn"][0], 3), noise(32)
     before = heat_maps(net, x, [1, 2, 3, 4])
     with torch.no_grad():  # the same number more in every logit of an image: the softmax sees no difference
-        net.get_classifier().weight -= torch.linspace(0, 5, net.num_features)
+        classifier = cast(ScratchNet, net).get_classifier()
+        assert isinstance(classifier, nn.Linear)
+        classifier.weight -= torch.linspace(0, 5, classifier.in_features)
     np.testing.assert_allclose(heat_maps(net, x, [1, 2, 3, 4]), before, atol=1e-3)

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,12 @@ from trainables.data.greys import Greys, described, from_json, greys_of, to_json
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
 from trainables.data.pixels import open_pixels
-from trainables.place import open_pictures
+from trainables.data.trial_data import open_trial_data
 
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 
 
-def tiff(values: np.ndarray, white_is_zero: bool = False, order: str = "<", **more: int) -> bytes:
+def tiff(values: np.ndarray, white_is_zero: bool = False, order: Literal["<", ">"] = "<", **more: int) -> bytes:
     """An uncompressed gray TIFF as any program may write it; `max_sample` is its tag MaxSampleValue."""
     kind = {"u": UNSIGNED, "i": SIGNED, "f": FLOAT}[values.dtype.kind]
     body = values.astype(values.dtype.newbyteorder(order)).tobytes()
@@ -67,7 +68,7 @@ def scanned(folder: Path, **files: bytes) -> pd.DataFrame:
         row(0, 100, 255, dtype=np.float32),
     ],
 )
-def test_where_white_is_zero_all_is_the_other_way_round(values: np.ndarray, order: str) -> None:
+def test_where_white_is_zero_all_is_the_other_way_round(values: np.ndarray, order: Literal["<", ">"]) -> None:
     assert greys(tiff(values, order=order)) == [0, 100, 255]
     assert greys(tiff(values, white_is_zero=True, order=order)) == [255, 155, 0]
 
@@ -193,7 +194,7 @@ def test_the_winner_is_told_the_range(known: Greys) -> None:
 def test_new_images_are_read_in_the_range_of_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def deep_pictures(folder: Path, **options: dict[str, tuple[int, int, int]]) -> Path:
+    def deep_pictures(folder: Path, **options: Any) -> Path:
         for file in make_pictures(folder, **options).rglob("*.png"):
             file.write_bytes(encoded(np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 16 + 8))
         return folder
@@ -201,7 +202,7 @@ def test_new_images_are_read_in_the_range_of_the_study(
     monkeypatch.setattr("tests.finished.make_pictures", deep_pictures)
     done = finish(tmp_path)
     assert load_best(done.out).greys == Greys(integers=(0.0, 4095.0))
-    assert open_pictures(done.config, done.place).pixels[0].max() > 100, "and not 16 of 256 levels"
+    assert open_trial_data(done.config, done.place).pixels[0].max() > 100, "and not 16 of 256 levels"
     shown = np.random.default_rng(0).integers(0, 256, (20, 24), dtype=np.uint8)
     twins = [put(tmp_path / "8.png", encoded(shown)), put(tmp_path / "16.png", encoded(shown.astype(np.uint16) * 16))]
     capsys.readouterr()

@@ -2,6 +2,7 @@ import io
 import struct
 import warnings
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_the_first_frame_of_an_animation_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "seen"),
+    ("mode", "color", "seen"),
     [
         ("1", 1, (255, 255, 255)),
         ("L", 100, (100, 100, 100)),
@@ -57,8 +58,8 @@ def test_the_first_frame_of_an_animation_counts() -> None:
         ("I;16B", 257 * 200, (200, 200, 200)),
     ],
 )
-def test_modes_are_seen_as_rgb_on_white(mode: str, colour: object, seen: tuple[int, int, int]) -> None:
-    data = saved(Image.new(mode, (3, 2), colour), "PNG" if mode in ("LA", "RGBA") else "TIFF")
+def test_modes_are_seen_as_rgb_on_white(mode: str, color: Any, seen: tuple[int, int, int]) -> None:
+    data = saved(Image.new(mode, (3, 2), color), "PNG" if mode in ("LA", "RGBA") else "TIFF")
     picture = decode(data)
     assert picture.mode == mode
     assert picture.pixels.tolist() == [[list(seen)] * 3] * 2

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.trees import class_folders, encoded, pixels, put
 from trainables.cache_layout import SCANS
 from trainables.data import inspection, inspections, known_files
-from trainables.data.images import decode
+from trainables.data.greys import Greys
+from trainables.data.images import Decoded, decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
 from trainables.data.pixels import open_pixels
 from trainables.errors import Unavailable
@@ -46,9 +47,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of all files that are decoded from here on."""
     sizes: list[int] = []
 
-    def counted(data: bytes, *more: object) -> object:
+    def counted(data: bytes, greys: Greys | None = None) -> Decoded:
         sizes.append(len(data))
-        return decode(data, *more)
+        return decode(data, greys)
 
     monkeypatch.setattr(inspection, "decode", counted)
     return sizes
@@ -113,6 +114,7 @@ def test_deep_images_are_read_again_when_another_changes_their_range(data: Path,
     first = scan(data, listed(data), cache=tmp_path / "cache")
     put(data / "b/deeper.png", encoded(np.arange(9000, dtype=np.uint16).reshape(90, 100)))
     settle()
+    manifest = first
     for _ in range(2):
         manifest = scan(data, listed(data), cache=tmp_path / "cache")
         pd.testing.assert_frame_equal(manifest, scan(data, listed(data)))
@@ -146,7 +148,7 @@ def test_a_cache_that_cannot_be_written_is_none(data: Path, tmp_path: Path, caps
     pd.testing.assert_frame_equal(manifest, scan(data, listed(data)))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "is not kept in" in said
+    assert "is not cached in" in said
 
 
 SCANNER = """

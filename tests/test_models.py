@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from tests.pictures import config
 from trainables.data.pixels import Pixels
+from trainables.data.trial_data import TrialData
 from trainables.errors import InputError
 from trainables.frozen.activations import Activations
 from trainables.learning.inputs import Inputs
@@ -28,9 +30,9 @@ from trainables.nets.models import (
     train_mode,
     trained_state,
     unfreeze,
+    weights_config,
 )
 from trainables.nets.prefixes import Frozen
-from trainables.place import Pictures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,7 +51,7 @@ ODD = ["levit_128s", "deit_tiny_distilled_patch16_224", "test_resnet.r160_in1k",
 
 
 def side(net: Net) -> int:
-    return net.backbone.pretrained_cfg["input_size"][1]
+    return weights_config(net.backbone)["input_size"][1]
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +155,12 @@ def test_too_deep_is_refused_without_weights(name: str) -> None:
         check_depth(name, depth)
 
 
-def pictures(size: int, classes: int, count: int = 8) -> Pictures:
+def pictures(size: int, classes: int, count: int = 8) -> TrialData:
     random = np.random.default_rng(1)
     flat = random.integers(0, 256, count * size * size * 3, dtype=np.uint8)
     pixels = Pixels("", flat, {i: (i * size * size * 3, size, size) for i in range(count)})
     items = np.arange(count)
-    return Pictures(pixels, items % classes, classes, items, items, items[:0], items[:0], items[:0])
+    return TrialData(pixels, items % classes, classes, items, items, items[:0], items[:0], items[:0])
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,8 @@ def test_what_is_frozen_stays_and_what_trains_moves(name: str, depth: str) -> No
     # branch, which starts at zero, in the second.
     chosen = config(unfreeze=depth, size=size, steps_per_epoch=4, batch_size=4, learning_rate=0.01, optimizer="adam")
     data = pictures(size, 5)
-    activations = Activations(chosen, Frozen(body, size), data, None, frozenset())
+    frozen = Frozen(body, size)
+    activations = Activations(chosen, frozen, frozen.cut(depth), data, None, frozenset())
     net = Net(replace(body, module=activations.frozen.rest(activations.cut)), 5)
     unfreeze(net, body, depth)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -208,14 +211,14 @@ def test_a_frozen_batch_norm_does_not_see_the_batch() -> None:
 
 def test_dropout_inside_a_backbone_is_off() -> None:
     module = timm.create_model("mobilenetv3_small_050", drop_rate=0.5, drop_path_rate=0.5)
-    module.reset_classifier(0)
+    cast(Any, module).reset_classifier(0)
     body = Body(module, [], [], features=1024)
     net = Net(body, 5)
     unfreeze(net, body, "all")
     train_mode(net)
     drawn = [m for m in net.modules() if "drop" in type(m).__name__.lower() and m.training]
     assert not drawn
-    assert net.backbone.conv_stem.training
+    assert net.backbone.get_submodule("conv_stem").training
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "levit_128s", "test_vit"])

@@ -78,7 +78,7 @@ def test_an_image_that_went_or_changed_is_named(data: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"b/1.png' changed since the data was scanned"):
         open_pixels(manifest, data, 48, tmp_path / "cache")
     (data / "b/1.png").unlink()
-    with pytest.raises(InputError, match=r"b/1.png' is gone since the data was scanned"):
+    with pytest.raises(InputError, match=r"b/1.png' was removed since the data was scanned"):
         open_pixels(manifest, data, 48, tmp_path / "cache")
     assert [file.name for file in (tmp_path / "cache").iterdir()] == ["pixels.lock"]
 

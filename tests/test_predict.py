@@ -29,10 +29,10 @@ from study.writing import printable
 from tests.finished import TRIAL, Finished, finish
 from tests.tiny import PATIENCE
 from trainables.data.images import decode
+from trainables.data.trial_data import open_trial_data
 from trainables.errors import InputError
 from trainables.learning.checkpoints import load_tensors
 from trainables.nets.models import Net, build
-from trainables.place import open_pictures
 from trainables.trial import predict
 
 
@@ -48,7 +48,7 @@ def best(finished: Finished) -> Best:
 
 def test_the_files_give_the_logits_of_the_studys_own_test(finished: Finished, best: Best) -> None:
     kept = finished.manifest.set_index("item")
-    items = open_pictures(finished.config, finished.place).test
+    items = open_trial_data(finished.config, finished.place).test
     trained = load_tensors(finished.out / "models" / f"{TRIAL}.safetensors")
     expected = predict(finished.config, finished.place, trained, items)
     files = [finished.pictures / kept.loc[item, "path"] for item in items]

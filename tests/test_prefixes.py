@@ -25,6 +25,8 @@ def lively(name: str) -> Body:
     generator = torch.Generator().manual_seed(2)
     for norm in body.module.modules():
         if isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             norm.running_mean.normal_(0, 0.1, generator=generator)
             norm.running_var.uniform_(0.5, 2.0, generator=generator)
             nn.init.uniform_(norm.weight, 0.5, 1.5, generator=generator)
@@ -83,8 +85,9 @@ class Twice(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.block = nn.ModuleDict({"conv": nn.Conv2d(3, 4, 1), "norm": nn.BatchNorm2d(4)})
-        nn.init.constant_(self.block["norm"].weight, 3.0)
+        norm = nn.BatchNorm2d(4)
+        self.block = nn.ModuleDict({"conv": nn.Conv2d(3, 4, 1), "norm": norm})
+        nn.init.constant_(norm.weight, 3.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.block["conv"](x)

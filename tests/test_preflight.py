@@ -17,7 +17,7 @@ from study.setup.study_json import begin
 from tests.tiny import STUDY_FILE, Prepare, run, write_study
 from tests.trees import class_folders
 from trainables.errors import InputError
-from trainables.examination import Findings
+from trainables.preflight import Findings
 from trainables.screening.gates import Gate
 
 

@@ -15,7 +15,7 @@ def test_leaving_one_out_is_refitting_without_it(strength: int) -> None:
     labels = np.array([3, 5, 5, 9] * 8)
     features = random.normal(0, 3, (32, 6)) + labels[:, None] * random.normal(0, 0.4, 6)
     standard = (features - features.mean(axis=0)) / features.std(axis=0)
-    penalty = STRENGTHS[strength] * np.linalg.svd(standard, compute_uv=False) ** 2 @ np.ones(6) / 32
+    penalty = float(STRENGTHS[strength] * np.linalg.svd(standard, compute_uv=False) ** 2 @ np.ones(6) / 32)
     targets = np.eye(10)[labels]
     refitted = []
     for i in range(32):

@@ -17,10 +17,12 @@ from study.schedule.state import Job, model_file, predictions_file
 from study.writing import write_json, write_table
 from tests.finished import TRIAL, Finished, finish
 from tests.pictures import config, make_place
+from trainables.data.trial_data import open_trial_data
 from trainables.learning.checkpoints import load_tensors, save_tensors
+from trainables.nets.divided import whole_net
 from trainables.nets.models import Net, load_trained
-from trainables.place import Place, open_pictures
-from trainables.trial import Diverged, predict, run_trial, whole_net
+from trainables.place import Place
+from trainables.trial import Diverged, predict, run_trial
 
 
 @pytest.fixture
@@ -104,10 +106,10 @@ def test_what_is_evaluated_is_float32_whatever_trains(depth: str, place: Place) 
     net = {"backbone": "test_efficientnet", "size": 32, "unfreeze": depth, "augmentation": "light"}
     half = config(**net, precision="bfloat16", frozen_precision="bfloat16")
     [*_, (row, state)] = run_trial(half, place)
-    items = open_pictures(half, place).val
+    items = open_trial_data(half, place).val
     whole = predict(replace(half, precision="float32", frozen_precision="float32"), place, state.net, items)
     np.testing.assert_array_equal(predict(half, place, state.net, items), whole)
-    labels = open_pictures(half, place).labels[items]
+    labels = open_trial_data(half, place).labels[items]
     assert row["val_accuracy"] == (whole.argmax(axis=1) == labels).mean()
 
 
@@ -117,7 +119,7 @@ def test_logits_that_cannot_be_stored_are_a_divergence(place: Place) -> None:
     [*_, (_, state)] = run_trial(config(epochs=1), place)
     huge = state.net | {"head.bias": torch.tensor([7e4, 0.0, 0.0])}
     with pytest.raises(Diverged, match="on images that were not trained on"):
-        predict(config(epochs=1), place, huge, open_pictures(config(), place).test)
+        predict(config(epochs=1), place, huge, open_trial_data(config(), place).test)
 
 
 def test_json_holds_null_for_what_is_no_number(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.fabricated import fabricate
 from tests.finished import HEAD_ONLY, LAST_STAGE, Finished, finish
 from tests.pictures import config
 from tests.tiny import COLOURS, STUDY_FILE
-from trainables.place import open_pictures
+from trainables.data.trial_data import open_trial_data
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_classes_set_aside_are_searched_by_a_net_that_never_saw_them(tmp_path: P
 
 
 def test_features_are_what_the_classifier_is_given(finished: Finished) -> None:
-    pictures = open_pictures(finished.config, finished.place)
+    pictures = open_trial_data(finished.config, finished.place)
     whole, cut = load_best(finished.out), load_best(finished.out)
     found = embed(cut, pictures.pixels, pictures.test, pictures.labels[pictures.test])
     np.testing.assert_array_equal(found.labels, pictures.labels[pictures.test])

@@ -91,7 +91,7 @@ def tables_of(course: StudyState) -> pd.DataFrame:
 def test_the_tables_tell_since_which_opening_each_trial_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.products.outputs.train_pictures", lambda *_: 30)  # no manifest was written
+    monkeypatch.setattr("study.products.outputs.count_training_images", lambda *_: 30)  # no manifest was written
     course = begin(tmp_path, small_study())
     assert tables_of(course)["opening"].isna().all()
     drive(course, BONUS)

@@ -12,11 +12,12 @@ import torch
 
 from tests.pictures import config, make_place, measured
 from trainables.config import TrialConfig
+from trainables.data.trial_data import open_trial_data
 from trainables.frozen import store as stores
 from trainables.frozen.store import Store, open_store
 from trainables.learning.inputs import seen
 from trainables.nets.prefixes import Frozen
-from trainables.place import Place, open_pictures
+from trainables.place import Place
 from trainables.trial import run_trial
 
 NET = "test_efficientnet"
@@ -149,7 +150,7 @@ def test_a_full_disk_costs_time_and_nothing_else(place: Place, monkeypatch: pyte
 
 
 def test_images_and_prefixes_share_the_limit(place: Place) -> None:
-    open_pictures(trial(), place)
+    open_trial_data(trial(), place)
     pictures = sum(file.stat().st_size for file in place.cache.glob("*.pixels"))
     assert pictures > 0
     assert open_store(place.cache, 1.0).limit == 2**30 - pictures

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_a_third_folder_beside_train_and_test_is_refused(tmp_path: Path) -> None:
     for split in ("train", "test", "unlabelled"):
         class_folders(tmp_path / split, {"a": 1})
-    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabeled does")
+    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabelled does")
 
 
 def test_held_out_classes_must_be_known(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_the_digits_are_written_once_and_read_like_a_folder(tmp_path: Path) -> N
     assert list(manifest.groupby("label").size()) == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert set(zip(manifest["width"], manifest["height"], manifest["mode"], strict=True)) == {(8, 8, "L")}
     stored = np.asarray(Image.open(tmp_path / "digits" / "0" / "0000.png"))
-    np.testing.assert_array_equal(stored, np.rint(load_digits().images[0] * (255 / 16)))
+    np.testing.assert_array_equal(stored, np.rint(cast(Any, load_digits()).images[0] * (255 / 16)))
     written = (tmp_path / "digits" / "0").stat().st_mtime_ns
     digits.candidates(tmp_path / "digits", None)
     assert (tmp_path / "digits" / "0").stat().st_mtime_ns == written

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from analysis.confirmed import images
+from study.results import Results
 from tests import trees
 from tests.trees import class_folders, encoded, pixels, put
 from trainables.data.datasets import read_manifest
@@ -38,7 +40,7 @@ def test_a_group_is_numbered_by_its_first_item_and_joins_duplicates(tmp_path: Pa
     manifest = read_manifest("folder", tmp_path)
     assert list(manifest["duplicate_of"]) == [0, 1, 2, 3, 4, 5, 2]
     assert conflicting_groups(manifest) == [[2, 6]], "only copies should carry one label"
-    copies = images.duplicates(SimpleNamespace(manifest=manifest.assign(fold="pool")))
+    copies = images.duplicates(cast(Results, SimpleNamespace(manifest=manifest.assign(fold="pool"))))
     assert copies[["files", "labels", "example"]].to_numpy().tolist() == [[2, 2, "a/2.png"]], "in the report"
 
 

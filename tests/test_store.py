@@ -17,9 +17,9 @@ def test_the_least_useful_makes_room_first(tmp_path: Path) -> None:
     rows = torch.zeros(100, 10)  # 4,000 bytes
     for stream, seconds, age in (("cheap", 0.1, 10), ("dear", 10.0, 10), ("dear but old", 10.0, 100_000)):
         Store(tmp_path, limit=1e9).save(stream, 0, rows, seconds)
-        os.utime(tmp_path / stream, (time.time() - age,) * 2)
+        os.utime(tmp_path / stream, (time.time() - age, time.time() - age))
     mapped = store.load("dear but old", 0)
-    os.utime(tmp_path / "dear but old", (time.time() - 100_000,) * 2)
+    os.utime(tmp_path / "dear but old", (time.time() - 100_000, time.time() - 100_000))
     store.save("new", 0, rows, 1.0)
     assert {file.parent.name for file in tmp_path.rglob("*.safetensors")} == {"dear", "new"}
     assert mapped is not None

@@ -48,7 +48,9 @@ def member(rank: int, size: int, place: Place, folder: Path) -> None:
 def together(place: Place, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Row]]]:
     """What each of two processes saw of every trial."""
     folder = tmp_path_factory.mktemp("team")
-    multiprocessing.spawn(member, (2, place, folder), 2)
+    multiprocessing.spawn(  # pyright: ignore[reportPrivateImportUsage]
+        member, (2, place, folder), 2
+    )
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 

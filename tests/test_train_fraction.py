@@ -13,8 +13,10 @@ from study.design.plan import search_plan
 from study.design.settings import resolve
 from tests.courses import BASE, small_study
 from tests.pictures import config, make_place, measured
+from trainables.data.folds import count_training_images
+from trainables.data.trial_data import open_trial_data
 from trainables.errors import InputError
-from trainables.place import Place, open_pictures, train_pictures
+from trainables.place import Place
 from trainables.trial import run_trial
 
 FRACTIONS = [0.25, 0.5, 0.75, 1.0]
@@ -33,7 +35,7 @@ def results(place: Place, **changes: Any) -> tuple[list[Any], dict[str, torch.Te
 
 
 def test_a_smaller_share_lies_within_a_larger_one_and_all_are_measured_on_their_own(place: Place) -> None:
-    each = [open_pictures(config(train_fraction=one), place) for one in FRACTIONS]
+    each = [open_trial_data(config(train_fraction=one), place) for one in FRACTIONS]
     assert [len(one.train) for one in each] == [6, 12, 21, 27]  # of 9 a class
     for smaller, larger in pairwise(each):
         assert set(smaller.train) <= set(larger.train)
@@ -41,9 +43,9 @@ def test_a_smaller_share_lies_within_a_larger_one_and_all_are_measured_on_their_
         assert np.array_equal(smaller.pool, larger.pool)
     assert set(each[0].sample) == set(each[0].train)
     assert [len(one.sample) for one in each[1:]] == [9, 9, 9]  # as many as validate
-    assert [train_pictures(config(train_fraction=one), place.manifest) for one in FRACTIONS] == [6, 12, 21, 27]
+    assert [count_training_images(config(train_fraction=one), place.manifest) for one in FRACTIONS] == [6, 12, 21, 27]
     both = config(train_fraction=0.25, trains_on="train+val")
-    assert train_pictures(both, place.manifest) == 6 + 9
+    assert count_training_images(both, place.manifest) == 6 + 9
 
 
 def test_rows_hang_on_the_share_and_the_whole_is_the_default(place: Place) -> None:

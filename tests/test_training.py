@@ -14,13 +14,12 @@ from trainables.errors import InputError
 from trainables.learning.losses import batch_loss
 from trainables.learning.sampling import class_balanced_draws, uniform_draws
 from trainables.learning.training import drop, kept_connections
-from trainables.learning.training_phases import Phase, phases_of
 from trainables.metrics import signed, validation_metric
 from trainables.nets.averaging import Average
 from trainables.nets.drop_path import KeyedDropPath, key_drop_paths
 from trainables.nets.models import Net, build, check_drop_path, unfreeze
 from trainables.place import Place
-from trainables.trial import run_trial
+from trainables.trial import Phase, phases_of, run_trial
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +162,7 @@ def test_stochastic_depth_skips_whole_branches_and_nothing_in_evaluation() -> No
 
 @pytest.mark.parametrize("backbone", ["small_cnn", "vgg11"])
 def test_a_net_without_branches_cannot_skip_any(backbone: str) -> None:
-    with pytest.raises(InputError, match=f"{backbone} has no residual branches to skip"):
+    with pytest.raises(InputError, match=f"{backbone} has no residual branches to drop"):
         check_drop_path(backbone)
     check_drop_path("resnet18")
 

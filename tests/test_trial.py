@@ -11,14 +11,15 @@ from torch.nn import functional as F
 
 from tests.pictures import config, make_place, measured
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData, open_trial_data
 from trainables.learning import checkpoints
 from trainables.learning.checkpoints import State
 from trainables.learning.inputs import Inputs
 from trainables.learning.sampling import uniform_draws
 from trainables.nets.scratch_nets import DESCRIPTIONS
 from trainables.nets.weights import file_hash, find
-from trainables.place import Pictures, Place, open_pictures
-from trainables.trial import Diverged, predict, prepare, run_trial, score
+from trainables.place import Place
+from trainables.trial import Diverged, build_inputs, predict, run_trial, score
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_training_learns_and_rows_mean_what_they_say(place: Place) -> None:
     assert [row["learning_rate"] for row in rows] == pytest.approx(
         [0.005 * (1 + math.cos(math.pi * epoch / 8)) for epoch in range(8)]
     )
-    pictures = open_pictures(chosen, place)
+    pictures = open_trial_data(chosen, place)
     logits = predict(chosen, place, states[-1].best, pictures.val)
     assert logits.shape == (9, 3)
     accuracy, cross_entropy = score(torch.from_numpy(logits), pictures.labels[pictures.val])
@@ -138,7 +139,7 @@ def test_training_learns_and_rows_mean_what_they_say(place: Place) -> None:
 def test_train_accuracy_is_measured_without_augmentation_in_evaluation_mode(place: Place) -> None:
     chosen = config(augmentation="strong", regularizer="dropout", dropout=0.8, epochs=2)
     rows, states = run(chosen, place)
-    pictures = open_pictures(chosen, place)
+    pictures = open_trial_data(chosen, place)
     assert len(pictures.sample) == len(pictures.val) == 9
     assert set(pictures.sample) <= set(pictures.train)
     for row, state in zip(rows, states, strict=True):
@@ -168,9 +169,9 @@ def test_score_counts_by_hand() -> None:
     assert cross_entropy == pytest.approx((math.log(2) + right + (2 + right) + right) / 4, rel=1e-12)
 
 
-def inputs(chosen: TrialConfig, place: Place) -> tuple[Inputs, Pictures]:
-    pictures = open_pictures(chosen, place)
-    one = prepare(chosen, place, pictures)
+def inputs(chosen: TrialConfig, place: Place) -> tuple[Inputs, TrialData]:
+    pictures = open_trial_data(chosen, place)
+    one = build_inputs(chosen, place, pictures)
     torch.nn.init.normal_(one.net.head.weight, generator=torch.Generator().manual_seed(1))
     return one, pictures
 
@@ -180,7 +181,7 @@ def inputs(chosen: TrialConfig, place: Place) -> tuple[Inputs, Pictures]:
 def test_features_do_not_depend_on_the_rest_of_their_block(precision: str, depth: str, place: Place) -> None:
     chosen = config(precision=precision, frozen_precision=precision, unfreeze=depth, block_size=4)
     one, pictures = inputs(chosen, place)
-    one.net.logits = lambda features: features
+    one.net.logits = lambda features, kept=None: features
     items = pictures.train
     whole = one.evaluation_logits(items)
     assert (whole.dtype, whole.shape) == (torch.float32, (27, 64 * DESCRIPTIONS["small_cnn"].grid ** 2))
@@ -212,15 +213,15 @@ def test_every_start_is_ln_k_and_pretrained_weights_are_checked(place: Place) ->
     chosen = config(
         backbone="tf_efficientnet_lite0", weights="pretrained", weights_hash=file_hash(file), unfreeze="head", size=64
     )
-    pictures = open_pictures(chosen, place)
-    logits = prepare(chosen, place, pictures).evaluation_logits(pictures.val)
+    pictures = open_trial_data(chosen, place)
+    logits = build_inputs(chosen, place, pictures).evaluation_logits(pictures.val)
     assert F.cross_entropy(logits.double(), torch.zeros(9, dtype=torch.int64)).item() == math.log(3)
     with pytest.raises(RuntimeError, match=r"must be those of the study \(0123\), but .*pth has"):
-        prepare(config(**(chosen.to_dict() | {"weights_hash": "0123"})), place, pictures)
+        build_inputs(config(**(chosen.to_dict() | {"weights_hash": "0123"})), place, pictures)
 
 
 def test_the_test_fold_is_out_of_reach_of_training(place: Place) -> None:
-    pictures = open_pictures(config(), place)
+    pictures = open_trial_data(config(), place)
     folds = [set(fold.tolist()) for fold in (pictures.train, pictures.val, pictures.test)]
     assert [len(fold) for fold in folds] == [27, 9, 9]
     assert len(set.union(*folds)) == 45

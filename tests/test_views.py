@@ -98,7 +98,9 @@ def test_policies_share_the_cut_and_differ_where_one_erases(monkeypatch: pytest.
 def test_a_wider_cut_moves_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a ramp from left to right, the mean of a view says where it was cut.
     ramp = np.broadcast_to(np.linspace(0, 255, 200).astype(np.uint8)[None, :, None], (100, 200, 3))
-    monkeypatch.setitem(POLICIES, "wider", dataclasses.replace(POLICIES["light"], area=(0.4, 1.0)))
+    light = POLICIES["light"]
+    assert light is not None
+    monkeypatch.setitem(POLICIES, "wider", dataclasses.replace(light, area=(0.4, 1.0)))
     where = [[view(ramp, name, i).mean() for i in range(60)] for name in ("light", "wider")]
     assert np.corrcoef(where)[0, 1] > 0.95
 

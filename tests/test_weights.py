@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.datasets import load_sample_images
 
 from trainables.augmentation.views import evaluation_views
 from trainables.errors import InputError
-from trainables.nets.models import build, input_contract
+from trainables.nets.models import build, input_contract, weights_config
 from trainables.nets.weights import PACKAGES, check_known, file_hash, find, read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,7 +23,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
-def put(file: Path, name: str = "test_resnet", **options: object) -> dict[str, torch.Tensor]:
+def put(file: Path, name: str = "test_resnet", **options: Any) -> dict[str, torch.Tensor]:
     """A file of random weights as timm writes them."""
     torch.manual_seed(3)
     state = timm.create_model(name, **options).state_dict()
@@ -108,7 +109,7 @@ def test_an_unknown_tag_is_refused_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("options", [{"num_classes": 7}, {"in_chans": 1}])
-def test_weights_of_another_shape_are_one_line(tmp_path: Path, options: dict[str, int]) -> None:
+def test_weights_of_another_shape_are_one_line(tmp_path: Path, options: dict[str, Any]) -> None:
     put(tmp_path / "other.safetensors", **options)
     with pytest.raises(InputError, match=r"The weights of test_resnet must fit .*other.safetensors does not") as misfit:
         build("test_resnet", tmp_path / "other.safetensors", seed=1)
@@ -142,7 +143,7 @@ def test_weights_are_never_unpickled_into_code(tmp_path: Path) -> None:
 def test_the_net_keeps_no_second_copy_of_its_weights(tmp_path: Path) -> None:
     put(tmp_path / "test_resnet.pth")
     body = build("test_resnet", tmp_path / "test_resnet.pth", seed=1).module
-    assert "state_dict" not in body.pretrained_cfg
+    assert "state_dict" not in weights_config(body)
 
 
 def test_a_packages_weights_recognise_a_palace() -> None:
@@ -157,7 +158,7 @@ def test_a_packages_weights_recognise_a_palace() -> None:
     view = torch.from_numpy(evaluation_views([np.asarray(palace)], 224, contract)).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (contract.mean, contract.std))
     with torch.no_grad():
-        logits = whole.get_classifier()(backbone((view / 255 - mean) / std))
+        logits = cast(Any, whole).get_classifier()(backbone((view / 255 - mean) / std))
     assert logits.shape == (1, 1000)
     assert logits.argmax().item() == 698  # palace, in the order of ImageNet's classes
 

@@ -1,31 +1,31 @@
-"""The exceptions that mean: the user's input or machine, not our code."""
+"""Exceptions that blame the user's input or machine, not our code."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Bad input found before anything expensive starts; one line: the rule, the value, the way out.
+    """Bad input, found before anything expensive starts. The message is one line: the rule, the value, the fix.
 
     The command line prints it and exits with status 2.
     """
 
 
 class Unavailable(InputError):
-    """What every trial needs is not there any more, such as an image: no fault of one trial's setting.
+    """Something that every trial needs has vanished, such as an image. No trial's setting is at fault.
 
-    The study stops with this line, and goes on where it was once it is put right.
+    The study stops with this message and resumes where it was once the problem is fixed.
     """
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """The error of a name that nothing has, with the names there are."""
+    """Return the error for an unknown name; it lists the known ones and suggests the closest."""
     known = list(known)
     return InputError(f"Unknown {kind} {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}")
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A sentence with the closest of the known names, to end a message with; empty where none is close."""
-    folded = {each.casefold(): each for each in known}
+    """Return a sentence with the closest known name, to end a message with; empty if none is close."""
+    folded = {candidate.casefold(): candidate for candidate in known}
     close = get_close_matches(str(name).casefold(), folded, n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""

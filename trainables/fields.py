@@ -1,4 +1,4 @@
-"""What each field of a trial's config may be, alone and beside the others: the rules of configs and of study files."""
+"""The rules of a trial's config fields, each alone and in combination. Study files are checked by the same rules."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ from trainables.metrics import METRICS
 
 Values = Mapping[str, Any]
 
-# Each a field that is set exactly under its regularizer: rates below 1, and weights of a penalty.
+# Every one is a field that is set exactly under its regularizer: rates below 1, and weights of a penalty.
 RATES = ("dropout", "drop_connect", "drop_path")
 PENALTIES = ("l2", "l2_sp", "l1")
 STRENGTHS = (*RATES, *PENALTIES)
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
-# Nets that exist to be trained from random numbers: there are no pretrained weights of them.
+# Nets to train from scratch: no pretrained weights exist.
 FROM_SCRATCH = ("small_cnn", "lenet5", "three_block_cnn", "plain_cnn", "norm_cnn")
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -40,7 +40,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "metric": METRICS,
 }
 
-# The least of each whole number.
+# The minimum of every integer field.
 # fmt: off
 WHOLE = dict.fromkeys(
     ("views", "patience", "neighbours", "size", "stored_side", "epochs", "steps_per_epoch", "batch_size", "step_every",
@@ -64,14 +64,14 @@ NUMBERS: dict[str, Rule] = {
     **dict.fromkeys(("train_fraction", "layer_decay", "step_factor"), _SHARE),
     **dict.fromkeys(("label_smoothing", "momentum", "ema_decay"), _BELOW_1),
     "weight_decay": _FROM_0,
-    **dict.fromkeys(RATES, Rule(_BELOW_1.holds, "`{}` must be a rate below 1, and at least 0")),
-    **dict.fromkeys(PENALTIES, Rule(_FROM_0.holds, "`{}` must be a rate below 1 or a positive weight")),
+    **dict.fromkeys(RATES, Rule(_BELOW_1.holds, "`{}` must be a rate, at least 0 and below 1")),
+    **dict.fromkeys(PENALTIES, Rule(_FROM_0.holds, "`{} >= 0` must hold for the weight of a penalty")),
 }
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What another field must be for this one to count."""
+    """The condition on another field under which this one has an effect."""
 
     field: str
     met: Callable[[Any], bool]
@@ -82,28 +82,28 @@ def _needs(field: str, *levels: str) -> Needs:
     return Needs(field, lambda value: value in levels, f"{field}={' or '.join(map(repr, levels))}")
 
 
-# These are set exactly where the other field is so; elsewhere they do not exist and are None.
+# These fields are set exactly where the condition holds; elsewhere they are None.
 EXISTS: dict[str, Needs] = {name: _needs("regularizer", name) for name in STRENGTHS}
 EXISTS["mixing_alpha"] = _needs("mixing", "mixup", "cutmix")
-_DEEPER = Needs("unfreeze", lambda depth: depth != "head", "more unfrozen than the head")
-# These change nothing elsewhere.
+_DEEPER = Needs("unfreeze", lambda depth: depth != "head", "an `unfreeze` deeper than the head")
+# These fields have no effect where the condition does not hold.
 ACTS: dict[str, Needs] = {
     "momentum": _needs("optimizer", "sgd", "rmsprop"),
     "step_every": _needs("schedule", "step"),
     "step_factor": _needs("schedule", "step"),
     "frozen_learning_rate": Needs("frozen_epochs", lambda epochs: epochs > 0, "`frozen_epochs` above 0"),
     "distance": Needs("neighbours", lambda count: count is not None, "`neighbours`"),
-    "views": Needs("augmentation", lambda policy: policy != "none", "another augmentation than 'none'"),
+    "views": Needs("augmentation", lambda policy: policy != "none", "an augmentation other than 'none'"),
     "layer_decay": _DEEPER,
     "drop_path": _DEEPER,
 }
 
 
 def check_value(name: str, value: Any) -> None:
-    """Refuse a value that the field cannot have whatever the others are; None, where it may be, says nothing.
+    """Check one field on its own; None always passes.
 
     Raises:
-        InputError: with the rule and the value.
+        InputError: The value breaks the field's rule.
     """
     if value is None:
         return
@@ -125,42 +125,47 @@ def check_value(name: str, value: Any) -> None:
 def _check_existence(name: str, values: Values) -> None:
     needs, value = EXISTS[name], values[name]
     if (value is not None) != needs.met(values[needs.field]):
-        rule = "A strength exists exactly under its regularizer"
+        rule = "A regularizer's strength must be set exactly when that regularizer is used"
         if name not in STRENGTHS:
-            rule = f"`{name}` exists exactly when {needs.field}"
-        way = f"give `{name}` a value or a range there" if value is None else f"leave it out but under {needs.words}"
+            rule = f"`{name}` must be set exactly when {needs.words}"
+        way = f"give `{name}` a value or a range" if value is None else f"leave `{name}` out"
         raise InputError(f"{rule}, but got ({needs.field}={values[needs.field]!r}, {name}={value!r}): {way}.")
 
 
 def _check_start(values: Values) -> None:
     if values["weights"] == "pretrained" and values["backbone"] in FROM_SCRATCH:
-        raise InputError(f"{values['backbone']} has no pretrained weights: its trials take weights='none'.")
+        raise InputError(f"{values['backbone']} has no pretrained weights: set weights='none'.")
 
 
 def check_share(values: Values) -> None:
+    """Check that the workers of a trial share a batch equally.
+
+    Raises:
+        InputError: `batch_size` is not a multiple of `workers`.
+    """
     if values["batch_size"] % values["workers"]:
         raise InputError(
-            f"`batch_size` must be a multiple of the {values['workers']} workers of a trial, but got "
-            f"{values['batch_size']}: change --workers-per-trial, or the study's batch_size."
+            f"`batch_size` must be a multiple of the {values['workers']} workers per trial, but got "
+            f"{values['batch_size']}: change --workers-per-trial or the study's batch_size."
         )
 
 
 def _check_phases(values: Values) -> None:
-    """The epochs hold every phase, and every phase its warm-up."""
+    """Check that the epochs have room for both phases, and every phase for its warm-up."""
     epochs, frozen, warmup = values["epochs"], values["frozen_epochs"], values["warmup_epochs"]
     for name in ("warmup_epochs", "frozen_epochs"):
         if values[name] >= epochs:
             raise InputError(
-                f"`{name}` must be below the {epochs} epochs, but got {values[name]}. Give it fewer, or all more."
+                f"`{name}` must be below the {epochs} epochs, but got {values[name]}: lower it, or raise `epochs`."
             )
     if frozen and warmup >= min(frozen, epochs - frozen):
         raise InputError(
-            f"`warmup_epochs` must be below the epochs of each phase, {frozen} frozen and {epochs - frozen} after "
-            f"them, but got {warmup}: every phase warms up."
+            f"`warmup_epochs` must be below the epochs of each phase ({frozen} frozen, then {epochs - frozen}), but "
+            f"got {warmup}: every phase has its own warm-up."
         )
 
 
-# The fields that must fit together, and the rule that says so of a mapping with all of them.
+# Fields that must fit together, with a check on a mapping of all fields.
 TOGETHER: tuple[tuple[tuple[str, ...], Callable[[Values], None]], ...] = (
     (("backbone", "weights"), _check_start),
     (("batch_size", "workers"), check_share),

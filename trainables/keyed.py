@@ -1,8 +1,8 @@
-"""Randomness that is looked up, not drawn: a number is a function of its key.
+"""Counter-based randomness: every random number is a pure function of its key.
 
-A key names what the number is for (study seed, repeat, operation, epoch); the counters say for which image it
-is. Nothing depends on batch position, worker or the order of calls, so equal keys give equal numbers
-everywhere and two policies that share an operation share its numbers.
+A key says what the number is for (study seed, repeat, operation, epoch), and the counters say which image it is for.
+Nothing depends on batch position, worker or call order. Equal keys therefore give equal numbers everywhere, and two
+policies that share an operation share its numbers.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def key(*parts: int | str) -> int:
-    """A 64-bit key from its parts; `key("a", 1) != key("a1")`."""
+    """Hash the parts into a 64-bit key; `key("a", 1) != key("a1")`."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def bits(stream: int, *counters: ArrayLike) -> NDArray[np.uint64]:
-    """64 random bits for every combination of counters (broadcast against each other)."""
+    """Return 64 random bits for every combination of counters, which broadcast against each other."""
     with np.errstate(over="ignore"):
         state = np.asarray(stream, dtype=np.uint64)
         for counter in counters:
@@ -38,11 +38,11 @@ def bits(stream: int, *counters: ArrayLike) -> NDArray[np.uint64]:
 
 
 def uniform(stream: int, *counters: ArrayLike) -> NDArray[np.float64]:
-    """Uniform in [0, 1) with 53 bits, for every combination of counters (broadcast)."""
+    """Return uniform numbers in [0, 1) with 53 bits, for every combination of counters, which broadcast."""
     return (bits(stream, *counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def order(stream: int, items: ArrayLike) -> NDArray[np.int64]:
-    """The items in a keyed random order that does not depend on the order they came in."""
+    """Return the items in a keyed random order that does not depend on their order in the argument."""
     items = np.asarray(items, dtype=np.int64)
     return items[np.lexsort((items, bits(stream, items)))]

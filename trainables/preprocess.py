@@ -53,11 +53,12 @@ def inputs(sources: Sequence[str | Path | bytes], numbers: dict[str, Any] | None
     for source in sources:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         pixels = reduced(decoded(data, numbers), numbers["stored_side"])
-        box = center_square(*pixels.shape[:2], numbers["crop_pct"])
+        height, width, _ = pixels.shape
+        box = center_square(height, width, numbers["crop_pct"])
         views.append(cut(pixels, box, numbers["size"], numbers["interpolation"]))
-    mean, std = (np.float32(numbers[name]) * np.float32(255) for name in ("mean", "std"))
+    mean, std = (np.asarray(numbers[name], dtype=np.float32) * np.float32(255) for name in ("mean", "std"))
     x = (np.stack(views).astype(np.float32) - mean) * (np.float32(1) / std)
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def read_numbers(folder: Path = Path(__file__).parent) -> dict[str, Any]:

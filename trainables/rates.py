@@ -1,4 +1,4 @@
-"""How fast this machine is: seconds that images take, from a table or measured once and kept."""
+"""Throughput of this machine, from a table or measured once and cached."""
 
 import json
 import time
@@ -20,32 +20,32 @@ from trainables.nets.models import Body, Net, build, input_contract, train_mode
 from trainables.nets.prefixes import INPUT, POOLED, Frozen
 from trainables.nets.work import work_of
 
-# Images in a measurement, and how often it is taken: the fastest counts, the first warms up.
+# Images in a measurement, frozen and trained, and repetitions: the fastest counts, the first warms up.
 _FROZEN, _TRAINED, _TIMES = 32, 8, 3
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Of one backbone on one worker."""
+    """Throughput of one backbone on one worker."""
 
     frozen: float  # 1e9 multiply-adds a second, forward, frozen
     trained: float  # 1e9 multiply-adds a second of the forward pass in a step forward and back
-    view: float  # seconds to cut a view from a decoded image
+    view: float  # seconds to crop a view from a decoded image
     measured: bool
-    evaluated: float | None = None  # as `frozen`, in float32; None: as fast
+    evaluated: float | None = None  # as `frozen`, in float32; None: equal to `frozen`
 
     @property
     def forward(self) -> float:
-        """Of evaluation, which is float32."""
+        """1e9 multiply-adds per second of an evaluation, which is float32."""
         return self.evaluated or self.frozen
 
 
 def table(backbone: str, device: str) -> Rates:
-    """For machines that were not measured.
+    """Return estimates for a machine that was not measured.
 
     The CPU is one core with AVX-512 bfloat16 (the rates in arithmetic.py, halved); the GPU is of the A100 class:
     ResNet-50 and EfficientNet-B0 at 2,500 images a second in training (DeepLearningExamples), about twice that when
-    frozen: the depthwise net, bound by memory, does a tenth of the arithmetic. Its float32 without TF32 is guessed.
+    frozen. The depthwise net is memory-bound and does a tenth of the arithmetic. Float32 without TF32 is a guess.
     """
     depthwise = any(name in backbone for name in DEPTHWISE)
     if device == "cuda":
@@ -57,23 +57,24 @@ def table(backbone: str, device: str) -> Rates:
 
 
 def stored(cache_folder: Path, config: TrialConfig) -> Rates | None:
-    """What was measured before for this backbone on this machine."""
+    """Return an earlier measurement of this backbone on this machine; None if there is none."""
     known = _read(cache_folder).get(_key(config))
     return Rates(**known, measured=True) if known else None
 
 
 def keep(cache_folder: Path, config: TrialConfig, rates: Rates) -> None:
-    """For the next study on this machine."""
+    """Cache a measurement for the next study on this machine."""
     seen = {"frozen": rates.frozen, "evaluated": rates.evaluated, "trained": rates.trained, "view": rates.view}
     _write(cache_folder, _read(cache_folder) | {_key(config): seen})
 
 
 def measure(config: TrialConfig) -> Rates:
-    """Run the backbone for a moment, with random weights on noise."""
+    """Time the backbone for a moment, with random weights on noise."""
     torch.set_num_threads(config.threads)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     body = build(config.backbone, None, 0)
-    module = body.module.requires_grad_(False).to(device=config.device, memory_format=layout)
+    # torch's stubs have no overload of `to` with both a device and a memory format.
+    module = body.module.requires_grad_(False).to(device=config.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
     frozen = Frozen(Body(module, body.stages, body.blocks, body.features), config.size)
     work = work_of(config.backbone, "all", config.size).trained
     noise = torch.randn(_FROZEN, 3, config.size, config.size, generator=torch.Generator().manual_seed(0))

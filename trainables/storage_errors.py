@@ -1,4 +1,4 @@
-"""Storage that is full, lost or read-only: which errors mean that, and what their message says."""
+"""Errors of storage that is full, lost or read-only."""
 
 import errno
 import os
@@ -11,13 +11,13 @@ from trainables.errors import Unavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _GAVE_OUT = _FULL | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN}
-# As the libraries that write for us say it: safetensors, then Arrow.
+# The wording of the libraries that write for us: safetensors, then Arrow.
 _NUMBER = re.compile(r"os error (\d+)|errno (\d+)", re.IGNORECASE)
 _MIB = 2**20
 
 
 def gave_out(problem: BaseException) -> int | None:
-    """The number of the error where `problem` says that storage is full, lost or read-only."""
+    """Return the errno if `problem` means that storage is full, lost or read-only, else None."""
     if isinstance(problem, OSError) and problem.errno:
         number = problem.errno
     else:
@@ -28,10 +28,14 @@ def gave_out(problem: BaseException) -> int | None:
 
 @contextmanager
 def writing(file: Path, size: int | None = None) -> Iterator[None]:
-    """Where storage gives out within the block, the error names the file, its bytes where known, and what room is left.
+    """Turn an error of full or lost storage within the block into one that names the file.
+
+    Args:
+        file: The file that is written.
+        size: Its bytes, where known.
 
     Raises:
-        OSError: with the room as a note.
+        OSError: Storage gave out; if it is full, a note says how much space is left.
     """
     try:
         yield

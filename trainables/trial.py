@@ -1,13 +1,14 @@
-"""One trial, top to bottom: a pure function of its config that yields a row and a state after every epoch."""
+"""One trial, top to bottom: a pure function of its config that yields a row and a state after every epoch.
+
+Data, then the net, then the training, then rows: `run_trial` reads in this order.
+"""
 
 import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
@@ -15,33 +16,28 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData, open_trial_data
 from trainables.frozen.activations import Activations
-from trainables.frozen.neighbours import Search, vote
+from trainables.frozen.nearest_neighbors import neighbor_logits
 from trainables.frozen.store import open_store
-from trainables.keyed import key
-from trainables.learning.checkpoints import State
+from trainables.learning.checkpoints import NOTHING_TRAINED, State
 from trainables.learning.inputs import Inputs
 from trainables.learning.losses import score
 from trainables.learning.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from trainables.learning.team import ALONE, Team
 from trainables.learning.training import Training, train_epoch
-from trainables.learning.training_phases import Phase, phases_of
 from trainables.metrics import signed, validation_metric
 from trainables.nets.averaging import Average
-from trainables.nets.drop_path import key_drop_paths
-from trainables.nets.models import Net, build, load_trained, trained_state, unfreeze
-from trainables.nets.prefixes import INPUT, Frozen
-from trainables.nets.weights import file_hash, find
-from trainables.place import Pictures, Place, open_pictures
+from trainables.nets.divided import build_divided
+from trainables.nets.models import load_trained, trained_state
+from trainables.place import Place
 
 # Predictions are stored as float16: a logit beyond this would be infinite in every table.
 _LARGEST_LOGIT = 65504.0
-# What tips the scales between equally frequent neighbors; less would be lost in half precision.
-_LEAD = 0.01
 
 
 class Row(TypedDict):
-    """What is measured after an epoch. Cross-entropies are pure: no penalty; accuracies are counts over n."""
+    """The measurements after an epoch. Cross-entropies exclude the penalty; accuracies are counts over n."""
 
     epoch: int
     train_accuracy: float
@@ -52,36 +48,64 @@ class Row(TypedDict):
     learning_rate: float
     seconds: float
     images_per_second: float
-    val_metric: float  # what the best epoch is chosen by
+    val_metric: float  # selects the best epoch
 
 
 class Diverged(ArithmeticError):
-    """The loss is not a finite number any more, or logits are too large to be kept; the config is at fault."""
+    """The loss is not finite, or the logits are too large to store. The config is at fault."""
 
 
 def run_trial(
     config: TrialConfig, place: Place, start: State | None = None, team: Team = ALONE
 ) -> Iterator[tuple[Row, State]]:
-    """Train from the beginning or from `start`, the state of an earlier epoch of the same config.
+    """Train, and yield a row and a state after every epoch.
 
-    As one of a `team`, all of whom run the same; each yields the same rows and states.
+    Args:
+        config: The trial. Equal configs give equal rows, bit for bit, on one machine.
+        place: The paths of this node.
+        start: The state of an earlier epoch of the same config, to resume from.
+        team: The data-parallel processes of the trial. All of them run this and yield the same rows and states.
+
+    Raises:
+        Diverged: The loss is not finite, or a logit is too large to store.
+        InputError: The backbone, its weights or the images cannot be used.
     """
     set_arithmetic(config)
-    pictures = open_pictures(config, place)
-    state = start or State(0, 0, -math.inf, {}, {}, {})
+    data = open_trial_data(config, place)
+    state = start or NOTHING_TRAINED
     for phase in phases_of(config):
         if state.epoch >= phase.last:
             continue
-        training = begin(phase, place, pictures, state, team)
+        training = begin_phase(phase, place, data, state, team)
         while state.epoch < phase.last and not _is_out_of_patience(config, phase, state):
             row, state = run_epoch(training, state)
             yield row, state
 
 
-def begin(phase: Phase, place: Place, pictures: Pictures, state: State, team: Team = ALONE) -> Training:
-    """The net, the optimizer and the average as `state` left them, or as a phase begins with what was learned."""
+@dataclass(frozen=True)
+class Phase:
+    """The epochs after `first`, up to and including `last`, under `config`: its schedule counts the phase's epochs."""
+
+    first: int
+    last: int
+    config: TrialConfig
+
+
+def phases_of(config: TrialConfig) -> list[Phase]:
+    """Return one phase, or two: the head alone for `frozen_epochs`, then as deep as the config says."""
+    frozen = config.frozen_epochs
+    if not frozen:
+        return [Phase(0, config.epochs, config)]
+    rate = config.frozen_learning_rate or config.learning_rate
+    whole = replace(config, frozen_epochs=0, frozen_learning_rate=None)
+    head = replace(whole, unfreeze="head", epochs=frozen, learning_rate=rate)
+    return [Phase(0, frozen, head), Phase(frozen, config.epochs, replace(whole, epochs=config.epochs - frozen))]
+
+
+def begin_phase(phase: Phase, place: Place, data: TrialData, state: State, team: Team = ALONE) -> Training:
+    """Restore net, optimizer and average from `state`; at the start of a phase only the net's weights carry over."""
     config = phase.config
-    inputs = prepare(config, place, pictures, team)
+    inputs = build_inputs(config, place, data, team)
     anchor = trained_state(inputs.net) if config.l2_sp is not None else {}
     optimizer = build_optimizer(config, inputs.net)
     load_trained(inputs.net, state.net)
@@ -95,18 +119,18 @@ def begin(phase: Phase, place: Place, pictures: Pictures, state: State, team: Te
 
 
 def run_epoch(training: Training, state: State) -> tuple[Row, State]:
-    inputs, pictures, net = training.inputs, training.inputs.pictures, training.inputs.net
+    inputs, data, net = training.inputs, training.inputs.data, training.inputs.net
     config, epoch = inputs.config, state.epoch + 1
     began = time.perf_counter()
     train_epoch(training, epoch)
     trained = time.perf_counter() - began
     penalty = float(training.penalty().detach())
     with training.average.in_place() if training.average is not None else nullcontext():
-        labels = pictures.labels[pictures.val]
-        val_logits = inputs.evaluation_logits(pictures.val)
+        labels = data.labels[data.val]
+        val_logits = inputs.evaluation_logits(data.val)
         val = score(val_logits, labels)
-        train_logits = inputs.evaluation_logits(pictures.sample)
-        train = score(train_logits, pictures.labels[pictures.sample])
+        train_logits = inputs.evaluation_logits(data.sample)
+        train = score(train_logits, data.labels[data.sample])
         after = f"after epoch {epoch} at learning rate {config.learning_rate:.3g}"
         if not all(map(math.isfinite, (train[1], val[1], penalty))):
             raise Diverged(f"The loss is not finite {after}.")
@@ -133,10 +157,10 @@ def run_epoch(training: Training, state: State) -> tuple[Row, State]:
 
 
 def check_logits(logits: torch.Tensor, when: str) -> None:
-    """Refuse logits that cannot be kept.
+    """Check that logits can be stored.
 
     Raises:
-        Diverged: one is not finite, or too large for the half precision that they are stored in.
+        Diverged: A logit is not finite, or too large for half precision.
     """
     largest = float(logits.abs().max()) if len(logits) else 0.0
     if not largest <= _LARGEST_LOGIT:
@@ -144,96 +168,46 @@ def check_logits(logits: torch.Tensor, when: str) -> None:
 
 
 def _is_out_of_patience(config: TrialConfig, phase: Phase, state: State) -> bool:
-    """A phase always begins; then the best epoch, or the phase's first, must not lie too long ago."""
+    """Whether `patience` epochs have passed since the best epoch, or since the phase began."""
     return config.patience is not None and state.epoch - max(state.best_epoch, phase.first) >= config.patience
 
 
 def predict(
     config: TrialConfig, place: Place, trained: dict[str, torch.Tensor], items: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The logits (n, classes) of a trained net on `items`, in evaluation views.
+    """Return the logits (n, classes) of a trained net on the evaluation views of `items`, shape (n,).
 
     Raises:
-        Diverged: they cannot be kept.
+        Diverged: A logit cannot be stored.
     """
     set_arithmetic(config)
-    pictures = open_pictures(config, place)
-    inputs = prepare(config, place, pictures)
+    data = open_trial_data(config, place)
+    inputs = build_inputs(config, place, data)
     load_trained(inputs.net, trained)
     if config.neighbours is not None:
-        return _votes(config, inputs, items)
+        gallery, queries = (inputs.evaluation_features(some).numpy() for some in (data.train, items))
+        labels = data.labels[data.train]
+        return neighbor_logits(gallery, labels, queries, config.neighbours, config.distance, data.classes)
     logits = inputs.evaluation_logits(items)
     check_logits(logits, "on images that were not trained on")
     return logits.numpy()
 
 
-def _votes(config: TrialConfig, inputs: Inputs, items: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Logits whose softmax is the share of votes, smoothed by one vote for all classes together."""
-    assert config.neighbours is not None
-    pictures, train = inputs.pictures, inputs.pictures.train
-    gallery, queries = (inputs.evaluation_features(each).numpy() for each in (train, items))
-    nearest = Search(gallery, config.distance).nearest(queries, min(config.neighbours, len(train)))
-    labels = pictures.labels[train][nearest]
-    counts = np.stack([(labels == label).sum(axis=1) for label in range(pictures.classes)], axis=1)
-    # Of equally frequent classes that of the nearest counts, as far as it is rounded to half precision.
-    counts = counts + 1 / pictures.classes
-    counts[np.arange(len(items)), vote(labels)] *= 1 + _LEAD
-    return np.log(counts).astype(np.float32)
-
-
-def prepare(config: TrialConfig, place: Place, pictures: Pictures, team: Team = ALONE) -> Inputs:
-    """The net behind its cut, and what comes to it."""
-    frozen = _frozen(config, place)
-    stored = frozenset(depth for backbone, depth in place.stored if backbone == config.backbone)
-    store = open_store(place.cache, place.cache_gib) if stored else None
-    activations = Activations(config, frozen, pictures, store, stored)
-    net = _net(config, frozen, activations.cut, pictures.classes)
-    unfreeze(net, frozen.body, config.unfreeze)
-    drop_paths = [] if config.drop_path is None else key_drop_paths(net.backbone, config.drop_path)
-    team.synchronise_norms(net)
-    return Inputs(config, net.to(config.device), activations, pictures, drop_paths, team)
-
-
-def whole_net(config: TrialConfig, place: Place, classes: int) -> Net:
-    """The net from the images on, as it is before training."""
-    return _net(config, _frozen(config, place), INPUT, classes)
-
-
-def _net(config: TrialConfig, frozen: Frozen, cut: str, classes: int) -> Net:
-    outputs = 1 if config.loss == "binary_cross_entropy" else classes
-    return Net(replace(frozen.body, module=frozen.rest(cut)), outputs)
-
-
-def _frozen(config: TrialConfig, place: Place) -> Frozen:
-    """The backbone as the config wants it; the weights' file must be the one the study recorded."""
-    path, seed = None, key("initialisation", config.study_seed, config.seed)
-    if config.weights == "pretrained":
-        path, seed = find(config.backbone, place.weights), 0
-        if (seen := file_hash(path)) != config.weights_hash:
-            raise RuntimeError(
-                f"The weights of {config.backbone} must be those of the study ({config.weights_hash[:12]}), "
-                f"but {path} has {seen[:12]}."
-            )
-    drop_paths = config.drop_path is not None
-    return _frozen_backbone(config.backbone, path, seed, config.size, config.device, config.channels_last, drop_paths)
-
-
-# One on the device while its trials run, one to go back to.
-@lru_cache(maxsize=2)
-def _frozen_backbone(
-    backbone: str, weights: Path | None, seed: int, size: int, device: str, channels_last: bool, drop_paths: bool
-) -> Frozen:
-    body = build(backbone, weights, seed, drop_paths)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    module = body.module.to(device=device, memory_format=layout).requires_grad_(False)
-    return Frozen(replace(body, module=module), size)
+def build_inputs(config: TrialConfig, place: Place, data: TrialData, team: Team = ALONE) -> Inputs:
+    """Build the net of a trial and connect it to its data, through the store of activations where this is worth it."""
+    divided = build_divided(config, place, data.classes)
+    stored_depths = frozenset(depth for backbone, depth in place.stored if backbone == config.backbone)
+    store = open_store(place.cache, place.cache_gib) if stored_depths else None
+    activations = Activations(config, divided.frozen, divided.cut, data, store, stored_depths)
+    team.synchronise_norms(divided.net)
+    return Inputs(config, divided.net.to(config.device), activations, data, divided.drop_paths, team)
 
 
 def set_arithmetic(config: TrialConfig) -> None:
-    """What PyTorch keeps per process: threads, and on a GPU kernels that repeat and a float32 that is one."""
+    """Set PyTorch's process-wide state: threads, and on a GPU deterministic kernels and full float32 (no TF32)."""
     torch.set_num_threads(config.threads)
     if config.device == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats only with this
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False

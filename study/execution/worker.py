@@ -19,11 +19,12 @@ from study.results import MANIFEST_FILE
 from study.schedule.state import checkpoint_file, model_file, names_of, predictions_file
 from study.writing import write_table
 from trainables.config import TrialConfig, from_dict
+from trainables.data.trial_data import open_trial_data
 from trainables.errors import Unavailable
 from trainables.learning import checkpoints
 from trainables.learning.checkpoints import State
 from trainables.learning.team import ALONE, Team
-from trainables.place import Place, open_pictures
+from trainables.place import Place
 from trainables.trial import Diverged, predict, run_trial
 
 # An exception that comes back this often at one epoch is the config's fault, not the machine's.
@@ -157,7 +158,7 @@ def see_test_fold(out: Path, trial: str, place: Place) -> None:
     _, values = ledger.read_setting(out, trial)
     config = from_dict(values)
     trained = checkpoints.load_tensors(model_file(out, trial))
-    pictures = open_pictures(config, place)
+    pictures = open_trial_data(config, place)
     folds = {"test": pictures.test, "val": pictures.val}
     if config.trains_on == "train+val":
         del folds["val"]
@@ -169,7 +170,7 @@ def see_test_fold(out: Path, trial: str, place: Place) -> None:
 def _predictions(config: TrialConfig, place: Place, trial: str, trained: Any, fold: str, items: Any) -> pd.DataFrame:
     import torch
 
-    labels = open_pictures(config, place).labels[items]
+    labels = open_trial_data(config, place).labels[items]
     logits = torch.from_numpy(predict(config, place, trained, items)).double()
     log_probabilities = logits.log_softmax(dim=1)
     confidence, predicted = log_probabilities.exp().max(dim=1)

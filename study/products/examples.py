@@ -17,9 +17,10 @@ from study.schedule.state import StudyState, predictions_file
 from study.writing import write_table
 from trainables.config import from_dict
 from trainables.data.manifest import label_names
+from trainables.data.trial_data import open_trial_data
 from trainables.keyed import key, order
 from trainables.nets.gradcam import box_share, energy_in_box
-from trainables.place import Place, open_pictures
+from trainables.place import Place
 
 # As many drawn by key as confident errors: a gallery of errors alone would slander the model.
 EACH = 6
@@ -41,7 +42,7 @@ def write_examples(state: StudyState, winner: Record, place: Place, manifest: pd
     """Some test images drawn by key, the most confident errors, and of each pair of the most confused classes one
     taken for the other; each as a thumbnail and, where the net has one, with a heat map of the predicted class."""
     names = label_names(manifest)
-    pixels = open_pictures(from_dict(winner.config), place).pixels
+    pixels = open_trial_data(from_dict(winner.config), place).pixels
     folder = state.out / EXAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
     chosen = choose(pd.read_parquet(predictions_file(state.out, winner.planned.trial)), state.base.study_seed)

@@ -28,9 +28,9 @@ from trainables.config import from_dict
 from trainables.data.greys import greys_of
 from trainables.data.manifest import label_names
 from trainables.learning.checkpoints import load_tensors
+from trainables.nets.divided import whole_net
 from trainables.nets.models import input_contract, load_trained
 from trainables.place import Place
-from trainables.trial import whole_net
 
 
 def shipped(state: StudyState) -> Record | None:

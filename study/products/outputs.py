@@ -11,8 +11,8 @@ from study.persistence.ledger import Record, trials_at_openings
 from study.products.footprint import NET
 from study.schedule.state import StudyState, predictions_file
 from trainables.config import FIELDS, TrialConfig, from_dict
+from trainables.data.folds import count_training_images
 from trainables.nets.work import parameters_of
-from trainables.place import train_pictures
 
 # Empty in every trial of most studies.
 _OPTIONAL_NUMBERS = [each.name for each in fields(TrialConfig) if each.type in (float | None, int | None)]
@@ -126,6 +126,6 @@ def _trial_row(record: Record, state: StudyState) -> dict[str, Any]:
             "published": planned.published or None,
             "parameters": parameters,
             "trained_parameters": trained,
-            "train_pictures": train_pictures(from_dict(record.config), state.out / results.MANIFEST_FILE),
+            "train_pictures": count_training_images(from_dict(record.config), state.out / results.MANIFEST_FILE),
         }
     )

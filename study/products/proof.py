@@ -19,10 +19,11 @@ from study.products.local_dir import TOLERANCE, NotTheSame
 from study.results import BEST_FOLDER, LOGITS
 from trainables.config import TrialConfig
 from trainables.data.manifest import data_folder
+from trainables.data.trial_data import open_trial_data
 from trainables.errors import InputError
 from trainables.keyed import key, order
 from trainables.nets.models import Net
-from trainables.place import Place, open_pictures
+from trainables.place import Place
 
 # Test images that best/ is shown: a wrong function differs on each of them.
 MOST = 256
@@ -65,7 +66,7 @@ def prove_best(
         best = load_best(out)
     except InputError as problem:
         raise NotTheSame(str(problem)) from problem
-    pictures = open_pictures(config, place)
+    pictures = open_trial_data(config, place)
     items = np.sort(order(key("proof", config.study_seed), pictures.test)[:MOST])
     paths = manifest.set_index("item")["path"]
     from_files, data = config.region == "picture", data_folder(place.data)

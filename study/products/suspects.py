@@ -12,7 +12,8 @@ from study.results import EXAMPLES_FOLDER, SUSPECTS_PREFIX
 from study.schedule.next_trials import setting_of
 from study.schedule.state import StudyState, predictions_file
 from trainables.config import from_dict
-from trainables.place import Place, open_pictures
+from trainables.data.trial_data import open_trial_data
+from trainables.place import Place
 
 MOST = 50
 _LONGEST_SIDE = 160
@@ -26,7 +27,7 @@ def write_suspects(state: StudyState, winner: Record, place: Place) -> None:
         stale.unlink()
     same = [each.planned.trial for each in state.of_phase("confirm") if setting_of(each) == setting_of(winner)]
     files = [file for trial in same if (file := predictions_file(state.out, trial)).exists()]
-    pixels = open_pictures(from_dict(winner.config), place).pixels
+    pixels = open_trial_data(from_dict(winner.config), place).pixels
     for item in least_probable(files):
         image = Image.fromarray(np.asarray(pixels[item]))
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))

@@ -12,7 +12,7 @@ from study.setup.study_json import SKIPPED
 from study.spec import Study
 from trainables.config import TrialConfig
 from trainables.errors import InputError
-from trainables.examination import Findings, examine
+from trainables.preflight import Findings, examine
 
 _OTHERWISE = "mend that, or leave the gates out with --skip-preflight"
 

@@ -20,12 +20,13 @@ import torch
 from trainables.config import TrialConfig
 from trainables.data.datasets import read_manifest
 from trainables.data.splits import add_folds
+from trainables.data.trial_data import open_trial_data
 from trainables.learning.inputs import Inputs, seen
 from trainables.learning.optimizers import build_optimizer
 from trainables.learning.training import Training, train_epoch
 from trainables.nets.arithmetic import choose_precision, computes_bfloat16
-from trainables.place import Place, open_pictures
-from trainables.trial import prepare
+from trainables.place import Place
+from trainables.trial import build_inputs
 
 SPLIT = "70-15-15"
 
@@ -68,8 +69,8 @@ def make_config(backbone: str, depth: str, device: str, chosen: argparse.Namespa
 def measure(config: TrialConfig, place: Place) -> dict[str, float]:
     """Each kind of epoch in turn after one that warms up, in images per second."""
     shared = replace(place, stored=frozenset({(config.backbone, config.unfreeze)}))
-    computed, stored = (prepare(config, each, open_pictures(config, each)) for each in (place, shared))
-    still = prepare(config, shared, open_pictures(config, shared))
+    computed, stored = (build_inputs(config, each, open_trial_data(config, each)) for each in (place, shared))
+    still = build_inputs(config, shared, open_trial_data(config, shared))
     rate = {}
     for name, inputs in (("stored", stored), ("computed", computed)):
         training = Training(inputs, build_optimizer(config, inputs.net))
@@ -84,8 +85,8 @@ def measure(config: TrialConfig, place: Place) -> dict[str, float]:
 def with_one_batch(inputs: Inputs) -> Inputs:
     """The same batch in every step, on the device already."""
     activations = inputs.activations
-    items = inputs.pictures.train[: inputs.config.batch_size]
-    rows = next(activations.batches(seen(inputs.config, items, items * 0, 1), len(items), inputs.pictures.pool))
+    items = inputs.data.train[: inputs.config.batch_size]
+    rows = next(activations.batches(seen(inputs.config, items, items * 0, 1), len(items), inputs.data.pool))
     batch = activations.to_device(rows)
     activations.batches = lambda *_: itertools.repeat(rows, inputs.config.steps_per_epoch)
     activations.to_device = lambda _: batch

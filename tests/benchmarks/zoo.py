@@ -27,6 +27,7 @@ from study.products.roundtrip import Case, there_and_back
 from study.products.to_onnx import NotExported, export_onnx
 from tests.pictures import config
 from trainables.data.pixels import Pixels
+from trainables.data.trial_data import TrialData
 from trainables.errors import InputError
 from trainables.frozen.activations import Activations
 from trainables.learning.inputs import Inputs
@@ -35,7 +36,6 @@ from trainables.learning.training import Training, train_epoch
 from trainables.nets.models import Body, Net, build, crop_share, unfreeze
 from trainables.nets.prefixes import Frozen
 from trainables.nets.work import check_runs
-from trainables.place import Pictures
 
 PAGE = Path("docs/architectures.md")
 DEPTHS = ("head", "last stage", "all")
@@ -115,7 +115,8 @@ def trained(body: Body, depth: str, size: int) -> str:
     chosen = config(unfreeze=depth, size=size, stored_side=size, steps_per_epoch=1, batch_size=2, block_size=2)
     pictures = _noise(size)
     try:
-        activations = Activations(chosen, Frozen(body, size), pictures, None, frozenset())
+        frozen = Frozen(body, size)
+        activations = Activations(chosen, frozen, frozen.cut(depth), pictures, None, frozenset())
         net = Net(replace(body, module=activations.frozen.rest(activations.cut)), CLASSES)
         unfreeze(net, body, depth)
         train_epoch(Training(Inputs(chosen, net, activations, pictures), build_optimizer(chosen, net)), 1)
@@ -183,12 +184,12 @@ python -m tests.benchmarks.zoo
 | --- | ---: | --- | --- | --- | --- | --- | --- | ---: | --- |"""
 
 
-def _noise(size: int) -> Pictures:
+def _noise(size: int) -> TrialData:
     count = 4
     flat = np.random.default_rng(1).integers(0, 256, count * size * size * 3, dtype=np.uint8)
     pixels = Pixels("", flat, {i: (i * size * size * 3, size, size) for i in range(count)})
     items = np.arange(count)
-    return Pictures(pixels, items % CLASSES, CLASSES, items, items, items[:0], items[:0], items[:0])
+    return TrialData(pixels, items % CLASSES, CLASSES, items, items, items[:0], items[:0], items[:0])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: a view blended with that of another image, keyed like everything else.
+"""Mixup and CutMix with keyed partners and mixing ratios.
 
 Mixup (Zhang et al. 2018) takes a weighted mean of two views, CutMix (Yun et al. 2019) pastes a rectangle of one into
 the other. The partner is any image of the training fold, the share is drawn for each image.
@@ -18,7 +18,7 @@ Items = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Mixture:
-    """For each draw of an epoch: its partner, the share in [0, 1] that stays its own, and what CutMix pastes over."""
+    """For every draw of an epoch: its partner, its own share in [0, 1], and the rectangle that CutMix pastes."""
 
     kind: str
     partners: Items
@@ -30,7 +30,7 @@ class Mixture:
 
 
 def mixture(config: TrialConfig, items: Items, occurrence: Items, epoch: int, pool: Items) -> Mixture | None:
-    """What an epoch blends its draws with; None where nothing is mixed. `pool` is the training fold."""
+    """Return what an epoch blends its draws with, or None without mixing; `pool` is the training fold."""
     if config.mixing == "none":
         return None
     from scipy.special import betaincinv  # half a second, which few trials need
@@ -41,13 +41,13 @@ def mixture(config: TrialConfig, items: Items, occurrence: Items, epoch: int, po
     partners = pool[(draw("partner") * len(pool)).astype(np.int64)]
     own = betaincinv(config.mixing_alpha, config.mixing_alpha, draw("share"))
     boxes = _rectangles(1 - own, draw("x"), draw("y"), config.size)
-    if config.mixing == "cutmix":  # the rectangle ends at the border: its true area counts
+    if config.mixing == "cutmix":  # the rectangle is clipped at the border, so its true area counts
         own = 1 - (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / config.size**2
     return Mixture(config.mixing, partners, own.astype(np.float32), boxes)
 
 
 def blend(views: torch.Tensor, others: torch.Tensor, mixed: Mixture) -> torch.Tensor:
-    """Two batches (n, c, h, w) as one."""
+    """Blend two batches (n, c, h, w) into one."""
     if mixed.kind == "mixup":
         share = torch.from_numpy(mixed.own).to(views.device).view(-1, 1, 1, 1)
         return views * share + others * (1 - share)
@@ -58,7 +58,7 @@ def blend(views: torch.Tensor, others: torch.Tensor, mixed: Mixture) -> torch.Te
 
 
 def _rectangles(area: NDArray, x: NDArray, y: NDArray, size: int) -> NDArray[np.int64]:
-    """Squares with these shares of the image's area about these centers, as far as they lie inside."""
+    """Return squares (n, 4) with these shares of the image's area around these centers, clipped to the image."""
     half = np.sqrt(area) / 2
     corners = np.stack([x - half, y - half, x + half, y + half], axis=1)
     return np.rint(np.clip(corners, 0, 1) * size).astype(np.int64)

@@ -1,8 +1,7 @@
-"""Views: what an epoch sees of an image, as a pure function of the key and the image.
+"""Views: the augmented version of an image that an epoch sees, as a pure function of a key and the image.
 
-A view depends on (study seed, repeat, operation, epoch, item, occurrence in the epoch) and on nothing else, so
-batch size, split, order and the number of workers change nothing about it, and two policies that share an
-operation share its numbers.
+A view depends on (study seed, repeat, operation, epoch, item, occurrence in the epoch) and on nothing else. Batch
+size, split, order and the number of workers do not change it, and policies that share an operation share its numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,17 +17,17 @@ from trainables.augmentation.policies import OPERATIONS_AT_MOST, POLICIES, Polic
 from trainables.keyed import key, uniform
 from trainables.preprocess import center_square, cut
 
-# Raise it whenever a view gets other pixels: what is stored of older ones is then left alone.
+# Raise it whenever the pixels of a view change: stored older views are then ignored.
 VERSION = 1
 # ITU-R BT.601 luma, as PIL converts to grayscale.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-# The painted-over rectangle covers this share of the view (Zhong et al. 2017 use 2 to 40 %).
+# The erased square covers this share of the view (Zhong et al. 2017 use 2 to 40%).
 _ERASED_AREA = (0.02, 0.2)
 
 
 @dataclass(frozen=True)
 class InputContract:
-    """What a backbone's weights expect of their input: read from the weights' own configuration, never typed."""
+    """The input that a backbone's weights expect, read from their own configuration."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -38,7 +37,7 @@ class InputContract:
 
 @dataclass(frozen=True)
 class ViewKey:
-    """Whose view it is: everything but the image."""
+    """The key of a view, without the image."""
 
     study_seed: int
     repeat: int
@@ -50,7 +49,7 @@ class ViewKey:
 
 
 def training_views(
-    pictures: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[np.uint8]],
     items: NDArray[np.int64],
     occurrence: NDArray[np.int64],
     where: ViewKey,
@@ -59,28 +58,28 @@ def training_views(
     contract: InputContract,
     threads: int = 1,
 ) -> NDArray[np.uint8]:
-    """The views of `pictures` (each h x w x 3), shape (n, size, size, 3); `items` and `occurrence` key them."""
+    """Return views (n, size, size, 3) of images (each h x w x 3); `items` and `occurrence` (n,) key them."""
     policy = POLICIES[augmentation]
     if policy is None:
-        return evaluation_views(pictures, size, contract, threads)
+        return evaluation_views(images, size, contract, threads)
     draws = {name: where.draw(name, items, occurrence) for name in _OPERATIONS}
 
     def view(i: int) -> NDArray[np.uint8]:
-        return _render(pictures[i], {name: values[i] for name, values in draws.items()}, policy, size, contract)
+        return _render(images[i], {name: values[i] for name, values in draws.items()}, policy, size, contract)
 
-    return _stacked(view, len(pictures), size, threads)
+    return _stacked(view, len(images), size, threads)
 
 
 def evaluation_views(
-    pictures: Sequence[NDArray[np.uint8]], size: int, contract: InputContract, threads: int = 1
+    images: Sequence[NDArray[np.uint8]], size: int, contract: InputContract, threads: int = 1
 ) -> NDArray[np.uint8]:
-    """The center square of each image that the weights' configuration asks for, in one resampling."""
+    """Return the center crops (n, size, size, 3) that the weights ask for, each in a single resampling."""
 
     def view(i: int) -> NDArray[np.uint8]:
-        height, width = pictures[i].shape[:2]
-        return cut(pictures[i], center_square(height, width, contract.crop), size, contract.interpolation)
+        height, width = images[i].shape[:2]
+        return cut(images[i], center_square(height, width, contract.crop), size, contract.interpolation)
 
-    return _stacked(view, len(pictures), size, threads)
+    return _stacked(view, len(images), size, threads)
 
 
 def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, threads: int) -> NDArray[np.uint8]:
@@ -89,7 +88,7 @@ def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, th
         for i in range(count):
             views[i] = view(i)
         return views
-    with ThreadPoolExecutor(threads) as pool:  # resampling holds no lock
+    with ThreadPoolExecutor(threads) as pool:  # resampling releases the GIL
         for i, made in enumerate(pool.map(view, range(count))):
             views[i] = made
     return views
@@ -105,9 +104,9 @@ _OPERATIONS = (
 
 
 def _render(
-    picture: NDArray[np.uint8], u: dict[str, float], policy: Policy, size: int, contract: InputContract
+    image: NDArray[np.uint8], u: dict[str, float], policy: Policy, size: int, contract: InputContract
 ) -> NDArray[np.uint8]:
-    view = cut(picture, _box(picture, u, policy), size, contract.interpolation)
+    view = cut(image, _box(image, u, policy), size, contract.interpolation)
     if policy.flip and u["flip"] < 0.5:
         view = view[:, ::-1]
     if policy.degrees or policy.shift:
@@ -115,15 +114,15 @@ def _render(
     for i in range(policy.operations):
         view = _operate(view, u[f"operation {i}"], u[f"magnitude {i}"], policy, contract)
     if policy.colour:
-        view = _recolour(view, u, policy.colour)
+        view = _recolor(view, u, policy.colour)
     if u["erase"] < policy.erase:
         view = _erase(view, u, contract)
     return view
 
 
-def _box(picture: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tuple[float, float, float, float]:
-    """The cut (left, top, right, bottom) in pixels of the image; fractions are resampled exactly."""
-    height, width = picture.shape[:2]
+def _box(image: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tuple[float, float, float, float]:
+    """Return the crop (left, top, right, bottom) in pixels of the image; fractions are resampled exactly."""
+    height, width = image.shape[:2]
     low, high = policy.area
     area = (low + u["area"] * (high - low)) * height * width
     low, high = np.log(policy.ratio[0]), np.log(policy.ratio[1])
@@ -135,22 +134,22 @@ def _box(picture: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tup
 
 
 def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract: InputContract) -> NDArray[np.uint8]:
-    """Rotated about the center and shifted; what comes in from outside has the weights' mean color."""
+    """Rotate about the center and shift; pixels from outside get the weights' mean color."""
     size = view.shape[0]
     angle = np.deg2rad((2 * u["angle"] - 1) * policy.degrees)
     shift_x, shift_y = (
         (2 * u["shift x"] - 1) * policy.shift * size,
         (2 * u["shift y"] - 1) * policy.shift * size,
     )
-    cos, sin, centre = np.cos(angle), np.sin(angle), size / 2
-    x, y = centre + shift_x, centre + shift_y  # where the center goes
-    matrix = (cos, sin, centre - cos * x - sin * y, -sin, cos, centre + sin * x - cos * y)
+    cos, sin, center = np.cos(angle), np.sin(angle), size / 2
+    x, y = center + shift_x, center + shift_y  # where the center goes
+    matrix = (cos, sin, center - cos * x - sin * y, -sin, cos, center + sin * x - cos * y)
     image = Image.fromarray(np.ascontiguousarray(view)).transform(
         (size, size),
         Image.Transform.AFFINE,
         matrix,
         Image.Resampling.BILINEAR,
-        fillcolor=_mean_colour(contract),
+        fillcolor=_mean_color(contract),
     )
     return np.asarray(image)
 
@@ -160,17 +159,17 @@ def _operate(
 ) -> NDArray[np.uint8]:
     magnitude = 2 * u - 1 if policy.magnitude is None else np.copysign(policy.magnitude, u - 0.5)
     image = Image.fromarray(np.ascontiguousarray(view))
-    return np.asarray(operate(image, which, float(magnitude), _mean_colour(contract)))
+    return np.asarray(operate(image, which, float(magnitude), _mean_color(contract)))
 
 
-def _recolour(view: NDArray[np.uint8], u: dict[str, float], strength: float) -> NDArray[np.uint8]:
+def _recolor(view: NDArray[np.uint8], u: dict[str, float], strength: float) -> NDArray[np.uint8]:
     brightness, contrast, saturation = (
         np.float32(1 + (2 * u[name] - 1) * strength) for name in ("brightness", "contrast", "saturation")
     )
     x = view.astype(np.float32) * brightness
-    grey = (x @ _LUMA)[..., None]
-    x = grey + (x - grey) * saturation
-    middle = grey.mean(dtype=np.float64).astype(np.float32)
+    gray = (x @ _LUMA)[..., None]
+    x = gray + (x - gray) * saturation
+    middle = gray.mean(dtype=np.float64).astype(np.float32)
     x = middle + (x - middle) * contrast
     return np.clip(x + 0.5, 0, 255).astype(np.uint8)
 
@@ -181,10 +180,10 @@ def _erase(view: NDArray[np.uint8], u: dict[str, float], contract: InputContract
     side = max(1, round(np.sqrt(low + u["erase area"] * (high - low)) * size))
     left, top = (int(u[name] * (size - side + 1)) for name in ("erase left", "erase top"))
     view = view.copy()
-    view[top : top + side, left : left + side] = _mean_colour(contract)
+    view[top : top + side, left : left + side] = _mean_color(contract)
     return view
 
 
-def _mean_colour(contract: InputContract) -> tuple[int, int, int]:
+def _mean_color(contract: InputContract) -> tuple[int, int, int]:
     red, green, blue = (round(255 * value) for value in contract.mean)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""Archives from strangers: fetched, checked against their hash, unpacked without trust."""
+"""Untrusted archives: fetched, checked against their hash, unpacked with limits."""
 
 import hashlib
 import os
@@ -16,18 +16,18 @@ from filelock import FileLock
 
 from trainables.errors import InputError
 
-# ImageNet-1k is 1.4 million files. More names than this fill a file system's inodes, not a study.
+# ImageNet-1k has 1.4 million files. A larger archive would exhaust the file system's inodes.
 MAX_MEMBERS = 2_000_000
 
-# Photographs hardly shrink and plain bitmaps of drawings some 50-fold; zeros shrink 1,000-fold and more.
+# Photographs hardly compress, bitmaps of drawings about 50-fold, zeros 1,000-fold and more.
 MAX_RATIO = 100
-SMALL = 2**20  # a few text files may shrink more: up to 1 MiB is always allowed
+SMALL = 2**20  # bytes that are always allowed: small text files may compress more
 
 _CHUNK = 2**20
 
 Algorithm = Literal["md5", "sha256"]  # whichever the publisher or a known loader names
 
-# Name in the archive, size as declared, content; None is a folder.
+# Name in the archive, declared size, content; the content of a folder is None.
 _Member = tuple[str, int, IO[bytes] | None]
 
 
@@ -36,9 +36,12 @@ class _Refused(ValueError):
 
 
 def extract(archive: Path, into: Path) -> None:
-    """Unpack a zip or tar into a folder: regular files and folders, nothing else.
+    """Unpack the regular files and folders of a zip or tar into a folder.
 
-    Everything is unpacked beside its place first; then each top-level entry gets its name whole.
+    Everything is unpacked into a temporary folder first, then every top-level entry is renamed into place.
+
+    Raises:
+        InputError: The archive is broken, too large, holds links or devices, or leaves the folder.
     """
     try:
         into.mkdir(parents=True, exist_ok=True)
@@ -57,7 +60,11 @@ def extract(archive: Path, into: Path) -> None:
 
 
 def extract_missing(data: Path, archive: str, brings: Sequence[str], md5: str | None = None) -> None:
-    """Unpack an archive that lies in the data folder, unless all that it brings is there already."""
+    """Unpack an archive in the data folder, unless everything that it `brings` exists already.
+
+    Raises:
+        InputError: The archive has another hash than `md5`, or cannot be unpacked.
+    """
     if (data / archive).is_file() and not all((data / name).exists() for name in brings):
         if md5:
             check_hash(data / archive, "md5", md5)
@@ -65,13 +72,17 @@ def extract_missing(data: Path, archive: str, brings: Sequence[str], md5: str | 
 
 
 def lock_file(path: Path) -> Path:
-    """Outside of the data folder, where nothing may be left of an archive that is refused."""
+    """Return a lock file outside of the data folder, where a refused archive must leave nothing behind."""
     name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"study-{name}.lock"
 
 
 def check_hash(path: Path, algorithm: Algorithm, expected: str) -> None:
-    """Refuse a file that is not the published one."""
+    """Check that a file is the published one.
+
+    Raises:
+        InputError: It has another hash.
+    """
     with open(path, "rb") as stream:
         found = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     if found != expected:
@@ -79,7 +90,11 @@ def check_hash(path: Path, algorithm: Algorithm, expected: str) -> None:
 
 
 def fetch(url: str, target: Path, algorithm: Algorithm, expected: str) -> None:
-    """Download to `target`, which exists only once the hash is right; a right one is not fetched again."""
+    """Download to `target`, which exists only with the right hash; an existing one is not fetched again.
+
+    Raises:
+        InputError: The download fails, or its hash is wrong.
+    """
     if target.exists():
         return check_hash(target, algorithm, expected)
     part = target.with_name(f".{target.name}.part")
@@ -117,7 +132,7 @@ def _unpack(archive: Path, part: Path) -> None:
             raise _Refused(f"it would grow more than {MAX_RATIO}-fold")
         place.parent.mkdir(parents=True, exist_ok=True)
         with content, open(place, "wb") as stream:
-            shutil.copyfileobj(content, stream, _CHUNK)  # both modules read what was declared, or raise
+            shutil.copyfileobj(content, stream, _CHUNK)  # both modules read the declared size, or raise
         allowance -= size
 
 

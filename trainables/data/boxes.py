@@ -1,10 +1,10 @@
-"""Annotated boxes: where in an image the thing lies that its label names."""
+"""Annotated bounding boxes of the labeled objects."""
 
 from typing import NamedTuple
 
 
 class Box(NamedTuple):
-    """Edges in pixels as they were annotated: from 0 or from 1, which is less than annotators differ by."""
+    """Edges in pixels as annotated, counted from 0 or 1: annotators differ by more than that."""
 
     left: int
     top: int
@@ -13,9 +13,9 @@ class Box(NamedTuple):
 
 
 def fit(box: Box | None, width: int, height: int, turned: bool) -> Box | None:
-    """The box clipped to its decoded image; None where nothing of it is left.
+    """Clip a box to its decoded image; return None if nothing is left.
 
-    An image that is stored turned loses its box: which way up its annotator saw it is not known.
+    An image that is stored rotated loses its box, because its annotator may have seen either orientation.
     """
     if box is None or turned:
         return None

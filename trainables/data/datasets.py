@@ -1,4 +1,4 @@
-"""The datasets by name: where they come from and what a pretrained backbone may have seen of them."""
+"""The datasets by name: their sources, and their overlap with pretraining."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ class Dataset:
     name: str
     title: str
     source: Callable[[Path, Path | None], Source]  # (data, the user's own test folder)
-    download: Callable[[Path], None] | None  # None: nothing to fetch; others say what to place by hand
+    download: Callable[[Path], None] | None  # None: nothing to download
     pretraining_overlap: Literal["full", "partial", "none", "unknown"]  # with ImageNet-1k
-    comes_along: bool = False  # in a package: written into the data folder where that is empty or missing
+    comes_along: bool = False  # in a package: written to the data folder if that is empty or missing
 
 
 DATASETS = {
@@ -39,7 +39,11 @@ DATASETS = {
 
 
 def find(name: str, data: Path, test: Path | None = None) -> Source:
-    """What a dataset's layout says of its images, with the user's own groups."""
+    """Return the candidate images of a dataset, with the user's own groups.
+
+    Raises:
+        InputError: The dataset is unknown, or its layout cannot be read.
+    """
     if name not in DATASETS:
         raise InputError(
             f"No dataset is named {name!r}: use one of {', '.join(DATASETS)}.{did_you_mean(name, DATASETS)}"
@@ -56,10 +60,18 @@ def read_manifest(
     cache: Path | None = None,
     source: Source | None = None,
 ) -> pd.DataFrame:
-    """Every candidate image of a dataset, decoded, grouped by duplicates and found fit to train on.
+    """Decode every candidate image of a dataset, group duplicates, and check that it can be trained on.
 
-    In the folder `cache` is kept what was found of the files. `source` is what `find` says of the same dataset, where
-    the caller has asked already.
+    Args:
+        name: A key of `DATASETS`.
+        data: The dataset's folder.
+        test: The user's own test images.
+        progress: Called with (done, total).
+        cache: Folder that keeps the inspections, so that a second scan decodes only changed files.
+        source: The result of `find` for the same dataset, if the caller has it already.
+
+    Raises:
+        InputError: The data cannot be read, or no classifier can be trained on it.
     """
     source = source or find(name, data, test)
     manifest = scan(data, source.candidates, progress, source.label_names, cache)

@@ -1,7 +1,7 @@
-"""Which images are the same image: byte for byte, or re-encoded, resized, lightly retouched.
+"""Exact and near duplicates: images equal byte for byte, or re-encoded, resized, lightly retouched.
 
-Perceptual hashes propose pairs, thumbnails decide. The hash alone will not do: on drawings and tiny images
-it calls hundreds of different images equal, and groups are transitive, so one wrong link joins two crowds.
+Perceptual hashes propose pairs, thumbnails decide. The hash alone is not enough: it calls hundreds of different
+drawings or tiny images equal, and because groups are transitive, one wrong link joins two groups.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,13 +36,13 @@ Thumbnails = Callable[[NDArray[np.int64]], NDArray[np.uint8]]  # positions (n,) 
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A (32, 32, 3) image; proportions are lost, as in pHash."""
+    """Return a thumbnail (32, 32, 3); the aspect ratio is lost, as in pHash."""
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def perceptual_hash(thumb: NDArray[np.uint8]) -> int:
-    """64-bit pHash of a thumbnail."""
+    """Return the 64-bit pHash of a thumbnail (32, 32, 3)."""
     import imagehash  # imports scipy
 
     return int(str(imagehash.phash(Image.fromarray(thumb))), 16)
@@ -51,9 +51,9 @@ def perceptual_hash(thumb: NDArray[np.uint8]) -> int:
 def find_groups(
     sha256: Sequence[str], hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8] | Thumbnails
 ) -> NDArray[np.int64]:
-    """For each image the position of the first image of its group; all inputs run over the images.
+    """Return, for every image, the position of the first image of its group, shape (n,).
 
-    Of many images `thumbnails` may be a function: it is asked for those only whose hashes are near another's.
+    All inputs have n entries. `thumbnails` may be a function, which is called only for images with similar hashes.
     """
     import pandas as pd
 
@@ -67,7 +67,7 @@ def find_groups(
 
 
 def unite(groups: NDArray[np.int64], names: Sequence[str | None]) -> NDArray[np.int64]:
-    """The groups of `find_groups`, joined wherever two images carry the same name; None is no name."""
+    """Join the groups of `find_groups` wherever two images have the same name; None is no name."""
     first: dict[str, int] = {}
     named = [(position, first.setdefault(name, position)) for position, name in enumerate(names) if name is not None]
     own = np.array(named, dtype=np.int64).reshape(-1, 2)
@@ -75,12 +75,12 @@ def unite(groups: NDArray[np.int64], names: Sequence[str | None]) -> NDArray[np.
 
 
 def copies(manifest: "pd.DataFrame") -> "pd.Series":
-    """For each row the first item with the same image; `group` also holds what the user groups."""
+    """Return, for every row, the first item with the same image; `group` also includes the user's own groups."""
     return manifest["duplicate_of" if "duplicate_of" in manifest else "group"]
 
 
 def conflicting_groups(manifest: "pd.DataFrame") -> list[list[int]]:
-    """Items of every group of duplicates that carries more than one label."""
+    """Return the items of every duplicate group with more than one label."""
     kept = manifest[manifest["keep"]].sort_values("item")
     torn = kept[kept.groupby(copies(kept))["label"].transform("nunique") > 1]
     return [list(members["item"]) for _, members in torn.groupby(copies(torn))]

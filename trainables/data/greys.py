@@ -82,7 +82,10 @@ def to_json(greys: Greys) -> dict[str, Any]:
 
 def from_json(known: Mapping[str, Any]) -> Greys:
     white, floats = known.get("white"), known.get("floats")
-    return Greys(None if white is None else (float(known["black"]), float(white)), floats and tuple(map(float, floats)))
+    return Greys(
+        integers=None if white is None else (float(known["black"]), float(white)),
+        floats=(float(floats[0]), float(floats[1])) if floats else None,
+    )
 
 
 def described(manifest: "pd.DataFrame") -> list[str]:

@@ -1,6 +1,6 @@
-"""`python -m trainables.data.helper FD`: inspects files for the process that started it, which it hears over a pipe.
+"""`python -m trainables.data.helper FD`: inspects files for its parent process, over a pipe.
 
-Files of 32 pixels keep the interpreter busy rather than the decoders, and one interpreter uses one core.
+Small images keep the interpreter busy rather than the decoders, and one interpreter uses one core.
 """
 
 import os
@@ -16,7 +16,7 @@ from trainables.data.inspection import Inspection, Stamp, inspect
 
 
 class Helper:
-    """A process of its own that inspects; started by a command and not by a fork, so threads and Ray do not matter."""
+    """A process that inspects files. It is a new command and not a fork, so it is safe beside threads and Ray."""
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
@@ -26,7 +26,7 @@ class Helper:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # Ctrl-C reaches the other process, whose end closes the pipe
+            start_new_session=True,  # Ctrl-C reaches the parent, whose end closes the pipe
         )
         theirs.close()
 
@@ -40,7 +40,7 @@ class Helper:
 
 
 def _serve(pipe: Connection) -> None:
-    with suppress(EOFError, OSError):  # the end of the other process
+    with suppress(EOFError, OSError):  # the parent has ended
         while True:
             files, greys = pipe.recv()
             pipe.send([inspect(file, greys) for file in files])

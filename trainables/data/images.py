@@ -1,4 +1,4 @@
-"""Bytes of an image file to 8-bit RGB pixels, or a plain reason why not."""
+"""Decode the bytes of an image file to 8-bit RGB pixels, or give a plain reason why not."""
 
 import io
 import warnings
@@ -13,7 +13,7 @@ from trainables.data.greys import Greys, to_8_bit
 from trainables.data.metadata import format_of, is_unsupported, without_metadata
 from trainables.preprocess import UPRIGHT, Range, is_deep, opaque, orientation, upright
 
-# Everything a data set of photographs has been seen to hold; each further decoder is a way in for bad files.
+# The formats that photo data sets contain; every further decoder is more attack surface.
 # An MPO (two images of a stereo camera) opens as a JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -27,27 +27,30 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # abou
 
 
 class DecodeError(ValueError):
-    """The bytes are no image; the text is the reason, short and free of paths."""
+    """The bytes are not an image. The message is the reason, short and without paths."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image as it is meant to be seen: upright, opaque, 8-bit RGB."""
+    """A decoded image: upright, opaque, 8-bit RGB."""
 
     pixels: NDArray[np.uint8]  # (height, width, 3)
     width: int
     height: int
     mode: str  # PIL's name of the mode it was stored in
-    turned: bool = False  # stored otherwise than upright
+    turned: bool = False  # not stored upright
     extent: Range | None = None  # the darkest and brightest sample, of more than 8 bits of gray
 
 
 def decode(data: bytes, greys: Greys | None = None) -> Decoded:
-    """The first frame of an image, its format judged by content and never by a file name.
+    """Decode the first frame of an image; the format is detected from the content, never from a file name.
 
-    `greys` is what more than 8 bits of gray are scaled by; without it, the white of 16 bits is 65,535, and of 32 bits
-    the darkest and brightest sample are black and white. Where Pillow refuses a file for its metadata, the pixels
-    count.
+    `greys` is the range by which images of more than 8 bits of gray are scaled. Without it, white is 65,535 for 16
+    bits, and for 32 bits the darkest and brightest samples become black and white. If Pillow rejects a file because
+    of its metadata, the file is decoded without metadata.
+
+    Raises:
+        DecodeError: The bytes are not an image that can be read.
     """
     if not data:
         raise DecodeError("empty file")

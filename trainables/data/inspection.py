@@ -1,4 +1,4 @@
-"""What one file of a data set holds: read, hashed, decoded, reduced to what finds its duplicates."""
+"""Inspection of one file: read, hash, decode, and reduce to a thumbnail that finds duplicates."""
 
 import errno
 import hashlib
@@ -10,11 +10,11 @@ from trainables.data.duplicates import perceptual_hash, thumbnail
 from trainables.data.greys import Greys, Range
 from trainables.data.images import DecodeError, decode
 
-_STORABLE = 2**63  # SQLite's whole numbers; what a broken clock left may lie beyond
+_STORABLE = 2**63  # SQLite's integers; a broken clock may leave larger times
 
 Stamp = tuple[int, int, int]  # bytes, and the times of the last change to content and to anything, in ns
 
-# Two changes within one tick of a file system's clock leave one time. Whole seconds tell of a coarse clock.
+# Two changes within one tick of a file system's clock have the same time. Whole seconds indicate a coarse clock.
 _FINE_TICK, _COARSE_TICK, _SECOND = 100_000_000, 2_000_000_000, 1_000_000_000
 
 
@@ -42,7 +42,7 @@ def stamp_of(file: str) -> Stamp | None:
 
 
 def inspect(file: str, greys: Greys | None = None) -> tuple[Inspection, Stamp | None]:
-    """What the file holds, and its stamp where it proves that nothing has changed as long as it stays the same."""
+    """Return what the file holds, and its stamp if an unchanged stamp proves an unchanged file, else None."""
     began, before = time.time_ns(), stamp_of(file)
     try:
         with open(file, "rb") as stream:
@@ -56,7 +56,7 @@ def inspect(file: str, greys: Greys | None = None) -> tuple[Inspection, Stamp | 
 
 
 def _is_old(stamp: Stamp, now: int) -> bool:
-    """As git has it: what changed just now may change again without another time. Only the system sets ctime."""
+    """As in git: a file changed just now may change again within the same tick. Only the system sets ctime."""
     changed = stamp[2]
     return now - changed > (_COARSE_TICK if changed % _SECOND == 0 else _FINE_TICK)
 

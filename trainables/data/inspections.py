@@ -1,4 +1,4 @@
-"""All files of a data set inspected, on all cores, each again only where it changed since it was."""
+"""Inspection of all files of a data set on all cores; unchanged files are not inspected again."""
 
 import os
 import sqlite3
@@ -16,9 +16,9 @@ from trainables.data.helper import Helper
 from trainables.data.inspection import Inspection, Stamp, inspect, stamp_of
 from trainables.data.known_files import Row, Store, name_of
 
-_BATCH = 64  # files that one thread takes at once: handing over single ones costs as much as a tiny file
-_ROWS = 4096  # found before they are stored: nothing else can write meanwhile
-# A helper takes half a second of a core to start, what 1,500 tiny files take to inspect. A gigabyte holds 16 of them.
+_BATCH = 64  # files per task: scheduling one costs as much as inspecting a tiny file
+_ROWS = 4096  # inspections per transaction, during which nothing else can write
+# A helper takes half a second of a core to start, as long as inspecting 1,500 tiny files. 16 of them fit into 1 GiB.
 _WORTH_HELPERS = 3000
 _MOST_HELPERS = 16
 
@@ -28,7 +28,7 @@ _Found = list[tuple[str, Inspection, Stamp | None, bool]]  # path, what, its sta
 def inspections(
     folder: Path, paths: Sequence[str], store: Store, greys: Greys | None = None
 ) -> Iterator[list[Inspection]]:
-    """In the order of `paths`, some at a time and without thumbnails: those are in the store."""
+    """Yield the inspections in the order of `paths`, in batches, without thumbnails (they are in the store)."""
     workers = _Workers(folder, greys)
     fresh: list[tuple[str, Inspection, Stamp | None]] = []
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
@@ -56,7 +56,7 @@ def _ahead(
     store: Store,
     ahead: int,
 ) -> Iterator[_Found]:
-    """As `pool.map`, but with a bounded number under way: a million results would lie there at once."""
+    """Like `pool.map`, but with a bounded number of pending results."""
     waiting: deque[Future[_Found]] = deque()
     for batch in batches:
         waiting.append(pool.submit(work, batch, store.rows(batch)))
@@ -67,7 +67,7 @@ def _ahead(
 
 
 class _Workers:
-    """Threads that inspect; once there is much to inspect, each lets a process of its own do it."""
+    """Threads that inspect files; when there are many files, each thread delegates to a helper process."""
 
     def __init__(self, folder: Path, greys: Greys | None) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -105,12 +105,12 @@ class _Workers:
         return self._mine.helper
 
     def stop(self) -> None:
-        """Batches under way end with the file they are at; nobody asks for them any more."""
+        """Stop after the current files; the remaining results are not needed."""
         self._stopped.set()
         for helper in self._helpers:
             helper.stop()
 
 
 def _without_thumbnail(one: Inspection) -> Inspection:
-    """And with one text for all that say the same: there may be a million."""
+    """Drop the thumbnail, and intern strings: there may be a million inspections."""
     return replace(one, mode=sys.intern(one.mode), drop_reason=sys.intern(one.drop_reason), thumbnail=None)

@@ -1,8 +1,8 @@
-"""What was found of a data folder's files, kept between two starts: an SQLite file per data folder in the cache.
+"""The cache of file inspections between runs: one SQLite file per data folder.
 
-A row serves as long as its file has the same size and the same times of change. Thumbnails lie beside the rows, under
-the hash of what they show, and are read where two images may be one. Without a cache both live in a temporary file.
-A store that cannot be read or written is none, which costs time and no result.
+A row is valid as long as its file has the same size and modification times. Thumbnails are stored by content hash and
+read when two images may be duplicates. Without a cache folder, both are in a temporary file. An unusable cache costs
+time but changes no result.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from trainables.data.duplicates import THUMBNAIL_SIDE
 from trainables.data.greys import Greys
 from trainables.data.inspection import Inspection, Stamp
 
-# Raise it whenever an inspection finds something else: older files are then left alone and age out.
+# Raise it whenever an inspection gives other results: older files are then ignored and evicted.
 VERSION = 1
 
-_MOST_BYTES = 8 * 2**30  # of all stores together; a million images take 3.5 GiB
+_MOST_BYTES = 8 * 2**30  # bytes of all data folders together; a million images take 3.5 GiB
 _PATIENCE = 30  # seconds to wait for another process that writes
 _AT_ONCE = 500  # of SQLite's variables, of which it takes at least 999
 
@@ -53,13 +53,13 @@ class Store:
                 self._connection.execute("INSERT OR IGNORE INTO about VALUES (?)", (named,))
 
     def rows(self, paths: Sequence[str]) -> dict[str, Row]:
-        """By path, of those of these files that are known."""
+        """Return the known rows among these files, by path."""
         marks = ", ".join("?" * len(paths))
         found = self._connection.execute(f"SELECT * FROM files WHERE path IN ({marks})", paths)  # noqa: S608
         return {row[0]: _row(row[1:]) for row in found}
 
     def add(self, found: Iterable[tuple[str, Inspection, Stamp | None]], greys: Greys | None) -> None:
-        """Rows of files whose stamp can be trusted, and the thumbnails of all."""
+        """Store the rows of files whose stamp can be trusted, and the thumbnails of all files."""
         rows, thumbnails = [], []
         for path, one, stamp in found:
             if stamp is not None:
@@ -74,7 +74,11 @@ class Store:
             self._connection.executemany("INSERT OR IGNORE INTO thumbnails VALUES (?, ?)", thumbnails)
 
     def thumbnails(self, keys: Sequence[str]) -> NDArray[np.uint8]:
-        """Shape (keys, 32, 32, 3)."""
+        """Return thumbnails (n, 32, 32, 3) for n keys.
+
+        Raises:
+            sqlite3.DatabaseError: One is missing or broken.
+        """
         found: dict[str, bytes] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
@@ -91,16 +95,17 @@ def name_of(greys: Greys | None) -> str:
 
 
 def thumbnail_key(sha256: str, is_deep: bool, greys: Greys | None) -> str:
-    """Deep images look otherwise in another range."""
+    """Return the key of a thumbnail; a deep image looks different in another gray range."""
     return f"{sha256} {name_of(greys)}" if is_deep else sha256
 
 
 @contextmanager
 def opened(cache: Path | None, folder: Path) -> Iterator[Store]:
-    """The store of a data folder; a temporary one where `cache` is None.
+    """Open the store of a data folder; a temporary one if `cache` is None.
 
     Raises:
-        sqlite3.Error, OSError: it cannot be used; a broken one is gone by then.
+        sqlite3.Error: It cannot be used; a broken one has been removed.
+        OSError: It cannot be used.
     """
     if cache is None:
         with closing(sqlite3.connect("")) as connection:
@@ -142,7 +147,7 @@ def unless_refused(cache: Path, folder: Path, keep: bool = True) -> Iterator[Non
 
 
 def forget(cache: Path, folder: Path) -> None:
-    """Remove what is kept of a data folder's files, which turned out to be untrue."""
+    """Remove the store of a data folder, because it turned out to be wrong."""
     with suppress(OSError):
         _remove(_file(cache, folder))
 
@@ -153,7 +158,7 @@ def _file(cache: Path, folder: Path) -> Path:
 
 
 def _make_room(mine: Path) -> None:
-    """The stores unused for longest go; whoever has one open keeps it until then."""
+    """Evict the least recently used stores; processes that have one open keep it until they close it."""
     with suppress(OSError):
         files = sorted(mine.parent.glob("*.sqlite"), key=lambda file: (file == mine, file.stat().st_mtime))
         total = sum(file.stat().st_size for file in files)
@@ -164,7 +169,7 @@ def _make_room(mine: Path) -> None:
 
 
 def _remove(file: Path) -> None:
-    """With the journal of a killed writer, which SQLite would take for that of the next file of this name."""
+    """Remove a file and its journal, which SQLite would apply to the next file of this name."""
     for each in (file, file.with_name(f"{file.name}-journal")):
         each.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The manifest: one row per candidate file, judged by decoding it; its hash is the version of the data."""
+"""The manifest: one row per candidate file, which is decoded. Its hash is the version of the data."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,35 +15,35 @@ from trainables.data.scanning import Scanned, scanned
 from trainables.data.sources.class_names import in_order
 from trainables.errors import InputError
 
-# What makes two manifests the same data, on any machine. The rest follows from it.
+# Two manifests with equal values here are the same data, on any machine. The other columns follow from these.
 _VERSION_COLUMNS = ("path", "label_name", "sha256", "official_split", "keep", "group")
-_ROWS = 2**14  # as Python's objects at once: of a million they would be half a gigabyte
-_BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # count where an image has a box
+_ROWS = 2**14  # rows as Python objects at once: a million would be half a gigabyte
+_BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # part of the hash only for images with a box
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that a source takes for an image."""
+    """A file that a source lists as an image."""
 
     path: str  # relative to the data folder, or absolute for the user's own test images outside of it
     label_name: str
-    official_split: str | None = None  # train, val, test
-    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of what the label names
-    group: str | None = None  # the user's own: images of one group stay in one fold
+    official_split: str | None = None  # an OfficialFold
+    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of the labeled object
+    group: str | None = None  # the user's own group: its images stay in one fold
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a dataset's layout says, before any image is opened."""
+    """The images of a dataset according to its layout, before any file is opened."""
 
     candidates: list[Candidate]
-    label_names: list[str] | None = None  # in label order, where the source fixes one
+    label_names: list[str] | None = None  # in label order, if the source defines one
     layout: str = ""  # how the data was read
-    notes: list[str] = field(default_factory=list)  # what was passed over and why, a line each
+    notes: list[str] = field(default_factory=list)  # files left out and why, one line each
 
 
 def data_folder(data: Path) -> Path:
-    """The folder that relative paths start from; `data` may be a CSV file in it."""
+    """Return the folder that relative paths start from; `data` may be a CSV file in it."""
     return data.parent if data.is_file() else data
 
 
@@ -54,10 +54,13 @@ def scan(
     label_names: Sequence[str] | None = None,
     cache: Path | None = None,
 ) -> pd.DataFrame:
-    """Decode every candidate: one row each, sorted by path; `progress` hears (done, of).
+    """Decode every candidate and return one row each, sorted by path; `progress` is called with (done, total).
 
-    A file that cannot be read or decoded stays as a row with `keep` false and its reason. In the folder `cache` is kept
-    what was found, so that the next scan decodes only what has changed.
+    A file that cannot be decoded stays as a row with `keep` false and a `drop_reason`. The folder `cache` keeps the
+    inspections, so that the next scan decodes only changed files.
+
+    Raises:
+        InputError: A file name is not UTF-8, or there is no space for the scan.
     """
     _check_text(candidates)
     candidates = sorted(candidates, key=lambda candidate: candidate.path)
@@ -69,7 +72,11 @@ def scan(
 
 
 def check(manifest: pd.DataFrame) -> None:
-    """Refuse what no classifier can be trained on."""
+    """Check that a classifier can be trained on the manifest.
+
+    Raises:
+        InputError: There are fewer than two classes, or a class without any image that can be decoded.
+    """
     if manifest.empty:
         raise InputError("At least two images are needed, found none: give a folder with a folder per class.")
     if not manifest["keep"].any():
@@ -86,19 +93,19 @@ def check(manifest: pd.DataFrame) -> None:
         lost = manifest[manifest["label_name"] == name]
         raise InputError(
             f"Class {name!r} has no image that can be used ({len(lost)} dropped, the first as "
-            f"{lost['drop_reason'].iloc[0]!r}): mend its files or take the class away."
+            f"{lost['drop_reason'].iloc[0]!r}): repair its files or remove the class."
         )
 
 
 def label_names(manifest: pd.DataFrame) -> list[str]:
-    """The class names in label order."""
+    """Return the class names in label order."""
     return list(manifest.drop_duplicates("label").sort_values("label")["label_name"])
 
 
 def manifest_hash(manifest: pd.DataFrame) -> str:
-    """SHA-256 of what defines the data, independent of machine and row order.
+    """Return the SHA-256 of what defines the data, independent of machine and row order.
 
-    An image from outside the data folder counts with its file name: where the folder lies is no data.
+    An image outside of the data folder counts by its file name, because the location of the folder is not data.
     """
     table = manifest.sort_values("item").reindex(columns=[*_VERSION_COLUMNS, *_BOX_COLUMNS])
     digest = hashlib.sha256()
@@ -113,7 +120,7 @@ def manifest_hash(manifest: pd.DataFrame) -> str:
 
 
 def _check_text(candidates: Sequence[Candidate]) -> None:
-    """Tables hold text; a file name may be any bytes."""
+    """Tables hold text, but a file name may be any bytes."""
     for candidate in candidates:
         try:
             f"{candidate.path}{candidate.label_name}".encode()

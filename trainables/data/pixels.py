@@ -1,6 +1,6 @@
-"""Decoded images on a node's disk: decoded once, read by every trial as views into one file.
+"""Decoded images on a node's disk: decoded once, memory-mapped by every trial.
 
-The file holds the images one after another, without a header: where each begins follows from the manifest.
+The file holds the images one after another without a header; their offsets follow from the manifest.
 """
 
 import errno
@@ -30,7 +30,7 @@ from trainables.errors import InputError, Unavailable
 from trainables.preprocess import reduced, reduced_size
 from trainables.storage_errors import writing
 
-# Raise it whenever decoding or reducing gives other pixels: older files are then left alone and age out.
+# Raise it whenever decoding or resizing gives other pixels: older files are then ignored and evicted.
 VERSION = 2
 
 _GIB = 2**30
@@ -38,9 +38,9 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images by item number: `pixels[item]` is a read-only (height, width, 3) view, not a copy.
+    """Images by item number: `pixels[item]` is a read-only view (height, width, 3), not a copy.
 
-    `key` is the same where every image is the same, pixel for pixel.
+    Two objects with equal `key` hold the same images, pixel for pixel.
     """
 
     key: str
@@ -60,10 +60,14 @@ def open_pixels(
     cache_gib: float | None = None,
     region: str = "picture",
 ) -> Pixels:
-    """The kept images, or the annotated boxes of those that have one, reduced to `short_side` if that is shorter.
+    """Open the kept images, or their annotated boxes, resized to a shorter side of at most `short_side` pixels.
 
-    The first caller on a node decodes, the others wait for it. `cache_gib` bounds all pixel files in `cache`;
-    the ones unused for longest make room.
+    The first caller on a node decodes, and the others wait for it. `cache_gib` bounds all pixel files in `cache`; the
+    least recently used ones are evicted.
+
+    Raises:
+        InputError: The cache folder cannot be made, or is too small for the images.
+        Unavailable: An image changed or vanished since the scan, or other studies fill the cache.
     """
     kept = _regions(manifest[manifest["keep"]].sort_values("item"), region)
     places, size = _layout(kept, short_side)
@@ -81,7 +85,7 @@ def open_pixels(
                     _build(part, kept, places, data_folder(data), short_side, greys_of(manifest))
                 about = {"data": f"{data}: {len(kept)} images, shorter side at most {short_side} px"}
                 _about(file).write_text(json.dumps(about))
-            except Unavailable:  # a study that begins anew must look again
+            except Unavailable:  # so that a new study scans the files again
                 forget(cache, data_folder(data))
                 raise
         os.utime(file)  # the time of last use, for _make_room
@@ -89,7 +93,11 @@ def open_pixels(
 
 
 def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None) -> None:
-    """Refuse a cache that could never take these images, before anything is decoded for it."""
+    """Check that a cache can hold these images, before anything is decoded.
+
+    Raises:
+        InputError: It is too small.
+    """
     _check_limit(_layout(_regions(manifest[manifest["keep"]], "picture"), short_side)[1], cache_gib)
 
 
@@ -111,7 +119,7 @@ def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, i
 
 
 def _regions(kept: pd.DataFrame, region: str) -> pd.DataFrame:
-    """With the edges of what is taken of each image: `left`, `top`, `right`, `bottom`."""
+    """Add the edges of the region that is used of every image: `left`, `top`, `right`, `bottom`."""
     whole = {"left": 0, "top": 0, "right": kept["width"], "bottom": kept["height"]}
     if region == "picture" or "box_left" not in kept:
         return kept.assign(**whole)
@@ -137,9 +145,9 @@ def _content_key(kept: pd.DataFrame, short_side: int) -> str:
 
 
 def _map(file: Path, size: int) -> NDArray[np.uint8]:
-    """The mapping holds a shared lock as long as it lives, which keeps _make_room of any process away.
+    """Map the file; the mapping holds a shared lock that protects it from _make_room of any process.
 
-    The lock belongs to the open file, and mmap keeps its own duplicate of that.
+    The lock belongs to the open file description, of which mmap keeps a duplicate.
     """
     with open(file, "rb") as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
@@ -153,7 +161,7 @@ def _about(file: Path) -> Path:
 
 @contextmanager
 def _temporary(file: Path) -> Iterator[int]:
-    """A descriptor to write to; the file gets its name when it is whole."""
+    """Yield a descriptor to write to; the file is renamed into place when complete."""
     part = file.with_suffix(".part")
     try:
         with open(part, "wb") as stream:
@@ -187,17 +195,19 @@ def _read(file: Path, sha256: str, greys: Greys) -> NDArray[np.uint8]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise Unavailable(f"Image {str(file)!r} is gone since the data was scanned: put it back.") from error
+        raise Unavailable(f"Image {str(file)!r} was removed since the data was scanned: put it back.") from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Unavailable(f"Image {str(file)!r} changed since the data was scanned: put it back, or start anew.")
     try:
         return decode(data, greys).pixels
     except DecodeError as error:
-        raise Unavailable(f"Image {str(file)!r} decodes no more ({error}): use the Pillow of the scan.") from error
+        raise Unavailable(
+            f"Image {str(file)!r} cannot be decoded any more ({error}): use the Pillow of the scan."
+        ) from error
 
 
 def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
-    """Called under the folder's lock, so no other builder is at work and each `.part` is a killed one's."""
+    """Evict old files. Under the folder's lock no other process builds, so every `.part` is from a killed one."""
     for part in cache.glob("*.part"):
         part.unlink()
     _check_limit(size, cache_gib)
@@ -214,7 +224,7 @@ def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
         raise Unavailable(
             f"The decoded images need {size / _GIB:.3g} GiB, but {cache} has "
             f"{min(limit - total, free) / _GIB:.3g} GiB left: choose another folder with "
-            "--cache, or wait for the studies that use it."
+            "--cache, or wait until the studies that use it have ended."
         )
 
 

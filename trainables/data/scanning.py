@@ -1,4 +1,4 @@
-"""What all files of a data set hold, which of them show the same, and what deep images are scaled by."""
+"""The scan of a data set: inspections of all files, duplicates, and the gray range of deep images."""
 
 import sqlite3
 import sys
@@ -15,7 +15,7 @@ from trainables.data.inspections import inspections
 from trainables.data.known_files import Store, opened, thumbnail_key
 from trainables.errors import InputError
 
-# Of each file, in columns: a million inspections as objects would take a third of a gigabyte.
+# Columns, because a million inspections as objects would take a third of a gigabyte.
 _NUMBERS = [
     *((name, np.int64) for name in ("size", "width", "height")),
     *((name, np.bool_) for name in ("keep", "turned", "deep")),
@@ -25,13 +25,13 @@ _NUMBERS = [
 
 
 class Scanned:
-    """What was found, in the order of the candidates."""
+    """The results of a scan, in the order of the candidates."""
 
     def __init__(self, count: int) -> None:
         self.numbers = np.zeros(count, dtype=_NUMBERS)
         self.sha256, self.mode, self.drop_reason = ([""] * count for _ in range(3))
         self.greys = Greys()
-        self.duplicate_of = np.arange(count)  # the first with the same image; a dropped one is alone
+        self.duplicate_of = np.arange(count)  # position of the first copy of the same image; dropped files are alone
 
     def put(self, place: int, one: Inspection) -> None:
         extent, known = one.extent or (0.0, 0.0), (not one.drop_reason, one.turned, one.extent is not None)
@@ -43,20 +43,20 @@ def scanned(folder: Path, paths: Sequence[str], progress: Callable[[int, int], N
     try:
         with opened(cache, folder) as store:
             return _scan_with(store, folder, paths, progress)
-    except (sqlite3.Error, OSError) as problem:  # torn, full, locked, not ours to write
+    except (sqlite3.Error, OSError) as problem:  # broken, full, locked, read-only
         if cache is None:
             raise InputError(
-                f"The scan needs a temporary folder with room ({' '.join(str(problem).split())}): set TMPDIR to one."
+                f"The scan needs space in a temporary folder ({' '.join(str(problem).split())}): set TMPDIR to one."
             ) from problem
         reason = " ".join(str(problem).split())
-        print(f"What is found of the files is not kept in {cache} ({reason}).", file=sys.stderr)
+        print(f"The scan of the files is not cached in {cache} ({reason}).", file=sys.stderr)
         return scanned(folder, paths, progress, None)
 
 
 def _scan_with(store: Store, folder: Path, paths: Sequence[str], progress: Callable[[int, int], None]) -> Scanned:
     found = Scanned(len(paths))
     _inspect(range(len(paths)), found, store, folder, paths, progress, None)
-    # Only now the grays of deep images are known, and with them how they look.
+    # Only now is the gray range known by which deep images are scaled.
     places = np.flatnonzero(found.numbers["deep"]).tolist()
     extents = found.numbers[places][["darkest", "brightest"]].tolist()
     found.greys = greys_over([found.mode[place] for place in places], extents)
@@ -87,7 +87,7 @@ def _duplicates(found: Scanned, store: Store) -> NDArray[np.int64]:
 
     def thumbnails(places: NDArray[np.int64]) -> NDArray[np.uint8]:
         is_deep = found.numbers["deep"]
-        names = [thumbnail_key(found.sha256[place], is_deep[place], found.greys) for place in kept[places]]
+        names = [thumbnail_key(found.sha256[place], bool(is_deep[place]), found.greys) for place in kept[places]]
         return store.thumbnails(names)
 
     groups = np.arange(len(found.sha256))

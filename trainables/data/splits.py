@@ -1,13 +1,14 @@
-"""Train, validation and test: divided per class, in keyed orders of duplicate groups.
+"""Division into training, validation and test, per class and in keyed orders of duplicate groups.
 
-The test fold hangs on the seed alone, or is one of a k-fold over all images. What is left is ordered anew for each
-(seed, repeat): a level trains on a prefix from the front and validates on a piece from the back, so trainings nest,
-and the smallest validation is common to all levels.
+The test fold depends on the seed alone, or is one fold of a k-fold over all images. The rest is reordered for every
+(seed, repeat): a level trains on a prefix from the front and validates on a piece from the back. Training sets
+therefore nest, and the smallest validation is common to all levels.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -27,36 +28,40 @@ class Folds:
 
     test: NDArray[np.int64]
     val: NDArray[np.int64]  # the common validation
-    train: dict[str, NDArray[np.int64]]  # per level, the asked-for share of it
-    pool: NDArray[np.int64]  # what any level may train on, whatever the share
+    train: dict[str, NDArray[np.int64]]  # per level, the requested fraction
+    pool: NDArray[np.int64]  # what any level may train on, at any fraction
 
 
 @dataclass(frozen=True)
 class _Members:
-    """Groups of one class, in plain arrays: frames would take seconds for each thousand classes."""
+    """The groups of one class in plain arrays; data frames would take seconds per thousand classes."""
 
     group: NDArray[np.int64]
     size: NDArray[np.int64]
     split: NDArray[np.object_]  # official test or val, else rest
 
-    def those(self, mask: NDArray[np.bool_]) -> "_Members":
+    def those(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> "_Members":
         return _Members(self.group[mask], self.size[mask], self.split[mask])
 
 
 def parse_ratio(level: str) -> tuple[float, float, float]:
-    """Train, validation and test in percent from "80-10-10"."""
+    """Parse "80-10-10" into training, validation and test in percent.
+
+    Raises:
+        InputError: The text is not three positive numbers that sum to 100.
+    """
     match = _RATIO.fullmatch(level)
     train, val, test = (float(part) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     if min(train, val, test) <= 0 or abs(train + val + test - 100) > 1e-9:
         raise InputError(
-            f"A split is train-val-test in percent, each above 0 and 100 together, but got {level!r}: "
+            f"A split is train-val-test in percent, each above 0 and summing to 100, but got {level!r}: "
             "write one like 80-10-10."
         )
     return train, val, test
 
 
 def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """Where the official split counts, training images in one group with a held-out one lose `keep`."""
+    """Drop training images that share a group with a held-out image, if the official split is used."""
     manifest = manifest.copy()
     for fold, inner in (("test", ("test",)), ("val", ("test", "val"))):
         split = manifest["official_split"]
@@ -80,28 +85,37 @@ def divide(
     fraction: float = 1.0,
     test_folds: int | None = None,
 ) -> Folds:
-    """The folds of one repeat; repeat 0 is the search's.
+    """Return the folds of one repeat.
 
-    `official` takes the dataset's own test and validation where it has them; a validation given that way is
-    used as it is in repeat 0 and sets the size per class in the others. With `folds` the repeats are those of a
-    repeated k-fold: in repeats 1 to k every image that is not for testing validates once, in k + 1 to 2 k again.
-    Of a training set only the leading `fraction` of each class is taken, at least one group: a smaller share lies
-    within a larger one.
+    Args:
+        manifest: A row per image, with its group and official split.
+        levels: The split levels, which share a common test and validation fold.
+        seed: The study's seed; it alone determines a drawn test fold.
+        repeat: 0 in the search, 1 to S in the confirmation.
+        official: Use the dataset's own test and validation folds if it has them. An official validation fold is used as
+            it is in repeat 0, and sets the size per class in the other repeats.
+        folds: k of a repeated k-fold: in repeats 1 to k every image outside of the test fold validates once, in k + 1
+            to 2k again.
+        fraction: Share of every class of a training set, at least one group. Smaller shares are subsets of larger ones.
+        test_folds: k of a repeated k-fold over all images: in repeats 1 to k every kept image tests once, and
+            again in k + 1 to 2k in another partition. The test folds of a round hold equally many groups per class to
+            plus or minus one. The rest is divided as usual, without an official split.
 
-    With `test_folds` = k the repeats from 1 on come in rounds of k: in 1 to k every kept image tests once, in k + 1
-    to 2 k again, in another partition. Of each class a round's test folds hold equally many groups to plus or minus
-    one. What does not test is divided as ever; there is no official split then.
+    Raises:
+        InputError: A class has too few different images, or the official split does not fit.
     """
     ratios = {level: parse_ratio(level) for level in levels}
     kept = drop_leaks(manifest, official).query("keep").sort_values("item")
     classes = _groups_by_class(kept, official)
     count = sum(len(members.group) for members in classes.values())
     if test_folds is not None and count < test_folds:
-        raise InputError(f"{test_folds} test folds need as many different images, but there are {count}.")
+        raise InputError(
+            f"{test_folds} test folds need at least as many different images, but there are {count}: use fewer folds."
+        )
     given = {split for members in classes.values() for split in members.split} - {"rest"}
     if len(levels) > 1 and "val" in given:
         raise InputError(
-            f"A validation set of its own leaves no ratio to compare, but got splits {', '.join(levels)}: "
+            f"With an official validation fold there is no ratio to compare, but got splits {', '.join(levels)}: "
             "name one split, or study the ratio without the official split."
         )
     test: list[int] = []
@@ -142,7 +156,7 @@ def divide(
 def add_folds(
     manifest: pd.DataFrame, levels: Sequence[str], seed: int, official: bool, split_is_factor: bool
 ) -> pd.DataFrame:
-    """Repeat 0 as columns: `fold` and, where the split is a factor, each `split_LEVEL`; None if dropped."""
+    """Add repeat 0 as the column `fold` and, if the split is a factor, `split_LEVEL` columns; None if dropped."""
     folds = divide(manifest, levels, seed, official=official)
     manifest = drop_leaks(manifest, official)
     manifest["fold"] = _column(manifest, "pool", {"val": folds.val, "test": folds.test})
@@ -156,13 +170,14 @@ _NONE = _Members(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, objec
 
 
 def _groups_by_class(kept: pd.DataFrame, official: bool) -> dict[int, _Members]:
-    """The groups by label, that of a group's first item."""
-    columns = {"label": ("label", "first"), "size": ("item", "size"), "split": ("official_split", "first")}
-    groups = kept.groupby("group").agg(**columns)
+    """Return the groups by label; a group has the label of its first item."""
+    groups = kept.groupby("group").agg(
+        label=("label", "first"), size=("item", "size"), split=("official_split", "first")
+    )
     groups["split"] = groups["split"].where(groups["split"].isin(["test", "val"]) & official, "rest")
-    columns = (groups.index.to_numpy(), groups["size"].to_numpy(), groups["split"].to_numpy(object))
-    everything, rows = _Members(*columns), groups.groupby("label").indices
-    return {int(label): everything.those(place) for label, place in rows.items()}
+    everything = _Members(groups.index.to_numpy(), groups["size"].to_numpy(), groups["split"].to_numpy(object))
+    rows = groups.groupby("label").indices
+    return {int(cast(int, label)): everything.those(np.asarray(positions)) for label, positions in rows.items()}
 
 
 def _check_class(name: str, members: _Members, given: set[str], test_folds: int | None) -> None:
@@ -192,7 +207,7 @@ def _test_groups(members: _Members, given: set[str], percent: float, seed: int) 
 
 
 def _test_fold_of(members: _Members, seed: int, repeat: int, test_folds: int, dealt: int) -> NDArray[np.int64]:
-    """One part of a class, dealt like cards: the larger groups first, going on behind the `dealt` of other classes."""
+    """Return one part of a class, dealt like cards: larger groups first, after the `dealt` groups of other classes."""
     round_, number = divmod(repeat - 1, test_folds)
     ordered = order(key("test k-fold", seed, round_), members.group)
     size_of = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
@@ -211,7 +226,7 @@ def _validation_groups(rest: _Members, share: float, stream: int, repeat: int) -
 
 
 def _fold_of(rest: _Members, seed: int, repeat: int, folds: int) -> NDArray[np.int64]:
-    """One of `folds` nearly equal parts of a class; a class of fewer groups than folds validates in some only."""
+    """Return one of `folds` nearly equal parts of a class; a class with fewer groups than folds repeats them."""
     round_, number = divmod(repeat - 1, folds)
     ordered = order(key("k-fold", seed, round_), rest.group)
     if len(ordered) < folds:  # every fold needs an image of the class to train on, and one to validate on
@@ -220,7 +235,7 @@ def _fold_of(rest: _Members, seed: int, repeat: int, folds: int) -> NDArray[np.i
 
 
 def _leading(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
-    """The groups of a class that a share of its training set consists of."""
+    """Return the groups of a class that make up a fraction of its training set."""
     ordered = order(stream, left.group)
     if fraction == 1:
         return ordered
@@ -228,7 +243,7 @@ def _leading(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
 
 
 def _nearest(members: _Members, ordered: NDArray[np.int64], target: float, most: int) -> int:
-    """How many leading groups (1 to `most`) hold the number of images nearest to the target."""
+    """Return how many leading groups (1 to `most`) hold a number of images closest to the target."""
     size = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
     totals = np.cumsum([size[group] for group in ordered.tolist()])
     return 1 + int(np.argmin(np.abs(totals[:most] - target)))

@@ -1,4 +1,4 @@
-"""Classes that a study sets aside whole, for its winner to be searched among: a net that never saw one of them."""
+"""Classes set aside for zero-shot retrieval: the winner never sees any of their images."""
 
 import numpy as np
 import pandas as pd
@@ -7,19 +7,19 @@ from trainables.errors import InputError
 
 
 def set_aside(manifest: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The manifest without the last `share` of its classes in label order, and the kept images of those.
+    """Return the manifest without the last `share` of its classes in label order, and the kept images of those classes.
 
-    So Cars are divided, 98 to 98, since Song et al. 2016. An image that is in one group with one of the first part
-    belongs to neither.
+    Song et al. 2016 divide Stanford Cars this way, 98 to 98. An image in a duplicate group of the first part belongs to
+    neither part.
 
     Raises:
-        InputError: fewer than two classes would be left on one side.
+        InputError: Fewer than two classes would be left in one part.
     """
     classes = int(manifest["label"].max()) + 1
     aside = int(share * classes)
     if share and min(aside, classes - aside) < 2:
         raise InputError(
-            f"`unseen` must leave 2 of the {classes} classes at least on both sides, but {share:g} takes {aside}: "
+            f"`unseen` must leave at least 2 of the {classes} classes in both parts, but {share:g} sets {aside} aside: "
             "change it."
         )
     seen = manifest["label"].to_numpy() < classes - aside

@@ -1,1 +1,1 @@
-"""What frozen parts compute, once: looked up where it is stored."""
+"""Activations of frozen parts, computed once and stored, and nearest neighbors among them."""

@@ -1,7 +1,7 @@
-"""From images to the activation at a cut: looked up where it is stored, computed where it is not.
+"""Activations of images at a cut: loaded if they are stored, else computed.
 
-Both ways run the same blocks of `block_size` images, the last one padded with repeats: a fixed shape keeps the
-kernels, hence the bits, whatever else is in a block. So storing changes no result.
+Both paths run the same blocks of `block_size` images, the last one padded with repeats. A fixed shape keeps the kernels
+and hence the bits, whatever else is in a block. Results are therefore bit-identical with or without storing.
 """
 
 import hashlib
@@ -22,20 +22,20 @@ from numpy.typing import NDArray
 from trainables.augmentation.policies import POLICIES
 from trainables.augmentation.views import VERSION, InputContract, ViewKey, evaluation_views, training_views
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.frozen.store import UNIT, Store
 from trainables.nets.models import input_contract
 from trainables.nets.prefixes import INPUT, Frozen
-from trainables.place import Pictures
 
 Items = NDArray[np.int64]
-# Turns the draws in a slice into their activations.
+# Maps a slice of the draws to their activations.
 Source = Callable[[slice], torch.Tensor]
 _SECONDS_BETWEEN_LOOKS = 0.005
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Images to be seen, in order, and in which view: epoch 0 is the evaluation view."""
+    """Items in order with the view of each, shape (n,); epoch 0 is the evaluation view."""
 
     items: Items
     epoch: Items
@@ -53,19 +53,23 @@ def evaluation_draws(items: Items) -> Draws:
 
 
 class Activations:
-    """What a trial's frozen part makes of images.
+    """The activations of a trial's frozen part at `cut`.
 
-    `stored` are the depths whose cuts are kept for the trials of this backbone; a unit is computed from the deepest
-    of these cuts that lies before the trial's own, so one pass fills all of them.
+    `stored_depths` are the unfreeze depths whose cuts are stored for all trials of this backbone. A unit is computed
+    from the deepest of these cuts before the trial's own, so that one pass fills all of them.
     """
 
     def __init__(
-        self, config: TrialConfig, frozen: Frozen, pictures: Pictures, store: Store | None, stored: frozenset[str]
+        self,
+        config: TrialConfig,
+        frozen: Frozen,
+        cut: str,
+        data: TrialData,
+        store: Store | None,
+        stored_depths: frozenset[str],
     ) -> None:
-        self.config, self.frozen, self.pictures = config, frozen, pictures
-        # What is mixed is mixed as views: nothing behind them is shared.
-        self.cut = frozen.cut(config.unfreeze) if config.mixing == "none" else INPUT
-        cuts = {frozen.cut(depth) for depth in stored} if store is not None else set()
+        self.config, self.frozen, self.cut, self.data = config, frozen, cut, data
+        cuts = {frozen.cut(depth) for depth in stored_depths} if store is not None else set()
         self._stored = sorted(
             (cut for cut in cuts if frozen.position(cut) <= frozen.position(self.cut)), key=frozen.position
         )
@@ -74,32 +78,32 @@ class Activations:
         self._scaling = scaling(self._contract, config.device)
 
     def batches(self, draws: Draws, size: int, universe: Items) -> Iterator[torch.Tensor]:
-        """The activations of `draws`, `size` at a time; views where all trains (uint8, channels last).
+        """Yield the activations of `draws`, `size` at a time; without a frozen part, the views (uint8, channels last).
 
-        `universe` holds every item that other trials may ask for in the same views: stored units cover it.
+        `universe` holds every item that other trials may need in the same views; stored units cover all of it.
         """
         source = self._looked_up(draws, universe) if self._stored else lambda some: self._views(draws[some])
         start = self._stored[-1] if self._stored else INPUT
         if start == self.cut:
             yield from (source(slice(first, first + size)) for first in range(0, len(draws), size))
         else:
-            advanced = self._advanced(source, len(draws), start, self.cut, self._precision(draws.epoch.any()))
+            advanced = self._advanced(source, len(draws), start, self.cut, self._precision(bool(draws.epoch.any())))
             yield from _regrouped(advanced, size)
 
     def to_device(self, rows: torch.Tensor) -> torch.Tensor:
-        """A batch as what trains takes it in: views normalized, the rest in float32."""
+        """Move a batch to the device as the trainable part takes it: views normalized, activations in float32."""
         rows = rows.to(self.config.device, non_blocking=True)
         if self.cut != INPUT:
             return _channels_first(rows, self.config.channels_last).float()
         return self._normalised(rows)
 
     def _looked_up(self, draws: Draws, universe: Items) -> Source:
-        """Activations at the last stored cut, from units that are there or are computed now."""
+        """Return a source of activations at the last stored cut, from units that are loaded or computed now."""
         unit_of, row_of = np.empty(len(draws), np.int64), np.empty(len(draws), np.int64)
         units: list[torch.Tensor] = []
         for epoch, occurrence in sorted(set(zip(draws.epoch.tolist(), draws.occurrence.tolist(), strict=True))):
             chosen = np.flatnonzero((draws.epoch == epoch) & (draws.occurrence == occurrence))
-            # A second pass through the fold needs a few images only: those alone are its universe.
+            # A second pass through the fold needs only a few images, so its universe is these.
             items = universe if occurrence == 0 else np.unique(draws.items[chosen])
             number, row_of[chosen] = np.divmod(np.searchsorted(items, draws.items[chosen]), UNIT)
             found = self._units(_Stream(items, epoch, occurrence), np.unique(number).tolist())
@@ -112,7 +116,7 @@ class Activations:
         return gather
 
     def _units(self, stream: "_Stream", numbers: list[int]) -> dict[int, torch.Tensor]:
-        """What nobody has stored yet is computed by whoever comes first; the others go on with other units."""
+        """Load or compute units; the first process to claim a missing unit computes it, the others do other units."""
         assert self._store is not None
         found: dict[int, torch.Tensor] = {}
         waiting = deque(numbers)
@@ -121,7 +125,7 @@ class Activations:
             number = waiting.popleft()
             rows = self._load(stream, self._stored[-1], number)
             if rows is None:
-                # One claim for all cuts of a backbone: they are computed from each other.
+                # One claim for all cuts of a backbone, because they are computed from each other.
                 with self._store.claim(f"{self._name(stream, INPUT)} {self.config.backbone}", number) as mine:
                     if mine:
                         rows = self._computed(stream, len(self._stored) - 1, number)
@@ -130,12 +134,12 @@ class Activations:
                 continue
             waiting.append(number)
             refused += 1
-            if refused >= len(waiting):  # others are at work on all that is left
+            if refused >= len(waiting):  # other processes compute all remaining units
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         return dict(sorted(found.items()))
 
     def _computed(self, stream: "_Stream", station: int, number: int) -> torch.Tensor:
-        """A unit at one of the stored cuts, from the one before, and so on back to the images."""
+        """Compute a unit at one of the stored cuts from the cut before it, recursively back to the images."""
         assert self._store is not None
         cut = self._stored[station]
         rows = self._load(stream, cut, number)
@@ -159,11 +163,11 @@ class Activations:
         return self._store.load(self._name(stream, cut), number)
 
     def _precision(self, training_view: bool | int) -> str:
-        """What is evaluated is computed as whoever loads the model will, whatever is quicker here."""
+        """Evaluation is float32, as users of the shipped model compute it."""
         return self.config.frozen_precision if training_view else "float32"
 
     def _advanced(self, source: Source, count: int, start: str, end: str, precision: str) -> Iterator[torch.Tensor]:
-        """Activations at `end` in blocks, on the device, from those at `start`."""
+        """Yield activations at `end` in blocks, on the device, from those at `start`."""
         config, size = self.config, self.config.block_size
         segment = self.frozen.segment(start, end)
         for first in range(0, count, size):
@@ -176,7 +180,7 @@ class Activations:
 
     def _views(self, draws: Draws) -> torch.Tensor:
         config = self.config
-        pixels = [self.pictures.pixels[int(item)] for item in draws.items]
+        pixels = [self.data.pixels[int(item)] for item in draws.items]
         if not draws.epoch.any():
             return torch.from_numpy(evaluation_views(pixels, config.size, self._contract, config.threads))
         views = np.empty((len(draws), config.size, config.size, 3), dtype=np.uint8)
@@ -199,9 +203,9 @@ class Activations:
         return x.contiguous(memory_format=torch.channels_last if self.config.channels_last else torch.contiguous_format)
 
     def _name(self, stream: "_Stream", cut: str) -> str:
-        """Equal for two streams exactly where every bit of what they hold is; of units: where their items are."""
+        """Name a stream: two streams have equal names exactly if all their bits are equal."""
         config = self.config
-        key = [VERSION, self.pictures.pixels.key, stream.digest, self._contract, config.size]
+        key = [VERSION, self.data.pixels.key, stream.digest, self._contract, config.size]
         key += [versions(), UNIT]
         if stream.epoch:
             key += [POLICIES[config.augmentation], config.study_seed, config.seed, stream.epoch, stream.occurrence]
@@ -214,7 +218,7 @@ class Activations:
 
 @dataclass(frozen=True)
 class _Stream:
-    """One view of each of `items`, which are sorted."""
+    """One view of every item; `items` are sorted."""
 
     items: Items
     epoch: int
@@ -230,18 +234,18 @@ class _Stream:
 
 
 def scaling(contract: InputContract, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is taken off the values of a view, and what they are multiplied by then: the same bits on every device."""
+    """Return mean and reciprocal std (1, 3, 1, 1) for views of 0 to 255, with the same bits on every device."""
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) * 255 for each in (contract.mean, contract.std))
     return mean.to(device), (1 / std).to(device)
 
 
 def normalised(views: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Views (n, size, size, 3) as a net takes them, (n, 3, size, size)."""
+    """Normalize views (n, size, size, 3) to inputs (n, 3, size, size)."""
     return (views.permute(0, 3, 1, 2).float() - mean) * scale
 
 
 def _regrouped(groups: Iterator[torch.Tensor], size: int) -> Iterator[torch.Tensor]:
-    """The same rows in groups of `size`."""
+    """Regroup rows into groups of `size`."""
     rows = next(groups)
     for group in groups:
         while len(rows) >= size:
@@ -252,7 +256,7 @@ def _regrouped(groups: Iterator[torch.Tensor], size: int) -> Iterator[torch.Tens
 
 
 def _channels_last(x: torch.Tensor, wanted: bool) -> torch.Tensor:
-    """As it is stored: (n, h, w, c) where the net works channels last, and no copy then."""
+    """The layout in the store: (n, h, w, c) if the net works channels last, which needs no copy."""
     return (x.permute(0, 2, 3, 1) if wanted and x.ndim == 4 else x).contiguous()
 
 
@@ -270,7 +274,7 @@ def versions() -> tuple[str, ...]:
 
 @cache
 def processor(device: str) -> str:
-    """Kernels are chosen by the processor's model."""
+    """The processor's model and capabilities, by which kernels are chosen."""
     if device == "cuda":
         return f"{torch.cuda.get_device_name()} {torch.version.cuda} {torch.backends.cudnn.version()}"
     try:

@@ -1,8 +1,8 @@
-"""Activations on a node's disk: computed once, mapped into memory by every trial that needs them.
+"""The store of activations on a node's disk: computed once, memory-mapped by every trial that needs them.
 
-A stream is one activation of a list of images, kept in units of `UNIT` images. A unit is a file that gets its name
-when it is whole and never changes, so a reader finds all of it or nothing. What a file held stays readable to those
-who mapped it, also after it made room for others: readers take no locks.
+A stream is one activation of a list of images, stored in units of `UNIT` images. A unit is a file that is renamed into
+place when complete and never changes, so a reader finds all of it or nothing. A mapped file stays readable after it is
+evicted, so readers take no locks.
 """
 
 import fcntl
@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 from trainables.cache_layout import FROZEN, FROZEN_LOCKS, IMAGES
 
 UNIT = 256
-# Without --cache-gib the store may take this share of what its disk has left for it.
+# Without --cache-gib the store may take this share of the free disk.
 _SHARE_OF_DISK = 0.25
-# What a writer that was killed has left is removed after this many seconds.
+# Partial files of killed writers are removed after this many seconds.
 _ABANDONED = 600
 _WORTH = "worth.json"
 
@@ -39,7 +39,7 @@ class Store:
     limit: float
 
     def load(self, stream: str, number: int) -> torch.Tensor | None:
-        """A unit's rows, mapped, or None where it is not stored."""
+        """Return a unit's rows, memory-mapped, or None if it is not stored."""
         file = self._file(stream, number)
         try:
             with safe_open(file, framework="pt", device="cpu") as unit:
@@ -50,7 +50,7 @@ class Store:
         return rows
 
     def save(self, stream: str, number: int, rows: torch.Tensor, seconds: float) -> None:
-        """Keep what took `seconds` to compute. A disk that is full or fails costs time later, not a trial."""
+        """Store a unit that took `seconds` to compute. A full or failing disk costs time later, not a trial."""
         file = self._file(stream, number)
         part = file.with_name(f"{file.stem}.{os.getpid()}.part")
         with suppress(OSError, SafetensorError):
@@ -68,7 +68,7 @@ class Store:
 
     @contextmanager
     def claim(self, stream: str, number: int) -> Iterator[bool]:
-        """Whether this process is the one to compute a unit; its claim ends with it, however it ends."""
+        """Yield whether this process may compute a unit; the claim ends with the block or the process."""
         digest = hashlib.blake2b(f"{stream}/{number}".encode(), digest_size=7).digest()
         byte = int.from_bytes(digest, "little")
         locks = _lock_file(self.folder)
@@ -77,7 +77,7 @@ class Store:
         except (BlockingIOError, PermissionError):
             yield False
             return
-        except OSError:  # a file system that locks nothing: the work may be done twice
+        except OSError:  # a file system without locks: the work may be done twice
             yield True
             return
         try:
@@ -90,14 +90,14 @@ class Store:
 
 
 def open_store(cache_folder: Path, cache_gib: float | None) -> Store:
-    """The store of a node."""
+    """Open the store of a node."""
     folder = cache_folder / FROZEN
     folder.mkdir(parents=True, exist_ok=True)
     return Store(folder, store_limit(cache_folder, cache_gib))
 
 
 def store_limit(cache_folder: Path, cache_gib: float | None) -> float:
-    """The bytes that the store may take: what decoded images leave of `cache_gib`, or a share of the disk."""
+    """Return the bytes that the store may take: what decoded images leave of `cache_gib`, or a share of the disk."""
     if cache_gib is not None:
         return cache_gib * 2**30 - sum(file.stat().st_size for file in cache_folder.glob(f"*{IMAGES}"))
     there = next(folder for folder in (cache_folder, *cache_folder.absolute().parents) if folder.exists())
@@ -106,9 +106,9 @@ def store_limit(cache_folder: Path, cache_gib: float | None) -> float:
 
 
 def shrink(folder: Path, limit: float) -> bool:
-    """Remove the least useful units until at most `limit` bytes are left; False where that cannot be.
+    """Evict the least useful units until at most `limit` bytes are left; return False if that is impossible.
 
-    A unit is the more useful the longer it took to compute for its size, and the more recently it was used.
+    Usefulness grows with computing time per byte and falls with the time since the last use.
     """
     total = _size(folder)
     if total <= limit or limit < 0:
@@ -116,7 +116,7 @@ def shrink(folder: Path, limit: float) -> bool:
     now = time.time()
     for stream in sorted(filter(Path.is_dir, folder.iterdir()), key=lambda each: _usefulness(each, now)):
         for file in sorted(stream.glob("*.*"), key=lambda each: each.name == _WORTH):
-            with suppress(FileNotFoundError):  # another process makes room, too
+            with suppress(FileNotFoundError):  # another process evicts, too
                 found = file.stat()
                 if file.suffix == ".part" and now - found.st_mtime < _ABANDONED:
                     continue
@@ -124,7 +124,7 @@ def shrink(folder: Path, limit: float) -> bool:
                 total -= found.st_size
             if total <= limit:
                 return True
-        with suppress(OSError):  # somebody writes there
+        with suppress(OSError):  # another process writes there
             stream.rmdir()
     return total <= limit
 
@@ -140,7 +140,7 @@ def _usefulness(stream: Path, now: float) -> float:
 def _size(folder: Path) -> int:
     total = 0
     for stream in os.scandir(folder):
-        with suppress(OSError):  # removed by another process in this moment
+        with suppress(OSError):  # another process has just removed it
             if stream.is_dir():
                 total += sum(file.stat().st_size for file in os.scandir(stream))
     return total
@@ -148,5 +148,5 @@ def _size(folder: Path) -> int:
 
 @cache
 def _lock_file(folder: Path) -> int:
-    """Open as long as the process lives: closing any descriptor of a file drops all its locks."""
+    """Stays open as long as the process lives, because closing any descriptor of a file drops all its locks."""
     return os.open(folder / FROZEN_LOCKS, os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,1 +1,1 @@
-"""What happens to a batch: sampling, losses, optimizers, checkpoints, several workers."""
+"""Training: sampling, losses, optimizers, checkpoints, data-parallel workers."""

@@ -1,6 +1,7 @@
-"""Where a trial stands after an epoch, and how that is kept on disk: tensors and numbers, no pickle."""
+"""Checkpoints: the state of a trial after an epoch, stored as tensors and numbers without pickle."""
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,10 @@ from trainables.storage_errors import writing
 
 @dataclass(frozen=True)
 class State:
-    """What an epoch leaves behind; all that `run_trial` needs to go on as if it had never stopped.
+    """The state after an epoch, from which `run_trial` resumes bit for bit.
 
-    `net`, `average` and `best` hold only what trains (now, its moving average where there is one, and what is
-    evaluated at the best epoch); the rest is rebuilt from the config.
+    `net`, `average` and `best` hold only what trains: the current weights, their moving average if there is one, and
+    the weights evaluated at the best epoch. Everything else is rebuilt from the config.
     """
 
     epoch: int
@@ -29,11 +30,17 @@ class State:
     average: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
+NOTHING_TRAINED = State(epoch=0, best_epoch=0, best_score=-math.inf, net={}, optimizer={}, best={})
+
 _PARTS = ("net", "optimizer", "best", "average")
 
 
 def save(state: State, path: Path) -> None:
-    """Write under a temporary name, then rename: a reader finds the old state or the new one, never a part."""
+    """Write atomically: a reader finds the old state or the new one, never a part.
+
+    Raises:
+        OSError: Storage is full, lost or read-only.
+    """
     tensors = {f"{part}/{name}": tensor for part in _PARTS for name, tensor in getattr(state, part).items()}
     numbers = {
         "epoch": state.epoch,
@@ -50,14 +57,26 @@ def load(path: Path) -> State:
         for key in file.keys():  # noqa: SIM118  (the handle is no dict)
             part, _, name = key.partition("/")
             parts[part][name] = file.get_tensor(key)
-    return State(**numbers, **parts)
+    return State(
+        epoch=numbers["epoch"],
+        best_epoch=numbers["best_epoch"],
+        best_score=numbers["best_score"],
+        net=parts["net"],
+        optimizer=parts["optimizer"],
+        best=parts["best"],
+        average=parts["average"],
+    )
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors, whole or not at all."""
+    """Write named tensors atomically.
+
+    Raises:
+        OSError: Storage is full, lost or read-only.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # safetensors takes no channels_last: the values count, a net that loads them keeps its own layout. Nor does it take
-    # weights that several layers share: each name gets its own copy.
+    # safetensors stores neither the channels_last layout (a net that loads the values keeps its own) nor weights that
+    # layers share (every name gets its own copy).
     taken: set[int] = set()
     plain = {}
     for name, tensor in tensors.items():

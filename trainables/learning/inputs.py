@@ -1,4 +1,4 @@
-"""What a trial's net takes in, epoch by epoch and fold by fold."""
+"""The features that reach a trial's head, per epoch and fold."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -9,6 +9,7 @@ import torch
 from trainables.augmentation.mixing import Mixture, blend
 from trainables.augmentation.policies import POLICIES
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.frozen.activations import Activations, Draws, Items, autocast, evaluation_draws
 from trainables.keyed import key, uniform
 from trainables.learning.prefetch import ahead
@@ -16,45 +17,44 @@ from trainables.learning.team import ALONE, Team
 from trainables.nets.drop_path import KeyedDropPath
 from trainables.nets.models import Net
 from trainables.nets.prefixes import POOLED
-from trainables.place import Pictures
 
-# Batches that are made while a GPU is at work: one to hide the making, one more for when it varies.
+# Batches prepared while a GPU computes: one to hide the preparation, one more for jitter.
 _AHEAD = 2
 
 
 def seen(config: TrialConfig, items: Items, occurrence: Items, epoch: int) -> Draws:
-    """The view that an epoch sees of each image."""
+    """Return the view of every image in an epoch; `items` and `occurrence` have shape (n,)."""
     if POLICIES[config.augmentation] is None:
         return evaluation_draws(items)
     if config.views is None:
         return Draws(items, np.full_like(items, epoch), occurrence)
-    # Every time an image is seen, the next of its views.
+    # Every time an image is drawn, it shows the next of its views.
     return Draws(items, (epoch - 1 + occurrence) % config.views + 1, np.zeros_like(occurrence))
 
 
 class Inputs:
-    """Features for the head: activations at the cut, through what of the backbone trains."""
+    """Features for the head: activations at the cut, passed through the part of the backbone that trains."""
 
     def __init__(
         self,
         config: TrialConfig,
         net: Net,
         activations: Activations,
-        pictures: Pictures,
+        data: TrialData,
         drop_paths: Sequence[KeyedDropPath] = (),
         team: Team = ALONE,
     ) -> None:
         self.team, self.batch_size = team, config.batch_size // team.size
-        self.config, self.net, self.activations, self.pictures = config, net, activations, pictures
+        self.config, self.net, self.activations, self.data = config, net, activations, data
         self._drop_paths = drop_paths
         self._kept: dict[bytes, torch.Tensor] = {}
 
     def training_features(
         self, items: Items, occurrence: Items, epoch: int, mixed: Mixture | None = None
     ) -> Iterator[torch.Tensor]:
-        """The features of each batch of an epoch's draws, ready for the gradient where the backbone trains.
+        """Yield the features (b, f) of every batch of an epoch, with gradients where the backbone trains.
 
-        Of a team, of this process' share of each.
+        In a team, b is this process's share of the batch.
         """
         size = self.batch_size
         batches = self._rows(items, occurrence, epoch)
@@ -68,28 +68,28 @@ class Inputs:
                 self._skip_branches(items[some], occurrence[some], epoch)
                 yield self._features(x, self.config.precision)
         finally:
-            for each in self._drop_paths:
-                each.scale = None
+            for drop_path in self._drop_paths:
+                drop_path.scale = None
 
     def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
         views = seen(self.config, items, occurrence, epoch)
-        rows = self.activations.batches(views, self.batch_size, self.pictures.pool)
+        rows = self.activations.batches(views, self.batch_size, self.data.pool)
         return ahead(map(_pinned, rows), _AHEAD) if self.config.device == "cuda" else rows
 
     def _skip_branches(self, items: Items, occurrence: Items, epoch: int) -> None:
-        for number, each in enumerate(self._drop_paths):
+        for number, drop_path in enumerate(self._drop_paths):
             stream = key("drop path", self.config.study_seed, self.config.seed, epoch, number)
-            kept = uniform(stream, items, occurrence) >= each.rate
-            each.scale = torch.from_numpy(kept.astype(np.float32)).to(self.config.device) / (1 - each.rate)
+            kept = uniform(stream, items, occurrence) >= drop_path.rate
+            drop_path.scale = torch.from_numpy(kept.astype(np.float32)).to(self.config.device) / (1 - drop_path.rate)
 
     def evaluation_features(self, items: Items) -> torch.Tensor:
-        """What comes into the head, (n, features) on the CPU, in evaluation mode and evaluation views."""
+        """Return the head's input (n, f) on the CPU, in evaluation mode and evaluation views."""
         self.net.eval()
         with torch.no_grad():
             return self._evaluation_features(items).cpu()
 
     def evaluation_logits(self, items: Items) -> torch.Tensor:
-        """The logits (n, classes) of `items` in evaluation mode and evaluation views, on the CPU."""
+        """Return the logits (n, classes) of `items` on the CPU, in evaluation mode and evaluation views."""
         self.net.eval()
         with torch.no_grad():
             return self.team.gathered(lambda some: self.net.logits(self._evaluation_features(some)), items).cpu()
@@ -98,16 +98,16 @@ class Inputs:
         name = items.tobytes()
         if name in self._kept:
             return self._kept[name]
-        # Where training sees the same views, its units hold these images too.
-        plain = POLICIES[self.config.augmentation] is None and np.isin(items, self.pictures.pool).all()
-        universe = self.pictures.pool if plain else np.unique(items)
+        # Training without augmentation sees the same views, so its stored units hold these images too.
+        plain = POLICIES[self.config.augmentation] is None and np.isin(items, self.data.pool).all()
+        universe = self.data.pool if plain else np.unique(items)
         size = self.config.block_size
         features = []
         for rows in self.activations.batches(evaluation_draws(items), size, universe):
             block = rows[torch.arange(size) % len(rows)]
-            # As whoever loads the model will compute them.
+            # In float32, as users of the shipped model compute them.
             features.append(self._features(self.activations.to_device(block), "float32")[: len(rows)])
-        if self.activations.cut == POOLED:  # what training does not change is kept
+        if self.activations.cut == POOLED:  # training does not change these features
             self._kept[name] = torch.cat(features)
         return torch.cat(features)
 
@@ -117,5 +117,5 @@ class Inputs:
 
 
 def _pinned(rows: torch.Tensor) -> torch.Tensor:
-    """From where a GPU fetches them while it computes."""
+    """Pinned, for asynchronous copies."""
     return rows if rows.is_cuda else rows.pin_memory()

@@ -1,4 +1,4 @@
-"""The loss of a batch. Binary cross-entropy with one output is the cross-entropy of the logits (0, z): see Net."""
+"""The loss of a batch. Binary cross-entropy with a single output z is the cross-entropy of logits (0, z), see Net."""
 
 import torch
 from numpy.typing import NDArray
@@ -11,7 +11,10 @@ from trainables.config import TrialConfig
 def batch_loss(
     config: TrialConfig, logits: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, mixed: Mixture | None
 ) -> torch.Tensor:
-    """The mean cross-entropy; of a mixed batch each label counts by its share, `others` are the partners' labels."""
+    """Return the mean cross-entropy of logits (b, classes); in a mixed batch both labels count by their share.
+
+    `labels` (b,) are the images' own, `others` (b,) those of their partners.
+    """
     smoothing = config.label_smoothing
     if mixed is None:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
@@ -22,7 +25,7 @@ def batch_loss(
 
 
 def score(logits: torch.Tensor, labels: NDArray) -> tuple[float, float]:
-    """Accuracy as a summed count over n, and the mean cross-entropy: pure, whatever the training smooths or mixes."""
+    """Return accuracy and mean cross-entropy of logits (n, classes), without label smoothing or mixing."""
     target = torch.from_numpy(labels)
     correct = int((logits.argmax(dim=1) == target).sum())
     return correct / len(labels), float(F.cross_entropy(logits.double(), target))

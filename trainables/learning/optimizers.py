@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and penalties, as the config names them."""
+"""Optimizers, learning-rate schedules and penalties, by their names in the config."""
 
 import math
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from trainables.nets.models import Net, depth_from_head
 
 
 def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
-    """The optimizer over what trains; each group's `base` is its rate before the schedule.
+    """Return the optimizer of the trainable parameters; each group's `base` is its learning rate before the schedule.
 
-    With `layer_decay` below 1 a block's rate shrinks with its distance from the head.
+    With `layer_decay` below 1, a block's learning rate shrinks with its distance from the head.
     """
     depths = depth_from_head(net)
     by_depth: dict[int, list[nn.Parameter]] = {}
@@ -39,7 +39,7 @@ def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
 
 
 def schedule(config: TrialConfig, step: int) -> float:
-    """The factor on every rate at a step counted from 0 over the whole trial."""
+    """Return the factor on every learning rate at a step, counted from 0 over the whole phase."""
     warmup = config.warmup_epochs * config.steps_per_epoch
     if step < warmup:
         return (step + 1) / warmup
@@ -58,10 +58,10 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def penalty(config: TrialConfig, net: Net, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """lambda * sum(w^2) or lambda * sum(|w|) over the weights that train, biases and norms left out.
+    """Return lambda * sum(w^2) or lambda * sum(|w|) over the trainable weights, without biases and norms.
 
-    Keras' definitions (no half), so that a published lambda means the same here. `l2_sp` takes the distance to the
-    weights at `start` (Li et al. 2018) in the place of w; a head starts at zero.
+    These are Keras' definitions (no factor 1/2), so a published lambda means the same here. `l2_sp` penalizes the
+    distance from the weights at `start` (Li et al. 2018); the head starts at zero.
     """
     total = torch.zeros((), device=net.head.weight.device)
     if all(getattr(config, name) is None for name in PENALTIES):
@@ -78,7 +78,7 @@ def penalty(config: TrialConfig, net: Net, start: Mapping[str, torch.Tensor]) ->
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """A copy of the optimizer's memory as named tensors: what a checkpoint without pickle can hold."""
+    """Return a copy of the optimizer's state as named tensors, for checkpoints without pickle."""
     return {
         f"{index}.{name}": value.clone()
         for index, memory in optimizer.state_dict()["state"].items()
@@ -88,7 +88,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; the groups stay those of the config."""
+    """Restore a state from `optimizer_tensors`; the parameter groups stay those of the config."""
     memory: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")

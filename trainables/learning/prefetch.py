@@ -1,6 +1,6 @@
-"""The next batches are made while the device is at work on this one."""
+"""Prefetching: the next batches are prepared while the device computes."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from queue import Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -9,8 +9,8 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(batches: Iterator[T], count: int) -> Iterator[T]:
-    """The same batches in the same order, up to `count` of them made beforehand in a thread of their own."""
+def ahead(batches: Iterator[T], count: int) -> Generator[T, None, None]:
+    """Yield the same batches in the same order; a thread prepares up to `count` of them in advance."""
     made: Queue = Queue(maxsize=count)
     over = Event()
 

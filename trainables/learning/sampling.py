@@ -1,4 +1,4 @@
-"""Which images an epoch draws, in which order: keyed passes, so that no global random state takes part."""
+"""The images that an epoch draws, and their order. Draws are keyed and use no global random state."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +9,23 @@ Items = NDArray[np.int64]
 
 
 def uniform_draws(stream: int, items: Items, count: int) -> tuple[Items, Items]:
-    """`count` items in keyed passes over all of them, and which pass (occurrence in the epoch) each belongs to."""
+    """Draw `count` items in keyed passes over all of them.
+
+    Returns:
+        The items (count,) and the pass that each belongs to (count,): its occurrence in the epoch.
+    """
     passes = -(-count // len(items))
     drawn = np.concatenate([order(key("pass", stream, i), items) for i in range(passes)])
     return drawn[:count], np.repeat(np.arange(passes), len(items))[:count]
 
 
 def class_balanced_draws(stream: int, items: Items, labels: Items, count: int) -> tuple[Items, Items]:
-    """`count` items, every class equally often to plus or minus one; `labels` are those of `items`.
+    """Draw `count` items, every class equally often to plus or minus one; `labels` are those of `items`.
 
-    A class with few images shows them several times, in another view each time: each is another occurrence.
+    Images of a small class repeat within the epoch. Every repetition is another occurrence, so it is another view.
+
+    Returns:
+        The items (count,) and their occurrences in the epoch (count,).
     """
     classes = order(key("classes", stream), np.unique(labels))
     drawn, occurrence = [], []

@@ -1,7 +1,7 @@
-"""Several processes that train one trial together: each takes its share of every batch, all hold the same weights.
+"""Data-parallel training of one trial: every process takes its share of every batch, and all hold the same weights.
 
-What they exchange is gradients, the moments of batch norms that train, and the logits of an evaluation; all of it
-through torch.distributed, whose process group somebody else has made.
+The processes exchange gradients, the moments of trainable batch norms, and the logits of evaluations through
+torch.distributed. The caller has initialized the process group.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,28 +21,28 @@ Items = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Team:
-    """One of `size` processes, counted from 0."""
+    """One of `size` processes; ranks count from 0."""
 
     rank: int = 0
     size: int = 1
 
     def share(self, draws: int, batch_size: int) -> Items:
-        """Where this process finds its part of every batch among an epoch's draws."""
+        """Return the positions, among an epoch's draws, of this process's part of every batch."""
         return np.arange(draws).reshape(-1, self.size, batch_size // self.size)[:, self.rank].ravel()
 
     def average_gradients(self, weights: Iterable[nn.Parameter]) -> None:
-        """Leave every process with the gradient of the whole batch: shares are equal, so it is the mean of theirs."""
+        """Average the gradients over processes; shares are equal, so this is the gradient of the whole batch."""
         if self.size == 1:
             return
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         together = torch.cat([gradient.reshape(-1) for gradient in gradients])
         distributed.all_reduce(together)
         together /= self.size
-        for gradient, mean in zip(gradients, together.split([each.numel() for each in gradients]), strict=True):
+        for gradient, mean in zip(gradients, together.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def gathered(self, of: Callable[[Items], torch.Tensor], items: Items) -> torch.Tensor:
-        """`of(items)`, row by row, where each process computes its part of the rows."""
+        """Return `of(items)`, of which every process computes its part of the rows."""
         if self.size == 1:
             return of(items)
         parts = np.array_split(items, self.size)
@@ -53,17 +53,18 @@ class Team:
         return torch.cat([rows[: len(part)] for rows, part in zip(everyones, parts, strict=True)])
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Wait until all processes have arrived here."""
         if self.size > 1:
             distributed.barrier()
 
     def synchronise_norms(self, net: nn.Module) -> None:
-        """Let batch norms in training mode see the whole batch; torch's own way of it needs a GPU."""
+        """Synchronize batch norms in training mode over the team; torch's SyncBatchNorm needs a GPU."""
         if self.size == 1:
             return
         for module in net.modules():
             if isinstance(module, _BatchNorm):
-                module.forward = partial(_batch_norm, module, module.forward, self.size)
+                forward = partial(_batch_norm, module, module.forward, self.size)
+                module.forward = forward  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _batch_norm(module: Any, alone: Callable[[torch.Tensor], torch.Tensor], size: int, x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""One epoch of training: batches, loss, regularizers and optimizer, put together."""
+"""One epoch of training: batches, loss, regularizers and optimizer."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ Items = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Training:
-    """What trains, and what it is told beside its config: `first` counts the epochs before those of this config."""
+    """What trains, and the state of its training; `first` is the number of epochs before this phase."""
 
     inputs: Inputs
     optimizer: torch.optim.Optimizer
@@ -33,22 +33,22 @@ class Training:
         return penalty(self.inputs.config, self.inputs.net, self.start)
 
     def factor(self, epoch: int, step: int = 0) -> float:
-        """The schedule's factor at a step of an epoch of the trial."""
+        """Return the schedule's factor at a step of an epoch, both counted over the trial."""
         config = self.inputs.config
         return schedule(config, (epoch - self.first - 1) * config.steps_per_epoch + step)
 
 
 def train_epoch(training: Training, epoch: int) -> None:
-    """`steps_per_epoch` optimizer steps over keyed draws from the training fold."""
+    """Take `steps_per_epoch` optimizer steps over keyed draws from the training fold."""
     inputs, optimizer = training.inputs, training.optimizer
-    config, net, pictures = inputs.config, inputs.net, inputs.pictures
+    config, net, data = inputs.config, inputs.net, inputs.data
     train_mode(net)
     items, occurrence = _draws(inputs, epoch)
-    mixed = mixture(config, items, occurrence, epoch, pictures.train)
+    mixed = mixture(config, items, occurrence, epoch, data.train)
     mine = inputs.team.share(len(items), config.batch_size)
     items, occurrence, mixed = items[mine], occurrence[mine], None if mixed is None else mixed[mine]
-    labels = torch.from_numpy(pictures.labels[items]).to(config.device)
-    others = labels if mixed is None else torch.from_numpy(pictures.labels[mixed.partners]).to(config.device)
+    labels = torch.from_numpy(data.labels[items]).to(config.device)
+    others = labels if mixed is None else torch.from_numpy(data.labels[mixed.partners]).to(config.device)
     weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
     for step, features in enumerate(inputs.training_features(items, occurrence, epoch, mixed)):
         batch = slice(step * inputs.batch_size, (step + 1) * inputs.batch_size)
@@ -68,15 +68,15 @@ def train_epoch(training: Training, epoch: int) -> None:
 
 
 def _draws(inputs: Inputs, epoch: int) -> tuple[Items, Items]:
-    config, pictures = inputs.config, inputs.pictures
+    config, data = inputs.config, inputs.data
     stream, count = key("order", config.study_seed, config.seed, epoch), config.steps_per_epoch * config.batch_size
     if config.sampling == "class_balanced":
-        return class_balanced_draws(stream, pictures.train, pictures.labels[pictures.train], count)
-    return uniform_draws(stream, pictures.train, count)
+        return class_balanced_draws(stream, data.train, data.labels[data.train], count)
+    return uniform_draws(stream, data.train, count)
 
 
 def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: Items, epoch: int) -> torch.Tensor:
-    """Dropout whose mask is keyed by image and unit, so that it too is the same in every batch order."""
+    """Apply dropout to features (b, f) with a mask keyed by image and unit, independent of the batch order."""
     assert config.dropout is not None
     stream = key("dropout", config.study_seed, config.seed, epoch)
     u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])
@@ -85,7 +85,7 @@ def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: 
 
 
 def kept_connections(config: TrialConfig, weight: torch.Tensor, epoch: int, step: int) -> torch.Tensor | None:
-    """DropConnect (Wan et al. 2013) on the head: which of its weights take part in a step, scaled to the same mean."""
+    """Return the DropConnect mask (Wan et al. 2013) of the head's weights, scaled to keep their mean; None if off."""
     if not config.drop_connect:
         return None
     stream = key("drop connect", config.study_seed, config.seed, epoch, step)

@@ -1,4 +1,4 @@
-"""Precision and memory layout per kind of device and net: a table, so that a choice is made once and recorded.
+"""Precision per device and net: a table, so that the choice is made once and recorded.
 
 Measured in images per second (96 px, batch 64, two cores with AVX-512 bf16), float32 channels_last against
 bfloat16 channels_last: training mobilenetv2_100 121 : 101, tf_efficientnet_lite0 88 : 55, resnet18 83 : 147,
@@ -12,7 +12,7 @@ DEPTHWISE = ("mobilenet", "efficientnet", "mnasnet", "convnext", "lite", "small_
 
 
 def choose_precision(device: str, has_bfloat16: bool, backbone: str, frozen: bool) -> str:
-    """The precision that the frozen part of a backbone runs in, or the part that trains."""
+    """Return the precision for the frozen or the trainable part of a backbone."""
     if not has_bfloat16:
         return "float32"
     depthwise = any(name in backbone for name in DEPTHWISE)

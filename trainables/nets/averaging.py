@@ -1,4 +1,4 @@
-"""A moving average of the weights: what is evaluated and kept, while the weights themselves go on."""
+"""An exponential moving average of the weights, which is evaluated and kept instead of the weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from trainables.nets.models import Net, load_trained, trained_state
 
 
 class Average:
-    """The exponential moving average of what trains, buffers included.
+    """The exponential moving average of all that trains, buffers included.
 
-    The first steps average over few weights: the decay is at most (1 + t) / (10 + t) after t steps, as in
+    The decay warms up: it is at most (1 + t) / (10 + t) after t steps, as in
     TensorFlow's ExponentialMovingAverage.
     """
 
@@ -34,7 +34,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within it the net has the averaged weights."""
+        """Give the net the averaged weights within the block."""
         own = trained_state(self.net)
         load_trained(self.net, self.state)
         try:

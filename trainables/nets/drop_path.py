@@ -1,15 +1,15 @@
-"""Stochastic depth (Huang et al. 2016) with keyed masks: which branches an image skips depends on its key alone."""
+"""Stochastic depth (Huang et al. 2016) with keyed masks: an image's key alone decides which branches it skips."""
 
 import torch
 from timm.layers.drop import DropPath
 from torch import nn
 
-# What a backbone is built with so that its branches can be skipped; each trial then sets its own rate.
+# The rate a backbone is built with, so that it has DropPath layers; every trial then sets its own rate.
 PLACEHOLDER = 0.5
 
 
 class KeyedDropPath(nn.Module):
-    """Scales the branch of each image by `scale`, shape (n,): 0 where it is skipped; None passes all as they are."""
+    """Scales the branch of each image by `scale`, shape (n,): 0 skips it. None is the identity."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -21,7 +21,10 @@ class KeyedDropPath(nn.Module):
 
 
 def key_drop_paths(module: nn.Module, rate: float) -> list[KeyedDropPath]:
-    """Put keyed ones in the place of timm's, in running order; `rate` is the last one's, as timm's rule has it."""
+    """Replace timm's DropPath layers with keyed ones, and return them in running order.
+
+    `rate` is the rate of the last one; earlier ones have less, by timm's linear rule.
+    """
     keyed = []
     for parent in list(module.modules()):
         for name, child in parent.named_children():

@@ -1,4 +1,4 @@
-"""A frozen batch norm is a scale and a shift: folded into the convolution before it, it costs nothing."""
+"""Folding of frozen batch norms into the preceding convolutions, where they cost nothing."""
 
 import copy
 from collections.abc import Iterable
@@ -13,18 +13,26 @@ _TOLERANCE = 1e-3
 
 
 def fold_norms(module: nn.Module, children: Iterable[str], x: torch.Tensor) -> nn.Module:
-    """A copy for evaluation only, in which norms are folded wherever one follows a convolution in the same child.
+    """Return a copy for evaluation in which every norm that follows a convolution in the same child is folded.
 
-    Within a child only: then a net that is divided between two children folds as the whole does. What follows what is
-    seen on `x`, and so is that the copy gives the same; otherwise the module itself is given back.
+    Folding stays within a child, so that a net divided between two children folds like the whole net. The order of
+    convolutions and norms is traced on `x` (n, 3, h, w), and the copy must give the same output on it. Otherwise the
+    module itself is returned.
     """
     if x.is_meta:
         return module
     folded = copy.deepcopy(module)
     for conv, norm in _pairs(module, tuple(f"{child}." for child in children), x):
-        before = folded.get_submodule(norm)
-        folded.set_submodule(conv, fuse_conv_bn_eval(folded.get_submodule(conv), before))
-        behind = nn.Sequential(before.drop, before.act) if isinstance(before, BatchNormAct2d) else nn.Identity()
+        conv_layer, norm_layer = folded.get_submodule(conv), folded.get_submodule(norm)
+        assert isinstance(conv_layer, nn.Conv2d)
+        assert isinstance(norm_layer, nn.BatchNorm2d)
+        folded.set_submodule(conv, fuse_conv_bn_eval(conv_layer, norm_layer))
+        behind: nn.Module = nn.Identity()
+        if isinstance(norm_layer, BatchNormAct2d):
+            drop, act = norm_layer.drop, norm_layer.act
+            assert isinstance(drop, nn.Module)
+            assert isinstance(act, nn.Module)
+            behind = nn.Sequential(drop, act)
         folded.set_submodule(norm, behind)
     with torch.no_grad():
         expected, got = module(x), folded(x)
@@ -33,7 +41,7 @@ def fold_norms(module: nn.Module, children: Iterable[str], x: torch.Tensor) -> n
 
 
 def _pairs(module: nn.Module, children: tuple[str, ...], x: torch.Tensor) -> list[tuple[str, str]]:
-    """The names of convolutions and of the batch norms that their output goes into."""
+    """Return the names of every convolution whose output goes into a batch norm, and of that norm."""
     came_from: dict[int, str] = {}
     outputs = []  # kept, so that no other tensor takes an id
     pairs: list[tuple[str, str]] = []
@@ -52,7 +60,7 @@ def _pairs(module: nn.Module, children: tuple[str, ...], x: torch.Tensor) -> lis
     ]
     with torch.no_grad():
         module(x)
-    for each in hooks:
-        each.remove()
+    for handle in hooks:
+        handle.remove()
     within = {name: next(filter(name.startswith, children), None) for pair in pairs for name in pair}
     return [(conv, norm) for conv, norm in pairs if within[conv] is not None and within[conv] == within[norm]]

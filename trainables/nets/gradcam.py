@@ -1,4 +1,4 @@
-"""Grad-CAM: which part of an image speaks for a class, as far as a net's last map can tell.
+"""Grad-CAM: heat maps of the image regions that raise a class's logit, from a net's last feature map.
 
 Selvaraju et al. (2017), Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization.
 """
@@ -20,23 +20,23 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def heat_maps(net: nn.Module, inputs: torch.Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
-    """For each input of (n, 3, h, w) how much its parts speak for its class, shape (n, h, w).
+    """Return a heat map (n, h, w) for the class of every input (n, 3, h, w).
 
-    Asked is what lifts the class's logit above the mean of all, which is what the softmax sees: a logit alone may be
-    below 0 for every class, and then nothing would speak for any. The smallest value of a map is taken to 0 and the
-    largest to 1; where nothing speaks for the class all is 0.
+    The target is the class logit minus the mean logit, because the softmax ignores a shift of all logits. (A logit
+    alone may be negative for every class.) Every map is scaled from 0 to 1; it is all 0 if nothing supports the class.
 
     Raises:
-        InputError: the net has no layer that keeps a map.
+        InputError: The net has no layer with a feature map.
     """
     # It brings OpenCV and matplotlib: seconds that only explanations need.
     from pytorch_grad_cam import GradCAM
 
     layer = net.get_submodule(target_layer(net, inputs[:1]))
     cam = GradCAM(net, [layer], reshape_transform=partial(_as_map, net))
+    targets = [partial(_margin, label=label) for label in classes]  # any callable will do, whatever the stubs say
     try:
         # The inputs' gradient is not needed, but without it a net that is frozen has none anywhere.
-        return cam(inputs.detach().requires_grad_(), [partial(_margin, label=each) for each in classes])
+        return cam(inputs.detach().requires_grad_(), targets)  # pyright: ignore[reportArgumentType]
     finally:
         cam.activations_and_grads.release()
 
@@ -46,19 +46,24 @@ def _margin(logits: torch.Tensor, label: int) -> torch.Tensor:
 
 
 def target_layer(net: nn.Module, x: torch.Tensor) -> str:
-    """The name of the last child before the pooling whose output is a map that the net's output depends on.
+    """Return the name of the last child before pooling with a feature map that the net's output depends on.
 
-    A map has more than one cell. The last block of a transformer that reads its class token only is passed over:
-    nothing depends on the other tokens any more.
+    A map has more than one cell. If a transformer reads only its class token, its last block is skipped, because the
+    output no longer depends on the other tokens.
+
+    Raises:
+        InputError: The net has no layer with a feature map.
     """
     maps = _maps(net, x.detach().requires_grad_())
     if not maps:
-        raise InputError("No layer of this net keeps a map of the image, so Grad-CAM has nothing to show.")
+        raise InputError(
+            "No layer of this net keeps a feature map, so Grad-CAM has nothing to show: use another backbone."
+        )
     return next((name for name in reversed(maps) if maps[name]), list(maps)[-1])
 
 
 def _maps(net: nn.Module, x: torch.Tensor) -> dict[str, bool]:
-    """The children with a map, in running order, and whether the output depends on it."""
+    """Return the children with a feature map, in running order, and whether the output depends on it."""
     outputs: dict[str, torch.Tensor] = {}
 
     def keep(module: nn.Module, inputs: tuple, output: Any, name: str) -> None:
@@ -82,9 +87,9 @@ def _maps(net: nn.Module, x: torch.Tensor) -> dict[str, bool]:
 
 
 def _as_map(net: nn.Module, output: Any) -> torch.Tensor | None:
-    """A layer's output as (n, c, h, w); None where it is no map of more than one cell.
+    """Return a layer's output as (n, c, h, w); None if it is not a feature map of more than one cell.
 
-    Tokens are a square, row by row, behind those that are not of the image.
+    Image tokens form a square, row by row, behind the prefix tokens.
     """
     if not isinstance(output, torch.Tensor):
         return None
@@ -100,7 +105,7 @@ def _as_map(net: nn.Module, output: Any) -> torch.Tensor | None:
 
 
 def energy_in_box(heat: NDArray[np.floating], box: Box) -> float:
-    """The share of a map's sum (h, w) that lies in `box`, given in the map's cells; nan where the map is all 0.
+    """Return the share of a map's sum (h, w) inside `box`, given in cells of the map; nan if the map is all 0.
 
     A cell that the box cuts counts in part. Wang et al. (2020), Score-CAM, call it the energy-based pointing game.
     """
@@ -113,11 +118,11 @@ def energy_in_box(heat: NDArray[np.floating], box: Box) -> float:
 
 
 def box_share(shape: tuple[int, int], box: Box) -> float:
-    """The control: the share that `box` has of the area, so of a map that knows nothing of the image."""
+    """Return the share of the area inside `box`: the value of `energy_in_box` for a uniform map."""
     return energy_in_box(np.ones(shape), box)
 
 
 def _covered(cells: int, low: float, high: float) -> NDArray[np.float64]:
-    """The share of each cell [i, i + 1] that lies between `low` and `high`."""
+    """Return the share of every cell [i, i + 1] that lies between `low` and `high`, shape (cells,)."""
     i = np.arange(cells)
     return np.clip(np.minimum(i + 1, high) - np.maximum(i, low), 0.0, 1.0)

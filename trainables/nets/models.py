@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, cast
 
 import timm
 import torch
@@ -27,8 +28,10 @@ _PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten, nn.ModuleList, nn.Sequential)
 
 @dataclass(frozen=True)
 class Body:
-    """A backbone that ends after pooling; `stages` and `blocks` are the names of its parameters in its own groups,
-    coarse and fine, from the stem on."""
+    """A backbone that ends after pooling.
+
+    `stages` and `blocks` are the names of its parameters, in timm's coarse and fine groups, in order from the stem.
+    """
 
     module: nn.Module
     stages: Groups
@@ -37,7 +40,7 @@ class Body:
 
 
 class Net(nn.Module):
-    """What of a backbone trains, or all of it, and a linear head."""
+    """A backbone, or the part of it that trains, and a linear head."""
 
     def __init__(self, body: Body, outputs: int) -> None:
         super().__init__()
@@ -53,18 +56,28 @@ class Net(nn.Module):
         return self.logits(self.backbone(x))
 
     def logits(self, features: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (n, classes); a single output z counts as the logits (0, z). `kept` scales the head's weights."""
+        """Return logits (n, classes) of features (n, f); a single output z gives the logits (0, z).
+
+        `kept`, of the weights' shape, scales the head's weights.
+        """
         weight = self.head.weight if kept is None else self.head.weight * kept
         outputs = F.linear(features, weight, self.head.bias)
         return outputs if outputs.shape[1] > 1 else F.pad(outputs, (1, 0))
 
 
 def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = False) -> Body:
-    """A backbone on the CPU in evaluation mode; `seed` draws what the weights do not bring, `weights` None: all.
+    """Build a backbone on the CPU in evaluation mode.
 
-    With `drop_paths` its residual branches can be skipped, see drop_path.py.
+    Args:
+        backbone: A name that timm knows.
+        weights: The file of pretrained weights; None leaves all weights random.
+        seed: Draws the weights that the file lacks, or all of them.
+        drop_paths: Whether residual branches can be dropped, see drop_path.py.
+
+    Raises:
+        InputError: The file does not fit the backbone, or the backbone gives no feature vector per image.
     """
-    options = {"drop_path_rate": PLACEHOLDER} if drop_paths else {}
+    options: dict[str, Any] = {"drop_path_rate": PLACEHOLDER} if drop_paths else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed & (2**63 - 1))
         module = timm.create_model(backbone, **options) if weights is None else original(backbone, weights, options)
@@ -72,8 +85,12 @@ def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = Fal
         return Body(module.eval(), stages, blocks, _pooled_features(backbone, module))
 
 
-def original(backbone: str, path: Path, options: Mapping[str, float] = MappingProxyType({})) -> nn.Module:
-    """The net as it was pretrained, with the classifier that its weights carry."""
+def original(backbone: str, path: Path, options: Mapping[str, Any] = MappingProxyType({})) -> nn.Module:
+    """Return the net as it was pretrained, with its original classifier.
+
+    Raises:
+        InputError: The file does not fit the net.
+    """
     state = read(path, list(timm.create_model(backbone).state_dict()))
     try:
         body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
@@ -82,12 +99,17 @@ def original(backbone: str, path: Path, options: Mapping[str, float] = MappingPr
             f"The weights of {backbone} must fit the net with timm's own classifier, but {path} does not: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
-    body.pretrained_cfg.pop("state_dict")  # timm would keep this second copy as long as the net
+    weights_config(body).pop("state_dict")  # timm would keep this second copy as long as the net
     return body
 
 
+def weights_config(module: nn.Module) -> dict[str, Any]:
+    """Return timm's configuration of a net's weights: `mean`, `std`, `input_size`, `num_classes` and others."""
+    return cast(dict[str, Any], module.pretrained_cfg)
+
+
 def input_contract(backbone: nn.Module) -> InputContract:
-    """What the weights of a backbone, as timm made it, expect of their input."""
+    """Return the input contract from the configuration of a backbone's weights."""
     config = resolve_model_data_config(backbone)
     return InputContract(
         mean=tuple(config["mean"]),
@@ -98,13 +120,13 @@ def input_contract(backbone: nn.Module) -> InputContract:
 
 
 def crop_share(backbone: str) -> float:
-    """The share of the shorter side that the evaluation's center crop keeps, from the weights' configuration."""
+    """Return the share of the shorter side that the evaluation's center crop keeps, from the weights' configuration."""
     config = get_pretrained_cfg(backbone, allow_unregistered=True)
     return config.crop_pct if config is not None else 1.0
 
 
 def outline(backbone: str) -> Body:
-    """A backbone's shapes without its numbers: on the device "meta", where nothing is computed."""
+    """Return a backbone on the device "meta": it has shapes but no values, and nothing is computed."""
     with torch.device("meta"):
         module = timm.create_model(backbone)
         stages, blocks = _without_classifier(module)
@@ -112,55 +134,67 @@ def outline(backbone: str) -> Body:
 
 
 def check_depth(backbone: str, depth: str) -> None:
-    """Refuse to unfreeze more of a backbone than it has; no weights are needed to tell."""
+    """Check an unfreeze depth against a backbone, without weights.
+
+    Raises:
+        InputError: The backbone has fewer parts than are to be unfrozen.
+    """
     if depth not in ("head", "all"):
         trainable_names(outline(backbone), depth)
 
 
 def check_drop_path(backbone: str) -> None:
-    """Refuse stochastic depth for a backbone without residual branches that can be skipped."""
+    """Check that a backbone supports stochastic depth.
+
+    Raises:
+        InputError: It has no residual branches that can be dropped.
+    """
     try:
         with torch.device("meta"):
             module = timm.create_model(backbone, drop_path_rate=PLACEHOLDER)
-        able = any(isinstance(each, DropPath) for each in module.modules())
+        able = any(isinstance(layer, DropPath) for layer in module.modules())
     except TypeError:
         able = False
     if not able:
-        raise InputError(f"{backbone} has no residual branches to skip: leave out drop_path, or take another backbone.")
+        raise InputError(f"{backbone} has no residual branches to drop: leave out drop_path, or use another backbone.")
 
 
 def parameter_counts(net: nn.Module) -> tuple[int, int]:
-    """All parameters of a net, and those that train."""
+    """Return the number of parameters of a net, and of those that train."""
     parameters = list(net.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
 
 def check_size(backbone: str, size: int) -> None:
-    """Refuse images of a size that the backbone does not take."""
+    """Check the image size against a backbone.
+
+    Raises:
+        InputError: The backbone takes images of another size only.
+    """
     config = get_pretrained_cfg(backbone, allow_unregistered=True)
     if config is not None and config.fixed_input_size and size != config.input_size[-1]:
         raise InputError(f"{backbone} takes images of {config.input_size[-1]} px only, but `size` is {size}.")
 
 
 def unfreeze(net: Net, body: Body, depth: str) -> None:
-    """Let the head and the last blocks of `body`, of which the net has all or those, train; freeze the rest."""
+    """Make the head and the last parts of `body` trainable, as `depth` says, and freeze the rest of the net."""
     trainable = trainable_names(body, depth)
     for name, parameter in net.named_parameters():
         parameter.requires_grad = name.removeprefix("backbone.") in trainable or name.startswith("head.")
 
 
 def train_mode(net: Net) -> None:
-    """Training mode for what trains; a frozen BatchNorm stays in evaluation mode, always.
+    """Put layers that train into training mode; a frozen BatchNorm stays in evaluation mode, always.
 
-    So does what has no parameters of its own: dropout inside a backbone would be drawn, not keyed. Attention that
-    keeps its biases in evaluation mode (levit) recomputes them in this one, or they would never train.
+    Layers without parameters of their own stay in evaluation mode too, because dropout inside a backbone would not be
+    keyed. Attention that caches its biases in evaluation mode (levit) recomputes them in training mode.
     """
     for module in net.modules():  # a parent comes before its children, which train() sets too
         module.train(any(parameter.requires_grad for parameter in module.parameters(recurse=False)))
 
 
 def trained_state(net: Net) -> dict[str, torch.Tensor]:
-    """A copy of the parameters that train and the buffers beside them: all that training can have changed."""
+    """Return a copy of the parameters that train and of the buffers beside them: all that training can change."""
     training = {
         prefix
         for prefix, module in net.named_modules()
@@ -171,22 +205,22 @@ def trained_state(net: Net) -> dict[str, torch.Tensor]:
 
 
 def load_trained(net: Net, state: dict[str, torch.Tensor]) -> None:
-    """Put back what `trained_state` gave."""
+    """Restore a state from `trained_state`."""
     result = net.load_state_dict(state, strict=False)
     assert not result.unexpected_keys, result.unexpected_keys
 
 
 def depth_from_head(net: Net) -> dict[str, int]:
-    """For every parameter how many blocks lie between it and the head, which is at 0."""
+    """Return the distance of every parameter from the head, in blocks; the head is at 0."""
     depths = {f"backbone.{name}": len(net.blocks) - i for i, names in enumerate(net.blocks) for name in names}
     return {name: depths.get(name, 0) for name, _ in net.named_parameters()}
 
 
 def trainable_names(body: Body, depth: str) -> set[str]:
-    """The names of the backbone's parameters that train when `depth` does.
+    """Return the names of the backbone's parameters that train at an unfreeze depth.
 
     Raises:
-        InputError: the backbone has fewer parts than are to be unfrozen.
+        InputError: The backbone has fewer parts than are to be unfrozen.
     """
     parsed = unfreeze_depth.parse(depth)
     if parsed == "head":
@@ -207,20 +241,20 @@ def trainable_names(body: Body, depth: str) -> set[str]:
 
 
 def _without_classifier(module: nn.Module) -> tuple[Groups, Groups]:
-    """Take the classifier off a net; what is left in the net's own groups of parameters, coarse and fine.
+    """Remove the classifier of a net; return the remaining parameters in timm's coarse and fine groups.
 
-    What shares timm's last group with the classifier (a norm, a projection) trains with the last block. Some nets
-    name no groups, and some no coarse ones.
+    Parameters that share the last group with the classifier (a norm, a projection) join the last block. Some nets have
+    no groups, and some no coarse ones.
     """
     coarse, fine = _groups(module, coarse=True), _groups(module, coarse=False)
-    module.reset_classifier(0)
+    cast(Any, module).reset_classifier(0)
     left = {name for name, _ in module.named_parameters()}
     return _of_body(coarse, left), _of_body(fine, left)
 
 
 def _groups(module: nn.Module, coarse: bool) -> Groups:
     try:
-        by_depth = group_parameters(module, module.group_matcher(coarse=coarse))
+        by_depth = group_parameters(module, cast(Any, module).group_matcher(coarse=coarse))
     except Exception:  # some nets have no matcher, others assert that nobody asks for coarse groups
         return []
     return [by_depth[depth] for depth in sorted(by_depth)]
@@ -230,14 +264,14 @@ def _of_body(groups: Groups, left: set[str]) -> Groups:
     kept = [[name for name in group if name in left] for group in groups]
     *before, last = kept or [[]]
     if not before:
-        return []  # one group for all of the net divides nothing
+        return []  # a single group does not divide the net
     return [*before[:-1], before[-1] + last]
 
 
 def _layers(backbone: nn.Module) -> list[list[str]]:
-    """Layers in the order of definition, as Keras counts: convolutions, norms, activations, poolings alike.
+    """Return the parameter names of every layer, in order of definition and counted as in Keras.
 
-    What stands behind the features (the global pooling) is no layer of a Keras base model and is not counted.
+    Convolutions, norms, activations and poolings all count. The global pooling does not: a Keras base model lacks it.
     """
     layers = []
     for prefix, module in backbone.named_modules():
@@ -249,10 +283,10 @@ def _layers(backbone: nn.Module) -> list[list[str]]:
 
 
 def _pooled_features(backbone: str, module: nn.Module) -> int:
-    """How many features come out of pooling, seen on the smallest image that the net takes."""
+    """Return the number of pooled features, from a forward pass of one small image."""
     side = math.ceil(max(64, *resolve_model_data_config(module)["input_size"][1:]))
     with torch.no_grad():
         features = module.eval()(torch.zeros(1, 3, side, side))
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
-        raise InputError(f"{backbone} gives no row of features for each image: take another backbone.")
+        raise InputError(f"{backbone} gives no feature vector per image: use another backbone.")
     return features.shape[1]

@@ -1,9 +1,9 @@
-"""The frozen part of a backbone: where it ends, and how it runs apart from what trains.
+"""The frozen part of a backbone: where it ends, and how it runs separately from the part that trains.
 
-A cut is the name of the child after which the backbone is divided; a `Sequential` is opened, and its children stand
-in its place. What comes before is a segment; what comes behind is the same net with the children before it replaced
-by `Identity`. Whether the two together are the whole is seen, not assumed: where their output is not equal to the
-whole net's, bit for bit, the backbone is not divided there. (What then runs as a segment has its norms folded.)
+A cut is the name of the child module after which the backbone is divided; a `Sequential` is replaced by its children.
+The prefix runs as a segment. The suffix is the same net with the children before the cut replaced by `Identity`.
+That prefix and suffix compose to the net is verified: unless their output equals the net's, bit for bit, the backbone
+is not divided there. (Segments then run with folded norms.)
 """
 
 import copy
@@ -16,15 +16,15 @@ from torch import nn
 from trainables.nets.folding import fold_norms
 from trainables.nets.models import Body, trainable_names
 
-INPUT = "input"  # before the first child: the views themselves
-POOLED = "pooled"  # behind the last: all that is left to train is the head
+INPUT = "input"  # before the first child: the activations are the views
+POOLED = "pooled"  # after the last child: only the head trains
 Segment = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Frozen:
-    """A backbone as its weights are, on its device; never trained, so that all trials of a process can share it.
+    """A backbone with its initial weights, on its device. It never trains, so all trials of a process share it.
 
-    On the device "meta" it has shapes only, which is enough to tell where it would be cut.
+    On the device "meta" it has shapes only, which is enough to find its cuts.
     """
 
     def __init__(self, body: Body, size: int) -> None:
@@ -35,29 +35,29 @@ class Frozen:
 
     @cached_property
     def _folded(self) -> nn.Module:
-        """What segments are made of; a net that trains as a whole needs none."""
+        """The net with folded norms, from which segments are made; a net without a frozen part needs none."""
         return fold_norms(self.body.module, self.children, self._example())
 
     def cut(self, depth: str) -> str:
-        """Where the frozen part ends when `depth` trains; INPUT where all trains or no division is exact."""
+        """Return where the frozen part ends at an unfreeze depth; INPUT if all trains or no division is exact."""
         if depth not in self._cuts:
             self._cuts[depth] = self._find_cut(trainable_names(self.body, depth))
         return self._cuts[depth]
 
     def position(self, cut: str) -> int:
-        """How many children lie before a cut: this orders cuts from the input to the head."""
+        """Return the number of children before a cut, which orders cuts from input to head."""
         if cut == POOLED:
             return len(self.children) + 1
         return 0 if cut == INPUT else self.children.index(cut) + 1
 
     def segment(self, start: str, end: str) -> Segment:
-        """From the activation at one cut to that at a later one."""
+        """Return the function from the activation at one cut to the activation at a later one."""
         if (start, end) not in self._segments:
             self._segments[start, end] = self._between(self._folded, start, end)
         return self._segments[start, end]
 
     def rest(self, cut: str) -> nn.Module:
-        """A copy of what lies behind the cut, to train."""
+        """Return a trainable copy of the part behind the cut."""
         return nn.Identity() if cut == POOLED else _without(self.body.module, self._before(cut), shared=False)
 
     def _find_cut(self, trainable: set[str]) -> str:
@@ -65,7 +65,7 @@ class Frozen:
             return POOLED
         held = [_held_by(child, trainable) for child in self.children]
         frozen = next((i for i, names in enumerate(held) if names), 0)
-        # A parameter of the backbone's own, a position embedding say, may act anywhere.
+        # A parameter outside of all children, such as a position embedding, may act anywhere.
         if frozen == 0 or set().union(*held) != trainable:
             return INPUT
         cut = self.children[frozen - 1]
@@ -79,7 +79,7 @@ class Frozen:
                 behind = self.rest(cut)(activation)
                 return behind.shape == whole.shape if x.is_meta else torch.equal(behind, whole)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
-            return False  # what is behind the cut needs more than this activation
+            return False  # the suffix needs more than this activation
 
     def _between(self, whole: nn.Module, start: str, end: str) -> Segment:
         module = _without(whole, self._before(start), shared=True)
@@ -115,7 +115,7 @@ def _until_stopped(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def children_as_they_run(module: nn.Module, x: torch.Tensor) -> list[str]:
-    """The names of a net's children in the order in which `x` passes them."""
+    """Return the names of a net's children in the order in which a forward pass of `x` calls them."""
     called: list[str] = []
     hooks = [
         child.register_forward_hook(lambda *_, name=name: called.append(name)) for name, child in _opened(module, "")
@@ -140,7 +140,7 @@ def _held_by(child: str, parameters: Iterable[str]) -> set[str]:
 
 
 def _without(module: nn.Module, children: Iterable[str], shared: bool) -> nn.Module:
-    """A copy in which `children` are `Identity`; the other tensors are the original's own where `shared`."""
+    """Return a copy in which `children` are `Identity`; with `shared`, it uses the original's tensors."""
     known: dict[int, object] = {id(module.get_submodule(name)): nn.Identity() for name in children}
     if shared:
         known |= {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}

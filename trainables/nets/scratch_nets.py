@@ -1,5 +1,6 @@
-"""Nets to train from random numbers: the baselines that transfer has to beat, as backbones like any other."""
+"""Nets to train from scratch, registered in timm as backbones: the baselines that transfer learning must beat."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -12,13 +13,13 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Blocks of convolution, activation and pooling by two, then the mean over each cell of a grid, dense layers.
+    """Blocks of convolution, activation and 2x pooling, then average pooling to a grid, then dense layers.
 
-    The grid makes a net take images of any size, and keeps where in the image something lies.
+    The grid lets a net take images of any size and keeps spatial information.
     """
 
     widths: tuple[int, ...]
-    size: int  # px of the images it was described for
+    size: int  # px of its original images
     grid: int
     hidden: tuple[int, ...] = ()  # dense layers before the classifier
     kernel: int = 3
@@ -58,7 +59,7 @@ default_cfgs = generate_default_cfgs(
 
 
 class ScratchNet(nn.Module):
-    """A described net, which answers to the parts of timm's interface that a study uses."""
+    """A net from its description, with the parts of timm's interface that a study uses."""
 
     def __init__(self, description: Description, num_classes: int = 1000, in_chans: int = 3) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class ScratchNet(nn.Module):
         self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(grid), nn.Flatten())
         dense = (widths[-1] * grid**2, *description.hidden)
         layers = [(nn.Linear(a, b), description.activation()) for a, b in pairwise(dense)]
-        self.hidden = nn.Sequential(*[each for pair in layers for each in pair])
+        self.hidden = nn.Sequential(*[layer for pair in layers for layer in pair])
         self.classifier: nn.Module = nn.Linear(self.num_features, num_classes)
         if description.he:
             self.apply(_he)
@@ -110,30 +111,15 @@ def _he(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _make(name: str, pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return build_model_with_cfg(partial(ScratchNet, DESCRIPTIONS[name]), name, pretrained, **kwargs)
+def _entrypoint(name: str) -> Callable[..., ScratchNet]:
+    """A function that makes the net, under the name and module by which timm registers it."""
+
+    def make(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
+        return build_model_with_cfg(partial(ScratchNet, DESCRIPTIONS[name]), name, pretrained, **kwargs)
+
+    make.__name__ = make.__qualname__ = name
+    return make
 
 
-@register_model
-def small_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("small_cnn", pretrained, **kwargs)
-
-
-@register_model
-def lenet5(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("lenet5", pretrained, **kwargs)
-
-
-@register_model
-def three_block_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("three_block_cnn", pretrained, **kwargs)
-
-
-@register_model
-def plain_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("plain_cnn", pretrained, **kwargs)
-
-
-@register_model
-def norm_cnn(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
-    return _make("norm_cnn", pretrained, **kwargs)
+for _name in DESCRIPTIONS:
+    register_model(_entrypoint(_name))

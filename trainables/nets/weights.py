@@ -1,4 +1,4 @@
-"""Where a backbone's pretrained weights are found, and how they are read."""
+"""Finding and reading the pretrained weights of a backbone."""
 
 import hashlib
 import importlib.util
@@ -19,10 +19,10 @@ HUB_TIMEOUT = 10
 
 
 def find(backbone: str, folder: Path | None = None) -> Path:
-    """The file with the pretrained weights: from `folder`, an installed package, timm's caches, or its hub.
+    """Return the file of pretrained weights, from `folder`, an installed package, timm's caches or its hub.
 
     Raises:
-        InputError: the backbone is unknown, or no place has its weights; the message names the places.
+        InputError: The backbone is unknown, or its weights were not found; the message names the places searched.
     """
     check_known(backbone)
     looked = []
@@ -45,27 +45,30 @@ def find(backbone: str, folder: Path | None = None) -> Path:
     looked.append(f"the hub ({problem})")
     raise InputError(
         f"No pretrained weights for backbone {backbone!r}; looked in {', '.join(looked)}. "
-        "Pass --weights DIR with the file, or --weights none to start from random numbers."
+        "Pass --weights DIR with the file, or --weights none to train from scratch."
     )
 
 
 def architecture(backbone: str) -> str:
-    """The name without the weights' tag: resnet50.a1_in1k -> resnet50."""
+    """Return the name without the tag of its weights: resnet50.a1_in1k gives resnet50."""
     return backbone.partition(".")[0]
 
 
 @cache
 def file_hash(path: Path) -> str:
-    """The sha256 of a weights file, computed once a process."""
+    """Return the sha256 of a weights file, computed once per process."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
-    """The tensors of a weights file, under timm's names.
+    """Return the tensors of a weights file, under timm's names.
 
-    `names` are the net's own, in order: the packages' files hold the same tensors in the same order under other
-    names. Nothing is unpickled but tensors.
+    `names` are the net's own, in order. Files from packages hold the same tensors in the same order under other names.
+    Only tensors are unpickled.
+
+    Raises:
+        InputError: The file holds no named tensors, or the wrong number of them.
     """
     try:
         state = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
@@ -79,7 +82,11 @@ def read(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
 
 
 def check_known(backbone: str) -> None:
-    """Refuse a backbone that neither timm nor this project has."""
+    """Check that timm or this project knows a backbone.
+
+    Raises:
+        InputError: It is unknown, or its tag is.
+    """
     if not is_model(architecture(backbone)):
         raise InputError(
             f"Unknown backbone {backbone!r}: use a name that timm.list_models() gives."
@@ -125,14 +132,15 @@ def _in_caches(backbone: str) -> Path | None:
             if isinstance(cached, str):
                 return Path(cached)
     if config.url:
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name
+        url = config.url if isinstance(config.url, str) else config.url[0]
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
         if cached.is_file():
             return cached
     return None
 
 
 def _from_hub(backbone: str) -> tuple[Path | None, str]:
-    """The file fetched from timm's hub, or the reason why not."""
+    """Return the file from timm's hub, or the reason why it is not available."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     config = get_pretrained_cfg(backbone)
@@ -140,7 +148,7 @@ def _from_hub(backbone: str) -> tuple[Path | None, str]:
         return None, "it has none"
     try:
         name = config.hf_hub_filename or "model.safetensors"
-        # Asked first, because the download tries five times and tells of each.
+        # Probe first: the download would retry five times and log every attempt.
         get_hf_file_metadata(hf_hub_url(config.hf_hub_id, name), timeout=HUB_TIMEOUT)
         return Path(hf_hub_download(config.hf_hub_id, name, etag_timeout=HUB_TIMEOUT)), ""
     except Exception as problem:  # the hub's client raises a dozen kinds; each means: not from here

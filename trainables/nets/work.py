@@ -1,4 +1,4 @@
-"""How much arithmetic a backbone takes before and behind a cut: counted, without weights or images."""
+"""The arithmetic of a backbone before and behind a cut, counted without weights or images."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +13,7 @@ from trainables.nets.prefixes import INPUT, Frozen
 
 @dataclass(frozen=True)
 class Work:
-    """Of one image: 1e9 multiply-adds of convolutions and linear layers, and the numbers kept at the cut."""
+    """The work per image: 1e9 multiply-adds of convolutions and linear layers, and the values stored at the cut."""
 
     frozen: float
     trained: float
@@ -22,7 +22,7 @@ class Work:
 
 @cache
 def work_of(backbone: str, depth: str, size: int) -> Work:
-    """What an image of `size` px costs when `depth` trains."""
+    """Return the work for an image of `size` px at an unfreeze depth."""
     frozen = _outlined(backbone, size)
     cut = frozen.cut(depth)
     x = torch.empty(1, 3, size, size, device="meta")
@@ -36,7 +36,7 @@ def work_of(backbone: str, depth: str, size: int) -> Work:
 
 @cache
 def parameters_of(backbone: str, depth: str, size: int, outputs: int) -> tuple[int, int]:
-    """The parameters of a backbone with a head of so many outputs, and those of them that train."""
+    """Return the number of parameters of a backbone with a head of `outputs`, and of those that train."""
     frozen = _outlined(backbone, size)
     trainable = trainable_names(frozen.body, depth)
     counts = {name: parameter.numel() for name, parameter in frozen.body.module.named_parameters()}
@@ -47,13 +47,17 @@ def parameters_of(backbone: str, depth: str, size: int, outputs: int) -> tuple[i
 
 
 def check_runs(backbone: str, size: int) -> None:
-    """Refuse a backbone that does not run on images of this size; no weights are needed to tell."""
+    """Check that a backbone runs on images of this size, without weights.
+
+    Raises:
+        InputError: It does not.
+    """
     try:
         _outlined(backbone, size)
     except Exception as problem:  # of shapes that do not fit, which each net says in its own way
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
         raise InputError(
-            f"Backbone {backbone} does not run on images of {size} px ({reason}): take another size or backbone."
+            f"Backbone {backbone} does not run on images of {size} px ({reason}): use another size or backbone."
         ) from problem
 
 
@@ -65,9 +69,10 @@ def _outlined(backbone: str, size: int) -> Frozen:
 def _multiply_adds(module: nn.Module, x: torch.Tensor) -> float:
     total = 0
 
-    def count(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal total
-        # Each number of the output is a sum over one filter, or over one row of the weights.
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        # Every number of the output is a sum over one filter, or over one row of the weights.
         total += output.numel() * layer.weight[0].numel()
 
     hooks = [
@@ -75,6 +80,6 @@ def _multiply_adds(module: nn.Module, x: torch.Tensor) -> float:
     ]
     with torch.no_grad():
         module(x)
-    for each in hooks:
-        each.remove()
+    for handle in hooks:
+        handle.remove()
     return total / 1e9

@@ -1,1 +1,1 @@
-"""Checks on a backbone before a sweep: each judges one thing that would spoil all its trials."""
+"""Checks on a backbone before a sweep: every gate looks for one fault that would spoil all its trials."""

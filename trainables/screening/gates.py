@@ -1,7 +1,7 @@
-"""The gates before a sweep: each judges one thing that would spoil all trials of a backbone, and says its numbers.
+"""The gates before a sweep: every gate tests for one fault that would spoil all trials of a backbone.
 
-A gate fails only where the evidence is clear: limits on counts are binomial quantiles, and what too few images cannot
-tell passes. (The faults are those of studies that were published: see Keras' and timm's issues on input scales.)
+A gate fails only on clear evidence: limits on counts are binomial quantiles, and a gate with too few images passes.
+(The faults come from published studies; see the issues of Keras and timm on input scales.)
 """
 
 import math
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from scipy.special import bdtr
 
 IMAGENET = 1000  # classes of the original head
-TOP = 5  # of its predictions, among which the right class must be
+TOP = 5  # predictions, one of which must be the true class
 FEWEST_ZERO_SHOT = 20  # images
-# A count that chance exceeds this rarely is no chance. The probe's is lenient: hard data are no fault.
+# Levels of the binomial quantiles. The probe's is lenient, because hard data are no fault.
 _BEYOND_CHANCE = 0.999
 _PROBE_BEYOND_CHANCE = 0.95
-# The probe is judged where one that goes this share of the way from chance to all right would almost surely be told
-# from chance, on classes with more than so many images.
+# The probe is judged only if a probe this share of the way from chance to perfect would almost surely be told from
+# chance, on classes with more than this many images.
 _WORKING_SHARE, _ALMOST_NEVER = 0.2, 0.01
 _FEWEST_OTHERS = 4
 _LOSS_TOLERANCE = 1e-4
@@ -30,7 +30,7 @@ _INPUT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Gate:
-    """`said` is one sentence without its stop: what was seen, and where the gate failed, first the rule."""
+    """`said` is one sentence without its period: the measurement, preceded by the rule if the gate failed."""
 
     name: str
     passed: bool
@@ -38,7 +38,7 @@ class Gate:
 
 
 def input_contract(weights: Mapping[str, Any], views: NDArray[np.uint8], normalised: torch.Tensor) -> Gate:
-    """G1: `normalised` (n, 3, s, s) is what the net is given of `views` (n, s, s, 3), as its `weights` ask for it."""
+    """G1: the net's input `normalised` (n, 3, s, s) is `views` (n, s, s, 3), normalized as its `weights` ask."""
     name = "input contract"
     missing = [part for part in ("mean", "std", "interpolation", "input_size") if not weights.get(part)]
     if missing:
@@ -63,7 +63,7 @@ def input_contract(weights: Mapping[str, Any], views: NDArray[np.uint8], normali
 
 
 def zero_shot(logits: torch.Tensor, wanted: Sequence[frozenset[int]]) -> Gate:
-    """G2: the original head's `logits` (n, 1000) name each image's class far more often than chance would."""
+    """G2: the original head's `logits` (n, 1000) rank the true class high far more often than chance."""
     name, n = "zero-shot identity", len(wanted)
     first = logits.topk(TOP, dim=1).indices.tolist()
     hits = sum(not wanted[i].isdisjoint(first[i]) for i in range(n))
@@ -76,12 +76,12 @@ def zero_shot(logits: torch.Tensor, wanted: Sequence[frozenset[int]]) -> Gate:
 
 
 def linear_probe(predicted: NDArray[np.int64], labels: NDArray[np.int64], pretrained: bool) -> Gate:
-    """G3: what a held-out linear probe on frozen features predicts is better than guessing the largest class."""
+    """G3: a held-out linear probe on frozen features beats guessing the most frequent class."""
     name = "linear probe"
     accuracy, chance = float((predicted == labels).mean()), majority_share(labels)
     seen = f"{accuracy:.1%} of {len(labels)} held-out images right, chance {chance:.1%}"
     if not pretrained:
-        return Gate(name, True, f"{seen}; not asked of a net that starts from random numbers")
+        return Gate(name, True, f"{seen}; not required of a net with random weights")
     judged = np.bincount(labels)[labels] > _FEWEST_OTHERS
     n, hits = int(judged.sum()), int((predicted == labels)[judged].sum())
     guessing = majority_share(labels[judged]) if n else 1.0
@@ -95,14 +95,13 @@ def linear_probe(predicted: NDArray[np.int64], labels: NDArray[np.int64], pretra
 
 
 def infinite_features(pretrained: bool) -> Gate:
-    """G3: a probe cannot be fitted to these; random weights of a deep net may be so, pretrained ones are wrong."""
+    """G3: the features are not finite. This can happen with random weights; with pretrained ones it is a fault."""
     rule = "the features of pretrained weights must be finite numbers, but are not"
     return Gate("linear probe", not pretrained, rule if pretrained else "not applicable: features are not finite")
 
 
 def permuted_labels(accuracies: Sequence[float], labels: NDArray[np.int64]) -> Gate:
-    """G6: the same probe on shuffled `labels` has only chance `accuracies`; more would mean that it sees what it must
-    predict."""
+    """G6: with shuffled `labels` the same probe has chance `accuracies`; higher ones mean that labels leak."""
     chance, mean, n = majority_share(labels), float(np.mean(accuracies)), len(labels)
     most = _most_by_chance(_BEYOND_CHANCE, n, chance) / n
     seen = f"{mean:.1%} right with shuffled labels, the largest class has {chance:.1%} of {n} images"
@@ -113,7 +112,7 @@ def permuted_labels(accuracies: Sequence[float], labels: NDArray[np.int64]) -> G
 
 
 def first_loss(cross_entropy: float, classes: int) -> Gate:
-    """G4: an untrained head, which is zero, finds all classes equally likely."""
+    """G4: an untrained head is zero, so all classes are equally likely."""
     expected = math.log(classes)
     if abs(cross_entropy - expected) <= _LOSS_TOLERANCE:
         return Gate("first loss", True, f"{cross_entropy:.4f} is ln {classes}")
@@ -122,7 +121,7 @@ def first_loss(cross_entropy: float, classes: int) -> Gate:
 
 
 def overfit(right: Mapping[float, int], pictures: int, steps: int) -> Gate:
-    """G4: a few images can be overfit at one learning rate; `right` has how many at each that was tried."""
+    """G4: a few images can be overfit; `right` maps every learning rate tried to the images classified correctly."""
     rate, best = max(right.items(), key=lambda each: each[1])
     if best == pictures:
         return Gate("overfit", True, f"{pictures} images were overfit at learning rate {rate:g}")
@@ -132,7 +131,7 @@ def overfit(right: Mapping[float, int], pictures: int, steps: int) -> Gate:
 
 
 def frozen(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], depth: str) -> Gate:
-    """G5: parameters and buffers that are frozen when `depth` trains are the same after an optimizer step."""
+    """G5: parameters and buffers that are frozen at `depth` do not change in an optimizer step."""
     moved = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
     if moved:
         rule = f"what is frozen when {depth!r} trains must not change"
@@ -145,7 +144,7 @@ def not_applicable(name: str, why: str) -> Gate:
 
 
 def majority_share(labels: NDArray[np.int64]) -> float:
-    """What guessing the largest class gets right."""
+    """The accuracy of guessing the most frequent class."""
     return float(np.bincount(labels).max() / len(labels))
 
 

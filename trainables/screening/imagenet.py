@@ -1,4 +1,4 @@
-"""Which ImageNet classes the classes of a data set are, told by their names."""
+"""Matching the classes of a data set to ImageNet classes by name."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -10,10 +10,10 @@ SYNSET = re.compile(r"n\d{8}")  # WordNet's number of a class
 
 
 def imagenet_classes(names: Mapping[int, Collection[str]]) -> dict[int, frozenset[int]]:
-    """For each label the ImageNet-1k classes that bear one of its names: a synset (n02085620) or a word for it.
+    """Return the ImageNet-1k classes of every label, matched by synset (n02085620) or by name.
 
-    A word may name several classes: Cardigan the dog, cardigan the garment. Empty unless half of the labels, and two,
-    are found: one "kite" among toys is no bird.
+    A name may match several classes: Cardigan the dog, cardigan the garment. The result is empty unless at least two
+    labels and half of all labels match, because a single "kite" among toys is no bird.
     """
     found = {label: frozenset().union(*map(_classes_of, texts)) for label, texts in names.items()}
     known = {label: classes for label, classes in found.items() if classes}

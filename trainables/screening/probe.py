@@ -1,4 +1,4 @@
-"""A linear probe in closed form: how far frozen features alone tell classes apart."""
+"""A linear probe in closed form: how well frozen features separate the classes."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 
 
 def hat_matrices(features: NDArray[np.floating]) -> list[NDArray[np.float64]]:
-    """For each of `STRENGTHS` the (n, n) matrix that turns targets into those fitted by ridge regression on `features`.
+    """Return, for each of `STRENGTHS`, the hat matrix (n, n) of ridge regression on `features` (n, f).
 
-    The features (n, f) are standardized; the intercept is not penalized.
+    It maps targets to fitted targets. Features are standardized; the intercept is not penalized.
     """
     centred = features - features.mean(axis=0, dtype=np.float64)
     spread = centred.std(axis=0)
@@ -27,10 +27,10 @@ def hat_matrices(features: NDArray[np.floating]) -> list[NDArray[np.float64]]:
 
 
 def leave_one_out(hats: Sequence[NDArray[np.float64]], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each image the label that a ridge classifier gives it which was fitted to all the others.
+    """Return for every image (n,) the label predicted by a ridge classifier that was fitted to all others.
 
     Nothing is refitted: the prediction for image i without i is (H y - h_ii y_i) / (1 - h_ii), y the one-hot labels
-    (Allen 1974, PRESS). Of `hats` the one is taken whose predictions have the least squared error.
+    (Allen 1974, PRESS). The hat matrix with the smallest squared error is used.
     """
     classes, positions = np.unique(labels, return_inverse=True)
     targets = np.eye(len(classes))[positions]

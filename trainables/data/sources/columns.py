@@ -95,7 +95,7 @@ def _holds_folds(values: pd.Series) -> bool:
 
 
 def _is_hot(values: pd.Series) -> bool:
-    return bool(len(values)) and values.str.fullmatch(r"[01](\.0*)?").all()
+    return bool(len(values)) and bool(values.str.fullmatch(r"[01](\.0*)?").all())
 
 
 def _hot(rows: pd.DataFrame, columns: Columns, where: str) -> pd.Series:

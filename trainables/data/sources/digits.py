@@ -5,6 +5,7 @@ import shutil
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -38,7 +39,7 @@ def _write(data: Path) -> None:
     """All files or none: written beside their place, then renamed as one folder."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits = cast(Any, load_digits())  # a Bunch, by default
     data = data.absolute()
     data.parent.mkdir(parents=True, exist_ok=True)
     part = data.with_name(f".{data.name}-{uuid.uuid4().hex}")

@@ -15,15 +15,17 @@ from sklearn.datasets import load_sample_images
 
 from tests.pictures import COLOURS, config, make_place, noisy
 from tests.trees import class_folders, encoded, put
-from trainables import examination, trial
+from trainables import preflight, trial
 from trainables.augmentation.views import InputContract
 from trainables.config import TrialConfig
 from trainables.data.datasets import read_manifest
 from trainables.data.splits import add_folds
-from trainables.examination import Findings, examine, sample_of
+from trainables.data.trial_data import open_trial_data_of
 from trainables.learning import training
+from trainables.nets import divided
 from trainables.nets.weights import file_hash, find
-from trainables.place import Place, open_pictures_of
+from trainables.place import Place
+from trainables.preflight import Findings, examine, sample_of
 
 LEVEL = "60-20-20"
 
@@ -91,10 +93,10 @@ def test_a_sound_net_from_random_numbers(few: tuple[Place, pd.DataFrame]) -> Non
         "overfit",
         "frozen",
     ]
-    assert found.pictures == len(open_pictures_of(few[1], config(), few[0]).pool) == 27
+    assert found.pictures == len(open_trial_data_of(few[1], config(), few[0]).pool) == 27
     assert found.chance == pytest.approx(1 / 3)
     assert found.probe_accuracy is not None
-    assert "not applicable: the net starts from random numbers" in found.gates[1].said
+    assert "not applicable: the net starts from random weights" in found.gates[1].said
 
 
 def test_a_sound_pretrained_net(many: tuple[Place, pd.DataFrame]) -> None:
@@ -140,13 +142,13 @@ def test_a_wrong_mean(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.Monke
 
 
 def test_a_head_that_does_not_start_at_zero(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Net(trial.Net):
+    class Net(divided.Net):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             torch.manual_seed(1)
             self.head.reset_parameters()
 
-    monkeypatch.setattr(trial, "Net", Net)
+    monkeypatch.setattr(divided, "Net", Net)
     assert set(failed(examine(config(), ["all"], *few))) == {"first loss"}
 
 
@@ -161,7 +163,7 @@ def test_shuffled_images(many: tuple[Place, pd.DataFrame]) -> None:
 def test_a_probe_that_sees_what_it_must_predict(
     many: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examination, "leave_one_out", lambda hats, labels: labels)
+    monkeypatch.setattr(preflight, "leave_one_out", lambda hats, labels: labels)
     assert set(failed(examine(pretrained(many[0]), ["head"], *many))) == {"label permutation"}
 
 
@@ -183,13 +185,13 @@ def test_a_frozen_batch_norm_in_training_mode(few: tuple[Place, pd.DataFrame], m
 
 
 def test_a_frozen_layer_that_trains(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "unfreeze", lambda net, body, depth: net.requires_grad_(True))
+    monkeypatch.setattr(divided, "unfreeze", lambda net, body, depth: net.requires_grad_(True))
     found = failed(examine(config(backbone="test_resnet", size=32), ["last 3 layers"], *few))
     assert set(found) == {"frozen"}
 
 
 def test_features_that_are_no_numbers(many: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "_pooled", lambda inputs, items: np.full((len(items), 3), np.inf))
+    monkeypatch.setattr(preflight, "_pooled", lambda inputs, items: np.full((len(items), 3), np.inf))
     found = examine(pretrained(many[0]), ["head"], *many)
     assert set(failed(found)) == {"linear probe"}
     assert found.probe_accuracy is None

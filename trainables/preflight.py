@@ -1,4 +1,4 @@
-"""The gates applied to one backbone, on a few training images and through the code that trials run."""
+"""The preflight gates on one backbone: a few training images pass through the code that trials run."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData, open_trial_data_of
 from trainables.fields import STRENGTHS
 from trainables.frozen.activations import Items, evaluation_draws
 from trainables.keyed import key, order
@@ -19,29 +20,29 @@ from trainables.learning.inputs import Inputs
 from trainables.learning.losses import score
 from trainables.learning.optimizers import build_optimizer
 from trainables.learning.training import Training, train_epoch
-from trainables.nets.models import Body, original, trainable_names
+from trainables.nets.models import Body, original, trainable_names, weights_config
 from trainables.nets.weights import find
-from trainables.place import Pictures, Place, open_pictures_of
+from trainables.place import Place
 from trainables.screening import gates
 from trainables.screening.gates import Gate
 from trainables.screening.imagenet import SYNSET, imagenet_classes
 from trainables.screening.probe import hat_matrices, leave_one_out
-from trainables.trial import prepare, set_arithmetic
+from trainables.trial import build_inputs, set_arithmetic
 
-MOST_PICTURES = 512
-# Of these the original head is shown so many, and so many are overfit.
+MOST_IMAGES = 512
+# Images for the zero-shot gate, and images to overfit.
 _SHOWN, _LEARNED = 64, 8
 _PERMUTATIONS = 5
-# Learning rates of Adam, of which one must work; steps between two looks, and looks. A head's steps cost little.
+# Learning rates of Adam, one of which must work, and steps per epoch; steps of a head are cheap.
 _HEAD_RATES, _HEAD_STEPS = (1e-2, 1e-1, 1e-3), 25
 _DEEP_RATES, _DEEP_STEPS = (1e-3, 1e-2, 1e-4), 5
 _LOOKS = 8
-_PATIENCE = 60  # seconds; what has not learned by then is too slow to be judged
+_PATIENCE = 60  # seconds; a net that has not overfit by then is too slow to judge
 
 
 @dataclass(frozen=True)
 class Findings:
-    """`probe_accuracy` is a floor for what is fine-tuned; None where no image could be held out."""
+    """What the gates found; `probe_accuracy` is a floor for fine-tuning, None if no image could be held out."""
 
     gates: tuple[Gate, ...]
     probe_accuracy: float | None
@@ -50,10 +51,13 @@ class Findings:
 
 
 def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: pd.DataFrame) -> Findings:
-    """Every gate on one backbone, those of what is frozen for each of the study's unfreeze `depths`.
+    """Run every gate on one backbone, and the frozen gate once per unfreeze depth in `depths`.
 
-    Of `config` the net, its start, the size and the arithmetic count; augmentation and regularizer are left out. The
-    manifest need not be written yet.
+    Only the net, its weights, the size and the arithmetic of `config` count; augmentation and regularization are
+    switched off. The manifest may exist in memory only.
+
+    Raises:
+        InputError: The backbone has no weights here, or does not fit `depths`.
     """
     set_arithmetic(config)
     plain = replace(
@@ -78,24 +82,24 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
         steps_per_epoch=1,
         batch_size=_LEARNED,
     )
-    pictures = open_pictures_of(manifest, config, place)
-    sample = sample_of(pictures.pool, manifest, config.study_seed)
-    # Of activations only the whole pool's are those that trials look for.
-    shared = place if np.array_equal(sample, pictures.pool) else replace(place, stored=frozenset())
+    data = open_trial_data_of(manifest, config, place)
+    sample = sample_of(data.pool, manifest, config.study_seed)
+    # Trials look up activations of the whole pool, so only those are worth storing.
+    shared = place if np.array_equal(sample, data.pool) else replace(place, stored=frozenset())
     place = replace(place, stored=frozenset())
-    labels = pictures.labels[sample]
+    labels = data.labels[sample]
     learned = _mixed(sample, labels, _LEARNED)
-    few = replace(pictures, pool=np.sort(learned), train=np.sort(learned))
+    few = replace(data, pool=np.sort(learned), train=np.sort(learned))
     small = replace(plain, block_size=_LEARNED)
 
-    whole = prepare(replace(small, unfreeze="all"), place, pictures)
+    whole = build_inputs(replace(small, unfreeze="all"), place, data)
     body = whole.activations.frozen.body
-    probed, accuracy = _probed(prepare(replace(plain, unfreeze="head"), shared, pictures), sample)
+    probed, accuracy = _probed(build_inputs(replace(plain, unfreeze="head"), shared, data), sample)
     found = [
         _input_contract(whole, sample),
         _zero_shot(whole, sample, imagenet_classes(_names(manifest)), place),
         *probed,
-        gates.first_loss(score(whole.evaluation_logits(few.train), pictures.labels[few.train])[1], pictures.classes),
+        gates.first_loss(score(whole.evaluation_logits(few.train), data.labels[few.train])[1], data.classes),
         _overfit(replace(small, unfreeze=_deepest(config, depths, body)), place, few),
         *(_frozen(replace(small, unfreeze=depth, weight_decay=0.1), place, few) for depth in depths if depth != "all"),
     ]
@@ -103,30 +107,30 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
 
 
 def sample_of(pool: Items, manifest: pd.DataFrame, seed: int) -> Items:
-    """At most `MOST_PICTURES` of the pool, sorted, and one of each duplicate group."""
+    """Return at most `MOST_IMAGES` items of the pool, sorted, one per duplicate group."""
     shuffled = order(key("preflight", seed), pool)
-    groups = manifest.set_index("item")["group"].loc[shuffled]
-    return np.sort(shuffled[~groups.duplicated().to_numpy()][:MOST_PICTURES])
+    groups = manifest.set_index("item")["group"].reindex(shuffled)
+    return np.sort(shuffled[~groups.duplicated().to_numpy()][:MOST_IMAGES])
 
 
 def _input_contract(inputs: Inputs, sample: Items) -> Gate:
-    views = _views(inputs, _mixed(sample, inputs.pictures.labels[sample], _SHOWN))
-    weights = inputs.activations.frozen.body.module.pretrained_cfg
+    views = _views(inputs, _mixed(sample, inputs.data.labels[sample], _SHOWN))
+    weights = weights_config(inputs.activations.frozen.body.module)
     return gates.input_contract(weights, views.numpy(), inputs.activations.to_device(views))
 
 
 def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]], place: Place) -> Gate:
-    config, labels = inputs.config, inputs.pictures.labels
-    weights = inputs.activations.frozen.body.module.pretrained_cfg
+    config, labels = inputs.config, inputs.data.labels
+    weights = weights_config(inputs.activations.frozen.body.module)
     items = sample[np.isin(labels[sample], list(known))]
     items = _mixed(items, labels[items], _SHOWN)
     own = weights["input_size"][-1]
     why = {
-        "the net starts from random numbers": config.weights == "none",
+        "the net starts from random weights": config.weights == "none",
         "the weights' head is not that of ImageNet's 1,000 classes": weights["num_classes"] != gates.IMAGENET,
-        "too few classes bear the names of ImageNet's": not known,
-        f"{config.size} px are less than half of the weights' {own} px": 2 * config.size < own,
-        f"{len(items)} images of ImageNet's classes are too few": len(items) < gates.FEWEST_ZERO_SHOT,
+        "too few classes have names of ImageNet classes": not known,
+        f"{config.size} px is less than half of the {own} px of the weights": 2 * config.size < own,
+        f"{len(items)} images of ImageNet classes are too few": len(items) < gates.FEWEST_ZERO_SHOT,
     }
     reason = next((text for text, holds in why.items() if holds), None)
     if reason is not None:
@@ -138,8 +142,8 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
 
 
 def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
-    """The probe and its permutation, and the accuracy of the former."""
-    config, labels = inputs.config, inputs.pictures.labels[sample]
+    """Return the gates of the linear probe and of its label permutation, and the probe's accuracy."""
+    config, labels = inputs.config, inputs.data.labels[sample]
     features = _pooled(inputs, sample)
     if not np.isfinite(features).all():
         return [gates.infinite_features(config.weights == "pretrained")], None
@@ -155,24 +159,24 @@ def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
     return [gate, gates.permuted_labels(by_chance, labels)], float((predicted == labels).mean())
 
 
-def _overfit(config: TrialConfig, place: Place, few: Pictures) -> Gate:
+def _overfit(config: TrialConfig, place: Place, few: TrialData) -> Gate:
     head = config.unfreeze == "head"
     config = replace(config, epochs=_LOOKS, steps_per_epoch=_HEAD_STEPS if head else _DEEP_STEPS)
-    right, deadline = {}, time.monotonic() + _PATIENCE
-    with TemporaryDirectory() as cache:  # what is frozen is computed once, not in every step
+    correct, deadline = {}, time.monotonic() + _PATIENCE
+    with TemporaryDirectory() as cache:  # the frozen part is computed once, not in every step
         place = replace(place, cache=Path(cache), stored=frozenset({(config.backbone, config.unfreeze)}))
         for rate in _HEAD_RATES if head else _DEEP_RATES:
-            right[rate] = _learned_by_heart(replace(config, learning_rate=rate), place, few, deadline)
-            if right[rate] == len(few.train):
+            correct[rate] = _fitted_at_best(replace(config, learning_rate=rate), place, few, deadline)
+            if correct[rate] == len(few.train):
                 break
             if time.monotonic() > deadline:
-                return gates.not_applicable("overfit", f"{_PATIENCE} s are too few for so slow a net")
-    return gates.overfit(right, len(few.train), config.epochs * config.steps_per_epoch)
+                return gates.not_applicable("overfit", f"{_PATIENCE} s are too short to judge so slow a net")
+    return gates.overfit(correct, len(few.train), config.epochs * config.steps_per_epoch)
 
 
-def _learned_by_heart(config: TrialConfig, place: Place, few: Pictures, deadline: float) -> int:
-    """How many of the images are classified right, in training mode, when it goes best."""
-    inputs = prepare(config, place, few)
+def _fitted_at_best(config: TrialConfig, place: Place, few: TrialData, deadline: float) -> int:
+    """Return how many of the images are classified correctly, in training mode, at the best step."""
+    inputs = build_inputs(config, place, few)
     training = Training(inputs, build_optimizer(config, inputs.net))
     items, most = np.resize(few.train, config.batch_size), 0
     target = torch.from_numpy(few.labels[few.train])
@@ -187,15 +191,15 @@ def _learned_by_heart(config: TrialConfig, place: Place, few: Pictures, deadline
     return most
 
 
-def _frozen(config: TrialConfig, place: Place, few: Pictures) -> Gate:
-    inputs = prepare(config, place, few)
+def _frozen(config: TrialConfig, place: Place, few: TrialData) -> Gate:
+    inputs = build_inputs(config, place, few)
     before = _declared_frozen(inputs)
     train_epoch(Training(inputs, build_optimizer(config, inputs.net)), 1)
     return gates.frozen(before, _declared_frozen(inputs), config.unfreeze)
 
 
 def _declared_frozen(inputs: Inputs) -> dict[str, torch.Tensor]:
-    """A copy of what must not change: the backbone that trials share, and what is frozen behind the cut."""
+    """Return a copy of all that must not change: the backbone that trials share, and what is frozen behind the cut."""
     body = inputs.activations.frozen.body
     trains = trainable_names(body, inputs.config.unfreeze)
     parameters = {name for name, _ in body.module.named_parameters()}
@@ -210,14 +214,14 @@ def _declared_frozen(inputs: Inputs) -> dict[str, torch.Tensor]:
 
 
 def _deepest(config: TrialConfig, depths: Sequence[str], body: Body) -> str:
-    """What trains when images are overfit: of random numbers everything has to."""
+    """Return the depth that must be able to overfit; with random weights everything has to train."""
     if config.weights == "none":
         return "all"
     return max(depths, key=lambda depth: len(trainable_names(body, depth)))
 
 
 def _views(inputs: Inputs, items: Items) -> torch.Tensor:
-    """The evaluation views (n, s, s, 3) of `items`, of a net that trains from the images on."""
+    """Return the evaluation views (n, s, s, 3) of `items`, for a net without a frozen part."""
     [views] = inputs.activations.batches(evaluation_draws(items), len(items), items)
     return views
 
@@ -228,7 +232,7 @@ def _pooled(inputs: Inputs, items: Items) -> NDArray[np.float32]:
 
 
 def _names(manifest: pd.DataFrame) -> dict[int, set[str]]:
-    """By label its name, and what its images' paths name of ImageNet's synsets, as those of Stanford Dogs do."""
+    """Return the names of every label: its own, and the ImageNet synsets in its image paths (as in Stanford Dogs)."""
     names: dict[int, set[str]] = {}
     for label, name, path in zip(manifest["label"], manifest["label_name"], manifest["path"], strict=True):
         names.setdefault(int(label), set()).update((name, *SYNSET.findall(path)))
@@ -236,6 +240,6 @@ def _names(manifest: pd.DataFrame) -> dict[int, set[str]]:
 
 
 def _mixed(items: Items, labels: NDArray[np.int64], count: int) -> Items:
-    """The first `count` of `items`, taken from all classes in turn."""
+    """Return `count` of `items`, taken from all classes in turn."""
     turn = [int(np.count_nonzero(labels[:i] == labels[i])) for i in range(len(labels))]
     return items[np.argsort(turn, kind="stable")][:count]
