@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import (  # generated
+    STATUS_FAILURE,  # pyright: ignore[reportAttributeAccessIssue]
+    STATUS_SUCCESS,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from study.design.plan import Planned
 from study.persistence.ledger import Record
@@ -62,7 +66,7 @@ def read(course: StudyState, trial: str = "") -> EventAccumulator:
     return accumulator
 
 
-def scalars(events: EventAccumulator, tag: str) -> list[tuple[int, float]]:
+def scalars(events: EventAccumulator, tag: str) -> list[tuple[int, Any]]:
     return [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)]
 
 
@@ -109,7 +113,7 @@ def test_the_end_says_whether_a_trial_failed(course: StudyState) -> None:
         content = read(course, trial).summary_metadata[metadata.SESSION_END_INFO_TAG].plugin_data.content
         status = metadata.parse_session_end_info_plugin_data(content).status
         failed = record.status == "failed"
-        assert status == (api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS)
+        assert status == (STATUS_FAILURE if failed else STATUS_SUCCESS)
     assert course.records["search-0002"].status == "failed"
 
 
