@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,20 @@ import pytest
 from PIL import Image
 
 from study.arguments import command, parse, parser, shown
+from study.budget import Budget
 from study.design.load import load, names
+from study.design.settings import Base
 from study.driver import begun
 from study.estimates.resources import Resources, plan_resources
 from study.execution.machines import Machines
+from study.messages import log, set_verbosity
 from study.persistence.output_dir import check_out
+from study.results import BaseRecord, BudgetRecord, ResourcesRecord, StudyRecord
 from study.run import main
 from study.setup import prepare as setup
 from study.setup.dry_run import describe
 from study.setup.preflight import nets_of, preflight
+from study.setup.study_json import StudyJson
 from tests.tiny import PATIENCE, STUDY_FILE, Prepare, make_pictures, write_study
 from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
@@ -401,3 +406,52 @@ def test_what_a_stream_cannot_encode_is_printed_as_an_escape() -> None:
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ascii_only, check=True)
     assert done.stdout == "\\xe9\\udce9\n"
+
+
+def test_version_is_printed_and_nothing_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert re.fullmatch(r"study-platform \S.*\n", capsys.readouterr().out)
+
+
+def test_quiet_prints_no_progress_and_verbose_prints_each_step(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = {}
+    for flags in ([], ["--quiet"], ["--verbose"]):
+        parsed = parse(["digits", *flags])
+        set_verbosity(parsed.quiet, parsed.verbose)
+        log.debug("a step")
+        log.info("a finding")
+        log.warning("a warning")
+        lines["".join(flags)] = capsys.readouterr().err.splitlines()
+    set_verbosity(quiet=False, verbose=False)
+    assert lines == {
+        "": ["a finding", "a warning"],
+        "--quiet": ["a warning"],
+        "--verbose": ["a step", "a finding", "a warning"],
+    }
+    with pytest.raises(InputError, match="--quiet and --verbose contradict each other"):
+        parse(["digits", "--quiet", "--verbose"])
+
+
+def test_from_python_the_flags_are_those_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from study import Study, run
+
+    study = load("digits").study
+    assert isinstance(study, Study)
+    assert run("digits", dry_run=True, trials=8) is None
+    named = capsys.readouterr().out
+    assert " 8 search trials" in named
+    assert run(study, name="digits", dry_run=True, trials=8) is None
+    assert capsys.readouterr().out.splitlines()[:3] == named.splitlines()[:3]
+    with pytest.raises(InputError, match="--trialz"):
+        run("digits", trialz=8)
+    with pytest.raises(InputError, match="--list and --new belong to the command line"):
+        run("digits", list=True)
+
+
+def test_study_json_has_the_keys_that_a_reader_may_expect() -> None:
+    """Two types describe one file: what this program writes, and what a reader may find."""
+    written = {each.name for each in fields(StudyJson)} - {"others"}
+    assert written == set(StudyRecord.__annotations__)
+    for record, kind in ((BaseRecord, Base), (ResourcesRecord, Resources), (BudgetRecord, Budget)):
+        assert set(record.__annotations__) == {each.name for each in fields(kind)}
