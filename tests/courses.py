@@ -128,7 +128,7 @@ def work(out: Path, job: Job, accuracy: Accuracy) -> Iterator[ledger.Row]:
         ledger.write_report(out, job.trial, attempts + 1, made)
         write(checkpoint, str(epoch))
         yield made
-    if planned.phase in ("confirm", "retrain", "published"):
+    if planned.phase in ("confirm", "control", "retrain", "published"):
         write(model_file(out, job.trial), job.trial)
     ledger.write_end(out, job.trial, "completed")
     storage.drop(checkpoint)

@@ -217,3 +217,18 @@ def test_a_real_tensorboard_shows_every_trial_with_its_best_value(server: str, c
     statuses = {group["sessions"][0]["name"]: group["sessions"][0]["status"] for group in groups}
     assert statuses["search-0002"] == "STATUS_FAILURE"
     assert set(ask(f"{server}/data/plugin/scalars/tags")["search-0001"]) == {*TAGS, BEST, SECONDS}
+
+
+def test_control_trials_have_a_value_in_the_declared_phases(tmp_path: Path) -> None:
+    study = small_study(budget={"trials": 4, "epochs": 1, "refine": 1, "seeds": 3}, control=True)
+    events = EventFiles(tmp_path, study)
+    course = begin(tmp_path, study, events.hear)
+    drive(course, RISING)
+    events.close()
+    content = read(course).summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
+    infos = metadata.parse_experiment_plugin_data(content).hparam_infos
+    (declared,) = [
+        [value.string_value for value in info.domain_discrete.values] for info in infos if info.name == "phase"
+    ]
+    assert {record.planned.phase for record in course.records.values()} == {"search", "refine", "confirm", "control"}
+    assert {record.planned.phase for record in course.records.values()} <= set(declared)
