@@ -1,4 +1,7 @@
-"""The command line: flags say where and how big, never what. Checked without torch, Ray or timm."""
+"""The command line. Flags set where a study runs and how large it is; what it asks is in the study file.
+
+Nothing here imports torch, Ray or timm, so wrong flags are refused at once.
+"""
 
 import argparse
 import math
@@ -7,6 +10,9 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,10 +21,12 @@ from study.persistence.remote import is_uri, parse_place
 from trainables.errors import InputError, did_you_mean
 
 DEFAULT_SEED = 0
+_DISTRIBUTION = "study-platform"  # as in pyproject.toml
+_DESCRIPTION = "Run a hyperparameter study of transfer learning on images, from its question to its report."
 
 
 class Parser(argparse.ArgumentParser):
-    """One line on standard error instead of a page of usage."""
+    """A parser whose errors are one line instead of a page of usage."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -28,107 +36,173 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.{self._suggestion(message)}")
 
     def _suggestion(self, message: str) -> str:
-        """The flag or the value that a wrong one is close to."""
+        """Suggest the flag or value that a misspelled one is closest to."""
         if match := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
-            return did_you_mean(match[1], [each.strip("' ") for each in match[2].split(",")])
+            return did_you_mean(match[1], [choice.strip("' ") for choice in match[2].split(",")])
         if message.startswith("unrecognized arguments: "):
             wrong = "".join(message.split()[2:3]).partition("=")[0]
             return did_you_mean(wrong, [flag for action in self._actions for flag in action.option_strings])
         return ""
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The parsed flags.
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """The command line of `study.run`. None: the flag was left out, and its default depends on the study."""
+
+    study: str  # a name or a file; empty with `list` and `new`
+    list: bool
+    new: tuple[str, str] | None
+    data: Path | None
+    out: Path | str | None  # a folder, or the address of a remote
+    test: Path | None
+    trials: int | None
+    epochs: int | None
+    seeds: int | None
+    hours: float | None
+    seed: int | None
+    resume: bool
+    address: str | None
+    gpus_per_trial: float | None
+    cpus_per_trial: int | None
+    workers_per_trial: int | None
+    concurrent: int | None
+    weights: str | None  # a folder, or "none"
+    download: bool
+    cache: Path  # meaningless with `list` and `new`
+    cache_gib: float | None
+    no_sharing: bool
+    published: bool
+    mlflow: str | None
+    wandb: str | None
+    skip_preflight: bool
+    dry_run: bool
+    quiet: bool
+    verbose: bool
+
+
+def parser() -> Parser:
+    """Return the parser of `python -m study.run`. Its default values are computed for this user and machine."""
+    made = Parser(prog="python -m study.run", description=_DESCRIPTION, allow_abbrev=False)
+    made.add_argument("study", nargs="?", metavar="NAME|FILE.py", help="the name of a study, or a study file")
+    add = made.add_argument
+    add("--list", action="store_true", help="list the studies and exit")
+    add("--new", nargs=2, metavar=("NAME", "FILE.py"), help="copy the study NAME to FILE.py for editing and exit")
+    add("--data", type=_local, metavar="DIR", help="the dataset folder or its archives (default: data/NAME)")
+    add("--out", type=_place, metavar="DIR|URI", help="output folder or address, s3://... (default: runs/NAME)")
+    add("--test", type=Path, metavar="DIR", help="your own test images, one folder per class")
+    add("--trials", type=_positive_int, metavar="N", help="number of search trials")
+    add("--epochs", type=_positive_int, metavar="N", help="maximum epochs per trial")
+    add("--seeds", type=_positive_int, metavar="N", help="number of seeds in the confirmation")
+    add("--hours", type=_positive, metavar="H", help="choose trials, epochs and seeds to fit this time")
+    add("--seed", type=_natural, metavar="N", help=f"random seed of the study (default: {DEFAULT_SEED})")
+    add("--resume", action="store_true", help="continue the study in --out, or start it if there is none")
+    add("--address", metavar="ADDR", help="join a running Ray cluster: auto, or host:port")
+    add("--gpus-per-trial", type=_not_negative, metavar="F", help="GPUs per trial; fractions are allowed")
+    add("--cpus-per-trial", type=_positive_int, metavar="N", help="CPUs, and threads, per trial")
+    add("--workers-per-trial", type=_positive_int, metavar="N", help="data-parallel processes per trial (Ray Train)")
+    add("--concurrent", type=_positive_int, metavar="N", help="trials that run at once (default: as many as fit)")
+    add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none to train from scratch")
+    add("--download", action="store_true", help="download the dataset first and verify its checksums")
+    add("--cache", **cache_option("decoded images and activations of frozen layers"))
+    add("--cache-gib", type=_positive, metavar="F", help="maximum size of the cache in GiB")
+    add("--no-sharing", action="store_true", help="do not cache frozen layers: same results, slower")
+    add("--published", action="store_true", help="run the published configurations instead of a search")
+    add("--mlflow", metavar="URI", help="also log trials to MLflow: a server, or sqlite:///FILE")
+    add("--wandb", metavar="PROJECT", help="also log trials to this Weights & Biases project")
+    add("--skip-preflight", action="store_true", help="skip the checks before the search; study.json records it")
+    add("--dry-run", action="store_true", help="print the plan, its resolution and its cost; run nothing")
+    add("--quiet", action="store_true", help="print only errors, warnings and where the results are")
+    add("--verbose", action="store_true", help="also print each step as it begins")
+    add("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and exit")
+    return made
+
+
+def parse(arguments: Sequence[str]) -> Flags:
+    """Parse and check the flags, without importing torch, Ray or timm.
 
     Raises:
-        InputError: a flag is unknown, lacks its value, or its value makes no sense.
+        InputError: a flag is unknown, has no value, has a wrong value, or contradicts another one.
     """
-    parser = Parser(prog="python -m study.run", description=__doc__, allow_abbrev=False)
-    parser.add_argument("study", nargs="?", metavar="NAME|FILE.py", help="a study's name or its file")
-    add = parser.add_argument
-    add("--list", action="store_true", help="the studies, one line each")
-    add("--new", nargs=2, metavar=("NAME", "FILE.py"), help="copy a study to edit")
-    add("--data", type=_local, metavar="DIR", help="the dataset's folder or archives (default: data/NAME)")
-    add("--out", type=_place, metavar="DIR|URI", help="where the study is written, or s3://… (default: runs/NAME)")
-    add("--test", type=Path, metavar="DIR", help="your own test images, in class folders")
-    add("--trials", type=_positive_int, metavar="N", help="search trials")
-    add("--epochs", type=_positive_int, metavar="N", help="epochs at most, per trial")
-    add("--seeds", type=_positive_int, metavar="N", help="confirmation repeats")
-    add("--hours", type=_positive, metavar="H", help="fit trials, epochs and seeds to this time")
-    add("--seed", type=_natural, metavar="N", help=f"the study seed (default: {DEFAULT_SEED})")
-    add("--resume", action="store_true", help="go on with the study in --out, or start it where there is none")
-    add("--address", metavar="ADDR", help="a running Ray cluster: auto, or host:port")
-    add("--gpus-per-trial", type=_not_negative, metavar="F", help="a fraction is allowed")
-    add("--cpus-per-trial", type=_positive_int, metavar="N", help="threads of a trial, too")
-    add("--workers-per-trial", type=_positive_int, metavar="N", help="processes that train one trial (Ray Train)")
-    add("--concurrent", type=_positive_int, metavar="N", help="trials at once (default: as many as fit)")
-    add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none for random numbers")
-    add("--download", action="store_true", help="fetch the dataset first, hashes checked")
-    add("--cache", **cache_option("decoded images and what is frozen"))
-    add("--cache-gib", type=_positive, metavar="F", help="how much of both it may keep")
-    add("--no-sharing", action="store_true", help="compute what is frozen anew in every trial: same results, slower")
-    add("--published", action="store_true", help="run what the study's source has published instead of a search")
-    add("--mlflow", metavar="URI", help="log trials there, too: an MLflow server, or sqlite:///FILE")
-    add("--wandb", metavar="PROJECT", help="log trials to this project of Weights & Biases, too")
-    add("--skip-preflight", action="store_true", help="leave out the gates before the sweep; study.json says so")
-    add("--dry-run", action="store_true", help="print the plan, its resolution and its cost; run nothing")
-    chosen = parser.parse_args(arguments)
-    if not (chosen.study or chosen.list or chosen.new):
-        raise InputError("Name a study or a study file; python -m study.run --list shows what there is.")
-    if chosen.study:
-        check_cache(chosen.cache)
+    values = vars(parser().parse_args(arguments))
+    if not (values["study"] or values["list"] or values["new"]):
+        raise InputError("Name a study or a study file. `python -m study.run --list` lists the studies.")
+    if values["study"]:
+        check_cache(values["cache"])
         _check_names([*arguments, os.getcwd()])
-    if chosen.hours is not None and (chosen.trials or chosen.epochs or chosen.seeds):
-        raise InputError("--hours fits the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
-    if chosen.published and (chosen.hours or chosen.trials):
+    new = tuple(values["new"]) if values["new"] else None
+    flags = Flags(**values | {"study": values["study"] or "", "new": new, "cache": values["cache"] or Path()})
+    if flags.hours is not None and (flags.trials or flags.epochs or flags.seeds):
+        raise InputError("--hours chooses the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
+    if flags.published and (flags.hours or flags.trials):
         raise InputError("--published runs every published configuration as it is: leave --trials and --hours out.")
-    return chosen
+    if flags.quiet and flags.verbose:
+        raise InputError("--quiet and --verbose contradict each other: leave one of them out.")
+    return flags
+
+
+class _Version(argparse.Action):
+    """Print the installed version. It is looked up only on request."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        try:
+            known = version(_DISTRIBUTION)
+        except PackageNotFoundError:
+            known = "not installed: a source tree"
+        print(f"{_DISTRIBUTION} {known}")
+        parser.exit()
 
 
 def _check_names(names: list[str]) -> None:
-    """Ray, Parquet and JSON hold text."""
+    """Refuse names that are not UTF-8, because Ray, Parquet and JSON can only store text."""
     for name in names:
         if any("\udc80" <= sign <= "\udcff" for sign in name):
             raise InputError(f"Files and folders of a study must be named in UTF-8, but got {name!r}: rename it.")
 
 
 def cache_option(what: str) -> dict[str, Any]:
-    """How a parser adds --cache, the folder for `what`."""
+    """Return the arguments with which a parser adds --cache, the folder for `what`."""
     default = _user_cache()
-    said = str(default).replace("%", "%%") if default else "none, as neither HOME nor XDG_CACHE_HOME is set"
-    return {"type": Path, "metavar": "DIR", "default": default, "help": f"for {what} (default: {said})"}
+    shown = str(default).replace("%", "%%") if default else "none, because neither HOME nor XDG_CACHE_HOME is set"
+    return {"type": Path, "metavar": "DIR", "default": default, "help": f"folder for {what} (default: {shown})"}
 
 
 def check_cache(cache: Path | None) -> None:
+    """Refuse to go on without a cache folder.
+
+    Raises:
+        InputError: --cache is missing and the user has no home folder.
+    """
     if cache is None:
-        raise InputError("--cache must name a folder where no home is known: give it, or set HOME or XDG_CACHE_HOME.")
+        raise InputError(
+            "--cache must name a folder, as no home folder is known: pass it, or set HOME or XDG_CACHE_HOME."
+        )
 
 
 def _user_cache() -> Path | None:
-    """None for a user without a home, as in a container or a batch job."""
+    """Return the user's cache folder; None without a home, as in some containers and batch jobs."""
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return None if caches.startswith("~") else Path(caches) / "study"
 
 
 def command(arguments: list[str]) -> str:
-    """The command as it was given, for any machine."""
+    """Return the command as it was given, in a form that works on any machine."""
     return _for_shell(["python", "-m", "study.run", *arguments])
 
 
 def shown(module: str, *arguments: str) -> str:
-    """A command that works as it stands in a shell that stands here: by the Python that runs this."""
+    """Return a command that can be pasted into a shell in the current folder. It uses the Python that runs now."""
     return _for_shell([_program("python", sys.executable), "-m", module, *arguments])
 
 
 def shown_program(name: str, *arguments: str) -> str:
-    """The same of a program that was installed beside Python."""
+    """Return the same for a program that is installed beside Python."""
     return _for_shell([_program(name, str(Path(sys.executable).with_name(name))), *arguments])
 
 
 def _program(name: str, file: str) -> str:
-    """How a shell finds a file: by its name alone, or by the shorter of its paths."""
+    """Return how a shell finds a file: its name alone, or the shorter of its paths."""
     found = shutil.which(name)
-    # A link to another folder's is another Python: that is what a virtual environment is made of.
+    # A link to the Python of another folder is another Python: virtual environments consist of such links.
     if found and os.path.dirname(found) == os.path.dirname(file) and os.path.samefile(found, file):
         return name
     near = os.path.relpath(file)
@@ -136,7 +210,7 @@ def _program(name: str, file: str) -> str:
 
 
 def _for_shell(words: list[str]) -> str:
-    """Quoted; what cannot be printed, such as a name that is no UTF-8, as bash, zsh and ksh read it."""
+    """Quote words for bash, zsh and ksh, also unprintable ones such as names that are not UTF-8."""
     return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
 
 
@@ -148,7 +222,7 @@ def _escaped(word: str) -> str:
 
 
 def fail(problem: Exception) -> int:
-    """One line on standard error, and the exit status of bad input."""
+    """Print one line to standard error and return the exit status of bad input."""
     print(" ".join(str(problem).split()), file=sys.stderr)
     return 2
 
@@ -166,7 +240,7 @@ def _place(text: str) -> Path | str:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
-def _number(text: str, kind: type, rule: str, holds) -> float:
+def _number(text: str, kind: type[int] | type[float], rule: str, holds: Callable[[float], bool]) -> float:
     try:
         value = kind(text)
         if math.isfinite(value) and holds(value):

@@ -1,52 +1,106 @@
-"""Running a prepared study: search, refine, confirm and test on Ray, and what is written on the way."""
+"""Drive a study: begin or resume it, run its phases on Ray, and write what it leaves but for the report."""
 
-import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from rich.console import Console
+
+from study.arguments import Flags, command
+from study.design.load import Loaded
+from study.design.settings import shipped_configs
 from study.estimates.costs import estimate, wall_seconds
-from study.estimates.resources import Resources
+from study.execution.machines import Machines
+from study.messages import is_quiet, log
 from study.persistence import ledger, storage
-from study.persistence.ledger import Record
+from study.persistence.ledger import Event, Record, sole_driver
 from study.products.examples import write_examples
 from study.products.export import export_best, shipped
 from study.products.footprint import footprint
 from study.products.local_dir import NotTheSame
 from study.products.outputs import compute_seconds, write_predictions, write_tables
+from study.products.retrieval import write_retrieval
+from study.products.roundtrip import check_exports
 from study.products.suspects import write_suspects
-from study.retrieval import write_retrieval
-from study.schedule.state import StudyState, predictions_file
-from study.setup.prepare import Prepared
-from study.setup.study_json import save
+from study.schedule.state import Sampler, Step, StudyState, predictions_file
+from study.setup.data_lines import fold_lines
+from study.setup.preflight import preflight
+from study.setup.prepare import Prepared, prepare_study
+from study.setup.resume import resume_study
+from study.setup.study_json import StudyJson, begin_study, save
 from study.tracking.display import Display
 from study.tracking.tensorboard import EventFiles
 from study.tracking.trackers import Tracker
-from trainables.data.manifest import label_names
+from trainables.data.known_files import unless_refused
+from trainables.data.manifest import data_folder, label_names
 
-# While a study runs its tables are renewed, so that a report can be made of it: this often, and so rarely that the
-# driver of many trials spends at most this share of its time on it.
+# The tables are renewed while a study runs, so that a report can be made of it: at most this often, and with at most
+# this share of the driver's time.
 _SECONDS_BETWEEN_TABLES = 30
 _SHARE_FOR_TABLES = 0.02
 
 
-def drive(
-    prepared: Prepared,
-    identity: dict[str, Any],
-    resources: Resources,
-    wait_for_ray: Callable[[], None],
-    trackers: Sequence[Tracker] = (),
-) -> str:
-    """Run to the end and write everything but the report; gives what went wrong, empty where nothing did."""
+@contextmanager
+def begun(
+    loaded: Loaded, flags: Flags, machines: Machines, out: Path, arguments: Sequence[str]
+) -> Iterator[tuple[Prepared, StudyJson]]:
+    """Prepare a study, run the checks before its search, and begin it. No other process drives it within the block.
+
+    Raises:
+        InputError: the flags, the data, the weights or a check; nothing is written.
+    """
+    with unless_refused(flags.cache, data_folder(loaded.data(flags.data))):
+        prepared = prepare_study(loaded, flags, machines.resources, out, machines.has_bfloat16)
+        configs, classes = shipped_configs(prepared.study, prepared.base), prepared.base.classes
+        log.debug("Checking that every net can be exported and loaded again")
+        check_exports(configs, classes, prepared.place.cache, with_onnx=not flags.skip_preflight)
+    for line in fold_lines(prepared.manifest, prepared.study, prepared.layout):
+        log.info(line)
+    gates = preflight(prepared, machines.resources, machines.wait_for_ray, flags.skip_preflight)
+    machines.wait_for_ray()  # before anything is written; without the checks nothing has waited for it yet
+    out.mkdir(parents=True, exist_ok=True)
+    with sole_driver(out):
+        yield prepared, begin_study(prepared, machines.resources, command([*arguments]), flags.hours, gates)
+
+
+@contextmanager
+def resumed(
+    loaded: Loaded, flags: Flags, machines: Machines, out: Path, arguments: Sequence[str]
+) -> Iterator[tuple[Prepared, StudyJson]]:
+    """Resume the study in `out`. No other process drives it within the block; study.json keeps its first `arguments`.
+
+    Raises:
+        InputError: it cannot be resumed with these flags and data, or another process drives it.
+    """
+    with sole_driver(out):
+        yield resume_study(loaded, flags, machines.resources, out, before_writing=machines.wait_for_ray)
+
+
+def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker] = ()) -> str:
+    """Run every phase and write what a study leaves. Return what went wrong, empty if nothing did."""
+    state = run_phases(prepared, study_json, machines, trackers)
+    return write_products(state, prepared)
+
+
+def run_phases(
+    prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker]
+) -> StudyState:
+    """Run every phase on Ray. Tables, event files and study.json are kept up to date, also when this is interrupted."""
     study, out = prepared.study, prepared.out
     began = time.monotonic()
-    expected = wall_seconds(estimate(study, prepared.inputs, prepared.base.study_seed), resources.concurrent)
-    display = Display(f"study {prepared.name}", study.budget.epochs, expected)
+    expected = wall_seconds(estimate(study, prepared.inputs), machines.resources.concurrent)
+    silent = Console(stderr=True, quiet=True) if is_quiet() else None
+    display = Display(f"study {prepared.name}", study.budget.epochs, expected, prepared.base.metric, silent)
     events = EventFiles(out, study, prepared.base.metric)
     due = began  # so that there are tables as soon as there is a row
+    step: Step = ""
 
-    def hear(event: str, record: Record) -> None:
-        nonlocal due
+    def hear(event: Event, record: Record) -> None:
+        nonlocal due, step
+        if state.phase != step:
+            step = state.phase
+            log.debug("Phase %s", step)
         display.hear(event, record)
         for listener in (events, *trackers):
             listener.hear(event, record)
@@ -56,47 +110,56 @@ def drive(
             took = time.monotonic() - now
             due = now + max(_SECONDS_BETWEEN_TABLES, took / _SHARE_FOR_TABLES)
 
-    wait_for_ray()
-    # Only now: what imports Ray must find its environment set.
+    machines.wait_for_ray()
+    # Only now, because this imports Ray, which must find its environment set.
     from study.execution.tuning import run_on_ray
 
     state = StudyState(out, study, prepared.base, _sampler(prepared), hear)
     try:
         with display:
-            run_on_ray(state, prepared.place, resources)
+            run_on_ray(state, prepared.place, machines.resources)
     finally:
         events.close()
         write_tables(state)
-        save(out, identity, time.monotonic() - began, compute_seconds(state), len(ledger.read_openings(out)))
+        save(out, study_json, time.monotonic() - began, compute_seconds(state), len(ledger.read_openings(out)))
         storage.push(out)
         for tracker in trackers:
             tracker.close()
+    return state
+
+
+def write_products(state: StudyState, prepared: Prepared) -> str:
+    """Write predictions, the winner's model and examples. Return what went wrong, empty if nothing did."""
+    out, problem = prepared.out, ""
     storage.pull(out, storage.MODELS)
     write_predictions(state)
-    unseen = [record for record in state.shown() if not predictions_file(out, record.planned.trial).exists()]
-    if unseen:
-        print(f"{len(unseen)} models could not be shown the test fold; try again with --resume.", file=sys.stderr)
-    winner, wrong = shipped(state), ""
+    untested = [record for record in state.shown() if not predictions_file(out, record.planned.trial).exists()]
+    if untested:
+        log.warning("%d models could not be evaluated on the test fold; try again with --resume.", len(untested))
+    winner = shipped(state)
     if winner is None:
-        return f"The study ended without a usable trial; {out}/report.html says why."
+        return f"The study ended without a usable trial. {out}/report.html says why."
+    log.debug("Exporting the winner, %s", winner.planned.trial)
     try:
         export_best(state, winner, prepared.place, prepared.manifest)
-    except NotTheSame as problem:
-        wrong = (
-            f"No model is left: best/ is not the one that was tested ({problem}). The tables and the report are whole."
+    except NotTheSame as difference:
+        problem = (
+            f"best/ was removed, because it was not the tested model ({difference}). "
+            "The tables and the report are complete."
         )
-    nets = (each.config for each in state.shown())
+    nets = (record.config for record in state.shown())
     write_tables(state, footprint(nets, len(label_names(prepared.manifest))))
-    if winner not in unseen and not wrong:
+    if winner not in untested and not problem:
+        log.debug("Drawing examples")
         write_examples(state, winner, prepared.place, prepared.manifest)
         write_suspects(state, winner, prepared.place)
-        if study.unseen:
+        if prepared.study.unseen:
             write_retrieval(out, prepared.place)
-    return wrong
+    return problem
 
 
-def _sampler(prepared: Prepared) -> Any:
-    if prepared.study.goal == "factors":
+def _sampler(prepared: Prepared) -> Sampler | None:
+    if prepared.study.goal != "best":
         return None
     from study.schedule.sampling import OptunaSampler
 

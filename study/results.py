@@ -1,7 +1,7 @@
-"""What a study leaves in its folder: file names, columns, and how they are read; writing.py writes them.
+"""The files of a study: their names, columns and keys, and how to read them. writing.py writes them.
 
-The one place that knows them. A folder that another program filled in this way is a study too, so everything
-is checked on reading; columns beyond these are kept.
+This module is the only one that knows the format. Another program may write a study in this format too, so everything
+is checked when it is read. Additional columns and keys are kept.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NotRequired, Required, TypedDict, cast, get_args
 
 import pandas as pd
 from pandas.api import types
@@ -133,10 +133,164 @@ EXAMPLES_MORE_COLUMNS: Columns = {  # that a folder may also lack
     "box_share": "number",  # share of the view's area inside it: the heat of a map that knows nothing
 }
 
-Phase = Literal["search", "refine", "confirm", "control", "retrain", "published"]  # what a trial is part of
+# What a trial is part of. The trials of `control` are in control.parquet alone; see CONTROL_FILE.
+Phase = Literal["search", "refine", "confirm", "control", "retrain", "published"]
 Status = Literal["completed", "stopped", "failed"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 STATUSES: tuple[Status, ...] = get_args(Status)
+Goal = Literal["factors", "best", "published"]
+SKIPPED = "skipped"  # the value of `preflight` in study.json after --skip-preflight
+
+
+class NuisanceRecord(TypedDict):
+    """A range in study.json; `when` names the factor levels under which it exists."""
+
+    low: float
+    high: float
+    log: bool
+    when: dict[str, Any]
+    sets: NotRequired[str]  # the config field that it sets, where that has another name
+    natural: NotRequired[list[float]]  # ends of the range that no value can exceed
+
+
+class ConditionRecord(TypedDict):
+    """When a conditional factor exists, and the value of its field where it does not."""
+
+    when: dict[str, Any]
+    otherwise: Any
+
+
+class BudgetRecord(TypedDict):
+    """The fields of budget.Budget."""
+
+    trials: int
+    epochs: int
+    refine: int
+    seeds: int
+    grace: int
+    reduction: int
+    folds: int | None
+    test_folds: int | None
+
+
+class PublishedRecord(TypedDict):
+    """One published number of one published configuration."""
+
+    name: str
+    config: dict[str, Any]
+    metric: str
+    fold: str
+    value: float
+    n: int | None
+    differs: list[str]
+
+
+class ResolutionRecord(TypedDict):
+    """The smallest difference in accuracy that the planned seeds and test images can resolve, with its assumptions."""
+
+    difference: float
+    seeds: int
+    items: int
+    disagreement: float
+    seed_spread: float
+
+
+class GateRecord(TypedDict):
+    name: str
+    passed: bool
+    said: str
+
+
+class PreflightRecord(TypedDict):
+    """What the gates found for one net; `chance` is the share of the most frequent class."""
+
+    probe_accuracy: float | None
+    chance: float
+    pictures: int
+    gates: list[GateRecord]
+
+
+class HardwareRecord(TypedDict):
+    cpus: int | None
+    cpu: str
+    gpus: list[str]
+    system: str
+
+
+class ResourcesRecord(TypedDict):
+    """The fields of estimates.resources.Resources."""
+
+    cpus: int
+    gpus: float
+    concurrent: int
+    workers: int
+
+
+class BaseRecord(TypedDict):
+    """The fields of design.settings.Base."""
+
+    manifest: str
+    study_seed: int
+    largest_train: int
+    classes: int
+    stored_side: int
+    device: Literal["cpu", "cuda"]
+    threads: int
+    has_bfloat16: bool
+    weights: str
+    weights_hashes: dict[str, str]
+    metric: str
+    workers: int
+
+
+class PlaceRecord(TypedDict):
+    """The absolute folders a study was started with; None where none was named."""
+
+    data: str
+    test: str | None
+    weights: str | None
+
+
+class StudyRecord(TypedDict, total=False):
+    """study.json. Only the required keys are sure to exist: other programs may leave the others out."""
+
+    name: Required[str]
+    dataset: str
+    question: Required[str]
+    goal: Goal
+    margin: float
+    retrain: bool
+    official_split: bool
+    factors: Required[dict[str, list[Any]]]
+    conditional: dict[str, ConditionRecord]
+    nuisances: dict[str, NuisanceRecord]
+    fixed: dict[str, Any]
+    unseen: float
+    control: bool
+    published: list[PublishedRecord]
+    budget: BudgetRecord
+    declared_budget: BudgetRecord | None
+    metric: str
+    pretraining_overlap: str
+    seed: int
+    command: str
+    versions: dict[str, str]
+    revision: str
+    hardware: HardwareRecord
+    resources: ResourcesRecord
+    manifest: str
+    plan_hash: str
+    resolution: ResolutionRecord
+    test_openings: int
+    wall_seconds: float
+    compute_seconds: float
+    repeated_epochs: int
+    deviations: list[str]
+    preflight: dict[str, PreflightRecord] | Literal["skipped"]
+    hours: float | None
+    base: BaseRecord
+    place: PlaceRecord
+
 
 _DTYPES: dict[Kind, str] = {"text": "str", "number": "float64", "flag": "bool", "any": "object"}
 _IS_KIND: dict[Kind, Callable[[pd.Series], bool]] = {
@@ -149,15 +303,15 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 class ResultsError(ValueError):
-    """A folder that is not a readable study; one line: what is wrong, in which file, the way out."""
+    """A folder that is not a readable study. The text is one line: the file, what is wrong and the fix."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """A study as it was read; `epochs`, `predictions` and `control` are empty where nothing was written yet."""
+    """A study as it was read. `epochs`, `predictions` and `control` are empty until the study writes them."""
 
     out: Path
-    study: dict[str, Any]
+    study: StudyRecord
     manifest: pd.DataFrame
     trials: pd.DataFrame
     epochs: pd.DataFrame
@@ -171,7 +325,7 @@ class Results:
 
 
 def level_text(value: Any) -> str:
-    """A level as text; 1, 1.0 and "1.0" are one level, and a missing one is empty."""
+    """Return a level as text. 1, 1.0 and "1.0" are the same level; a missing level is empty."""
     if not isinstance(value, str) and pd.isna(value):
         return ""
     text = str(value)
@@ -179,7 +333,11 @@ def level_text(value: Any) -> str:
 
 
 def stands_for(cell: Any) -> list[tuple[str, str]]:
-    """The (factor, level) pairs of a `stands_for` cell, `["backbone=resnet50", ...]` as JSON."""
+    """Return the (factor, level) pairs of a `stands_for` cell, a JSON list such as `["backbone=resnet50"]`.
+
+    Raises:
+        ValueError: the cell is not JSON.
+    """
     if not isinstance(cell, str) or not cell:
         return []
     pairs = (pair.partition("=") for pair in json.loads(cell))
@@ -187,7 +345,12 @@ def stands_for(cell: Any) -> list[tuple[str, str]]:
 
 
 def read(out: Path, *, logits: bool = False) -> Results:
-    """Read and check the study in `out`; `predictions` come without their logits unless asked for."""
+    """Read and check the study in `out`. `predictions` have the column of logits only with `logits=True`.
+
+    Raises:
+        ResultsError: the folder holds no study, or a file of it is missing, damaged or has other columns or values
+            than the format.
+    """
     if not out.is_dir():
         raise ResultsError(f"No folder {str(out)!r}. Name the --out folder of a study, such as runs/digits.")
     study = _read_study(out)
@@ -204,7 +367,7 @@ def read(out: Path, *, logits: bool = False) -> Results:
     )
 
 
-def _read_study(out: Path) -> dict[str, Any]:
+def _read_study(out: Path) -> StudyRecord:
     path = out / STUDY_FILE
     if not path.is_file():
         raise ResultsError(f"{str(out)!r} holds no {STUDY_FILE}: not a study. Name the --out folder of one.")
@@ -219,8 +382,8 @@ def _read_study(out: Path) -> dict[str, Any]:
             raise ResultsError(f"{path}: `{key}` must be a {kind.__name__}, but got {study.get(key)!r}. Add it.")
     for name, levels in study["factors"].items():
         if not isinstance(levels, list):
-            raise ResultsError(f"{path}: factor {name!r} must list its levels, but got {levels!r}. Mend it.")
-    return study
+            raise ResultsError(f"{path}: factor {name!r} must list its levels, but got {levels!r}. Fix it.")
+    return cast(StudyRecord, study)
 
 
 def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -256,7 +419,7 @@ def _empty(columns: Columns) -> pd.DataFrame:
 
 
 def _read_predictions(path: Path, skip: tuple[str, ...]) -> pd.DataFrame:
-    required = {name: kind for name, kind in PREDICTIONS_COLUMNS.items() if name != LOGITS}
+    required: Columns = {name: kind for name, kind in PREDICTIONS_COLUMNS.items() if name != LOGITS}
     predictions = _read_table(path, required, optional=True, skip=skip)
     twice = predictions[predictions.duplicated(["trial", "item", "fold"])]
     if len(twice):
@@ -277,4 +440,4 @@ def _check_trials(trials: pd.DataFrame, path: Path) -> None:
         try:
             stands_for(cell)
         except (ValueError, AttributeError, TypeError):
-            raise ResultsError(f'{path}: stands_for {cell!r} must be a JSON list of "factor=level". Mend it.') from None
+            raise ResultsError(f'{path}: stands_for {cell!r} must be a JSON list of "factor=level". Fix it.') from None

@@ -1,62 +1,117 @@
-"""`python -m study.run NAME`: a study from its question to its report.
+"""`python -m study.run NAME`, and `study.run(NAME)` in a notebook: a study from its question to its report.
 
-Exit status: 0 done, 1 no usable trial, or no model that is the tested one, 2 bad input (one line, nothing written),
-130 interrupted.
+Exit status: 0 done; 1 no usable trial, or the exported model is not the tested one; 2 bad input (one line, nothing
+written); 130 interrupted.
 """
 
-import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import FrameType, ModuleType
 
-from study.arguments import command, fail, parse, shown, shown_program
+from study import results
+from study.arguments import Flags, fail, parse, shown, shown_program
 from study.design.load import Loaded, copy, load, names
-from study.estimates.resources import (
-    Resources,
-    cluster_address,
-    has_gpu_devices,
-    local_cpus,
-    local_gpus,
-    plan_resources,
-)
+from study.execution.machines import connected
+from study.messages import log, set_verbosity
 from study.persistence import storage
 from study.persistence.output_dir import opened, withdraw
 from study.persistence.unavailable import unavailable
-from study.results import STUDY_FILE
+from study.results import STUDY_FILE, Results
+from study.spec import Study
+from study.tracking.trackers import Background, check_installed, connect
 from study.writing import in_shell
 from trainables.errors import InputError
-from trainables.nets.arithmetic import computes_bfloat16
 
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Machines:
-    """Where trials run: what each gets, what waits until Ray is there, and whether a device has bfloat16 there."""
+class Interrupted(InputError):
+    """A study that had to stop. Its folder is whole, and --resume continues it."""
 
-    resources: Resources
-    wait_for_ray: Callable[[], None]
-    has_bfloat16: Callable[[str], bool]
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a study is, and what went wrong; `problem` is empty where nothing did."""
+
+    out: Path
+    problem: str = ""
+
+
+def console() -> None:
+    """Run this command on the arguments of the process, and exit with its status."""
+    sys.exit(in_shell(main))
 
 
 def main(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
     try:
-        chosen = parse(arguments)
-        if chosen.list:
+        flags = parse(arguments)
+        set_verbosity(flags.quiet, flags.verbose)
+        if flags.list:
             return show_list()
-        if chosen.new:
-            copy(chosen.new[0], Path(chosen.new[1]))
-            print(f"{chosen.new[1]} is yours to edit; run it with {shown('study.run', chosen.new[1])} --data DIR")
+        if flags.new:
+            return new_study(*flags.new)
+        loaded = load(flags.study)
+        if flags.dry_run:
+            dry_run(loaded, flags)
             return 0
-        return run(load(chosen.study), chosen, arguments)
+        return _print_outcome(run_study(loaded, flags, arguments))
+    except KeyboardInterrupt:
+        return _print_interrupted("Interrupted; nothing is lost", arguments)
+    except Interrupted as problem:
+        return _print_interrupted(f"{problem} Nothing is lost", arguments)
     except InputError as problem:
         return fail(problem)
+
+
+def run(study: str | Path | Study, *, name: str | None = None, **flags: object) -> Results | None:
+    """Run a study from Python, for example in a notebook, exactly as the command line does.
+
+    Args:
+        study: the name of a study, a study file, or a Study.
+        name: the name of a Study; by default that of its dataset. It decides on the default folders.
+        flags: the flags of the command line by their names, such as `data="images"`, `trials=16`, `resume=True`.
+
+    Returns:
+        The tables of the finished study; None after `dry_run=True`.
+
+    Raises:
+        InputError: a flag, the study or its data is wrong; or the study had to stop, and `resume=True` continues it.
+        RuntimeError: the study ended without a usable model; the message says why.
+    """
+    given = name or study.dataset if isinstance(study, Study) else str(study)
+    arguments = [given, *_as_arguments(flags)]
+    try:
+        parsed = parse(arguments)
+    except SystemExit:
+        raise InputError("--help and --version belong to the command line: leave them out.") from None
+    if parsed.list or parsed.new:
+        raise InputError("--list and --new belong to the command line: leave them out.")
+    set_verbosity(parsed.quiet, parsed.verbose)
+    loaded = Loaded(given, study) if isinstance(study, Study) else load(given)
+    if parsed.dry_run:
+        dry_run(loaded, parsed)
+        return None
+    outcome = run_study(loaded, parsed, arguments)
+    if outcome.problem:
+        raise RuntimeError(outcome.problem)
+    return results.read(outcome.out)
+
+
+def _as_arguments(flags: dict[str, object]) -> Iterator[str]:
+    for name, value in flags.items():
+        if value is None or value is False:
+            continue
+        yield f"--{name.replace('_', '-')}"
+        if value is not True:
+            yield str(value)
 
 
 def show_list() -> int:
@@ -65,193 +120,84 @@ def show_list() -> int:
     return 0
 
 
-def run(loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
-    """Run the study to its report; Ctrl-C and SIGTERM end it at any moment, and it can go on."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _run(loaded, chosen, arguments)
-    except KeyboardInterrupt:
-        return _interrupted("Interrupted; nothing is lost", arguments)
-
-
-def _interrupted(why: str, arguments: list[str]) -> int:
-    resume = arguments if "--resume" in arguments else [*arguments, "--resume"]
-    print(f"{why}. Go on with: {shown('study.run', *resume)}", file=sys.stderr)
-    return INTERRUPTED
-
-
-def _run(loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
-    place = chosen.out or Path("runs") / (f"{loaded.name}-published" if chosen.published else loaded.name)
-    if chosen.dry_run:  # whatever lies there is neither read nor touched
-        return _run_in(Path(place), False, loaded, chosen, arguments)
-    with opened(place, chosen.cache, chosen.resume) as (out, known):
-        try:
-            return _run_in(out, known, loaded, chosen, arguments)
-        except Exception as problem:
-            stops = unavailable(problem)
-            if stops is None or type(problem) is InputError:
-                raise
-            if not (out / STUDY_FILE).exists():
-                withdraw(out)
-                raise stops from problem
-            return _interrupted(f"{stops} Nothing is lost", arguments)
-
-
-def _run_in(out: Path, known: bool, loaded: Loaded, chosen: argparse.Namespace, arguments: list[str]) -> int:
-    if known:
-        from study.persistence.ledger import sole_driver
-        from study.setup.resume import as_before
-
-        with sole_driver(out):  # another one is refused before Ray starts for it
-            chosen = as_before(chosen, out)
-    trackers = _trackers(chosen, loaded.name, out)
-    if chosen.address is not None:
-        from study.execution.cluster import cluster_size, joined, on_nodes, on_workers
-        from study.persistence.nodes import check_nodes
-
-        with joined(cluster_address(chosen.address)):
-            resources = _resources(chosen, *cluster_size())
-            if chosen.dry_run:
-                return _dry_run(loaded, chosen, resources, out)
-            check_nodes(storage.uri_of(out) or out, loaded.data(chosen.data), on_nodes)
-
-            def has_bfloat16(device: str) -> bool:  # this machine may have another processor, and no GPU
-                return next(on_workers(computes_bfloat16, [(device,)], resources))
-
-            machines = Machines(resources, lambda: None, has_bfloat16)
-            return _run_on(machines, loaded, chosen, out, known, arguments, trackers)
-    if chosen.dry_run:
-        return _dry_run(loaded, chosen, _resources(chosen, local_cpus(), local_gpus()), out)
-    from study.execution.cluster import starting
-
-    # Before anything else is imported: its workers import the same meanwhile.
-    with starting(warm=_every_cpu_runs_a_trial(chosen)) as wait_for_ray:
-        resources = _resources(chosen, local_cpus(), local_gpus())
-        machines = Machines(resources, wait_for_ray, computes_bfloat16)
-        return _run_on(machines, loaded, chosen, out, known, arguments, trackers)
-
-
-def _run_on(
-    machines: Machines,
-    loaded: Loaded,
-    chosen: argparse.Namespace,
-    out: Path,
-    known: bool,
-    arguments: list[str],
-    trackers: list[Any],
-) -> int:
-    from study.design.settings import shipped_configs
-    from study.driver import drive
-    from study.persistence.ledger import sole_driver
-    from study.products.roundtrip import check_exports
-    from study.setup.dry_run import fold_lines
-    from study.setup.preflight import preflight
-    from study.setup.prepare import prepare
-    from study.setup.resume import go_on
-    from study.setup.study_json import begin
-    from trainables.data.known_files import unless_refused
-    from trainables.data.manifest import data_folder
-
-    resources, wait_for_ray = machines.resources, machines.wait_for_ray
-    if known:
-        with sole_driver(out):
-            prepared, identity = go_on(loaded, chosen, resources, out, before_writing=wait_for_ray)
-            return _to_the_end(drive(prepared, identity, resources, wait_for_ray, trackers), out)
-    with unless_refused(chosen.cache, data_folder(loaded.data(chosen.data))):
-        prepared = prepare(loaded, chosen, resources, out, machines.has_bfloat16)
-        configs, classes = shipped_configs(prepared.study, prepared.base), prepared.base.classes
-        check_exports(configs, classes, prepared.place.cache, with_onnx=not chosen.skip_preflight)
-    print("\n".join(fold_lines(prepared.manifest, prepared.study, prepared.found)), file=sys.stderr)
-    gates = preflight(prepared, resources, wait_for_ray, chosen.skip_preflight)
-    wait_for_ray()  # before anything is written: gates that are left out do not
-    out.mkdir(parents=True, exist_ok=True)
-    with sole_driver(out):
-        identity = begin(prepared, resources, command(arguments), chosen.hours, gates)
-        return _to_the_end(drive(prepared, identity, resources, wait_for_ray, trackers), out)
-
-
-def _to_the_end(wrong: str, out: Path) -> int:
-    made = write_report(out)
-    storage.push(out)
-    if not made:
-        again = shown("analysis.report", str(out))
-        print(f"The report could not be made; the tables are whole. Make it again: {again}", file=sys.stderr)
-        return 1
-    if wrong:
-        print(wrong, file=sys.stderr)
-        return 1
-    print_end(out)
+def new_study(name: str, file: str) -> int:
+    copy(name, Path(file))
+    print(f"Edit {file}, then run it with {shown('study.run', file)} --data DIR")
     return 0
 
 
-def write_report(out: Path) -> bool:
-    """The report is made from the tables alone, by a process that loads neither torch nor Ray.
+def run_study(loaded: Loaded, flags: Flags, arguments: Sequence[str]) -> Outcome:
+    """Open the output, connect to Ray, begin or resume the study, run its phases, and write the report.
 
-    In a session of its own, so that Ctrl-C reaches this process only, which ends the other.
+    Raises:
+        Interrupted: storage or images that every trial needs are gone.
+        InputError: anything else that the user has to fix; nothing is written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM. The study can be resumed.
+    """
+    with _interruptible(), opened(output_dir(loaded, flags), flags.cache, flags.resume) as (out, known), _stopping(out):
+        log.debug("%s %s", "Resuming the study in" if known else "Writing to", out)
+        if known:
+            flags = _as_before(flags, out)
+        trackers = _trackers(flags, loaded.name, out)
+        with connected(flags, loaded.data(flags.data), out) as machines:
+            # Imports torch while Ray starts and its workers import the same.
+            from study.driver import begun, drive, resumed
+
+            enter = resumed if known else begun
+            with enter(loaded, flags, machines, out, arguments) as (prepared, study_json):
+                return report(drive(prepared, study_json, machines, trackers), out)
+
+
+def output_dir(loaded: Loaded, flags: Flags) -> Path | str:
+    return flags.out or Path("runs") / (f"{loaded.name}-published" if flags.published else loaded.name)
+
+
+def report(problem: str, out: Path) -> Outcome:
+    """Write the report and bring everything to a remote --out; `problem` is what went wrong before."""
+    log.debug("Writing the report")
+    is_written = write_report(out)
+    storage.push(out)
+    if not is_written:
+        again = shown("analysis.report", str(out))
+        problem = f"The report could not be written, but the tables are complete. Write it again: {again}"
+    return Outcome(out, problem)
+
+
+def write_report(out: Path) -> bool:
+    """Write the report from the tables alone, in a process that loads neither torch nor Ray.
+
+    It has a session of its own, so that Ctrl-C reaches only this process, which then ends the other one.
     """
     command = [sys.executable, "-m", "analysis.report", str(out)]
     return subprocess.run(command, start_new_session=True, check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
-def print_end(out: Path) -> None:
-    """Where the answers are, in commands that work as they stand."""
-    if uri := storage.uri_of(out):
-        print(f"Report:      {uri.partition('?')[0]}/report.html")
-        print(f"All of it:   {shown('study.fetch', uri, 'FOLDER')}")
-        return
-    print(f"Report:      {out / 'report.html'}")
-    print(f"Model:       {out / 'best'}")
-    print(f"TensorBoard: {shown_program('tensorboard', '--logdir', str(out / 'tensorboard'))}")
-
-
-def _trackers(chosen: argparse.Namespace, name: str, out: Path) -> list[Any]:
-    """Other people's trackers that were asked for; their packages are looked for first, and reached before Ray is."""
-    if chosen.mlflow is None and chosen.wandb is None:
-        return []
-    from study.tracking.trackers import check_installed, connect
-
-    check_installed(chosen.mlflow, chosen.wandb)
-    return [] if chosen.dry_run else connect(chosen.mlflow, chosen.wandb, name, out)
-
-
-def _resources(chosen: argparse.Namespace, cpus: float, gpus: float) -> Resources:
-    asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
-    workers, is_cluster = chosen.workers_per_trial or 1, chosen.address is not None
-    return plan_resources(*asked, cpus, gpus, workers, is_cluster)
-
-
-def _every_cpu_runs_a_trial(chosen: argparse.Namespace) -> bool:
-    """Where trials take several CPUs each, a warm worker for every CPU would be too many."""
-    on_gpu = chosen.gpus_per_trial != 0 and has_gpu_devices()
-    alone = chosen.workers_per_trial in (None, 1)
-    return alone and not on_gpu and chosen.cpus_per_trial in (None, 1) and chosen.concurrent in (None, local_cpus())
-
-
-def _dry_run(loaded: Loaded, chosen: argparse.Namespace, resources: Resources, out: Path) -> int:
-    """What is asked is said also where the images or weights are not there yet."""
+def dry_run(loaded: Loaded, flags: Flags) -> None:
+    """Print what a study would do and cost. What the study file says comes first, even if images or weights lack."""
     from study.design.settings import shipped_configs
     from study.products.roundtrip import check_exports
     from study.setup.dry_run import asked, describe
-    from study.setup.prepare import as_asked, prepare
+    from study.setup.prepare import as_asked, prepare_study
     from trainables.data.known_files import unless_refused
     from trainables.data.manifest import data_folder
 
-    print(asked(as_asked(loaded.study, chosen)), flush=True)
-    with _data(loaded, chosen) as data, unless_refused(chosen.cache, data_folder(data), keep=False):
-        chosen = argparse.Namespace(**vars(chosen) | {"data": data})
-        prepared = prepare(loaded, chosen, resources, out)
-        configs = shipped_configs(prepared.study, prepared.base)
-        check_exports(configs, prepared.base.classes, prepared.place.cache, keep=False)
-        print(describe(prepared, resources))
-    return 0
+    out = Path(output_dir(loaded, flags))  # neither read nor written
+    _trackers(flags, loaded.name, out)
+    with connected(flags, loaded.data(flags.data), out) as machines:
+        print(asked(as_asked(loaded.study, flags)), flush=True)
+        with _dry_data(loaded, flags) as data, unless_refused(flags.cache, data_folder(data), keep=False):
+            prepared = prepare_study(loaded, replace(flags, data=data), machines.resources, out)
+            configs = shipped_configs(prepared.study, prepared.base)
+            check_exports(configs, prepared.base.classes, prepared.place.cache, keep=False)
+            print(describe(prepared, machines.resources))
 
 
 @contextmanager
-def _data(loaded: Loaded, chosen: argparse.Namespace) -> Iterator[Path]:
-    """Where a dry run looks for the data; what would be written there for the study is written elsewhere, and goes."""
+def _dry_data(loaded: Loaded, flags: Flags) -> Iterator[Path]:
+    """The dataset folder for a dry run. A dataset that would be written there is written to a temporary folder."""
     from trainables.data.datasets import DATASETS
 
-    data = loaded.data(chosen.data)
+    data = loaded.data(flags.data)
     is_there = data.exists() and not (data.is_dir() and not any(data.iterdir()))
     if is_there or not DATASETS[loaded.study.dataset].comes_along:
         yield data
@@ -260,15 +206,84 @@ def _data(loaded: Loaded, chosen: argparse.Namespace) -> Iterator[Path]:
         yield Path(elsewhere) / loaded.name
 
 
-def _interrupt(*_: Any) -> None:
-    signal.alarm(0)  # of Ray's handler, which aborts three seconds later: it may have been the first to hear
+def _as_before(flags: Flags, out: Path) -> Flags:
+    """Take over the resources of the study. A second driver is refused here, before Ray starts for it."""
+    from study.persistence.ledger import sole_driver
+    from study.setup.resume import as_before
+
+    with sole_driver(out):
+        return as_before(flags, out)
+
+
+def _trackers(flags: Flags, name: str, out: Path) -> list[Background]:
+    """Connect to MLflow and W&B if asked for. A missing package is refused before Ray starts."""
+    check_installed(flags.mlflow, flags.wandb)
+    return [] if flags.dry_run else connect(flags.mlflow, flags.wandb, name, out)
+
+
+@contextmanager
+def _stopping(out: Path) -> Iterator[None]:
+    """Turn the loss of what every trial needs into Interrupted, or undo the beginning of a study without a trial."""
+    try:
+        yield
+    except Exception as problem:
+        lost = unavailable(problem)
+        if lost is None or type(problem) is InputError:
+            raise
+        if (out / STUDY_FILE).exists():
+            raise Interrupted(str(lost)) from problem
+        withdraw(out)
+        raise lost from problem
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end a study like Ctrl-C. Python allows that in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.alarm(0)  # of Ray's handler, which may have come first and aborts the process three seconds later
     raise KeyboardInterrupt
 
 
-def console() -> None:
-    """Run this command on the arguments of the process, and exit with its status."""
-    sys.exit(in_shell(main))
+def _print_interrupted(why: str, arguments: list[str]) -> int:
+    resume = arguments if "--resume" in arguments else [*arguments, "--resume"]
+    print(f"{why}. Resume with: {shown('study.run', *resume)}", file=sys.stderr)
+    return INTERRUPTED
 
+
+def _print_outcome(outcome: Outcome) -> int:
+    """Print what went wrong, or where the results are, in commands that can be pasted."""
+    out = outcome.out
+    if outcome.problem:
+        print(outcome.problem, file=sys.stderr)
+        return 1
+    if uri := storage.uri_of(out):
+        print(f"Report:      {uri.partition('?')[0]}/report.html")
+        print(f"Download:    {shown('study.fetch', uri, 'FOLDER')}")
+        return 0
+    print(f"Report:      {out / 'report.html'}")
+    print(f"Model:       {out / 'best'}")
+    print(f"TensorBoard: {shown_program('tensorboard', '--logdir', str(out / 'tensorboard'))}")
+    return 0
+
+
+class _Callable(ModuleType):
+    """This module as `from study import run` gives it. A function of that name would be hidden by the module."""
+
+    def __call__(self, study: str | Path | Study, *, name: str | None = None, **flags: object) -> Results | None:
+        return run(study, name=name, **flags)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     console()

@@ -19,13 +19,29 @@ _GOALS = ("factors", "best", "published")
 DEFAULT_SPLIT = "70-15-15"
 
 
+class _Factors:
+    """The attribute `factors`: a study file gives lists or Conditionals, everybody else reads Conditionals."""
+
+    def __get__(self, study: "Study | None", owner: type) -> Mapping[str, Conditional]:
+        if study is None:
+            raise AttributeError("factors")  # so that the dataclass sees a field without a default
+        return study.__dict__["factors"]
+
+    def __set__(self, study: "Study", factors: Mapping[str, Sequence[Any] | Conditional]) -> None:
+        study.__dict__["factors"] = factors
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """One study. Factors are compared, nuisances are tuned equally for every level, the rest is fixed."""
+    """One study. It compares factors, tunes nuisances equally for every level, and fixes the rest.
+
+    Raises:
+        InputError: the parts do not fit together; the message names the first one and the fix.
+    """
 
     dataset: str
     question: str
-    factors: Mapping[str, Sequence[Any] | Conditional]
+    factors: _Factors = _Factors()
     nuisances: Mapping[str, Range]
     fixed: Mapping[str, Any]
     budget: Budget

@@ -95,8 +95,11 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
 
 def _one_type_a_column(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns of text and numbers, such as the levels 2 and "all", become text: parquet mixes no types."""
-    mixed = [name for name in frame if types.infer_dtype(frame[name], skipna=True) == "mixed-integer"]
-    return frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
+    frame = frame.copy()
+    for name in frame.columns:
+        if types.infer_dtype(frame[name], skipna=True) == "mixed-integer":
+            frame[name] = frame[name].map(str, na_action="ignore")
+    return frame
 
 
 def _spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
@@ -111,5 +114,8 @@ def _spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
         runs = cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(cell)
         return _CONTROL.sub(" ", f"'{cell}" if runs else cell)
 
-    text = [name for name in frame if not types.is_numeric_dtype(frame[name])]
-    return frame.assign(**{name: frame[name].map(safe) for name in text}).rename(columns=safe)
+    frame = frame.copy()
+    for name in frame.columns:
+        if not types.is_numeric_dtype(frame[name]):
+            frame[name] = frame[name].map(safe)
+    return frame.rename(columns=safe)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from study.arguments import parse
 from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
-from study.setup.prepare import Prepared, prepare
+from study.setup.prepare import Prepared, prepare_study
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
 
 # Machines are shared: how long an example takes says nothing of the code.
@@ -77,7 +77,7 @@ def ready(shared: Path, tmp_path: Path) -> Prepare:
     def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
         chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
         asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
-        resources = plan_resources(*asked, **MACHINE, workers=chosen.workers_per_trial or 1)
-        return prepare(load(chosen.study), chosen, resources, tmp_path / "out"), resources
+        resources = plan_resources(*asked, *MACHINE, workers=chosen.workers_per_trial or 1)
+        return prepare_study(load(chosen.study), chosen, resources, tmp_path / "out"), resources
 
     return prepared

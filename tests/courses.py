@@ -13,6 +13,7 @@ from search_spaces.distributions import Conditional
 from study.design.plan import Planned, search_plan
 from study.design.settings import Base
 from study.persistence import ledger, storage
+from study.results import PHASES, Phase
 from study.schedule.state import Job, Listener, StudyState, checkpoint_file, model_file, predictions_file
 from study.spec import Budget, Study
 
@@ -36,6 +37,11 @@ CONDITIONAL: dict[str, Any] = {
 FIXED: dict[str, Any] = {"size": 16, "batch_size": 8, "split": "60-20-20"}
 # The accuracy of a trial after an epoch; None where it fails.
 Accuracy = Callable[[Planned, int], float | None]
+
+
+def phase_of(trial: str) -> Phase:
+    """The phase that the name of a trial begins with."""
+    return next(phase for phase in PHASES if trial.startswith(f"{phase}-"))
 
 
 class Killed(BaseException):
@@ -122,7 +128,7 @@ def work(out: Path, job: Job, accuracy: Accuracy) -> Iterator[ledger.Row]:
         ledger.write_report(out, job.trial, attempts + 1, made)
         write(checkpoint, str(epoch))
         yield made
-    if planned.phase in ("confirm", "retrain", "published"):
+    if planned.phase in ("confirm", "control", "retrain", "published"):
         write(model_file(out, job.trial), job.trial)
     ledger.write_end(out, job.trial, "completed")
     storage.drop(checkpoint)

@@ -17,8 +17,8 @@ from study.products.examples import write_examples
 from study.products.export import export_best
 from study.results import PREDICTIONS_FILE
 from study.schedule.state import StudyState, model_file, predictions_file
-from study.setup.prepare import prepare
-from study.setup.study_json import begin
+from study.setup.prepare import prepare_study
+from study.setup.study_json import begin_study
 from study.writing import write_table
 from tests.tiny import COLOURS, STUDY_FILE, make_pictures, write_study
 from trainables.config import TrialConfig
@@ -59,8 +59,8 @@ def finish(
     flags = ["--data", str(pictures), "--cache", str(cache), "--epochs", "3", *weights]
     resources = Resources(cpus=1, gpus=0, concurrent=1)
     chosen = parse([str(write_study(folder, study)), *flags])
-    prepared = prepare(load(chosen.study), chosen, resources, out)
-    begin(prepared, resources, "python -m study.run tiny.py", None)
+    prepared = prepare_study(load(chosen.study), chosen, resources, out)
+    begin_study(prepared, resources, "python -m study.run tiny.py", None)
     planned = Planned(
         TRIAL, "confirm", {"regularizer": "none", "augmentation": "none"}, {"learning_rate": 0.01}, seed=1
     )

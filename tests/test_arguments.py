@@ -6,21 +6,28 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from study import arguments
-from study.arguments import command, parse, shown
+from study.arguments import command, parse, parser, shown
+from study.budget import Budget
 from study.design.load import load, names
+from study.design.settings import Base
+from study.driver import begun
 from study.estimates.resources import Resources, plan_resources
+from study.execution.machines import Machines
+from study.messages import log, set_verbosity
 from study.persistence.output_dir import check_out
-from study.run import Machines, _run_on, main
+from study.results import BaseRecord, BudgetRecord, ResourcesRecord, StudyRecord
+from study.run import main
 from study.setup import prepare as setup
 from study.setup.dry_run import describe
 from study.setup.preflight import nets_of, preflight
+from study.setup.study_json import StudyJson
 from tests.tiny import PATIENCE, STUDY_FILE, Prepare, make_pictures, write_study
 from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
@@ -34,10 +41,9 @@ def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
 def test_every_flag_of_the_parser_is_tested() -> None:
     files = ("test_arguments.py", "test_resume_flags.py", "test_address.py", "test_published.py", "test_trackers.py")
     text = "".join(Path(__file__).with_name(file).read_text() for file in files)
-    constants = map(str, arguments.parse.__code__.co_consts)
-    parser_flags = {word for word in constants if re.fullmatch(r"--[a-z-]+", word)}
-    assert len(parser_flags) == 26
-    assert [flag for flag in parser_flags if f'"{flag}"' not in text] == []
+    known = {flag for action in parser()._actions for flag in action.option_strings if flag.startswith("--")}
+    assert len(known) >= 29
+    assert sorted(flag for flag in known - {"--help"} if f'"{flag}"' not in text) == []
 
 
 def test_list_names_every_study_with_its_question(capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +232,7 @@ def test_weights_none_is_what_is_fixed_then(ready: Prepare, tmp_path: Path, caps
     pretrained = STUDY_FILE.replace('"small_cnn", "unfreeze": "all"', '"resnet18", "weights": "pretrained"')
     prepared, _ = ready("--weights", "none", study=write_study(tmp_path, pretrained))
     assert {net.config.weights for net in nets_of(prepared.study, prepared.base)} == {"none"}
-    assert capsys.readouterr().err == "As the flags ask: weights none instead of pretrained.\n"
+    assert capsys.readouterr().err == "Changed by the flags: weights none instead of pretrained.\n"
 
 
 def test_fewer_epochs_say_what_they_leave_out(
@@ -238,8 +244,8 @@ def test_fewer_epochs_say_what_they_leave_out(
     assert capsys.readouterr().err == ""
     assert ready("--epochs", 2, study=study)[0].study.fixed["warmup_epochs"] == 1
     assert capsys.readouterr().err.splitlines() == [
-        "As the flags ask: warmup_epochs 1 instead of 2.",
-        "As the flags ask: patience 3 ends no trial of 2 epochs.",
+        "Changed by the flags: warmup_epochs 1 instead of 2.",
+        "Changed by the flags: patience 3 ends no trial of 2 epochs.",
     ]
     factor = STUDY_FILE.replace('"augmentation": ["none", "light"]', '"frozen_epochs": [0, 3]')
     with pytest.raises(InputError, match="--epochs 3: `frozen_epochs` must be below the 3 epochs, but got 3"):
@@ -255,7 +261,7 @@ def test_workers_share_a_batch_before_anything_is_read(ready: Prepare, tmp_path:
 def test_download_asks_the_dataset_first(ready: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[Path] = []
     folder = DATASETS["folder"]
-    monkeypatch.setitem(setup.DATASETS, "folder", type(folder)(**vars(folder) | {"download": fetched.append}))
+    monkeypatch.setitem(setup.DATASETS, "folder", replace(folder, download=fetched.append))
     prepared, _ = ready("--download")
     assert fetched == [prepared.place.data]
     ready()
@@ -381,8 +387,9 @@ def test_ray_is_there_before_anything_is_written(shared: Path, tmp_path: Path, f
 
     given = [str(shared / "tiny.py"), "--data", str(shared / "pictures"), "--cache", str(tmp_path / "c"), *flags]
     machines = Machines(plan_resources(None, None, None, cpus=2, gpus=0), wait_for_ray, lambda _: False)
-    with pytest.raises(InputError, match="Ray cannot start"):
-        _run_on(machines, load(given[0]), parse(given), tmp_path / "out", False, given, [])
+    whole = begun(load(given[0]), parse(given), machines, tmp_path / "out", given)
+    with pytest.raises(InputError, match="Ray cannot start"), whole:
+        pass
     assert not (tmp_path / "out").exists()
 
 
@@ -399,3 +406,52 @@ def test_what_a_stream_cannot_encode_is_printed_as_an_escape() -> None:
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ascii_only, check=True)
     assert done.stdout == "\\xe9\\udce9\n"
+
+
+def test_version_is_printed_and_nothing_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert re.fullmatch(r"study-platform \S.*\n", capsys.readouterr().out)
+
+
+def test_quiet_prints_no_progress_and_verbose_prints_each_step(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = {}
+    for flags in ([], ["--quiet"], ["--verbose"]):
+        parsed = parse(["digits", *flags])
+        set_verbosity(parsed.quiet, parsed.verbose)
+        log.debug("a step")
+        log.info("a finding")
+        log.warning("a warning")
+        lines["".join(flags)] = capsys.readouterr().err.splitlines()
+    set_verbosity(quiet=False, verbose=False)
+    assert lines == {
+        "": ["a finding", "a warning"],
+        "--quiet": ["a warning"],
+        "--verbose": ["a step", "a finding", "a warning"],
+    }
+    with pytest.raises(InputError, match="--quiet and --verbose contradict each other"):
+        parse(["digits", "--quiet", "--verbose"])
+
+
+def test_from_python_the_flags_are_those_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from study import Study, run
+
+    study = load("digits").study
+    assert isinstance(study, Study)
+    assert run("digits", dry_run=True, trials=8) is None
+    named = capsys.readouterr().out
+    assert " 8 search trials" in named
+    assert run(study, name="digits", dry_run=True, trials=8) is None
+    assert capsys.readouterr().out.splitlines()[:3] == named.splitlines()[:3]
+    with pytest.raises(InputError, match="--trialz"):
+        run("digits", trialz=8)
+    with pytest.raises(InputError, match="--list and --new belong to the command line"):
+        run("digits", list=True)
+
+
+def test_study_json_has_the_keys_that_a_reader_may_expect() -> None:
+    """Two types describe one file: what this program writes, and what a reader may find."""
+    written = {each.name for each in fields(StudyJson)} - {"others"}
+    assert written == set(StudyRecord.__annotations__)
+    for record, kind in ((BaseRecord, Base), (ResourcesRecord, Resources), (BudgetRecord, Budget)):
+        assert set(record.__annotations__) == {each.name for each in fields(kind)}

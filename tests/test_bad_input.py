@@ -19,8 +19,8 @@ from study.design.load import load
 from study.estimates.resources import Resources
 from study.execution import cluster
 from study.run import main
-from study.setup.prepare import prepare
-from study.setup.study_json import begin
+from study.setup.prepare import prepare_study
+from study.setup.study_json import begin_study
 from tests.tiny import STUDY_FILE, make_pictures, write_study
 from trainables.data.sources import stanford_dogs
 
@@ -41,7 +41,7 @@ def begun(shared: Path) -> Path:
     out = shared / "begun"
     chosen = parse([str(shared / "tiny.py"), "--data", str(shared / "pictures"), "--cache", str(shared / "cache")])
     resources = Resources(cpus=1, gpus=0, concurrent=1)
-    begin(prepare(load(chosen.study), chosen, resources, out), resources, "python -m study.run", None)
+    begin_study(prepare_study(load(chosen.study), chosen, resources, out), resources, "python -m study.run", None)
     return out
 
 

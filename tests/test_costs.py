@@ -12,7 +12,7 @@ from study.design.plan import AUDITED_PER_LEVEL
 from study.estimates.cost_inputs import CostInputs, cost_inputs
 from study.estimates.costs import PhaseCost, estimate, fit, wall_seconds
 from study.estimates.resources import Resources
-from study.estimates.sharing import candidates, worth_storing
+from study.estimates.sharing import shareables, worth_storing
 from study.schedule.next_trials import CONFIRMED_BEST
 from study.spec import Study
 from tests.courses import BASE, CONDITIONAL, small_study
@@ -24,16 +24,21 @@ CPU, GPU = (Rates(frozen=rate, trained=rate / 10, view=5e-4, measured=True) for 
 BACKBONES = ("small_cnn", "resnet18", "tf_efficientnet_lite0")
 
 
+PRETRAINED = replace(BASE, weights_hashes=dict.fromkeys(BACKBONES, "1a7e"))
+
+
 def inputs(train: int = 1000, val: int = 200, workers: int = 2, rates: Rates = CPU, room: float = 1e12) -> CostInputs:
-    return CostInputs(train, val, workers, dict.fromkeys(BACKBONES, rates), bytes_per_value=2, store_bytes=room)
+    return CostInputs(
+        PRETRAINED, train, val, workers, dict.fromkeys(BACKBONES, rates), bytes_per_value=2, store_bytes=room
+    )
 
 
-SCALE = inputs()
+INPUTS = inputs()
 LARGE = {"trials": 40, "epochs": 20, "refine": 4, "seeds": 5}
 
 
-def phases(study: Study, inputs: CostInputs = SCALE) -> dict[str, PhaseCost]:
-    return {cost.phase: cost for cost in estimate(study, inputs, 0)}
+def phases(study: Study, inputs: CostInputs = INPUTS) -> dict[str, PhaseCost]:
+    return {cost.phase: cost for cost in estimate(study, inputs)}
 
 
 def test_trials_of_each_phase_by_hand() -> None:
@@ -65,7 +70,7 @@ def test_more_images_and_more_work_cost_more() -> None:
 
 
 def test_wall_time_is_shared_by_the_workers() -> None:
-    costs = estimate(small_study(), SCALE, 0)
+    costs = estimate(small_study(), INPUTS)
     assert wall_seconds(costs, 1) - wall_seconds(costs, 2) == pytest.approx(sum(c.seconds for c in costs) / 2)
 
 
@@ -74,12 +79,12 @@ def test_wall_time_is_shared_by_the_workers() -> None:
 def test_whatever_fits_keeps_to_the_hours_or_is_refused(hours: float, workers: int) -> None:
     study, machine = small_study(budget=LARGE), inputs(workers=workers)
     try:
-        fitted = fit(study, machine, hours, 0)
+        fitted = fit(study, machine, hours)
     except InputError:
         fewest = small_study(budget={"trials": 8, "epochs": 3, "refine": 4, "seeds": 1})
-        assert wall_seconds(estimate(fewest, machine, 0), workers) > hours * 3600
+        assert wall_seconds(estimate(fewest, machine), workers) > hours * 3600
         return
-    assert wall_seconds(estimate(fitted, machine, 0), workers) <= hours * 3600
+    assert wall_seconds(estimate(fitted, machine), workers) <= hours * 3600
     assert fitted.budget.trials >= AUDITED_PER_LEVEL * 2
     assert fitted.budget.seeds <= 5
     assert fitted.budget.epochs <= 20
@@ -88,19 +93,19 @@ def test_whatever_fits_keeps_to_the_hours_or_is_refused(hours: float, workers: i
 
 def test_the_confirmation_is_reserved_first() -> None:
     study = small_study(budget=LARGE)
-    whole = wall_seconds(estimate(study, SCALE, 0), SCALE.workers) / 3600
-    half = fit(study, SCALE, whole / 2, 0).budget
+    whole = wall_seconds(estimate(study, INPUTS), INPUTS.workers) / 3600
+    half = fit(study, INPUTS, whole / 2).budget
     assert half.seeds == 5
     assert half.trials < 40
-    fifth = fit(study, SCALE, whole / 5, 0).budget
+    fifth = fit(study, INPUTS, whole / 5).budget
     assert (fifth.seeds, fifth.epochs) == (5, 3)  # 0.15 of 20, the last before seeds are given up
-    assert fit(study, SCALE, whole * 0.12, 0).budget.seeds == 3
+    assert fit(study, INPUTS, whole * 0.12).budget.seeds == 3
 
 
 def test_more_hours_never_buy_less() -> None:
     study = small_study(budget=LARGE)
-    whole = wall_seconds(estimate(study, SCALE, 0), SCALE.workers) / 3600
-    budgets = [fit(study, SCALE, whole * share, 0).budget for share in (0.15, 0.2, 0.25, 0.5, 0.8, 5)]
+    whole = wall_seconds(estimate(study, INPUTS), INPUTS.workers) / 3600
+    budgets = [fit(study, INPUTS, whole * share).budget for share in (0.15, 0.2, 0.25, 0.5, 0.8, 5)]
     bought = [(budget.seeds, budget.epochs, budget.trials) for budget in budgets]
     assert bought == sorted(bought)
     assert asdict(budgets[-1]) == LARGE | {"trials": 160, "grace": 1, "reduction": 3, "folds": None, "test_folds": None}
@@ -108,9 +113,9 @@ def test_more_hours_never_buy_less() -> None:
 
 def test_too_little_names_what_is_needed() -> None:
     with pytest.raises(InputError, match=r"--hours 1e-05 is too little: .* needs about 0\.\d+") as caught:
-        fit(small_study(budget=LARGE), SCALE, 1e-5, 0)
+        fit(small_study(budget=LARGE), INPUTS, 1e-5)
     needed = float(str(caught.value).rstrip(".").split()[-1])
-    assert fit(small_study(budget=LARGE), SCALE, needed * 1.1, 0).budget.seeds == 1
+    assert fit(small_study(budget=LARGE), INPUTS, needed * 1.1).budget.seeds == 1
 
 
 def test_what_is_stored_is_paid_for_once() -> None:
@@ -121,8 +126,8 @@ def test_what_is_stored_is_paid_for_once() -> None:
     # ResNet-18 is 1.814e9 multiply-adds at 224 px. Shared, each of 1,400 images passes it once in its one view.
     frozen = 5e-4 + 1.814 / 1.0
     epochs = alone["search"].epochs
-    assert worth_storing(study, SCALE, 0) == {("resnet18", "head")}
-    assert worth_storing(study, inputs(room=0), 0) == frozenset()
+    assert worth_storing(study, INPUTS) == {("resnet18", "head")}
+    assert worth_storing(study, inputs(room=0)) == frozenset()
     saved = alone["search"].seconds - shared["search"].seconds
     assert saved == pytest.approx((epochs - 1) * 1400 * frozen, rel=0.001)
 
@@ -132,23 +137,23 @@ def test_what_is_read_slower_than_computed_is_computed() -> None:
     factors = {"regularizer": ["none", "dropout"], "unfreeze": ["head", "last 2 stages", "all"]}
     study = small_study(factors, fixed={"backbone": "resnet18", "size": 16})
     large = replace(study, fixed=dict(study.fixed) | {"size": 224})
-    kept = {each.depth: each.kept for each in candidates(large, inputs(rates=fast), 0)}
+    kept = {each.depth: each.kept for each in shareables(large, inputs(rates=fast))}
     assert kept == {"head": True, "last 2 stages": False, "all": False}
-    assert all(each.kept for each in candidates(large, SCALE, 0))
+    assert all(each.kept for each in shareables(large, INPUTS))
 
 
 def test_the_store_takes_what_saves_most_per_byte_first() -> None:
     factors = {"regularizer": ["none", "dropout"], "unfreeze": ["head", "last stage", "all"]}
     study = small_study(factors, fixed={"backbone": "resnet18", "size": 16})
-    found = {each.depth: each for each in candidates(study, SCALE, 0)}
+    found = {each.depth: each for each in shareables(study, INPUTS)}
     # 16 px: 512 pooled features, 256 at 1 x 1 before the last stage, both of four bytes, as no view is augmented;
     # views of 768 bytes.
     assert {depth: each.bytes for depth, each in found.items()} == {
         "head": 1400 * 512 * 4, "last stage": 1400 * 256 * 4, "all": 1400 * 768,
     }  # fmt: skip
     room = found["head"].bytes + found["last stage"].bytes + 1
-    assert {each.depth for each in candidates(study, inputs(room=room), 0) if each.kept} == {"head", "last stage"}
-    assert not [each for each in candidates(study, inputs(room=10), 0) if each.kept]
+    assert {each.depth for each in shareables(study, inputs(room=room)) if each.kept} == {"head", "last stage"}
+    assert not [each for each in shareables(study, inputs(room=10)) if each.kept]
 
 
 def test_a_study_of_too_few_trials_for_its_levels_has_a_price() -> None:
@@ -159,4 +164,4 @@ def test_a_study_of_too_few_trials_for_its_levels_has_a_price() -> None:
         study, manifest, replace(BASE, weights="none"), machine, Place(Path(), Path(), Path("nowhere")), sharing=True
     )
     assert set(priced.rates) == set(BACKBONES)
-    assert all(cost.seconds > 0 for cost in estimate(study, priced, 0))
+    assert all(cost.seconds > 0 for cost in estimate(study, priced))

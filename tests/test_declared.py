@@ -63,8 +63,8 @@ def conditions(draw: st.DrawFn, factors: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     name = draw(st.sampled_from(sorted(factors)))
     levels = factors[name].levels if isinstance(factors[name], Conditional) else factors[name]
-    accepted = tuple(draw(st.lists(st.sampled_from(levels), min_size=1, max_size=2, unique=True)))
-    return {name: accepted if len(accepted) > 1 else accepted[0]}
+    accepted: list[Any] = draw(st.lists(st.sampled_from(levels), min_size=1, max_size=2, unique=True))
+    return {name: tuple(accepted) if len(accepted) > 1 else accepted[0]}
 
 
 @st.composite

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from study.estimates.resolution import resolvable_effect
 from study.run import main
 from study.setup import prepare as setup
 from study.setup.data_lines import class_line, layout_lines, split_line
-from study.setup.dry_run import resolvable_effect
 from tests.tiny import STUDY_FILE, make_pictures, write_study
 from tests.trees import encoded, pixels, put, table
 from trainables.data.manifest import Source
@@ -43,7 +43,7 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
         "nuisance  learning_rate: 0.001 to 0.1 on a log scale",
         "nuisance  dropout: 0.1 to 0.9  (only under regularizer=dropout)",
         "fixed     backbone: small_cnn",
-        "30 images of 3 classes: 6 test, 6 common validation, 18 to train on",
+        "30 images of 3 classes: 6 test, 6 common validation, 18 for training",
         "4 different settings of the factors in 16 search trials, 8 of them audited (never stopped)",
     ]:
         assert line in lines
@@ -53,7 +53,7 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
     assert re.search(r"^test +15 models, +0 epochs, about ", text, re.MULTILINE)
     effect = f"{100 * resolvable_effect(6, 5):.1f}"
     assert f"5 seeds and 6 test images resolve differences of about {effect} points" in text
-    assert "in all with 1 trials at once on cpu: an estimate" in text
+    assert "in total with 1 trials at once on cpu, estimated" in text
 
 
 def test_conditional_factors_splits_and_what_was_dropped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_conditional_factors_splits_and_what_was_dropped(capsys: pytest.CaptureF
     text = STUDY_FILE.replace('"augmentation": ["none", "light"]', '"split": ["60-20-20", "40-40-20"]')
     text = text.replace(', "split": "60-20-20"', "")
     shown = printed(capsys, write_study(tmp_path, text), pictures)
-    assert "60 images of 3 classes: 12 test, 12 common validation, 36 to train on" in shown
+    assert "60 images of 3 classes: 12 test, 12 common validation, 36 for training" in shown
     assert "training images by split: 60-20-20: 36, 40-40-20: 24; the official split is ignored" in shown
     assert "dropped: 1 file, empty file" in shown
 
@@ -94,7 +94,7 @@ def test_what_was_found_in_the_data_is_said(capsys: pytest.CaptureFixture[str], 
     lines = printed(capsys, write_study(tmp_path), tmp_path / "pictures").splitlines()
     start = next(number for number, line in enumerate(lines) if "images of 3 classes" in line)
     assert lines[start : start + 7] == [
-        "27 images of 3 classes: 3 test, 6 common validation, 18 to train on",
+        "27 images of 3 classes: 3 test, 6 common validation, 18 for training",
         "read as: one folder per class within each fold: Training/ (train), Testing/ (test)",
         "left out: 'Training/yellow/': a class folder without any image, of which nothing can be learned",
         "left out: 'notes.csv', its columns are date, weather (none is known to name images)",
@@ -111,7 +111,7 @@ def test_of_many_classes_some_are_named() -> None:
         "'class 07' 8, 'class 08' 9, 'class 09' 10 ... 'class 47' 48, 'class 48' 49, 'class 49' 50; "
         "from 1 to 50 images each"
     )
-    assert split_line(manifest, official=True) == "folds: drawn, as the data names none"
+    assert split_line(manifest, official=True) == "folds: drawn, because the data has none"
     official = table({"a": [1, 1, 1], "b": [1, 1, 1]}, {0: "test", 1: "val", 3: "test", 4: "val"})
     assert split_line(official, official=True) == "folds: the data's own (val 2, test 2)"
     assert split_line(official, official=False) == "folds: drawn; the data's own (val 2, test 2) are not used"
@@ -121,7 +121,7 @@ def test_a_name_cannot_command_a_terminal() -> None:
     source = Source([], layout="x", notes=["left out: \x1b[31m\u202e'a\nb'", *map(str, range(30))])
     shown = layout_lines(source)
     assert shown[:2] == ["read as: x", r"left out: \x1b[31m\u202e'a\nb'"]
-    assert (len(shown), shown[-1]) == (22, "and 11 more lines of this kind")
+    assert (len(shown), shown[-1]) == (22, "and 11 more lines like these")
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -28,7 +28,7 @@ def test_the_exported_winner_says_the_same_of_any_number_of_images(
     best = load_best(finished.out)
     inputs = views(best, some_pictures(best, finished.out))
     for count in (1, 3, len(inputs)):
-        found = session.run(["logits"], {"views": inputs[:count].numpy()})[0]
+        found = np.asarray(session.run(["logits"], {"views": inputs[:count].numpy()})[0])
         np.testing.assert_allclose(found, logits(best, inputs[:count]), rtol=1e-4, atol=1e-4)
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["labels"]) == ["blue", "green", "red"]

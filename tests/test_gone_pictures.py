@@ -16,8 +16,8 @@ from study.execution import worker
 from study.execution.tuning import StudyScheduler
 from study.persistence import ledger
 from study.schedule.state import StudyState
-from study.setup.prepare import Prepared, prepare
-from study.setup.study_json import begin
+from study.setup.prepare import Prepared, prepare_study
+from study.setup.study_json import begin_study
 from tests.tiny import make_pictures, run, write_study
 from trainables.errors import Unavailable
 
@@ -28,8 +28,8 @@ def begun(tmp_path: Path) -> Prepared:
     pictures = make_pictures(tmp_path / "pictures", 5)
     chosen = parse([str(write_study(tmp_path)), "--data", str(pictures), "--cache", str(tmp_path / "cache")])
     resources = Resources(cpus=1, gpus=0, concurrent=1)
-    prepared = prepare(load(chosen.study), chosen, resources, tmp_path / "out")
-    begin(prepared, resources, "python -m study.run", None)
+    prepared = prepare_study(load(chosen.study), chosen, resources, tmp_path / "out")
+    begin_study(prepared, resources, "python -m study.run", None)
     picture = pictures / "blue" / "00.png"
     picture.write_bytes(picture.read_bytes()[:-1] + b"?")
     return prepared
@@ -57,8 +57,8 @@ def test_the_study_stops_with_the_line_that_lets_it_go_on(begun: Prepared, tmp_p
     done = run(*places, "--concurrent", 1, "--resume", expect=130)
     lines = [line for line in done.stderr.splitlines() if "changed since the data was scanned" in line]
     assert len(lines) == 1
-    assert "put it back, or start anew. Nothing is lost. Go on with: " in lines[0]
-    again = shlex.split(lines[0].partition("Go on with: ")[2])
+    assert "put it back, or start anew. Nothing is lost. Resume with: " in lines[0]
+    again = shlex.split(lines[0].partition("Resume with: ")[2])
     assert Path(shutil.which(again[0]) or "").absolute() == Path(sys.executable).absolute()
     assert again[1:] == ["-m", "study.run", *map(str, places), "--concurrent", "1", "--resume"]
     assert "Traceback" not in done.stderr

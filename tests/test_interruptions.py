@@ -5,10 +5,11 @@ import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.callback import _create_default_callbacks
 
@@ -34,7 +35,7 @@ class Killed:
         searcher = StudySearcher.__new__(StudySearcher)
         job = course.next_job()
         assert job is not None
-        searcher.course, searcher.jobs = course, {"id": job}
+        searcher.state, searcher.jobs = course, {"id": job}
         self.record, self.deaths = course.records[job.trial], Deaths(searcher)
         self.trial = SimpleNamespace(trial_id="id", num_failures=0, max_failures=-1)
 
@@ -148,8 +149,8 @@ def test_tune_says_nothing_by_itself(capsys: pytest.CaptureFixture[str]) -> None
     ]
     trial = SimpleNamespace(last_result={"done": True}, trial_id="id")
     for each in reporters:
-        each.on_trial_complete(1, [], trial)
-        each.on_trial_error(1, [], trial)
+        each.on_trial_complete(1, [], cast(Trial, trial))
+        each.on_trial_error(1, [], cast(Trial, trial))
     assert [type(each) for each in reporters] == [Silence]
     assert capsys.readouterr() == ("", "")
 
@@ -181,7 +182,7 @@ def test_a_trial_whose_process_keeps_dying_is_failed_and_the_study_goes_on(share
     out = tmp_path / "out"
     flags = ["--data", shared / "pictures", "--cache", tmp_path / "cache", "--out", out, "--concurrent", 1]
     budget = ["--trials", 3, "--epochs", 2, "--seeds", 1, "--skip-preflight"]
-    process = subprocess.Popen(command(shared / "tiny.py", *flags, *budget))
+    process = subprocess.Popen(command(shared / "tiny.py", *flags, *budget), text=True)
     pids = set()
     while process.poll() is None and not list((out / LEDGER / "ends").glob("[!.]*.json")):
         for each in workers_of(process):

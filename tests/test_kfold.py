@@ -17,7 +17,7 @@ from study.schedule.state import StudyState
 from study.setup.dry_run import fold_lines, planned_resolution
 from study.spec import Study
 from tests.courses import BASE, begin, drive, killed, phases_of, row, small_study
-from tests.test_costs import SCALE
+from tests.test_costs import INPUTS
 from tests.trees import table
 from trainables.config import TrialConfig, from_dict
 from trainables.data.splits import add_folds, divide
@@ -139,7 +139,7 @@ def test_it_leaves_the_official_split_and_the_control_out() -> None:
 
 
 def test_the_dry_run_counts_every_model() -> None:
-    costs = {cost.phase: cost.trials for cost in estimate(kfold(), SCALE, 0)}
+    costs = {cost.phase: cost.trials for cost in estimate(kfold(), INPUTS)}
     assert costs["refine"] == 2 * POINTS * FOLDS * SEEDS
     assert costs["confirm"] == costs["test"] == 2 * FOLDS * SEEDS
     manifest = add_folds(table({"a": [1] * 20, "b": [1] * 30}), ["60-20-20"], 0, False, False)

@@ -40,11 +40,13 @@ def test_every_test_fold_is_refined_for_itself_and_confirmed_with_its_own_best(s
     refined, confirmed = (trials[trials["phase"] == phase] for phase in ("refine", "confirm"))
     assert set(confirmed["seed"]) == set(refined["seed"]) == set(range(1, SEEDS * FOLDS + 1))
     tried = refined.sort_values(["val_metric", "trial"], ascending=[False, True])
-    best = tried.drop_duplicates(["seed", "augmentation"]).set_index(["seed", "augmentation"])
-    for row in confirmed.itertuples():
-        chosen = best.loc[(row.seed, row.augmentation)]
-        assert row.arm == chosen["arm"]
-        assert row.val_accuracy == chosen["val_accuracy"]  # one config, one result
+    best = tried.drop_duplicates(["seed", "augmentation"])
+    for _, row in confirmed.iterrows():
+        (chosen,) = best[(best["seed"] == row["seed"]) & (best["augmentation"] == row["augmentation"])].to_dict(
+            "records"
+        )
+        assert row["arm"] == chosen["arm"]
+        assert row["val_accuracy"] == chosen["val_accuracy"]  # one config, one result
     assert confirmed.groupby("augmentation")["arm"].nunique().max() > 1  # or this test would show nothing
 
 
@@ -54,8 +56,8 @@ def test_every_image_tests_once_a_round_and_the_folds_were_opened_once(study: re
     items = tests.groupby(["augmentation", "round"])["item"]
     assert (items.nunique() == PICTURES).all()
     assert (items.size() == PICTURES).all()
-    assert study.study["budget"]["test_folds"] == FOLDS
-    assert study.study["test_openings"] == 1
+    assert study.study.get("budget", {}).get("test_folds") == FOLDS
+    assert study.study.get("test_openings") == 1
     assert len(list((study.out / LEDGER / "openings").glob("*.json"))) == 1
     (models,) = (json.loads(file.read_text())["models"] for file in (study.out / LEDGER / "openings").glob("*.json"))
     assert set(models) == set(study.trials.query("phase == 'confirm'")["trial"])

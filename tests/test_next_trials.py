@@ -4,15 +4,15 @@ from typing import Any
 
 from study.design.plan import Planned
 from study.persistence.ledger import Record
-from study.schedule.next_trials import CONFIRMED_BEST, confirm_trials, level_settings, refine_trials, winner
-from tests.courses import CONDITIONAL, CONFIG, row, small_study
+from study.schedule.next_trials import CONFIRMED_BEST, best_trial, confirm_trials, level_settings, refine_trials
+from tests.courses import CONDITIONAL, CONFIG, phase_of, row, small_study
 
 LITE = "tf_efficientnet_lite0"
 
 
 def record(trial: str, accuracy: float | None, nuisances: dict[str, float] | None = None, **factors: Any) -> Record:
     """A trial that completed with this accuracy; without one it failed."""
-    planned = Planned(trial, trial.split("-")[0], factors, nuisances or {"learning_rate": 0.01})
+    planned = Planned(trial, phase_of(trial), factors, nuisances or {"learning_rate": 0.01})
     if accuracy is None:
         return Record(planned, CONFIG, {}, "failed", "out of memory")
     return Record(planned, CONFIG, {1: row(1, accuracy)}, "completed")
@@ -22,9 +22,9 @@ def test_the_winner_is_the_best_that_completed_and_of_equals_the_first() -> None
     stopped = record("search-0004", 0.9)
     stopped.status = "stopped"
     trials = [record("search-0003", 0.7), record("search-0002", 0.7), record("search-0001", 0.6), stopped]
-    assert winner(trials) is trials[1]
-    assert winner([record("search-0001", None)]) is None
-    assert winner([]) is None
+    assert best_trial(trials) is trials[1]
+    assert best_trial([record("search-0001", None)]) is None
+    assert best_trial([]) is None
 
 
 def test_best_row_is_the_first_of_equals() -> None:

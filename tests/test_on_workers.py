@@ -8,7 +8,7 @@ import pytest
 
 from study.arguments import parse
 from study.design.load import load
-from study.setup.prepare import prepare
+from study.setup.prepare import prepare_study
 from tests.tiny import Prepare
 
 # Twice the CPUs of this machine in all, so on one node there is room for a worker of a trial but not for the trial.
@@ -35,5 +35,5 @@ def test_workers_of_a_trial_may_be_on_several_nodes() -> None:
 def test_precision_is_that_of_where_trials_run(ready: Prepare, there: bool) -> None:
     before, resources = ready()
     chosen = parse([str(before.place.data.parent / "tiny.py"), "--data", str(before.place.data)])
-    prepared = prepare(load(chosen.study), chosen, resources, before.out, lambda device: there)
+    prepared = prepare_study(load(chosen.study), chosen, resources, before.out, lambda device: there)
     assert prepared.base.has_bfloat16 is there

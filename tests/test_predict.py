@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -303,8 +305,8 @@ def test_the_examples_come_with_what_the_winner_looked_at(finished: Finished) ->
     table = pd.read_csv(finished.out / "examples" / "examples.csv")
     assert list(table.columns) == [*EXAMPLES_COLUMNS, *EXAMPLES_MORE_COLUMNS]
     assert set(table["kind"]) <= {"drawn", "error", "confused"}
-    for row in table.itertuples():
-        sides = {Image.open(finished.out / "examples" / name).size for name in (row.file, row.heatmap)}
+    for names in zip(table["file"], table["heatmap"], strict=True):
+        sides = {Image.open(finished.out / "examples" / name).size for name in names}
         assert len(sides) == 1
     assert table["energy_in_box"].isna().all()  # these images have no boxes
 
@@ -315,7 +317,7 @@ def test_heat_is_measured_in_the_box_of_the_object(
     # Images of 24 x 20; the view is their center square, columns 2 to 22: the box holds its left half.
     import study.setup.prepare
 
-    def with_boxes(*arguments: object) -> pd.DataFrame:
+    def with_boxes(*arguments: Any) -> pd.DataFrame:
         return read_manifest(*arguments).assign(**dict(zip(BOX_COLUMNS, (0, 0, 12, 20), strict=True)))
 
     read_manifest = study.setup.prepare.read_manifest
@@ -335,10 +337,10 @@ def test_what_is_exported_is_timms_own_net_with_the_same_logits(backbone: str, o
     random = torch.Generator().manual_seed(0)
     for parameter in net.head.parameters():
         parameter.data = torch.randn(parameter.shape, generator=random)
-    config = timm_config(net, backbone, ["a"] * max(outputs, 2), net.backbone.default_cfg["input_size"][-1])
+    side = timm.create_model(backbone).pretrained_cfg["input_size"][-1]
+    config = timm_config(net, backbone, ["a"] * max(outputs, 2), side)
     whole = rebuilt(config)
     whole.load_state_dict(timm_state(net, config))
-    side = net.backbone.default_cfg["input_size"][-1]
     x = torch.rand(2, 3, side, side, generator=random)
     with torch.no_grad():
         expected = net(x)

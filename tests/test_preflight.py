@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from study.execution import cluster
 from study.setup import preflight as wiring
 from study.setup.preflight import nets_of, preflight
-from study.setup.study_json import begin
+from study.setup.study_json import begin_study
 from tests.tiny import STUDY_FILE, Prepare, run, write_study
 from tests.trees import class_folders
 from trainables.errors import InputError
@@ -67,13 +67,13 @@ def test_a_study_keeps_what_its_gates_found(
     assert capsys.readouterr().err == f"preflight small_cnn: ok, linear probe {accuracy}, chance 33 %\n"
     assert not (tmp_path / "out").exists()
     assert list((tmp_path / "cache").glob("*.pixels"))  # decoded for the trials, too
-    begin(prepared, resources, "python -m study.run", None, found)
+    begin_study(prepared, resources, "python -m study.run", None, found)
     assert json.loads((tmp_path / "out" / "study.json").read_text())["preflight"] == found
 
 
 def test_skipping_is_recorded(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None, preflight(prepared, resources, no_ray, skip=True))
+    begin_study(prepared, resources, "python -m study.run", None, preflight(prepared, resources, no_ray, skip=True))
     assert json.loads((tmp_path / "out" / "study.json").read_text())["preflight"] == "skipped"
 
 

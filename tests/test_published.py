@@ -11,7 +11,7 @@ from study.design.load import load, names
 from study.design.plan import search_plan
 from study.design.settings import resolve
 from study.persistence import ledger
-from study.schedule.next_trials import winner
+from study.schedule.next_trials import best_trial
 from study.spec import Published
 from tests.courses import BASE, begin, drive, phases_of, small_study
 from tests.tiny import STUDY_FILE, Prepare, write_study
@@ -55,20 +55,20 @@ def test_all_are_trained_and_then_see_the_test_fold_once(tmp_path: Path) -> None
     assert [record.planned.published for record in records] == ["as it was", "another"] * 2
     assert [len(record.rows) for record in records] == [3, 4, 3, 4]  # 4 is the study's own
     assert course.confirmed() == records
-    assert not winner(course.of_phase("search"))
+    assert not best_trial(course.of_phase("search"))
     assert [len(models) for models in ledger.read_openings(tmp_path)] == [4]
     assert drive(begin(tmp_path, study), lambda *_: 0.0) == []
 
 
 def test_epochs_are_cut_where_the_flag_says_so(tmp_path: Path) -> None:
-    two_phases = replace(ROW, config=ROW.config | {"frozen_epochs": 2, "unfreeze": "last block"})
+    two_phases = replace(ROW, config={**ROW.config, "frozen_epochs": 2, "unfreeze": "last block"})
     study = small_study(published=[two_phases, OTHER]).as_published(2)
     configs = [resolve(study, planned, BASE) for planned in search_plan(study, 4, 0)]
     assert [(config.epochs, config.frozen_epochs) for config in configs] == [(2, 1), (2, 0)] * 2
 
 
 def test_splits_and_sizes_come_from_the_configurations() -> None:
-    rows = [replace(ROW, config=ROW.config | {"split": split}) for split in ("80-10-10", "60-20-20", "80-10-10")]
+    rows = [replace(ROW, config={**ROW.config, "split": split}) for split in ("80-10-10", "60-20-20", "80-10-10")]
     assert small_study(published=rows).as_published(None).split_levels() == ["80-10-10", "60-20-20"]
 
 

@@ -8,7 +8,7 @@ from analysis.report import main as report
 from study.persistence import ledger
 from study.products.outputs import write_tables
 from study.schedule.state import StudyState
-from study.setup.study_json import begin
+from study.setup.study_json import begin_study
 from tests.tiny import Prepare
 
 
@@ -16,7 +16,7 @@ from tests.tiny import Prepare
 def test_it_says_what_there_is(ready: Prepare, epochs: int, capsys: pytest.CaptureFixture[str]) -> None:
     prepared, resources = ready()
     out = prepared.out
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     course = StudyState(out, prepared.study, prepared.base, None, lambda *_: None)
     job = course.next_job()
     assert job is not None
@@ -34,6 +34,6 @@ def test_it_says_what_there_is(ready: Prepare, epochs: int, capsys: pytest.Captu
 
 def test_before_its_first_epoch_it_waits_for_one(ready: Prepare, capsys: pytest.CaptureFixture[str]) -> None:
     prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     assert report([str(prepared.out)]) == 2
     assert "A study writes it with its first epoch" in capsys.readouterr().err

@@ -3,21 +3,20 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from study.arguments import parse
 from study.design.load import load
+from study.estimates.resolution import resolvable_effect
 from study.estimates.resources import Resources, plan_resources
 from study.persistence import ledger
 from study.persistence.output_dir import check_out
 from study.results import FIRST_PLAN
 from study.setup import provenance
-from study.setup.dry_run import resolvable_effect
 from study.setup.prepare import Prepared
-from study.setup.resume import as_before, go_on
-from study.setup.study_json import begin
+from study.setup.resume import as_before, resume_study
+from study.setup.study_json import StudyJson, begin_study
 from tests.tiny import MACHINE, STUDY_FILE, Prepare, write_study
 from trainables.errors import InputError
 
@@ -26,7 +25,7 @@ def test_resume_goes_on_where_there_is_a_study_and_starts_where_there_is_none(re
     out = tmp_path / "out"
     assert check_out(out, parse(["tiny.py", "--resume"]).resume) is False
     prepared, resources = ready("--cpus-per-trial", 2)
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     assert check_out(out, resume=True) is True
     with pytest.raises(InputError, match="--resume"):
         check_out(out, resume=False)
@@ -34,26 +33,26 @@ def test_resume_goes_on_where_there_is_a_study_and_starts_where_there_is_none(re
 
 def test_a_study_killed_while_it_began_begins_anew(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     (tmp_path / "out" / "study.json").unlink()
     (tmp_path / "out" / ".study.json.9.part").write_text("{")
     assert check_out(tmp_path / "out", resume=True) is False
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     assert len(ledger.read_plan(tmp_path / "out")) == 16
 
 
-def resumed(ready: Prepare, tmp_path: Path, *flags: object) -> tuple[Prepared, dict[str, Any], Resources]:
+def resumed(ready: Prepare, tmp_path: Path, *flags: object) -> tuple[Prepared, StudyJson, Resources]:
     study = (
         str(tmp_path / "tiny.py") if (tmp_path / "tiny.py").exists() else str(ready()[0].place.data.parent / "tiny.py")
     )
     chosen = as_before(parse([study, "--resume", *map(str, flags)]), tmp_path / "out")
-    resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, **MACHINE)
-    return *go_on(load(study), chosen, resources, tmp_path / "out"), resources
+    resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent, *MACHINE)
+    return *resume_study(load(study), chosen, resources, tmp_path / "out"), resources
 
 
 def test_flags_left_out_on_a_resume_are_as_they_were(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready("--cpus-per-trial", 2, "--seed", 5, "--hours", 5)
-    begin(prepared, resources, "python -m study.run", 5.0)
+    begin_study(prepared, resources, "python -m study.run", 5.0)
     again, _, same = resumed(ready, tmp_path)
     assert again.base == prepared.base
     assert again.study == prepared.study
@@ -77,25 +76,25 @@ def test_what_the_flags_made_of_a_study_goes_on(
     text = STUDY_FILE.replace("import Budget, Study", "import Budget, Published, Study").replace(old, new)
     study = write_study(tmp_path, text.replace("STUDY = ", f"ROW = {row}\nSTUDY = "))
     prepared, resources = ready(*flags, study=study)
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     again = resumed(ready, tmp_path)[0]
     assert (again.study, again.base) == (prepared.study, prepared.base)
 
 
 def test_trials_and_seeds_may_grow_and_the_study_says_so(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     first = ledger.read_plan(tmp_path / "out")
     again, identity, _ = resumed(ready, tmp_path, "--trials", 20, "--seeds", 4)
     plan = ledger.read_plan(tmp_path / "out")
     assert (len(plan), plan[:16]) == (20, first)
     assert (again.study.budget.trials, again.study.budget.seeds) == (20, 4)
-    assert identity["deviations"] == [
+    assert identity.deviations == [
         "trials extended from 16 to 20 after the first plan",
         "seeds extended from 3 to 4 after the first plan",
     ]
     on_disk = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert (on_disk["budget"], on_disk["deviations"]) == (identity["budget"], identity["deviations"])
+    assert (on_disk["budget"], on_disk["deviations"]) == (identity.budget, identity.deviations)
     # Killed after study.json and before the plan: the next resume makes up for it.
     (tmp_path / "out" / "ledger" / "plan" / "001.json").unlink()
     resumed(ready, tmp_path)
@@ -106,15 +105,15 @@ def test_what_a_study_goes_on_with_is_a_deviation_where_it_is_another(
     ready: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared, resources = ready()
-    begun = begin(prepared, resources, "python -m study.run", None)
-    assert resumed(ready, tmp_path)[1]["deviations"] == []
+    begun = begin_study(prepared, resources, "python -m study.run", None)
+    assert resumed(ready, tmp_path)[1].deviations == []
     began = provenance.hardware()
-    monkeypatch.setattr(provenance, "versions", lambda: begun["versions"] | {"torch": "99.0"})
+    monkeypatch.setattr(provenance, "versions", lambda: begun.versions | {"torch": "99.0"})
     monkeypatch.setattr(provenance, "hardware", lambda: began | {"cpus": 1024, "system": "another kernel"})
-    for _ in range(2):  # said once
-        deviations = resumed(ready, tmp_path)[1]["deviations"]
+    resumed(ready, tmp_path)
+    deviations = resumed(ready, tmp_path)[1].deviations
     assert deviations == [
-        f"went on with torch 99.0, begun with {begun['versions']['torch']}",
+        f"went on with torch 99.0, begun with {begun.versions['torch']}",
         f"went on with CPU count 1024, begun with {began['cpus']}",
     ]
     assert json.loads((tmp_path / "out" / "study.json").read_text())["deviations"] == deviations
@@ -122,13 +121,13 @@ def test_what_a_study_goes_on_with_is_a_deviation_where_it_is_another(
 
 def test_the_plan_and_what_it_can_resolve_are_recorded_before_the_first_trial(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready("--seeds", 3)
-    begun = begin(prepared, resources, "python -m study.run", None)
+    begun = begin_study(prepared, resources, "python -m study.run", None)
     written = (tmp_path / "out" / FIRST_PLAN).read_bytes()
-    assert begun["plan_hash"] == hashlib.sha256(written).hexdigest()
+    assert begun.plan_hash == hashlib.sha256(written).hexdigest()
     resumed(ready, tmp_path, "--trials", 20)  # the longer plan is another object
     assert (tmp_path / "out" / FIRST_PLAN).read_bytes() == written
     expected = resolvable_effect(6, 3)
-    assert begun["resolution"] | {"difference": expected, "seeds": 3, "items": 6} == begun["resolution"]
+    assert begun.resolution | {"difference": expected, "seeds": 3, "items": 6} == begun.resolution
 
 
 def test_a_second_driver_of_one_study_is_refused(tmp_path: Path) -> None:
@@ -145,28 +144,28 @@ def test_a_torn_study_json_is_read_from_its_copy(
     torn: bytes, ready: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     resumed(ready, tmp_path, "--trials", 20)
     before = (tmp_path / "out" / "study.json").read_text()
     (tmp_path / "out" / "study.json").write_bytes(torn)
     again, identity, _ = resumed(ready, tmp_path)
-    assert identity == json.loads(before)
+    assert json.loads(json.dumps(identity.to_dict())) == json.loads(before)
     assert again.study.budget.trials == 20
     assert (tmp_path / "out" / "study.json").read_text() == before
-    assert "study.json is torn: going on with the copy in the ledger." in capsys.readouterr().err
+    assert "study.json is damaged: continuing with the copy in the ledger." in capsys.readouterr().err
 
 
 def test_a_torn_manifest_is_a_line(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     (tmp_path / "out" / "manifest.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"manifest\.parquet is torn: put a copy of it back"):
+    with pytest.raises(InputError, match=r"manifest\.parquet is damaged: restore a copy of it"):
         resumed(ready, tmp_path)
 
 
 def test_a_torn_plan_is_drawn_again_unless_it_was_extended(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready()
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     part = tmp_path / "out" / ledger.LEDGER / "plan" / "000.json"
     before = part.read_bytes()
     part.write_bytes(before[:100])
@@ -185,7 +184,7 @@ def test_the_printed_line_goes_on_where_epochs_were_more_than_any_published_conf
     text = STUDY_FILE.replace("import Budget, Study", "import Budget, Published, Study")
     study = write_study(tmp_path, text.replace("    control=", f"    published=[{row}],\n    control="))
     prepared, resources = ready("--published", "--epochs", 100, study=study)
-    begin(prepared, resources, "python -m study.run", None)
+    begin_study(prepared, resources, "python -m study.run", None)
     assert resumed(ready, tmp_path, "--published", "--epochs", 100)[0].study == prepared.study
     with pytest.raises(InputError, match="with --epochs 3, but got 2"):
         resumed(ready, tmp_path, "--published", "--epochs", 2)

@@ -9,8 +9,9 @@ import pytest
 
 from analysis import report
 from study.products.best import load_best, prepared, views
+from study.products.retrieval import KNN_COLUMNS, RETRIEVAL_COLUMNS, embed, trained_on
 from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, TABLES_FOLDER, UNSEEN_FILE
-from study.retrieval import KNN_COLUMNS, RETRIEVAL_COLUMNS, embed, main, trained_on
+from study.retrieval import main
 from tests.fabricated import fabricate
 from tests.finished import HEAD_ONLY, LAST_STAGE, Finished, finish
 from tests.pictures import config
@@ -25,7 +26,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 def tables(study: Finished, *flags: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     assert main([str(study.out), "--cache", str(study.cache), *flags]) == 0
-    return tuple(pd.read_csv(study.out / TABLES_FOLDER / name) for name in (KNN_FILE, RETRIEVAL_FILE))
+    knn, retrieved = (pd.read_csv(study.out / TABLES_FOLDER / name) for name in (KNN_FILE, RETRIEVAL_FILE))
+    return knn, retrieved
 
 
 def test_of_a_backbone_that_was_trained_the_retrieval_is_closed_set(finished: Finished) -> None:
@@ -42,7 +44,7 @@ def test_of_a_backbone_that_was_trained_the_retrieval_is_closed_set(finished: Fi
     assert (test.iloc[0][["k", "metric"]] == chosen[["k", "metric"]]).all()
     assert list(retrieved.columns) == RETRIEVAL_COLUMNS
     assert retrieved["protocol"].tolist() == ["closed set"]
-    assert retrieved.loc[0, ["classes", "pictures"]].tolist() == [3, 9]
+    assert retrieved[["classes", "pictures"]].to_numpy().tolist() == [[3, 9]]
     assert set(retrieved["trained_on"]) == {"training fold"}
 
 
@@ -60,7 +62,7 @@ def test_the_backbone_as_its_weights_came_stands_beside_the_trained_one(tmp_path
     assert retrieved["protocol"].tolist() == ["closed set", "zero-shot", "zero-shot"]
     assert knn.groupby("trained_on")["chosen"].sum().to_dict() == {trained: 2, frozen: 2}
     assert set(knn["features"]) == {1280}
-    measured = [name for name in retrieved if name.startswith("recall_at_")] + ["map_at_r"]
+    measured = [name for name in map(str, retrieved) if name.startswith("recall_at_")] + ["map_at_r"]
     assert len(retrieved[measured].drop_duplicates()) == 3
 
 
@@ -82,7 +84,7 @@ def test_classes_set_aside_are_searched_by_a_net_that_never_saw_them(tmp_path: P
     knn, retrieved = tables(study)
     assert set(knn["n"]) == {9}
     assert retrieved["protocol"].tolist() == ["closed set", "zero-shot"]
-    assert retrieved.loc[1, ["classes", "pictures"]].tolist() == [2, 30]
+    assert retrieved[["classes", "pictures"]].to_numpy()[1].tolist() == [2, 30]
     assert retrieved.loc[1, "trained_on"] == "training fold"
 
 
@@ -92,7 +94,7 @@ def test_features_are_what_the_classifier_is_given(finished: Finished) -> None:
     found = embed(cut, pictures.pixels, pictures.test, pictures.labels[pictures.test])
     np.testing.assert_array_equal(found.labels, pictures.labels[pictures.test])
     inputs = views(whole, [prepared(whole, pictures.pixels[int(item)]) for item in pictures.test])
-    classifier = whole.net.get_classifier()
+    classifier = whole.net.get_classifier()  # pyright: ignore[reportCallIssue] (a method of every timm net)
     by_hand = found.features @ classifier.weight.numpy().T + classifier.bias.numpy()
     np.testing.assert_allclose(by_hand, whole.net(inputs).numpy(), rtol=1e-4, atol=1e-4)
 

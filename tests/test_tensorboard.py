@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import (  # generated
+    STATUS_FAILURE,  # pyright: ignore[reportAttributeAccessIssue]
+    STATUS_SUCCESS,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from study.design.plan import Planned
 from study.persistence.ledger import Record
@@ -62,7 +66,7 @@ def read(course: StudyState, trial: str = "") -> EventAccumulator:
     return accumulator
 
 
-def scalars(events: EventAccumulator, tag: str) -> list[tuple[int, float]]:
+def scalars(events: EventAccumulator, tag: str) -> list[tuple[int, Any]]:
     return [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)]
 
 
@@ -109,7 +113,7 @@ def test_the_end_says_whether_a_trial_failed(course: StudyState) -> None:
         content = read(course, trial).summary_metadata[metadata.SESSION_END_INFO_TAG].plugin_data.content
         status = metadata.parse_session_end_info_plugin_data(content).status
         failed = record.status == "failed"
-        assert status == (api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS)
+        assert status == (STATUS_FAILURE if failed else STATUS_SUCCESS)
     assert course.records["search-0002"].status == "failed"
 
 
@@ -213,3 +217,18 @@ def test_a_real_tensorboard_shows_every_trial_with_its_best_value(server: str, c
     statuses = {group["sessions"][0]["name"]: group["sessions"][0]["status"] for group in groups}
     assert statuses["search-0002"] == "STATUS_FAILURE"
     assert set(ask(f"{server}/data/plugin/scalars/tags")["search-0001"]) == {*TAGS, BEST, SECONDS}
+
+
+def test_control_trials_have_a_value_in_the_declared_phases(tmp_path: Path) -> None:
+    study = small_study(budget={"trials": 4, "epochs": 1, "refine": 1, "seeds": 3}, control=True)
+    events = EventFiles(tmp_path, study)
+    course = begin(tmp_path, study, events.hear)
+    drive(course, RISING)
+    events.close()
+    content = read(course).summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
+    infos = metadata.parse_experiment_plugin_data(content).hparam_infos
+    (declared,) = [
+        [value.string_value for value in info.domain_discrete.values] for info in infos if info.name == "phase"
+    ]
+    assert {record.planned.phase for record in course.records.values()} == {"search", "refine", "confirm", "control"}
+    assert {record.planned.phase for record in course.records.values()} <= set(declared)

@@ -250,3 +250,14 @@ def test_wandb_without_a_key_is_one_line(runs: list[Run], monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="wandb login"):
         connect(None, "pictures", "tiny", Path("out"))
     assert not runs
+
+
+def test_control_trials_are_runs_of_their_own_phase(server: Server, runs: list[Run], tmp_path: Path) -> None:
+    study = small_study(budget={"trials": 4, "epochs": 1, "refine": 1, "seeds": 3}, control=True)
+    trackers = connect("sqlite:///x", "images", "tiny", tmp_path)
+    drive(begin(tmp_path, study, lambda event, record: [tracker.hear(event, record) for tracker in trackers]), RISING)
+    for tracker in trackers:
+        tracker.close()
+    assert [run.config["phase"] for run in server.runs.values()].count("control") == 3
+    assert [run.tags["job_type"] for run in runs].count("control") == 3
+    assert all(run.ended == "FINISHED" for run in server.runs.values())

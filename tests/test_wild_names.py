@@ -98,7 +98,7 @@ def test_in_a_csv_it_is_one_cell_and_no_formula(name: str) -> None:
 def test_on_a_terminal_it_is_one_line_without_commands(name: str) -> None:
     assert printable(name).isprintable()
     shown = Console(file=io.StringIO(), force_terminal=True, width=10_000, color_system=None)
-    display = Display("x", 1, 1.0, shown)
+    display = Display("x", 1, 1.0, "val_accuracy", shown)
     planned = Planned("search-0001", "search", {"augmentation": name}, {})
     display.hear("end", Record(planned, CONFIG, status="failed", error=name))
     assert display.line(Record(planned, CONFIG, status="failed", error=name)).isprintable()

@@ -38,8 +38,8 @@ def differences(out: Path, undisturbed: Path, report: Path) -> list[str]:
     for name in set(study.epochs.columns) - {"trial", "epoch", *TIMING}:
         if not np.array_equal(common[name], common[f"{name}_other"], equal_nan=True):
             wrong.append(f"{name} differs from the undisturbed study's")
-    if study.study["test_openings"] != 1:
-        wrong.append(f"the test fold was opened {study.study['test_openings']} times")
+    if study.study.get("test_openings") != 1:
+        wrong.append(f"the test fold was opened {study.study.get('test_openings')} times")
     return wrong + wrong_in_report(study, report)
 
 

@@ -17,7 +17,6 @@ _OURS = {each.__name__: each for each in (Study, Budget, Published, Range, Condi
 @dataclass(frozen=True)
 class Loaded:
     name: str  # the default for data/NAME and runs/NAME
-    file: Path
     study: Study
 
     def data(self, given: Path | None) -> Path:
@@ -53,7 +52,7 @@ def load(name: str) -> Loaded:
         raise InputError(f"{file}: must define STUDY = Study(...), but does not; --new NAME FILE.py shows how.")
     if unfit := [*study.unfit(), *(study.as_published(None).unfit() if study.published else [])]:
         raise InputError(f"{file}: {unfit[0]}: give it fewer epochs, or the budget more.")
-    return Loaded(file.stem, file, study)
+    return Loaded(file.stem, study)
 
 
 def _place(file: Path, problem: BaseException) -> str:

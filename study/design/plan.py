@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.distributions import combinations, holds, related
+from study.results import Phase
 from study.spec import Study
 from trainables.keyed import key, uniform
+
+Levels = Mapping[str, Any]  # factor -> level
 
 # Every level has at least this many trials that ASHA neither stops nor uses for a cut-off.
 AUDITED_PER_LEVEL = 4
@@ -26,7 +29,7 @@ class Planned:
     """One trial as it was decided on: its setting, before the rest of the config is filled in."""
 
     trial: str
-    phase: str  # search, refine, confirm, control, retrain or published
+    phase: Phase
     factors: dict[str, Any]
     nuisances: dict[str, float]
     audit: bool = False
@@ -74,20 +77,28 @@ def search_plan(study: Study, trials: int, seed: int) -> list[Planned]:
 
 
 def examples(study: Study, *names: str) -> list[Planned]:
-    """A trial for every combination of these hyperparameters that any phase may come to, however few trials there are.
+    """Return a trial for every combination of these hyperparameters that any phase may reach.
 
-    Whatever else it has stands at its first level, and at the middle of its range.
+    The other factors are at their first level, nuisances in the middle of their range.
     """
     if study.goal == "published":
         return [each for each in _published_plan(study) if each.seed == 1]
-    found = []
+    trials = []
     for factors in combinations(related(study.factors, names)):
         for name, factor in study.factors.items():
             if name not in factors and holds(factor.when, factors):
                 factors[name] = factor.levels[0]
-        middle = nuisances_at(study, factors, np.full(len(study.nuisances), 0.5))
-        found.append(Planned(f"example-{len(found) + 1}", "search", factors, middle))
-    return found
+        trials.append(example_trial(study, factors))
+    return trials
+
+
+def example_trial(study: Study, factors: Levels) -> Planned:
+    """Return a trial with those of the levels that exist together, and with nuisances in the middle of their ranges."""
+    levels: dict[str, Any] = {}
+    for name, factor in study.factors.items():
+        if name in factors and holds(factor.when, levels):
+            levels[name] = factors[name]
+    return Planned("example", "search", levels, nuisances_at(study, levels, np.full(len(study.nuisances), 0.5)))
 
 
 def _published_plan(study: Study) -> list[Planned]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from study.declared import values_of
 from study.design.plan import Planned, examples
@@ -22,7 +22,7 @@ class Base:
     largest_train: int  # images in the largest training fold of repeat 0
     classes: int
     stored_side: int
-    device: str
+    device: Literal["cpu", "cuda"]
     threads: int
     has_bfloat16: bool
     weights: str  # "pretrained", or "none" where --weights none starts everything from random numbers

@@ -17,19 +17,21 @@ from trainables.rates import Rates
 
 @dataclass(frozen=True)
 class CostInputs:
-    train: int  # images a training epoch sees
+    base: Base
+    train: int  # images per training epoch
     val: int
-    workers: int  # trials at once
+    workers: int  # trials that run at once
     rates: dict[str, Rates]  # by backbone
     bytes_per_value: int  # of a stored activation of an augmented view
-    store_bytes: float  # what the store may take; 0 where nothing is shared
+    store_bytes: float  # capacity of the store; 0 if nothing is shared
 
 
 def cost_inputs(
     study: Study, manifest: pd.DataFrame, base: Base, resources: Resources, place: Place, sharing: bool
 ) -> CostInputs:
-    """With the rates that were measured on this machine before, or those of a table."""
+    """Return the inputs with the rates measured on this machine before, or else those of a table."""
     return CostInputs(
+        base=base,
         train=base.largest_train,
         val=int((manifest["fold"] == "val").sum()),
         workers=resources.concurrent,
@@ -42,23 +44,23 @@ def cost_inputs(
     )
 
 
-def measured(inputs: CostInputs, study: Study, base: Base) -> CostInputs:
-    """With every rate measured, which takes seconds for each backbone."""
+def measured(inputs: CostInputs, study: Study) -> CostInputs:
+    """Return the inputs with every rate measured, which takes seconds per backbone."""
     known = {
         backbone: inputs.rates[backbone] if inputs.rates[backbone].measured else rates.measure(config)
-        for backbone, config in _examples(study, base).items()
+        for backbone, config in _examples(study, inputs.base).items()
     }
     return replace(inputs, rates=known)
 
 
-def keep_rates(inputs: CostInputs, study: Study, base: Base, place: Place) -> None:
-    """Keep what was measured for the next study on this machine."""
-    for backbone, config in _examples(study, base).items():
+def keep_rates(inputs: CostInputs, study: Study, place: Place) -> None:
+    """Keep the measured rates for the next study on this machine."""
+    for backbone, config in _examples(study, inputs.base).items():
         if inputs.rates[backbone].measured:
             rates.keep(place.cache, config, inputs.rates[backbone])
 
 
 def _examples(study: Study, base: Base) -> dict[str, TrialConfig]:
-    """A config of each backbone."""
+    """Return a config of each backbone."""
     configs = [resolve(study, planned, base) for planned in reversed(examples(study, "backbone"))]
     return {config.backbone: config for config in configs}

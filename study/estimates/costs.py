@@ -1,11 +1,11 @@
-"""What a study is expected to cost, for --dry-run and --hours: counted work at this machine's rates."""
+"""The expected cost of a study, for --dry-run and --hours: counted work at the rates of this machine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from study.design.plan import AUDITED_PER_LEVEL, search_plan
-from study.design.settings import effective
+from study.design.plan import AUDITED_PER_LEVEL, Levels, example_trial, search_plan
+from study.design.settings import resolve
 from study.estimates.cost_inputs import CostInputs
 from study.estimates.sharing import (
     computing_seconds,
@@ -16,82 +16,103 @@ from study.estimates.sharing import (
     views_of,
     worth_storing,
 )
+from study.results import Phase
 from study.schedule.next_trials import CONFIRMED_BEST, has_control
 from study.schedule.rungs import KEPT_PER_LEVEL, rung_epochs
 from study.spec import Study
+from trainables.config import TrialConfig
 from trainables.errors import InputError
 from trainables.nets.work import work_of
 
 _START_SECONDS = 15.0  # Ray, imports and the first batch
 _TRIAL_SECONDS = 0.1  # starting, reporting, checkpoints
-_HEAD_STEP_SECONDS = 4e-4  # a head's step, whatever the batch: dispatch, optimizer
-# The settings of later phases depend on the search's winner: they are priced as if these of its trials had won.
+_HEAD_STEP_SECONDS = 4e-4  # a step of a head, whatever the batch size: dispatch and optimizer
+# Later phases depend on the winner of the search: their cost is the mean over these search trials as winners.
 _WINNERS_TRIED = 4
 
 
 @dataclass(frozen=True)
 class PhaseCost:
-    phase: str
+    phase: Phase | Literal["test"]
     trials: int
-    epochs: int  # trial-epochs
-    seconds: float  # of one worker
+    epochs: int  # summed over trials
+    seconds: float  # on one worker
 
 
-Setting = Mapping[str, Any]
+class Run(NamedTuple):
+    """One trial to be priced."""
+
+    config: TrialConfig
+    epochs: float  # expected: ASHA may stop it
+    repeat: int
 
 
-def estimate(study: Study, inputs: CostInputs, seed: int) -> list[PhaseCost]:
-    """The expected cost of each phase."""
-    plan = search_plan(study, study.budget.trials, seed)
-    stored = worth_storing(study, inputs, seed)
+def estimate(study: Study, inputs: CostInputs) -> list[PhaseCost]:
+    """Return the expected cost of each phase."""
+    plan = search_plan(study, study.budget.trials, inputs.base.study_seed)
+    stored = worth_storing(study, inputs)
     if study.goal == "published":
-        runs = [(effective(study, planned.factors), planned.seed) for planned in plan]
-        lengths = [(values, values.get("epochs", study.budget.epochs), seed) for values, seed in runs]
-        seconds, epochs = _seconds(lengths, inputs, stored), sum(length for _, length, _ in lengths)
+        configs = [resolve(study, planned, inputs.base) for planned in plan]
+        runs = [Run(config, config.epochs, config.seed) for config in configs]
+        seconds, epochs = _seconds(runs, inputs, stored), sum(config.epochs for config in configs)
         looks = seconds / max(1, epochs) * len(plan) / 2
         return [PhaseCost("published", len(plan), epochs, seconds), PhaseCost("test", len(plan), 0, looks)]
     audited = sum(planned.audit for planned in plan)
     stopped = _asha_epochs(study, len(plan) - audited) / max(1, len(plan) - audited)
-    epochs = [study.budget.epochs if planned.audit else stopped for planned in plan]
-    search = [(effective(study, planned.factors), length, 0) for planned, length in zip(plan, epochs, strict=True)]
-    costs = [PhaseCost("search", len(plan), round(sum(epochs)), _seconds(search, inputs, stored))]
-    refined = [repeat for repeat in study.budget.refined_on for _ in range(study.budget.refine)]
-    repeats = {"refine": refined, "confirm": list(range(1, study.budget.repeats + 1))}
-    for phase, runs in repeats.items():
-        compared = [_compared(study, planned.factors) for planned in plan[:_WINNERS_TRIED]]
-        if study.goal == "best":
-            best = [effective(study, planned.factors) for planned in plan[:CONFIRMED_BEST]]
-            compared = [best if phase == "confirm" else []]
-        trials = len(compared[0]) * len(runs)
-        priced = [
-            _seconds([(setting, study.budget.epochs, run) for run in runs for setting in settings], inputs, stored)
-            for settings in compared
-        ]
-        costs.append(PhaseCost(phase, trials, trials * study.budget.epochs, sum(priced) / len(priced)))
-    confirmed = costs[-1]
-    if has_control(study) and confirmed.trials:
-        share = study.budget.seeds / confirmed.trials
-        costs.append(
-            PhaseCost("control", study.budget.seeds, round(share * confirmed.epochs), share * confirmed.seconds)
-        )
-    shown = [cost for cost in costs if cost.phase in ("confirm", "control")]
-    looks = sum(cost.seconds for cost in shown) / max(1, study.budget.epochs) / 2
-    return [*costs, PhaseCost("test", sum(cost.trials for cost in shown), 0, looks)]
+    search = [
+        Run(resolve(study, planned, inputs.base), study.budget.epochs if planned.audit else stopped, 0)
+        for planned in plan
+    ]
+    costs = [
+        PhaseCost("search", len(plan), round(sum(run.epochs for run in search)), _seconds(search, inputs, stored)),
+        _later_cost(study, inputs, stored, "refine"),
+        confirm := _later_cost(study, inputs, stored, "confirm"),
+    ]
+    if has_control(study) and confirm.trials:
+        share = study.budget.seeds / confirm.trials
+        costs.append(PhaseCost("control", study.budget.seeds, round(share * confirm.epochs), share * confirm.seconds))
+    tested = [cost for cost in costs if cost.phase in ("confirm", "control")]
+    looks = sum(cost.seconds for cost in tested) / max(1, study.budget.epochs) / 2
+    return [*costs, PhaseCost("test", sum(cost.trials for cost in tested), 0, looks)]
+
+
+def _later_cost(
+    study: Study, inputs: CostInputs, stored: frozenset[tuple[str, str]], phase: Literal["refine", "confirm"]
+) -> PhaseCost:
+    """Return the cost of a phase whose settings depend on the winner of the search."""
+    budget = study.budget
+    refined = [repeat for repeat in budget.refined_on for _ in range(budget.refine)]
+    repeats = refined if phase == "refine" else list(range(1, budget.repeats + 1))
+    plan = search_plan(study, budget.trials, inputs.base.study_seed)
+    if study.goal == "best":
+        best = [resolve(study, planned, inputs.base) for planned in plan[:CONFIRMED_BEST]]
+        possible = [best if phase == "confirm" else []]
+    else:
+        possible = [_compared(study, planned.factors, inputs) for planned in plan[:_WINNERS_TRIED]]
+    trials = len(possible[0]) * len(repeats)
+    priced = [
+        _seconds([Run(config, budget.epochs, repeat) for repeat in repeats for config in configs], inputs, stored)
+        for configs in possible
+    ]
+    return PhaseCost(phase, trials, trials * budget.epochs, sum(priced) / len(priced))
 
 
 def wall_seconds(costs: list[PhaseCost], workers: int) -> float:
     return _START_SECONDS + sum(cost.seconds for cost in costs) / workers
 
 
-def fit(study: Study, inputs: CostInputs, hours: float, seed: int) -> Study:
-    """The study with trials, epochs and seeds that fit the hours: the confirmation is reserved first.
+def fit(study: Study, inputs: CostInputs, hours: float) -> Study:
+    """Return the study with trials, epochs and seeds that fit the hours. The confirmation is reserved first.
 
     Epochs are given up before seeds, and both before the study has fewer than the audited trials.
+
+    Raises:
+        InputError: not even the smallest form of the study fits.
     """
     levels = max((len(factor.levels) for factor in study.factors.values()), default=1)
     fewest = AUDITED_PER_LEVEL * levels
     budget = study.budget
-    # Every declared phase and its warm-up must fit.
+    # Every declared training phase and its warm-up must fit.
     least = min(study.fewest_epochs(), budget.epochs)
     shorter = [max(least, round(budget.epochs * share)) for share in (1, 0.75, 0.5, 0.35, 0.25, 0.15)]
     fewer = {budget.folds} if budget.folds else {min(budget.seeds, 3), 1}
@@ -100,52 +121,49 @@ def fit(study: Study, inputs: CostInputs, hours: float, seed: int) -> Study:
             for share in (4, 2, 1.5, 1, 0.75, 0.5, 0.35, 0.25, 0):
                 trials = max(fewest, round(budget.trials * share))
                 fitted = replace(study, budget=replace(budget, trials=trials, epochs=epochs, seeds=seeds))
-                if wall_seconds(estimate(fitted, inputs, seed), inputs.workers) <= hours * 3600:
+                if wall_seconds(estimate(fitted, inputs), inputs.workers) <= hours * 3600:
                     return fitted
     smallest = replace(study, budget=replace(budget, trials=fewest, epochs=min(shorter), seeds=min(fewer)))
-    needed = wall_seconds(estimate(smallest, inputs, seed), inputs.workers) / 3600
+    needed = wall_seconds(estimate(smallest, inputs), inputs.workers) / 3600
     raise InputError(f"--hours {hours:g} is too little: the smallest form of this study needs about {needed:.2g}.")
 
 
-def _compared(study: Study, winner: Setting) -> list[Setting]:
-    """The winner's setting and those with one level changed."""
-    whole = {name: factor.levels[0] for name, factor in study.factors.items()} | winner
+def _compared(study: Study, winner: Levels, inputs: CostInputs) -> list[TrialConfig]:
+    """Return the winner's setting and those with one level changed."""
+    whole = {name: factor.levels[0] for name, factor in study.factors.items()} | dict(winner)
     changed = [whole | {name: level} for name in study.factors for level in study.levels(name) if level != whole[name]]
-    return [effective(study, setting) for setting in (whole, *changed)]
+    return [resolve(study, example_trial(study, levels), inputs.base) for levels in (whole, *changed)]
 
 
-def _seconds(
-    runs: Sequence[tuple[Setting, float, int]], inputs: CostInputs, stored: frozenset[tuple[str, str]]
-) -> float:
-    """Of one worker, for trials given as (setting, epochs, repeat): what is frozen and stored is paid for once."""
-    total = 0.0
+def _seconds(runs: Sequence[Run], inputs: CostInputs, stored: frozenset[tuple[str, str]]) -> float:
+    """Return the seconds on one worker. What is frozen and stored is computed once."""
+    total = _TRIAL_SECONDS * len(runs)
     shared: dict[Any, list[float]] = {}
-    parts = [(part, count, repeat) for values, epochs, repeat in runs for part, count in parts_of(values, epochs)]
-    total += _TRIAL_SECONDS * len(runs)
-    for values, epochs, repeat in parts:
-        backbone, depth = values["backbone"], depth_of(values)
-        total += epochs * _training_seconds(values, inputs)
-        training, evaluating = (computing_seconds(values, inputs, evaluation) for evaluation in (False, True))
-        if (backbone, depth) not in stored:
+    parts = [(part, epochs, run.repeat) for run in runs for part, epochs in parts_of(run.config, run.epochs)]
+    for config, epochs, repeat in parts:
+        depth = depth_of(config)
+        total += epochs * _training_seconds(config, inputs)
+        training, evaluating = (computing_seconds(config, inputs, evaluation) for evaluation in (False, True))
+        if (config.backbone, depth) not in stored:
             total += epochs * (inputs.train * training + 2 * inputs.val * evaluating)
             continue
-        total += epochs * (inputs.train + 2 * inputs.val) * reading_seconds(values, inputs)
-        once = inputs.train * view_epochs(values, round(epochs)) * training + 2 * inputs.val * evaluating
-        shared.setdefault((backbone, views_of(values), repeat), []).append(once)
+        total += epochs * (inputs.train + 2 * inputs.val) * reading_seconds(config, inputs)
+        once = inputs.train * view_epochs(config, round(epochs)) * training + 2 * inputs.val * evaluating
+        shared.setdefault((config.backbone, views_of(config), repeat), []).append(once)
     # One pass to the deepest cut fills the shallower ones.
     return total + sum(max(passes) for passes in shared.values())
 
 
-def _training_seconds(values: Setting, inputs: CostInputs) -> float:
-    """An epoch of what trains: steps forward and back, and both folds forward."""
-    work = work_of(values["backbone"], depth_of(values), values["size"]).trained
-    steps = inputs.train / values["batch_size"]
-    rates = inputs.rates[values["backbone"]]
+def _training_seconds(config: TrialConfig, inputs: CostInputs) -> float:
+    """Return the seconds per epoch of the trained layers: steps forward and back, and both folds forward."""
+    work = work_of(config.backbone, depth_of(config), config.size).trained
+    steps = inputs.train / config.batch_size
+    rates = inputs.rates[config.backbone]
     return steps * _HEAD_STEP_SECONDS + work * (inputs.train / rates.trained + 2 * inputs.val / rates.forward)
 
 
 def _asha_epochs(study: Study, trials: int) -> int:
-    """Trial-epochs of trials that ASHA may stop, which keeps the best and the leaders of every level."""
+    """Return the epochs, summed over trials, when ASHA keeps the best trials and the leaders of every level."""
     kept = KEPT_PER_LEVEL * max((len(factor.levels) for factor in study.factors.values()), default=1)
     total, alive, before = 0, trials, 0
     for epoch in [*rung_epochs(study.budget), study.budget.epochs]:

@@ -44,12 +44,12 @@ def plan_resources(
     Raises:
         InputError: more is asked for than there is.
     """
-    grows = is_cluster and concurrent is not None
     on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0) * workers
+    grows = is_cluster and concurrent is not None
     most = _CPUS_BESIDE_GPU if grows else min(_CPUS_BESIDE_GPU, max(1, int(cpus) // workers))
     on_cpu = cpus_per_trial or (most if on_gpu else 1) * workers
     _check_shares(workers, on_cpu, on_gpu)
-    if grows:
+    if is_cluster and concurrent is not None:
         return Resources(on_cpu, on_gpu, concurrent, workers)
     if not cpus:
         raise InputError(

@@ -1,116 +1,123 @@
-"""What a study computes once and stores for all of its trials: what is frozen, and views where all trains."""
+"""What a study computes once and stores for all of its trials: outputs of frozen layers, and views where all trains."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from study.design.plan import search_plan
-from study.design.settings import effective
+from study.design.settings import resolve
 from study.estimates.cost_inputs import CostInputs
 from study.spec import Study
-from trainables import unfreeze_depth
 from trainables.augmentation.policies import POLICIES
+from trainables.config import TrialConfig
 from trainables.nets.work import work_of
+from trainables.trial import phases_of
 
-# Gathering rows from mapped files, and on a GPU sending them: bytes a second, and seconds for each image.
+# Reading rows of a memory-mapped file, and sending them to a GPU: bytes per second, and seconds per image.
 _READ, _LOOK_UP = 1e9, 3e-6
-_FLOAT32 = 4  # bytes, of every number of an evaluation
+_FLOAT32 = 4  # bytes per number of an evaluation
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """The activations that trials of one backbone at one unfreeze depth have in common."""
+class Shareable:
+    """The activations that the trials of one backbone at one unfreeze depth have in common."""
 
     backbone: str
     depth: str
     trials: int  # of the search that need the same views of the same images
     bytes: float  # for all views of the search
     computing: float  # seconds per image
-    reading: float
+    reading: float  # seconds per image
     kept: bool = False
 
     @property
     def saved(self) -> float:
-        """Seconds per image over all trials; the first of them computes, stores and reads."""
+        """Seconds per image over all trials. The first trial computes, stores and reads."""
         return (self.trials - 1) * self.computing - (self.trials + 1) * self.reading
 
 
-def candidates(study: Study, inputs: CostInputs, seed: int) -> list[Candidate]:
-    """What could be stored, and `kept`: what saves time, the most per byte first, as far as the store has room."""
-    settings = [effective(study, planned.factors) for planned in search_plan(study, study.budget.trials, seed)]
-    plan = [part for values in settings for part, _ in parts_of(values, study.budget.epochs)]
-    groups = Counter((values["backbone"], depth_of(values), views_of(values)) for values in plan)
-    found: dict[tuple[str, str], Candidate] = {}
+def shareables(study: Study, inputs: CostInputs) -> list[Shareable]:
+    """Return what could be stored, that which saves the most time per byte first; `kept` is set while there is room."""
+    plan = search_plan(study, study.budget.trials, inputs.base.study_seed)
+    configs = [resolve(study, planned, inputs.base) for planned in plan]
+    parts = [part for config in configs for part, _ in parts_of(config, study.budget.epochs)]
+    groups = Counter((part.backbone, depth_of(part), views_of(part)) for part in parts)
+    example = {(part.backbone, depth_of(part), views_of(part)): part for part in reversed(parts)}
+    merged: dict[tuple[str, str], Shareable] = {}
     for (backbone, depth, views), trials in groups.items():
-        values = next(v for v in plan if (v["backbone"], depth_of(v), views_of(v)) == (backbone, depth, views))
-        size = row_bytes(values, inputs) * inputs.train * view_epochs(values, study.budget.epochs)
-        size += row_bytes(values, inputs, evaluation=True) * 2 * inputs.val
-        before = found.get((backbone, depth))
-        found[backbone, depth] = Candidate(
+        part = example[backbone, depth, views]
+        size = row_bytes(part, inputs) * inputs.train * view_epochs(part, study.budget.epochs)
+        size += row_bytes(part, inputs, evaluation=True) * 2 * inputs.val
+        before = merged.get((backbone, depth))
+        merged[backbone, depth] = Shareable(
             backbone,
             depth,
             trials=max(trials, before.trials if before else 0),
             bytes=size + (before.bytes if before else 0.0),
-            computing=computing_seconds(values, inputs),
-            reading=reading_seconds(values, inputs),
+            computing=computing_seconds(part, inputs),
+            reading=reading_seconds(part, inputs),
         )
-    left, chosen = inputs.store_bytes, []
-    for each in sorted(found.values(), key=lambda c: (-c.saved / c.bytes, c.backbone, c.depth)):
-        kept = each.saved > 0 and each.bytes <= left
-        left -= each.bytes if kept else 0
-        chosen.append(replace(each, kept=kept))
-    return chosen
+    return _kept(list(merged.values()), inputs.store_bytes)
 
 
-def worth_storing(study: Study, inputs: CostInputs, seed: int) -> frozenset[tuple[str, str]]:
-    """The (backbone, unfreeze depth) of what is kept."""
-    return frozenset((each.backbone, each.depth) for each in candidates(study, inputs, seed) if each.kept)
+def _kept(found: Sequence[Shareable], room: float) -> list[Shareable]:
+    """Decide which ones the store takes; `room` is its capacity in bytes."""
+    decided = []
+    for shareable in sorted(found, key=lambda one: (-one.saved / one.bytes, one.backbone, one.depth)):
+        kept = shareable.saved > 0 and shareable.bytes <= room
+        room -= shareable.bytes if kept else 0
+        decided.append(replace(shareable, kept=kept))
+    return decided
 
 
-def computing_seconds(values: Mapping[str, Any], inputs: CostInputs, evaluation: bool = False) -> float:
-    """From a decoded image to the activation at the cut, of the view that is trained on or evaluated."""
-    rates = inputs.rates[values["backbone"]]
-    rate = rates.forward if evaluation or _is_plain(values) else rates.frozen
-    return rates.view + work_of(values["backbone"], depth_of(values), values["size"]).frozen / rate
+def worth_storing(study: Study, inputs: CostInputs) -> frozenset[tuple[str, str]]:
+    """Return the (backbone, unfreeze depth) pairs of what is stored."""
+    return frozenset((one.backbone, one.depth) for one in shareables(study, inputs) if one.kept)
 
 
-def reading_seconds(values: Mapping[str, Any], inputs: CostInputs) -> float:
-    return _LOOK_UP + row_bytes(values, inputs) / _READ
+def computing_seconds(config: TrialConfig, inputs: CostInputs, evaluation: bool = False) -> float:
+    """Seconds from a decoded image to the activation at the cut, for a training or an evaluation view."""
+    rates = inputs.rates[config.backbone]
+    rate = rates.forward if evaluation or _is_plain(config) else rates.frozen
+    return rates.view + work_of(config.backbone, depth_of(config), config.size).frozen / rate
 
 
-def row_bytes(values: Mapping[str, Any], inputs: CostInputs, evaluation: bool = False) -> float:
-    """Of one image at the cut; views are bytes themselves."""
-    work = work_of(values["backbone"], depth_of(values), values["size"])
+def reading_seconds(config: TrialConfig, inputs: CostInputs) -> float:
+    return _LOOK_UP + row_bytes(config, inputs) / _READ
+
+
+def row_bytes(config: TrialConfig, inputs: CostInputs, evaluation: bool = False) -> float:
+    """Bytes of one image at the cut; a view has one byte per value."""
+    work = work_of(config.backbone, depth_of(config), config.size)
     if not work.frozen:
         return work.values
-    return work.values * (_FLOAT32 if evaluation or _is_plain(values) else inputs.bytes_per_value)
+    return work.values * (_FLOAT32 if evaluation or _is_plain(config) else inputs.bytes_per_value)
 
 
-def _is_plain(values: Mapping[str, Any]) -> bool:
-    """Whether training sees the evaluation view."""
-    return POLICIES[values.get("augmentation", "none")] is None
+def _is_plain(config: TrialConfig) -> bool:
+    """Whether training uses the evaluation view."""
+    return POLICIES[config.augmentation] is None
 
 
-def views_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Equal for settings whose trials see the same views."""
-    return values.get("augmentation", "none"), values.get("views"), values["size"], values.get("region", "picture")
+def views_of(config: TrialConfig) -> tuple[Any, ...]:
+    """Return a key that is equal for configs whose trials use the same views."""
+    return config.augmentation, config.views, config.size, config.region
 
 
-def view_epochs(values: Mapping[str, Any], epochs: int) -> int:
-    """How many different views of each image a trial sees."""
-    if _is_plain(values):
+def view_epochs(config: TrialConfig, epochs: int) -> int:
+    """Return how many different views of each image a trial uses in so many epochs."""
+    if _is_plain(config):
         return 1
-    return min(epochs, values.get("views") or epochs)
+    return min(epochs, config.views or epochs)
 
 
-def depth_of(values: Mapping[str, Any]) -> str:
-    """Behind which nothing is shared: the unfreeze depth, or all where views are mixed before the net sees them."""
-    return values.get("unfreeze", unfreeze_depth.DEFAULT) if values.get("mixing", "none") == "none" else "all"
+def depth_of(config: TrialConfig) -> str:
+    """Return the depth beyond which nothing is shared: the unfreeze depth, or all where views are mixed first."""
+    return config.unfreeze if config.mixing == "none" else "all"
 
 
-def parts_of(values: Mapping[str, Any], epochs: float) -> list[tuple[Mapping[str, Any], float]]:
-    """The phases of a trial, each with its epochs: the head alone at first, where the setting says so."""
-    frozen = min(values.get("frozen_epochs", 0), epochs)
-    parts = [(dict(values) | {"unfreeze": "head"}, frozen), (values, epochs - frozen)]
-    return [(part, count) for part, count in parts if count]
+def parts_of(config: TrialConfig, epochs: float) -> list[tuple[TrialConfig, float]]:
+    """Return the training phases of a trial that stops after so many epochs, each with its number of epochs."""
+    parts = [(phase.config, min(phase.last, epochs) - phase.first) for phase in phases_of(config)]
+    return [(part, count) for part, count in parts if count > 0]

@@ -1,8 +1,10 @@
 """Starting a Ray of our own, or joining one that runs."""
 
+import logging
 import os
 import secrets
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -31,12 +33,12 @@ _ENVIRONMENT = {
 def joined(address: str) -> Iterator[None]:
     """Within it this process is connected to the cluster at `address`."""
     _prepare_environment(address)
-    on_termination = signal.getsignal(signal.SIGTERM)
+    restore_handler = _termination_handler()
     try:
         _connect(address=address)
     except (OSError, RuntimeError, ValueError) as problem:
         raise InputError(f"Ray at {address} cannot be used: {_first_line(problem)}") from problem
-    signal.signal(signal.SIGTERM, on_termination)  # Ray's prints its stack and aborts the process three seconds later
+    restore_handler()
     try:
         yield
     finally:
@@ -55,7 +57,7 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
     _prepare_environment(None)
     if warm:
         os.environ |= {"RAY_preload_python_modules": "study.execution.worker"}
-    on_termination = signal.getsignal(signal.SIGTERM)
+    restore_handler = _termination_handler()
     problems: list[BaseException] = []
     there, over = Event(), Event()
 
@@ -77,7 +79,7 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
 
     def wait() -> None:
         there.wait()
-        signal.signal(signal.SIGTERM, on_termination)
+        restore_handler()
         if problems:
             raise InputError(
                 f"Ray cannot start in {folder} ({_first_line(problems[0])}): set RAY_TMPDIR to another folder of yours "
@@ -94,10 +96,21 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
             over.set()
 
 
+def _termination_handler() -> Callable[[], object]:
+    """Return a function that restores the present handler of SIGTERM.
+
+    Ray's own prints its stack and aborts the process three seconds later. Python sets handlers in the main thread only.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    before = signal.getsignal(signal.SIGTERM)
+    return lambda: signal.signal(signal.SIGTERM, before)
+
+
 def _connect(address: str, **ours: Any) -> None:
     import ray
 
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **ours)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **ours)
 
 
 def _first_line(problem: BaseException) -> str:
@@ -143,6 +156,7 @@ def cluster_size() -> tuple[float, float]:
 def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
     """What `function` gives on each node that has CPUs for trials."""
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0, max_retries=0)(function)
@@ -151,7 +165,7 @@ def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
     for waiting in [each.remote(*arguments) for each in pinned]:
         try:
             yield ray.get(waiting)
-        except ray.exceptions.RayError as problem:
+        except RayError as problem:
             first = str(problem).strip().rpartition("\n")[2]
             raise InputError(f"A node of the cluster cannot run this project: {first}") from problem
 
@@ -163,14 +177,15 @@ def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: 
     is raised here.
     """
     import ray
+    from ray.exceptions import RayTaskError
 
-    share = {"num_cpus": resources.cpus / resources.workers, "num_gpus": resources.gpus / resources.workers}
-    remote = ray.remote(**share)(function)
+    cpus, gpus = resources.cpus / resources.workers, resources.gpus / resources.workers
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus)(function)
     for first in range(0, len(calls), resources.concurrent):
         for waiting in [remote.remote(*call) for call in calls[first : first + resources.concurrent]]:
             try:
                 yield ray.get(waiting)
-            except ray.exceptions.RayTaskError as problem:
+            except RayTaskError as problem:
                 raise problem.cause from None
 
 

@@ -23,16 +23,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from study.design.plan import Planned
 from study.persistence import storage
+from study.results import STATUSES, Status
 from trainables.errors import InputError
 from trainables.metrics import signed
 from trainables.storage_errors import writing
 
 LEDGER = "ledger"
 Row = dict[str, Any]
+Event = Literal["start", "row", "end", "tested"]  # of a trial; what listeners of a study hear
 T = TypeVar("T")
 
 
@@ -43,7 +45,7 @@ class Record:
     planned: Planned
     config: dict[str, Any]
     rows: dict[int, Row] = field(default_factory=dict)  # by epoch, from 1
-    status: str | None = None  # completed, stopped, failed, or None while it is not ended
+    status: Status | None = None  # None until it has ended
     error: str = ""
 
     @property
@@ -122,16 +124,16 @@ def write_verdict(out: Path, number: int, verdict: Verdict) -> None:
     write_object(out / LEDGER / "verdicts" / f"{number:06d}.json", vars(verdict))
 
 
-def write_end(out: Path, trial: str, status: str, error: str = "") -> None:
+def write_end(out: Path, trial: str, status: Status, error: str = "") -> None:
     write_object(out / end_file(trial), {"status": status, "error": error})
 
 
-def read_end(out: Path, trial: str) -> tuple[str, str] | None:
-    """How a trial ended, by its own word: status and error."""
+def read_end(out: Path, trial: str) -> tuple[Status, str] | None:
+    """Return status and error as the trial wrote them; None if it did not, or if they are damaged."""
     path = out / end_file(trial)
     if not path.exists():
         return None
-    return _read(path, lambda end: (str(end["status"]), str(end["error"])))
+    return _read(path, lambda end: (STATUSES[STATUSES.index(end["status"])], str(end["error"])))
 
 
 def write_error(out: Path, trial: str, epoch: int, error: str) -> int:
@@ -188,14 +190,14 @@ def trials_at_openings(out: Path) -> list[dict[str, list[str]] | None]:
     return [_read(path, lambda value: value.get("trials")) for path in _objects(out / LEDGER / "openings")]
 
 
-def write_identity(out: Path, identity: dict[str, Any]) -> None:
-    """A copy of study.json, for the day when that is torn."""
+def write_study(out: Path, study_json: dict[str, Any]) -> None:
+    """Write a copy of study.json, in case that is damaged one day."""
     number = len(_objects(out / LEDGER / "studies"))
-    write_object(out / LEDGER / "studies" / f"{number:03d}.json", identity)
+    write_object(out / LEDGER / "studies" / f"{number:03d}.json", study_json)
 
 
-def identities(out: Path) -> list[Path]:
-    """The copies of study.json, the newest first."""
+def studies(out: Path) -> list[Path]:
+    """Return the copies of study.json, newest first."""
     return _objects(out / LEDGER / "studies")[::-1]
 
 
@@ -278,4 +280,5 @@ def _setting(value: Any) -> tuple[Planned, dict[str, Any]]:
 
 
 def _planned(value: dict[str, Any]) -> Planned:
-    return Planned(**value | {"stands_for": tuple(value["stands_for"])})
+    values: dict[str, Any] = value | {"stands_for": tuple(value["stands_for"])}
+    return Planned(**values)

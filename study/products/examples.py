@@ -1,8 +1,9 @@
-"""examples/: test images the report shows, with what the winner says of them and what it looked at."""
+"""examples/: test images that the report shows, with the winner's predictions and heat maps."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,51 +23,59 @@ from trainables.keyed import key, order
 from trainables.nets.gradcam import box_share, energy_in_box
 from trainables.place import Place
 
-# As many drawn by key as confident errors: a gallery of errors alone would slander the model.
+# Random images, and as many confident errors: a gallery of errors alone would mislead.
 EACH = 6
-PAIRS = 3  # of the most confused classes, an image in each direction
-# Columns that a manifest has where the data set says where its object is: pixels of the original image.
+PAIRS = 3  # of the most confused classes, with an image in each direction
+# Manifest columns of datasets with annotated boxes, in pixels of the original image.
 BOX_COLUMNS = ["box_left", "box_top", "box_right", "box_bottom"]
 _LONGEST_SIDE = 160
 
 
 @dataclass(frozen=True)
 class _Heat:
-    """What speaks for the predicted class in one view, and where that view lies in its image."""
+    """A heat map of the predicted class in one view, and the part of the image that the view shows."""
 
     values: NDArray[np.float32]  # (size, size)
     crop: float
 
 
 def write_examples(state: StudyState, winner: Record, place: Place, manifest: pd.DataFrame) -> None:
-    """Some test images drawn by key, the most confident errors, and of each pair of the most confused classes one
-    taken for the other; each as a thumbnail and, where the net has one, with a heat map of the predicted class."""
+    """Write random test images, the most confident errors, and errors between the most confused classes.
+
+    Each is a thumbnail, with a heat map of the predicted class if Grad-CAM supports the net.
+    """
     names = label_names(manifest)
     pixels = open_trial_data(from_dict(winner.config), place).pixels
     folder = state.out / EXAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
     chosen = choose(pd.read_parquet(predictions_file(state.out, winner.planned.trial)), state.base.study_seed)
-    pictures = [np.asarray(pixels[item]) for item in chosen["item"]]
-    heats = _heats(state, pictures, chosen["predicted"].tolist())
-    places = manifest.set_index("item")
-    rows = []
-    for shown, picture, heat in zip(chosen.itertuples(), pictures, heats, strict=True):
+    items, labels, predicted = (chosen[name].astype(int).tolist() for name in ("item", "label", "predicted"))
+    pictures = [np.asarray(pixels[item]) for item in items]
+    heats = _heats(state, pictures, predicted)
+    of_item = manifest.set_index("item").to_dict("index")
+    rows: list[dict[str, Any]] = []
+    for number, (item, picture, heat) in enumerate(zip(items, pictures, heats, strict=True)):
         image = Image.fromarray(picture)
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-        image.save(folder / f"{shown.item}.png")
-        row = {"file": f"{shown.item}.png", "label": names[shown.label], "predicted": names[shown.predicted]}
-        row |= {"confidence": shown.confidence, "kind": shown.kind}
+        image.save(folder / f"{item}.png")
+        row: dict[str, Any] = {
+            "file": f"{item}.png",
+            "label": names[labels[number]],
+            "predicted": names[predicted[number]],
+            "confidence": chosen["confidence"].iloc[number],
+            "kind": chosen["kind"].iloc[number],
+        }
         if heat is not None:
-            row["heatmap"] = f"{shown.item}-heat.png"
+            row["heatmap"] = f"{item}-heat.png"
             overlay(np.asarray(image), heat.values, heat.crop).save(folder / row["heatmap"])
-            row |= _pointing(heat, places.loc[shown.item])
+            row |= _pointing(heat, of_item[item])
         rows.append(row)
     columns = [*EXAMPLES_COLUMNS, *EXAMPLES_MORE_COLUMNS]
     write_table(pd.DataFrame(rows, columns=columns), folder / EXAMPLES_FILE)
 
 
 def choose(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The test images to show and why, in the column `kind`; each image once."""
+    """Return the predictions of the test images to show, each once, with the reason in the column `kind`."""
     test = predictions[predictions["fold"] == "test"].sort_values("item")
     drawn = test[test["item"].isin(order(key("examples", seed), test["item"])[:EACH])]
     wrong = test[(test["label"] != test["predicted"]) & ~test["item"].isin(drawn["item"])]
@@ -78,7 +87,7 @@ def choose(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _confused(test: pd.DataFrame, left: pd.DataFrame) -> pd.DataFrame:
-    """From the images that are left the most confident one for each direction of the most confused pairs."""
+    """Return the most confident error that is left for each direction of the most confused pairs of classes."""
     wrong = test[test["label"] != test["predicted"]]
     ends = wrong[["label", "predicted"]]
     counts = wrong.groupby([ends.min(axis=1), ends.max(axis=1)]).size().sort_values(ascending=False, kind="stable")
@@ -88,21 +97,21 @@ def _confused(test: pd.DataFrame, left: pd.DataFrame) -> pd.DataFrame:
 
 
 def _heats(state: StudyState, pictures: Sequence[NDArray[np.uint8]], classes: Sequence[int]) -> list[_Heat | None]:
-    """None where the winner cannot be explained: that spoils no study."""
+    """Return a heat map per image, or None for all if Grad-CAM does not support the net: that is no reason to fail."""
     try:
         best: Best = load_best(state.out)
         return [_Heat(values, best.contract.crop) for values in explain(best, pictures, classes)]
-    except Exception as problem:  # any of timm's nets may do what Grad-CAM does not know
+    except Exception as problem:  # timm has nets that Grad-CAM does not support
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
         print(f"The examples have no heat maps ({reason}).", file=sys.stderr)
         return [None] * len(pictures)
 
 
-def _pointing(heat: _Heat, picture: pd.Series) -> dict[str, float]:
-    """How much of the heat and of the view lies in the object's box; nothing where the box is not known."""
-    if not set(BOX_COLUMNS) <= set(picture.index) or picture[BOX_COLUMNS].isna().any():
+def _pointing(heat: _Heat, picture: Mapping[Any, Any]) -> dict[str, float]:
+    """Return the shares of the heat and of the view that lie in the object's box; empty without a box."""
+    if not set(BOX_COLUMNS) <= picture.keys() or any(pd.isna(picture[name]) for name in BOX_COLUMNS):
         return {}
-    left, top, right, bottom = (float(edge) for edge in picture[BOX_COLUMNS])
+    left, top, right, bottom = (float(picture[name]) for name in BOX_COLUMNS)
     size = heat.values.shape[0]
     box = in_view((left, top, right, bottom), int(picture["height"]), int(picture["width"]), heat.crop, size)
     return {"energy_in_box": energy_in_box(heat.values, box), "box_share": box_share((size, size), box)}

@@ -87,7 +87,7 @@ def write_temperature(predictions: Path, file: Path) -> None:
     val = seen[(seen["fold"] == "val") & seen[LOGITS].notna()]
     if val.empty:
         return
-    logits, labels = np.stack(val[LOGITS]).astype(np.float64), val["label"].to_numpy(np.int64)
+    logits, labels = np.stack(val[LOGITS].to_list()).astype(np.float64), val["label"].to_numpy(np.int64)
     temperature = metrics.fit_temperature(logits, labels)
     fitted = {
         "temperature": temperature,

@@ -20,7 +20,7 @@ _LONGEST_SIDE = 160
 
 
 def write_suspects(state: StudyState, winner: Record, place: Place) -> None:
-    """Thumbnails of what the report may show as mislabeled; those of an earlier winner go."""
+    """Write thumbnails of possible label errors. Those of an earlier winner are deleted."""
     folder = state.out / EXAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
     for stale in folder.glob(f"{SUSPECTS_PREFIX}*.jpg"):
@@ -35,13 +35,14 @@ def write_suspects(state: StudyState, winner: Record, place: Place) -> None:
 
 
 def least_probable(files: Iterable[Path]) -> list[int]:
-    """Items by the mean probability of their label over the models that did not train on them, the least first.
+    """Return items by the mean probability of their label over the models that did not train on them, lowest first.
 
-    The report's own, finer rule orders by the same number, so that it chooses among these.
+    The stricter rule of the report orders by the same number, so it selects among these.
     """
     parts = [pd.read_parquet(file, columns=["item", "cross_entropy"]) for file in files]
     if not parts:
         return []
     seen = pd.concat(parts)
-    probability = np.exp(-seen["cross_entropy"]).groupby(seen["item"]).mean()
+    of_label = pd.Series(np.exp(-seen["cross_entropy"].to_numpy()))
+    probability = of_label.groupby(seen["item"].to_numpy()).mean()
     return probability[probability < 0.5].sort_values(kind="stable").index[:MOST].tolist()

@@ -95,7 +95,7 @@ def _difference(best: Best, file: Path, pictures: list[NDArray[np.uint8]]) -> fl
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     inputs = views(best, pictures).cpu()
     expected = logits(best, inputs)
-    together, alone = (session.run(["logits"], {"views": some.numpy()})[0] for some in (inputs, inputs[:1]))
+    together, alone = (np.asarray(session.run(["logits"], {"views": some.numpy()})[0]) for some in (inputs, inputs[:1]))
     found, twice = np.concatenate([together, alone]), np.concatenate([expected, expected[:1]])
     seen = difference(torch.from_numpy(found), torch.from_numpy(twice))
     if not seen.agrees:

@@ -1,36 +1,35 @@
-"""What a study does next, as a pure function of what it knows: so a resumed study goes the same way."""
+"""The trials of each phase as pure functions of the trials so far, so that a resumed study decides the same."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from typing import Any
 
 from search_spaces.distributions import holds
-from study.design.plan import Planned, arm, nuisance_points, nuisances_at
+from study.design.plan import Levels, Planned, arm, nuisance_points, nuisances_at
 from study.persistence.ledger import Record
 from study.spec import Study
 from trainables.keyed import key
 
-# Of a study that only wants the best setting, this many of the search's settings are confirmed.
+# With goal="best", this many settings of the search are confirmed.
 CONFIRMED_BEST = 3
-# A control of fewer seeds could find nothing whatever they did.
+# With fewer seeds a negative control could not find anything, whatever happened.
 FEWEST_CONTROL_SEEDS = 3
-# Its seeds begin behind this one, where no --seeds of a confirmation will ever reach.
+# The seeds of the control begin after this one, far beyond any --seeds of a confirmation.
 _BEFORE_CONTROL_SEEDS = 1000
-Setting = dict[str, Any]
 
 
-def winner(records: Iterable[Record]) -> Record | None:
-    """The completed trial with the best validation accuracy; of equals the first in the plan."""
+def best_trial(records: Iterable[Record]) -> Record | None:
+    """Return the completed trial with the best score on validation; among equals the first in the plan."""
     completed = [record for record in records if record.status == "completed"]
     return min(completed, key=lambda record: (-record.score, record.planned.trial), default=None)
 
 
 def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned]:
-    """Every level of every factor with the winner's other levels, at the same few nuisance points.
+    """Plan every level of every factor with the winner's other levels, at the same few nuisance points.
 
-    Settings that coincide run once; with test folds, once in each. The winner's levels were found in the search, on
-    images that then test. They are alike for the levels that are compared, and so favor neither.
+    Settings that coincide run once; with test folds, once per fold. The winner's levels were found in the search, on
+    images that are tested later, but they are equal for all compared levels and so favor none of them.
     """
     settings = level_settings(study, search)
     points = nuisance_points(study, study.budget.refine, key("refine nuisances", seed))
@@ -43,66 +42,66 @@ def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned
 
 
 def confirm_trials(study: Study, search: list[Record], refined: list[Record]) -> list[Planned]:
-    """The best refined setting of every level, with several seeds and no stopping.
+    """Plan the best refined setting of every level, with several seeds and no stopping.
 
     A level is decided when all of its refined trials have ended; with test folds, those of the same repeat.
     """
+    best_of_repeat: dict[int, dict[str, tuple[Planned, tuple[str, ...]]]]
     if study.goal == "best":
-        chosen = {0: {record.planned.arm: (record.planned, ()) for record in _best_arms(search)}}
+        best_of_repeat = {0: {record.planned.arm: (record.planned, ()) for record in _best_arms(search)}}
     else:
         settings, tuned = level_settings(study, search), defaultdict(list)
         for record in refined:
             tuned[record.planned.seed].append(record)
-        chosen = {repeat: _best_of_levels(settings, tuned[repeat]) for repeat in study.budget.refined_on}
+        best_of_repeat = {repeat: _best_of_levels(settings, tuned[repeat]) for repeat in study.budget.refined_on}
     return [
         Planned(
-            f"confirm-{name}-{repeat}",
-            "confirm",
-            planned.factors,
-            planned.nuisances,
-            False,
-            repeat,
-            stands_for,
+            trial=f"confirm-{name}-{repeat}",
+            phase="confirm",
+            factors=planned.factors,
+            nuisances=planned.nuisances,
+            seed=repeat,
+            stands_for=stands_for,
         )
         for repeat in range(1, study.budget.repeats + 1)
-        for name, (planned, stands_for) in chosen[repeat if repeat in chosen else 0].items()
+        for name, (planned, stands_for) in best_of_repeat[repeat if repeat in best_of_repeat else 0].items()
     ]
 
 
 def confirmed_winner(confirmed: list[Record]) -> Record | None:
-    """Of the setting with the best mean over its seeds, on validation, the best seed."""
+    """Return the best seed of the setting that has the best mean over its seeds, on validation."""
     settings: dict[str, list[Record]] = {}
     for record in confirmed:
         settings.setdefault(setting_of(record), []).append(record)
     if not settings:
         return None
-    best = max(sorted(settings), key=lambda one: sum(record.score for record in settings[one]) / len(settings[one]))
+    best = max(sorted(settings), key=lambda name: sum(record.score for record in settings[name]) / len(settings[name]))
     return max(settings[best], key=lambda record: (record.score, -record.planned.seed))
 
 
 def setting_of(record: Record) -> str:
-    """A name for what a confirmed trial is a repeat of: its arm, or where every test fold has its own, its levels."""
+    """Return a name for what a confirmed trial repeats: its arm, or with test folds its levels."""
     planned = record.planned
     return arm(planned.factors, {}) if record.config.get("test_folds") else planned.arm
 
 
 def has_control(study: Study) -> bool:
-    """Of test folds there is none: its rounds would have to be refined, too."""
+    """Whether the study has a negative control. With test folds it has none: each round would need a refinement."""
     return study.control and not study.budget.test_folds and study.budget.seeds >= FEWEST_CONTROL_SEEDS
 
 
 def control_trials(study: Study, confirmed: list[Record]) -> list[Planned]:
-    """The winner once more, with as many seeds as it was confirmed with and none of the same."""
+    """Plan the winner once more, with as many seeds as in the confirmation, all of them new."""
     winning, seeds = confirmed_winner(confirmed), study.budget.seeds
     if winning is None or seeds < FEWEST_CONTROL_SEEDS:
         return []
     planned = winning.planned
     return [
         Planned(
-            f"control-{planned.arm}-{repeat}",
-            "control",
-            planned.factors,
-            planned.nuisances,
+            trial=f"control-{planned.arm}-{repeat}",
+            phase="control",
+            factors=planned.factors,
+            nuisances=planned.nuisances,
             seed=_BEFORE_CONTROL_SEEDS + repeat,
         )
         for repeat in range(1, seeds + 1)
@@ -110,7 +109,7 @@ def control_trials(study: Study, confirmed: list[Record]) -> list[Planned]:
 
 
 def retrain_trials(confirmed: list[Record]) -> list[Planned]:
-    """The winner once more, on training and validation together, for as many epochs as its seeds took on average."""
+    """Plan the winner once more, on training and validation data, for as many epochs as its seeds took on average."""
     winning = confirmed_winner(confirmed)
     if winning is None:
         return []
@@ -120,12 +119,12 @@ def retrain_trials(confirmed: list[Record]) -> list[Planned]:
     return [Planned(name, "retrain", planned.factors, planned.nuisances, seed=planned.seed, epochs=epochs)]
 
 
-def level_settings(study: Study, search: list[Record]) -> dict[str, Setting]:
-    """For every "factor=level" the setting it is judged in: the winner's, with this one level put in its place.
+def level_settings(study: Study, search: list[Record]) -> dict[str, dict[str, Any]]:
+    """Return for every "factor=level" the levels it is judged with: the winner's, with this one level replaced.
 
-    A factor that does not exist in the winner's setting is judged in the best setting where it does.
+    A factor that does not exist in the winner's setting is judged in the best setting that has it.
     """
-    best = winner(search)
+    best = best_trial(search)
     assert best is not None
     settings = {}
     for factor in study.factors:
@@ -140,30 +139,33 @@ def level_settings(study: Study, search: list[Record]) -> dict[str, Setting]:
     return settings
 
 
-def _moved(study: Study, base: Setting, factor: str, level: Any, own: Record | None) -> Setting | None:
-    """`base` with one level changed. A factor that comes into being takes the level's own best search trial's."""
+def _moved(study: Study, base: Levels, factor: str, level: Any, own: Record | None) -> dict[str, Any] | None:
+    """Return `base` with one level changed. A factor that exists only now takes its level from `own`."""
     wanted = dict(base) | {factor: level}
-    setting: Setting = {}
-    for name, each in study.factors.items():
-        if holds(each.when, setting):
+    setting: dict[str, Any] = {}
+    for name, conditional in study.factors.items():
+        if holds(conditional.when, setting):
             if name in wanted:
                 setting[name] = wanted[name]
             elif own is not None and name in own.planned.factors:
                 setting[name] = own.planned.factors[name]
             else:
-                return None  # every trial that could tell has failed
+                return None  # every trial that has the factor failed
     return setting
 
 
-def _best_of_levels(settings: dict[str, Setting], refined: list[Record]) -> dict[str, tuple[Planned, tuple[str, ...]]]:
+def _best_of_levels(
+    settings: Mapping[str, Levels], refined: list[Record]
+) -> dict[str, tuple[Planned, tuple[str, ...]]]:
+    """Return the best refined trial of every decided level by arm, each with the levels it stands for."""
     stands_for: dict[str, list[str]] = {}
     best: dict[str, Planned] = {}
     for name, setting in settings.items():
-        own = [each for each in refined if each.planned.factors == setting]
-        record = winner(own)
-        if record is not None and all(each.status is not None for each in own):
-            best[record.planned.arm] = record.planned
-            stands_for.setdefault(record.planned.arm, []).append(name)
+        own = [record for record in refined if record.planned.factors == setting]
+        best_own = best_trial(own)
+        if best_own is not None and all(ended.status is not None for ended in own):
+            best[best_own.planned.arm] = best_own.planned
+            stands_for.setdefault(best_own.planned.arm, []).append(name)
     return {name: (planned, tuple(stands_for[name])) for name, planned in best.items()}
 
 
@@ -176,5 +178,5 @@ def _best_arms(search: list[Record]) -> list[Record]:
     return [record for record in ranked if distinct[record.planned.arm] is record][:CONFIRMED_BEST]
 
 
-def _best_with(search: list[Record], has: Any) -> Record | None:
-    return winner(record for record in search if has(record.planned.factors))
+def _best_with(search: list[Record], has: Callable[[Levels], bool]) -> Record | None:
+    return best_trial(record for record in search if has(record.planned.factors))

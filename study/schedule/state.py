@@ -1,7 +1,7 @@
-"""The state of a running study: what is known, what runs, what comes next. It knows nothing of Ray.
+"""The state of a running study: what is known, what runs, what comes next. It knows nothing about Ray.
 
-Everything it decides is written to the ledger before it takes effect; built again from the ledger, it goes on
-where it was.
+Every decision is in the ledger before it takes effect, so a state that is rebuilt from the ledger continues where the
+last one stopped.
 """
 
 import hashlib
@@ -10,54 +10,54 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from study.design.plan import Planned
 from study.design.settings import Base, resolve
 from study.persistence import ledger, storage
-from study.persistence.ledger import Record, Verdict
+from study.persistence.ledger import Event, Record, Verdict
+from study.results import Phase
 from study.schedule.next_trials import (
+    best_trial,
     confirm_trials,
     confirmed_winner,
     control_trials,
     has_control,
     refine_trials,
     retrain_trials,
-    winner,
 )
 from study.schedule.rungs import Rung, rung_epochs
 from study.spec import Study
 from trainables.errors import InputError
 
-PHASES = ("search", "refine", "confirm", "control", "retrain", "test", "done")
-PHASES_OF_PUBLISHED = ("published", "test", "done")
+Step = Phase | Literal["", "test", "done"]  # empty: the study has not begun
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work for one actor: to train a trial, or to show a confirmed model the test fold."""
+    """One piece of work for one actor: train a trial, or evaluate a confirmed model on the test fold."""
 
-    task: str  # train or test
+    task: Literal["train", "test"]
     trial: str
 
 
 class Sampler(Protocol):
-    """Where the settings of a study with goal="best" come from, one by one."""
+    """The source of settings for a study with goal="best", one by one."""
 
     def ask(self, trial: str) -> tuple[dict[str, Any], dict[str, float]]:
-        """The factors and nuisances to try next."""
+        """Return the factors and nuisances to try next."""
         ...
 
     def tell(self, trial: str, value: float | None) -> None:
-        """The trial's best value; None where it failed."""
+        """Take in the best value of a trial; None if it failed."""
         ...
 
 
-Listener = Callable[[str, Record], None]
+Listener = Callable[[Event, Record], object]
 
 
 class StudyState:
-    """The state of a running study. `notify(event, record)` hears of every start, row, end and test."""
+    """What a running study knows and decides. It calls `notify(event, record)` on every start, row, end and test."""
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class StudyState:
         base: Base,
         sampler: Sampler | None,
         notify: Listener,
-        phases: tuple[str, ...] | None = None,
+        steps: tuple[Step, ...] | None = None,
     ) -> None:
-        self.phases = phases or (PHASES_OF_PUBLISHED if study.goal == "published" else PHASES)
+        self.steps: tuple[Step, ...] = steps or steps_of(study)
         self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
         self.records = ledger.read_records(out)
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
@@ -77,7 +77,7 @@ class StudyState:
         self.rungs = {epoch: Rung(study.budget.reduction) for epoch in rung_epochs(study.budget)}
         for verdict in self.verdicts.values():
             self.rungs[verdict.epoch].add(self.records[verdict.trial].planned, verdict.value)
-        self.phase = ""
+        self.phase: Step = ""
         self.stands_for: dict[str, tuple[str, ...]] = {}  # of the trials being confirmed
         self._running: set[Job] = set()
         self._begun: set[Job] = set()  # by this process; none is begun twice
@@ -85,15 +85,15 @@ class StudyState:
         self._news = False  # whether a trial ended since the decided levels were last looked for
 
     def next_job(self) -> Job | None:
-        """The next job; None while only running ones can tell what comes next, or when all is done."""
+        """Return the next job; None while that depends on running ones, and at the end."""
         job = self._waiting()
         if job is None and self.phase == "refine" and self._news:
-            # No worker waits for the last refined level: those that are decided are confirmed meanwhile.
+            # So that no worker waits for the last refined level, those that are decided are confirmed already.
             self._news = False
             self._enqueue(self._confirm_jobs())
             job = self._waiting()
         while job is None and not self._running and self.phase != "done":
-            self.phase = self.phases[self.phases.index(self.phase) + 1] if self.phase else self.phases[0]
+            self.phase = self.steps[self.steps.index(self.phase) + 1] if self.phase else self.steps[0]
             self._enqueue(self._jobs_of_phase())
             job = self._waiting()
         if job is not None:
@@ -103,7 +103,7 @@ class StudyState:
         return job
 
     def reported(self, trial: str, row: ledger.Row) -> bool:
-        """Take in a row; False where the trial is to stop."""
+        """Take in a row. Return False if the trial must stop."""
         record = self.records[trial]
         record.rows[row["epoch"]] = row
         judged = record.planned.phase == "search" and row["epoch"] in self.rungs
@@ -115,7 +115,7 @@ class StudyState:
         return go_on
 
     def ended(self, job: Job, error: str = "") -> None:
-        """Take in that a job is over. The trial's own word in the ledger counts, else `error`."""
+        """Take in that a job is over. What the trial wrote in the ledger counts, or else `error`."""
         self._running.discard(job)
         self._news = True
         record = self.records[job.trial]
@@ -132,22 +132,22 @@ class StudyState:
             record.status, record.error = ledger.read_end(self.out, job.trial) or (record.status, record.error)
         self.notify("end" if job.task == "train" else "tested", record)
 
-    def of_phase(self, phase: str) -> list[Record]:
+    def of_phase(self, phase: Phase) -> list[Record]:
         return [record for record in self.records.values() if record.planned.phase == phase]
 
     def confirmed(self) -> list[Record]:
-        """The completed trials that stand for the levels as of now, or for what was published."""
-        standing = [each for each in self.of_phase("confirm") if each.planned.trial in self.stands_for]
-        return [each for each in standing + self.of_phase("published") if each.status == "completed"]
+        """Return the completed trials that now stand for a level or a published configuration."""
+        standing = [record for record in self.of_phase("confirm") if record.planned.trial in self.stands_for]
+        return [record for record in standing + self.of_phase("published") if record.status == "completed"]
 
     def controls(self) -> list[Record]:
-        """The completed trials that confirm the winner of now once more."""
+        """Return the completed control trials of the present winner."""
         winning = confirmed_winner(self.confirmed())
         again = [record for record in self.of_phase("control") if record.status == "completed"]
         return [record for record in again if winning is not None and record.planned.arm == winning.planned.arm]
 
     def shown(self) -> list[Record]:
-        """The models that see the test fold: the confirmed ones, their control, and the one that is shipped."""
+        """Return the models that see the test fold: the confirmed ones, the control, and the shipped one."""
         retrained = [record for record in self.of_phase("retrain") if record.status == "completed"]
         return self.confirmed() + self.controls() + retrained
 
@@ -160,39 +160,17 @@ class StudyState:
     def _jobs_of_phase(self) -> list[Job]:
         if self.phase == "test":
             return self._test_jobs()
-        if self.phase == "confirm":
-            return self._confirm_jobs()
-        return self._training_jobs(self._planned())
+        return [] if self.phase in ("", "done") else self._training_jobs(PLANNED_BY[self.phase](self))
 
     def _training_jobs(self, planned: list[Planned]) -> list[Job]:
-        trials = [self._register(each) for each in planned]
+        trials = [self._register(trial) for trial in planned]
         return [Job("train", record.planned.trial) for record in trials if record.status is None]
 
     def _confirm_jobs(self) -> list[Job]:
-        """The confirmations that are decided by now: all, once everything is refined."""
-        search = self.of_phase("search")
-        if winner(search) is None:
-            return []
-        planned = confirm_trials(self.study, search, self.of_phase("refine"))
-        self.stands_for = {each.trial: each.stands_for for each in planned}
-        return self._training_jobs(planned)
-
-    def _planned(self) -> list[Planned]:
-        search = self.of_phase("search")
-        if self.phase == "published":
-            return ledger.read_plan(self.out)
-        if self.phase == "control":
-            return control_trials(self.study, self.confirmed()) if has_control(self.study) else []
-        if self.phase == "retrain":
-            return retrain_trials(self.confirmed()) if self.study.retrain else []
-        if self.phase == "search":
-            return ledger.read_plan(self.out) if self.sampler is None else [record.planned for record in search]
-        if self.phase != "refine" or winner(search) is None or self.sampler is not None:
-            return []
-        return refine_trials(self.study, search, self.base.study_seed)
+        return self._training_jobs(PLANNED_BY["confirm"](self))
 
     def _test_jobs(self) -> list[Job]:
-        """Show the test fold to the confirmed models that have not seen it, all frozen before the first look."""
+        """Return the models that have yet to be tested. The opening, with hashes of all models, is recorded first."""
         shown = self.shown()
         storage.pull(self.out, storage.MODELS)
         if all(predictions_file(self.out, record.planned.trial).exists() for record in shown):
@@ -204,11 +182,11 @@ class StudyState:
         return [Job("test", trial) for trial in models if not predictions_file(self.out, trial).exists()]
 
     def _sampled(self) -> Job | None:
-        """A further trial of a search that is sampled rather than planned."""
+        """Return a further trial of a search that is sampled instead of planned."""
         asked = len(self.of_phase("search"))
         if self.sampler is None or self.phase != "search" or asked >= self.study.budget.trials:
             return None
-        # One whose setting is torn has no record, but leaves its number free.
+        # A trial whose setting is damaged has no record, and its number is used again.
         names = (f"search-{number:04d}" for number in count(1))
         trial = next(name for name in names if name not in self.records)
         factors, nuisances = self.sampler.ask(trial)
@@ -216,14 +194,14 @@ class StudyState:
         return Job("train", trial)
 
     def _restore_judged(self) -> None:
-        """A rung needs the settings of those it has judged; the plan has those whose own object is torn."""
+        """Restore from the plan those judged trials whose own setting is damaged: a rung needs them all."""
         judged = {trial for trial, _ in self.verdicts}
         for planned in ledger.read_plan(self.out):
             if planned.trial in judged:
                 self._register(planned)
         if lost := sorted(judged - self.records.keys()):
             raise InputError(
-                f"The setting of {lost[0]} in {self.out}/ledger is torn: put a copy back, or choose another --out."
+                f"The setting of {lost[0]} in {self.out}/ledger is damaged: restore a copy, or choose another --out."
             )
 
     def _register(self, planned: Planned) -> Record:
@@ -234,7 +212,7 @@ class StudyState:
         return self.records[planned.trial]
 
     def _verdict(self, record: Record, row: ledger.Row) -> bool:
-        """A verdict once taken is replayed, never taken again."""
+        """Return the verdict on a row. One that was taken before is replayed, never taken again."""
         trial, epoch = record.planned.trial, row["epoch"]
         if (trial, epoch) not in self.verdicts:
             rung, value = self.rungs[epoch], record.score_of(row)
@@ -245,23 +223,77 @@ class StudyState:
         return self.verdicts[trial, epoch].go_on
 
 
+def _planned_search(state: StudyState) -> list[Planned]:
+    """Return the plan, or what was sampled so far."""
+    search = [record.planned for record in state.of_phase("search")]
+    return ledger.read_plan(state.out) if state.sampler is None else search
+
+
+def _planned_refine(state: StudyState) -> list[Planned]:
+    """Return the refined settings of every level; a sampled search refines nothing."""
+    search = state.of_phase("search")
+    if best_trial(search) is None or state.sampler is not None:
+        return []
+    return refine_trials(state.study, search, state.base.study_seed)
+
+
+def _planned_confirm(state: StudyState) -> list[Planned]:
+    """Return the confirmations that are decided by now: all of them once everything is refined."""
+    search = state.of_phase("search")
+    if best_trial(search) is None:
+        return []
+    planned = confirm_trials(state.study, search, state.of_phase("refine"))
+    state.stands_for = {trial.trial: trial.stands_for for trial in planned}
+    return planned
+
+
+def _planned_control(state: StudyState) -> list[Planned]:
+    return control_trials(state.study, state.confirmed()) if has_control(state.study) else []
+
+
+def _planned_retrain(state: StudyState) -> list[Planned]:
+    return retrain_trials(state.confirmed()) if state.study.retrain else []
+
+
+def _planned_published(state: StudyState) -> list[Planned]:
+    return ledger.read_plan(state.out)
+
+
+# What each phase trains. The phases of a study run in this order, then its models see the test fold; a study of
+# published configurations has a single phase.
+PLANNED_BY: dict[Phase, Callable[[StudyState], list[Planned]]] = {
+    "search": _planned_search,
+    "refine": _planned_refine,
+    "confirm": _planned_confirm,
+    "control": _planned_control,
+    "retrain": _planned_retrain,
+    "published": _planned_published,
+}
+STEPS: tuple[Step, ...] = ("search", "refine", "confirm", "control", "retrain", "test", "done")
+STEPS_OF_PUBLISHED: tuple[Step, ...] = ("published", "test", "done")
+
+
+def steps_of(study: Study) -> tuple[Step, ...]:
+    return STEPS_OF_PUBLISHED if study.goal == "published" else STEPS
+
+
 def checkpoint_file(out: Path, trial: str) -> Path:
-    """Where a running trial stands."""
+    """The checkpoint of a running trial."""
     return out / storage.CHECKPOINTS / f"{trial}.safetensors"
 
 
 def model_file(out: Path, trial: str) -> Path:
-    """What a confirmed trial has learned, at its best epoch."""
+    """The weights of a confirmed trial at its best epoch."""
     return out / storage.MODELS / f"{trial}.safetensors"
 
 
 def predictions_file(out: Path, trial: str) -> Path:
-    """One confirmed trial's part of predictions.parquet."""
+    """The part of predictions.parquet that belongs to one confirmed trial."""
     return out / storage.MODELS / f"{trial}.predictions.parquet"
 
 
 def names_of(trial: str) -> tuple[str, ...]:
-    """What the work on one trial reads and writes below OUT."""
+    """Return the files and folders below OUT that the work on one trial reads and writes."""
     here = Path()
     files = (checkpoint_file(here, trial), model_file(here, trial), predictions_file(here, trial))
     return *ledger.names_of(trial), *(file.as_posix() for file in files)

@@ -1,23 +1,28 @@
-"""What was found in the data, in lines: how it was read, its classes, its folds, and what was passed over."""
+"""What the data holds, in lines: how it was read, its classes, its folds, and what was skipped."""
+
+from collections.abc import Sequence
 
 import pandas as pd
 
+from study.spec import Study
+from trainables.data.duplicates import conflicting_groups, copies
+from trainables.data.greys import described
 from trainables.data.manifest import Source, label_names
 
-_CLASSES = 20  # named one by one; of more, the first and the last few
+_CLASSES = 20  # listed in full; above that, only the first and the last few
 _NOTES = 20
 
 
 def layout_lines(source: Source) -> list[str]:
-    """How the data was read, and what was passed over and why."""
+    """Return how the data was read, and what was skipped and why."""
     layout = [f"read as: {source.layout}"] if source.layout else []
     more = len(source.notes) - _NOTES
-    rest = [f"and {more} more lines of this kind"] if more > 0 else []
+    rest = [f"and {more} more lines like these"] if more > 0 else []
     return [_printable(line) for line in [*layout, *source.notes[:_NOTES], *rest]]
 
 
 def class_line(manifest: pd.DataFrame) -> str:
-    """Every class in label order with its number of images that can be used; of many the smallest and largest too."""
+    """Return every class in label order with its number of usable images; with many classes, some and the extremes."""
     counts = manifest[manifest["keep"]].groupby("label_name").size()
     names = [name for name in label_names(manifest) if name in counts]
     said = [f"{_printable(name)!r} {counts[name]}" for name in names]
@@ -30,12 +35,12 @@ def class_line(manifest: pd.DataFrame) -> str:
 
 
 def split_line(manifest: pd.DataFrame, official: bool) -> str:
-    """Where the folds come from."""
+    """Return where the folds come from."""
     given = manifest.loc[manifest["keep"], "official_split"].value_counts()
     counts = ", ".join(f"{fold} {given[fold]}" for fold in ("train", "val", "test") if given.get(fold))
     held_out = [fold for fold in ("val", "test") if given.get(fold)]
     if not held_out:
-        return "folds: drawn, as the data names none"
+        return "folds: drawn, because the data has none"
     if not official:
         return f"folds: drawn; the data's own ({counts}) are not used"
     drawn = {"val": "validation is drawn", "test": "test is drawn"}
@@ -44,5 +49,43 @@ def split_line(manifest: pd.DataFrame, official: bool) -> str:
 
 
 def _printable(text: str) -> str:
-    """Names may hold anything, also what a terminal would obey; that is written out."""
+    """Escape what a terminal would obey: names in the data are untrusted."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def fold_lines(manifest: pd.DataFrame, study: Study, layout: Sequence[str] = ()) -> list[str]:
+    """Return a line each on what the study has to work with and what it left out.
+
+    Args:
+        layout: the lines of `layout_lines`.
+    """
+    kept = manifest[manifest["keep"]]
+    counts = kept["fold"].value_counts()
+    lines = [
+        f"{len(kept)} images of {kept['label'].nunique()} classes: {counts.get('test', 0)} test, "
+        f"{counts.get('val', 0)} common validation, {counts.get('pool', 0)} for training"
+    ]
+    lines += [*layout, class_line(manifest), split_line(manifest, study.uses_official_split())]
+    if "split" in study.factors:
+        sizes = [f"{level}: {int((kept[f'split_{level}'] == 'train').sum())}" for level in study.levels("split")]
+        lines.append(f"training images by split: {', '.join(sizes)}; the official split is ignored")
+    if study.budget.test_folds:
+        lines.append(
+            f"these folds are for the search; in the confirmation every image is tested once per seed, in "
+            f"{study.budget.test_folds} test folds, and nuisances are refined for each; the official split is ignored"
+        )
+    dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
+    lines += [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
+    lines += described(manifest)
+    twins = int(copies(kept).duplicated().sum())
+    if twins:
+        lines.append(f"{twins} images are duplicates or near duplicates: kept in the same fold as the first copy")
+    conflicts = conflicting_groups(manifest)
+    if conflicts:
+        lines.append(f"{len(conflicts)} images have two labels, the first as {_paths(manifest, conflicts[0])}")
+    return lines
+
+
+def _paths(manifest: pd.DataFrame, items: list[int]) -> str:
+    rows = manifest[manifest["item"].isin(items)]
+    return " and ".join(f"{path!r}" for path in rows["path"])

@@ -1,38 +1,36 @@
-"""The gates before a sweep: once for each backbone and start, where its trials will run, before study.json is begun."""
+"""The checks before a search: once per backbone and start, where its trials will run, before study.json exists."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from study.design.settings import Base, planned_configs
 from study.estimates.resources import Resources
+from study.messages import log
+from study.results import SKIPPED, PreflightRecord
 from study.setup.prepare import Prepared
-from study.setup.study_json import SKIPPED
+from study.setup.study_json import Preflight
 from study.spec import Study
 from trainables.config import TrialConfig
 from trainables.errors import InputError
 from trainables.preflight import Findings, examine
 
-_OTHERWISE = "mend that, or leave the gates out with --skip-preflight"
+_OTHERWISE = "fix that, or skip the checks with --skip-preflight"
 
 
 @dataclass(frozen=True)
-class Net:
-    """A backbone with its start, as one of its trials has it, and every unfreeze depth that the study gives it."""
+class ExaminedNet:
+    """A backbone with its start, the config of one of its trials, and every unfreeze depth that the study gives it."""
 
     name: str
     config: TrialConfig
     depths: tuple[str, ...]
 
 
-def preflight(
-    prepared: Prepared, resources: Resources, wait_for_ray: Callable[[], None], skip: bool
-) -> dict[str, Any] | str:
-    """What study.json keeps of the gates: by net the probe's accuracy, chance, and what every gate said.
+def preflight(prepared: Prepared, resources: Resources, wait_for_ray: Callable[[], None], skip: bool) -> Preflight:
+    """Run the checks on every net of the study and return what study.json records of them, by net.
 
     Raises:
-        InputError: a gate failed, or could not be tried.
+        InputError: a check failed or could not finish.
     """
     if skip:
         return SKIPPED
@@ -42,35 +40,34 @@ def preflight(
     nets = nets_of(prepared.study, prepared.base)
     calls = [(net.config, net.depths, prepared.place, prepared.manifest) for net in nets]
     outcomes = on_workers(examine, calls, resources)
-    found = {}
+    records: dict[str, PreflightRecord] = {}
     for net in nets:
         try:
             findings = next(outcomes)
         except InputError:
             raise
-        except Exception as problem:  # of Ray, of memory, of the net: its trials would meet the same
-            said = f"{type(problem).__name__}: {problem}".partition("\n")[0]
-            raise InputError(
-                f"Preflight of {net.name}: it must come to its end, but did not ({said}); {_OTHERWISE}."
-            ) from problem
+        except Exception as problem:  # from Ray, the memory or the net: its trials would fail alike
+            reason = f"{type(problem).__name__}: {problem}".partition("\n")[0]
+            raise InputError(f"Preflight of {net.name} must finish, but failed ({reason}); {_OTHERWISE}.") from problem
         failed = next((gate for gate in findings.gates if not gate.passed), None)
         if failed is not None:
             raise InputError(f"Preflight of {net.name}, {failed.name}: {failed.said}; {_OTHERWISE}.")
-        print(line(net.name, findings), file=sys.stderr)
-        found[net.name] = recorded(findings)
-    return found
+        log.info(line(net.name, findings))
+        records[net.name] = record(findings)
+    return records
 
 
-def nets_of(study: Study, base: Base) -> list[Net]:
-    """Every backbone with every start that the study gives it, at its largest size.
+def nets_of(study: Study, base: Base) -> list[ExaminedNet]:
+    """Return every backbone with every start that the study gives it, at its largest size.
 
-    A net is named after its backbone, one from random numbers beside a pretrained one "resnet18 none".
+    A net has the name of its backbone. Where a study trains a backbone both from pretrained weights and from scratch,
+    the latter is called "resnet18 none".
     """
     found: dict[tuple[str, str], list[TrialConfig]] = {}
     for config in planned_configs(study, base, "backbone", "weights", "unfreeze", "size"):
         found.setdefault((config.backbone, config.weights), []).append(config)
     return [
-        Net(
+        ExaminedNet(
             name=backbone if start == "pretrained" or (backbone, "pretrained") not in found else f"{backbone} {start}",
             config=max(configs, key=lambda config: config.size),
             depths=tuple(sorted({config.unfreeze for config in configs})),
@@ -80,13 +77,13 @@ def nets_of(study: Study, base: Base) -> list[Net]:
 
 
 def line(name: str, findings: Findings) -> str:
-    """The progress of one net."""
+    """Describe the outcome for one net."""
     probe = findings.probe_accuracy
-    seen = f", linear probe {probe:.0%}, chance {findings.chance:.0%}" if probe is not None else ""
-    return f"preflight {name}: ok{seen}".replace("%", " %")
+    accuracies = f", linear probe {probe:.0%}, most frequent class {findings.chance:.0%}" if probe is not None else ""
+    return f"preflight {name}: ok{accuracies}"
 
 
-def recorded(findings: Findings) -> dict[str, Any]:
+def record(findings: Findings) -> PreflightRecord:
     return {
         "probe_accuracy": findings.probe_accuracy,
         "chance": findings.chance,

@@ -1,6 +1,5 @@
 """From flags to a study that is ready to run: data read, weights found, everything checked, nothing written."""
 
-import argparse
 import math
 import sys
 from collections import Counter
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.arguments import DEFAULT_SEED
+from study.arguments import DEFAULT_SEED, Flags
 from study.design.load import Loaded
 from study.design.plan import examples
 from study.design.settings import Base, effective, from_scratch
@@ -19,6 +18,7 @@ from study.estimates.cost_inputs import CostInputs, cost_inputs, measured
 from study.estimates.costs import estimate, fit, wall_seconds
 from study.estimates.resources import Resources, local_gpus
 from study.estimates.sharing import worth_storing
+from study.messages import is_quiet, log
 from study.setup.data_lines import layout_lines
 from study.spec import Budget, Study
 from study.writing import can_be_written
@@ -32,15 +32,15 @@ from trainables.fields import check_share
 from trainables.nets.arithmetic import computes_bfloat16
 from trainables.place import Place
 
-# Of a study that the table says to take longer, in seconds, the machine's own rates are worth seconds to measure.
+# Seconds of estimated run time above which the rates of this machine are measured, which takes seconds.
 _WORTH_MEASURING = 600
-# Above this ratio of the largest class to the smallest, accuracy says little of the small ones.
+# Ratio of the largest class to the smallest above which accuracy says little about the small ones.
 _UNEQUAL = 3
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study on its data: all that is needed to plan it, run it, or tell what it would cost."""
+    """A study on its data: what it takes to plan it, run it or estimate its cost."""
 
     name: str
     study: Study
@@ -50,22 +50,28 @@ class Prepared:
     test: Path | None
     out: Path
     inputs: CostInputs
-    declared: Budget | None = None  # what the study's file says, before any flag
-    unseen: pd.DataFrame | None = None  # manifest of the classes set aside; of a study that goes on it is written
-    found: Sequence[str] = ()  # lines on how the data was read; a study that goes on has said them
+    declared: Budget | None = None  # of the study file, before any flag
+    unseen: pd.DataFrame | None = (
+        None  # manifest of the classes set aside; None on a resume, where it is written already
+    )
+    layout: Sequence[str] = ()  # lines on how the data was read; empty on a resume
 
 
-def as_asked(study: Study, chosen: argparse.Namespace) -> Study:
-    """The study as its flags make it: what --published, --weights none, --trials, --epochs and --seeds say."""
-    if chosen.seeds is not None:
-        study = replace(study, budget=replace(study.budget, seeds=chosen.seeds))
-    if chosen.published:
-        study = study.as_published(chosen.epochs)
-    elif chosen.epochs is not None:
-        study = _with_epochs(study, chosen.epochs)
-    if chosen.trials is not None:
-        study = replace(study, budget=replace(study.budget, trials=chosen.trials))
-    return from_scratch(study) if chosen.weights == "none" else study
+def as_asked(study: Study, flags: Flags) -> Study:
+    """Return the study after --published, --weights none, --trials, --epochs and --seeds.
+
+    Raises:
+        InputError: the study does not allow one of them.
+    """
+    if flags.seeds is not None:
+        study = replace(study, budget=replace(study.budget, seeds=flags.seeds))
+    if flags.published:
+        study = study.as_published(flags.epochs)
+    elif flags.epochs is not None:
+        study = _with_epochs(study, flags.epochs)
+    if flags.trials is not None:
+        study = replace(study, budget=replace(study.budget, trials=flags.trials))
+    return from_scratch(study) if flags.weights == "none" else study
 
 
 def _with_epochs(study: Study, epochs: int) -> Study:
@@ -73,11 +79,11 @@ def _with_epochs(study: Study, epochs: int) -> Study:
         return study.at_most(epochs)
     except InputError as problem:
         fewest = study.fewest_epochs()
-        raise InputError(f"--epochs {epochs}: {problem} The study as it stands needs {fewest}.") from None
+        raise InputError(f"--epochs {epochs}: {problem} This study needs at least {fewest}.") from None
 
 
 def consequences(study: Study, asked: Study) -> list[str]:
-    """A line for whatever the flags change of what the study's file says besides its budget."""
+    """Return a line for each thing, besides the budget, in which the flags change the study file."""
     changed = [
         f"{name} {value} instead of {study.fixed[name]}"
         for name, value in asked.fixed.items()
@@ -85,40 +91,46 @@ def consequences(study: Study, asked: Study) -> list[str]:
     ]
     if asked.goal == "published":
         before = {each.name: each.differs for each in study.published}
-        said = Counter(one for each in asked.published for one in each.differs if one not in before[each.name])
-        changed += [f"{one}, in {count} of the published configurations" for one, count in said.items()]
-    return [f"As the flags ask: {one}." for one in [*changed, *asked.unfit()]]
+        added = Counter(line for each in asked.published for line in each.differs if line not in before[each.name])
+        changed += [f"{line}, in {count} of the published configurations" for line, count in added.items()]
+    return [f"Changed by the flags: {line}." for line in [*changed, *asked.unfit()]]
 
 
-def prepare(
+def prepare_study(
     loaded: Loaded,
-    chosen: argparse.Namespace,
+    flags: Flags,
     resources: Resources,
     out: Path,
     has_bfloat16: Callable[[str], bool] = computes_bfloat16,
 ) -> Prepared:
-    """Read the data and find the weights. `has_bfloat16` says it of a device where trials run, by default here.
+    """Read the data and find the weights. Nothing is written.
+
+    Args:
+        has_bfloat16: whether a device computes in bfloat16 where the trials run, by default on this machine.
 
     Raises:
-        InputError: whatever is wrong with either, before anything is written.
+        InputError: something is wrong with the flags, the data or the weights.
     """
-    study = as_asked(loaded.study, chosen)
-    if chosen.test is not None and study.budget.test_folds:
-        raise InputError(f"With `test_folds` all images test in turn, but got --test {chosen.test}: leave one out.")
-    seed = DEFAULT_SEED if chosen.seed is None else chosen.seed
-    data = loaded.data(chosen.data)
-    start = "none" if chosen.weights == "none" else "pretrained"
+    study = as_asked(loaded.study, flags)
+    if flags.test is not None and study.budget.test_folds:
+        raise InputError(f"With `test_folds` every image is tested once, but got --test {flags.test}: leave one out.")
+    seed = DEFAULT_SEED if flags.seed is None else flags.seed
+    data = loaded.data(flags.data)
+    start = "none" if flags.weights == "none" else "pretrained"
     check_nets(study, resources.workers)
-    folder = Path(chosen.weights) if chosen.weights not in (None, "none") else None
-    check_folders(folder, chosen.cache)
+    folder = Path(flags.weights) if flags.weights not in (None, "none") else None
+    check_folders(folder, flags.cache)
     hashes = weight_hashes(study, folder)
     dataset = DATASETS[study.dataset]
-    if chosen.download:
+    if flags.download:
         if dataset.download is None:
-            raise InputError(f"--download cannot fetch {dataset.title}: place it into {data} by hand.")
+            raise InputError(
+                f"--download does not support {dataset.title}: download it yourself and put it into {data}."
+            )
         dataset.download(data)
-    source = find(study.dataset, data, chosen.test)
-    manifest = read_manifest(study.dataset, data, chosen.test, _progress(dataset.title), chosen.cache, source)
+    log.debug("Reading the images in %s", data)
+    source = find(study.dataset, data, flags.test)
+    manifest = read_manifest(study.dataset, data, flags.test, _progress(dataset.title), flags.cache, source)
     manifest, unseen = set_aside(manifest, study.unseen)
     levels, official = study.split_levels(), study.uses_official_split()
     manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)
@@ -138,47 +150,52 @@ def prepare(
         weights_hashes=hashes,
         metric=study.metric or metric_for(manifest),
     )
-    check_fits(manifest, base.stored_side, chosen.cache_gib)
+    check_fits(manifest, base.stored_side, flags.cache_gib)
     place = Place(
         manifest=(out / "manifest.parquet").absolute(),
         data=data.absolute(),
-        cache=chosen.cache.absolute(),
-        cache_gib=chosen.cache_gib,
+        cache=flags.cache.absolute(),
+        cache_gib=flags.cache_gib,
         weights=folder.absolute() if folder else None,
     )
     _check_on_data(study, base, manifest)
-    inputs = cost_inputs(study, manifest, base, resources, place, not chosen.no_sharing)
-    long = wall_seconds(estimate(study, inputs, seed), inputs.workers) > _WORTH_MEASURING or chosen.hours is not None
-    if (long or chosen.dry_run) and (device == "cpu" or local_gpus()):
-        inputs = measured(inputs, study, base)
-    if chosen.hours is not None:
-        study = fit(study, inputs, chosen.hours, seed)
-    place = replace(place, stored=worth_storing(study, inputs, seed))
+    inputs = cost_inputs(study, manifest, base, resources, place, not flags.no_sharing)
+    is_long = wall_seconds(estimate(study, inputs), inputs.workers) > _WORTH_MEASURING or flags.hours is not None
+    if (is_long or flags.dry_run) and (device == "cpu" or local_gpus()):
+        log.debug("Measuring the speed of this machine")
+        inputs = measured(inputs, study)
+    if flags.hours is not None:
+        study = fit(study, inputs, flags.hours)
+    place = replace(place, stored=worth_storing(study, inputs))
     for line in consequences(loaded.study, study):
-        print(line, file=sys.stderr)
+        log.info(line)
     return Prepared(
-        loaded.name,
-        study,
-        manifest,
-        base,
-        place,
-        chosen.test,
-        out,
-        inputs,
+        name=loaded.name,
+        study=study,
+        manifest=manifest,
+        base=base,
+        place=place,
+        test=flags.test,
+        out=out,
+        inputs=inputs,
         declared=loaded.study.budget,
         unseen=unseen,
-        found=layout_lines(source),
+        layout=layout_lines(source),
     )
 
 
 def metric_for(manifest: pd.DataFrame) -> str:
-    """Of a study that names none: accuracy, but of unequal classes the mean of theirs."""
-    pictures = manifest[manifest["keep"]].groupby("label").size()
-    return "val_balanced_accuracy" if pictures.max() > _UNEQUAL * pictures.min() else "val_accuracy"
+    """Return the metric of a study that names none: accuracy, or balanced accuracy if class sizes differ a lot."""
+    images = manifest[manifest["keep"]].groupby("label").size()
+    return "val_balanced_accuracy" if images.max() > _UNEQUAL * images.min() else "val_accuracy"
 
 
 def check_folders(weights: Path | None, cache: Path) -> None:
-    """Refuse folders that every trial would stumble over."""
+    """Refuse folders with which every trial would fail.
+
+    Raises:
+        InputError: the weights are not in a folder, or the cache is not writable.
+    """
     if weights is not None and not weights.is_dir():
         raise InputError(f"--weights must be a folder of weight files or 'none', but got {weights}.")
     if not can_be_written(cache):
@@ -186,24 +203,30 @@ def check_folders(weights: Path | None, cache: Path) -> None:
 
 
 def check_pictures(manifest: pd.DataFrame, data: Path) -> None:
-    """Refuse to go on where an image of the study is gone or has another size."""
+    """Check that every image of the study still exists with the same size.
+
+    Raises:
+        InputError: an image is missing or has changed.
+    """
     kept = manifest[manifest["keep"]]
     for path, size in zip(kept["path"], kept["bytes"], strict=True):
         file = data_folder(data) / path
         if not file.is_file() or file.stat().st_size != size:
-            raise InputError(f"Image {file} is gone or changed since the study began: put it back, or give --data.")
+            raise InputError(
+                f"Image {file} is missing or has changed since the study began: restore it, or pass --data."
+            )
 
 
 def nets(study: Study, *names: str) -> list[dict[str, Any]]:
-    """Every backbone that some trial may have, with the start and whatever else is named as its trials combine them."""
-    asked = ("backbone", "weights", *names)
-    found = [effective(study, planned.factors) for planned in examples(study, *asked)]
-    each = [{name: values.get(name) for name in asked} for values in found]
-    return [values for number, values in enumerate(each) if values not in each[:number]]
+    """Return every combination of backbone, start and the named fields that some trial may have."""
+    fields = ("backbone", "weights", *names)
+    trials = [effective(study, planned.factors) for planned in examples(study, *fields)]
+    combined = [{name: values.get(name) for name in fields} for values in trials]
+    return [values for number, values in enumerate(combined) if values not in combined[:number]]
 
 
 def check_nets(study: Study, workers: int) -> None:
-    """Refuse what a backbone cannot follow, as far as neither images nor weights are needed to tell.
+    """Refuse what a backbone does not support, as far as this can be told without images and weights.
 
     Raises:
         InputError: a backbone is unknown, takes no such size, or has too few parts to unfreeze or to skip.
@@ -227,7 +250,7 @@ def check_nets(study: Study, workers: int) -> None:
 
 
 def weight_hashes(study: Study, folder: Path | None) -> dict[str, str]:
-    """The hash of every pretrained file that the study will use, found on this machine."""
+    """Return the hash of every pretrained weights file that the study will use, by backbone."""
     from trainables.nets.weights import file_hash, find
 
     pretrained = [values["backbone"] for values in nets(study) if values["weights"] == "pretrained"]
@@ -235,28 +258,28 @@ def weight_hashes(study: Study, folder: Path | None) -> dict[str, str]:
 
 
 def _stored_side(study: Study) -> int:
-    """The shorter side to keep decoded images at: what the largest evaluation view is cut from."""
+    """Return the shorter side of decoded images, in pixels: what the largest evaluation view is cut from."""
     from trainables.nets.models import crop_share
 
     return max(math.ceil(values["size"] / crop_share(values["backbone"])) for values in nets(study, "size"))
 
 
 def _check_on_data(study: Study, base: Base, manifest: pd.DataFrame) -> None:
-    """Refuse what these images do not allow."""
+    """Refuse what these images do not support."""
     for values in nets(study, "loss", "region"):
         if values["loss"] == "binary_cross_entropy" and base.classes != 2:
             raise InputError(
-                f"The loss binary_cross_entropy takes two classes, but there are {base.classes}: leave it out."
+                f"The loss binary_cross_entropy needs two classes, but there are {base.classes}: leave it out."
             )
         if values["region"] == "box" and not ("box_left" in manifest and manifest["box_left"].notna().any()):
-            raise InputError("The region 'box' takes images with boxes, but these have none: leave it out.")
+            raise InputError("The region 'box' needs images with boxes, but these have none: leave it out.")
 
 
 def _progress(title: str) -> Callable[[int, int], None]:
-    """A line that counts the images while they are read, on a terminal."""
+    """Return a function that counts the images on one line of a terminal while they are read."""
 
     def show(done: int, of: int) -> None:
-        if sys.stderr.isatty() and (done % 50 == 0 or done == of):
+        if sys.stderr.isatty() and not is_quiet() and (done % 50 == 0 or done == of):
             end = "\n" if done == of else ""
             print(f"\r{title}: {done:,} of {of:,} files read", end=end, file=sys.stderr, flush=True)
 

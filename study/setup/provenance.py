@@ -1,11 +1,12 @@
-"""What ran where: versions, revision and hardware, for study.json."""
+"""Versions, revision and hardware, for study.json."""
 
 import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+from study.results import HardwareRecord
 
 _PACKAGES = ("ray", "torch", "torchvision", "timm", "optuna", "pandas", "numpy", "pillow", "scikit-learn")
 
@@ -15,7 +16,7 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str:
-    """The commit of this code, with a plus where files differ from it; empty outside of a checkout."""
+    """Return the commit of this code, with a plus if files were changed; empty outside of a Git checkout."""
     root = Path(__file__).parent.parent.parent
     try:
         commit = _git(root, "rev-parse", "HEAD")
@@ -24,7 +25,7 @@ def revision() -> str:
         return ""
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> HardwareRecord:
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -1,95 +1,113 @@
-"""--resume: the study that a folder holds goes on as it began, perhaps extended, or one line says why not."""
+"""--resume: continue the study in a folder as it began, perhaps with more trials or seeds."""
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from study.arguments import Flags
 from study.design.load import Loaded
 from study.design.plan import search_plan
-from study.design.settings import Base
 from study.estimates.cost_inputs import cost_inputs
 from study.estimates.resources import Resources
 from study.estimates.sharing import worth_storing
 from study.persistence import ledger, storage
-from study.results import MANIFEST_FILE, STUDY_FILE
+from study.results import MANIFEST_FILE
 from study.setup import provenance
 from study.setup.prepare import Prepared, as_asked, check_folders, check_pictures, metric_for, weight_hashes
-from study.setup.study_json import absolute, definition, plan_hash, read_identity
+from study.setup.study_json import StudyJson, absolute, budget_record, definition, plan_hash, read_study_json
 from study.spec import Study
-from study.writing import write_json
 from trainables.errors import InputError
 from trainables.place import Place
 
 
-def as_before(chosen: argparse.Namespace, out: Path) -> argparse.Namespace:
-    """The flags, with the resources of a trial as they were where nothing is said of them."""
-    before = Resources(**read_identity(out)["resources"])
-    known = {"cpus_per_trial": before.cpus, "gpus_per_trial": before.gpus, "workers_per_trial": before.workers}
-    given = {name: value for name in known if (value := getattr(chosen, name)) is not None}
-    return argparse.Namespace(**vars(chosen) | known | given)
+def as_before(flags: Flags, out: Path) -> Flags:
+    """Return the flags with the resources per trial of the study in `out`, where they are left out.
+
+    Raises:
+        InputError: study.json cannot be read.
+    """
+    before = read_study_json(out).resources
+    return replace(
+        flags,
+        cpus_per_trial=before.cpus if flags.cpus_per_trial is None else flags.cpus_per_trial,
+        gpus_per_trial=before.gpus if flags.gpus_per_trial is None else flags.gpus_per_trial,
+        workers_per_trial=before.workers if flags.workers_per_trial is None else flags.workers_per_trial,
+    )
 
 
-def go_on(
+def resume_study(
     loaded: Loaded,
-    chosen: argparse.Namespace,
+    flags: Flags,
     resources: Resources,
     out: Path,
     before_writing: Callable[[], None] = lambda: None,
-) -> tuple[Prepared, dict[str, Any]]:
-    """The study that `out` holds, perhaps extended, and study.json's content.
+) -> tuple[Prepared, StudyJson]:
+    """Return the study in `out`, perhaps extended, and its study.json.
 
     Raises:
-        InputError: its definition or a flag that changes results is not what it was.
+        InputError: the study file, a flag that changes results, the images or the weights differ from before.
     """
-    known = read_identity(out)
-    base = Base(**known["base"])
-    study = _as_begun(known, loaded, chosen)
+    begun = read_study_json(out)
+    base = begun.base
+    study = _as_begun(begun, loaded, flags)
     manifest = _manifest(out / MANIFEST_FILE)
-    _check_same(known, loaded, study, manifest)
-    _check_flags(known, loaded, study, chosen, resources, base)
+    _check_same(begun, loaded, study, manifest)
+    _check_flags(begun, loaded, study, flags, resources)
     place = Place(
         manifest=(out / MANIFEST_FILE).absolute(),
-        data=(chosen.data or Path(known["place"]["data"])).absolute(),
-        cache=chosen.cache.absolute(),
-        cache_gib=chosen.cache_gib,
-        weights=_weights_folder(chosen.weights, known["place"]["weights"]),
+        data=(flags.data or Path(begun.place["data"])).absolute(),
+        cache=flags.cache.absolute(),
+        cache_gib=flags.cache_gib,
+        weights=_weights_folder(flags.weights, begun.place["weights"]),
     )
-    _check_still_there(study, base, place, manifest)
-    inputs = cost_inputs(study, manifest, base, resources, place, not chosen.no_sharing)
-    place = replace(place, stored=worth_storing(study, inputs, base.study_seed))
+    _check_still_there(study, begun, place, manifest)
+    inputs = cost_inputs(study, manifest, base, resources, place, not flags.no_sharing)
     prepared = Prepared(
-        known["name"], study, manifest, base, place, chosen.test, out, inputs, declared=loaded.study.budget
+        name=begun.name,
+        study=study,
+        manifest=manifest,
+        base=base,
+        place=replace(place, stored=worth_storing(study, inputs)),
+        test=flags.test,
+        out=out,
+        inputs=inputs,
+        declared=loaded.study.budget,
     )
     before_writing()
-    return prepared, _extended(known, study, base, out)
+    _extend(begun, study, out)
+    return prepared, begun
 
 
-def _as_begun(known: dict[str, Any], loaded: Loaded, chosen: argparse.Namespace) -> Study:
-    """The study's file under the flags that it began with, and under what may grow."""
-    budget = known["budget"]
-    begun = {"published": known["goal"] == "published", "epochs": budget["epochs"]}
-    begun["weights"] = "none" if known["base"]["weights"] == "none" else None
-    begun |= {name: getattr(chosen, name) or budget[name] for name in ("trials", "seeds")}
+def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
+    """Return the study of the file with the flags that it began with, and those that may grow as given now."""
+    first = replace(
+        flags,
+        published=begun.goal == "published",
+        epochs=begun.budget["epochs"],
+        weights="none" if begun.base.weights == "none" else None,
+        trials=flags.trials or begun.budget["trials"],
+        seeds=flags.seeds or begun.budget["seeds"],
+    )
     try:
-        return as_asked(loaded.study, argparse.Namespace(**vars(chosen) | begun))
+        return as_asked(loaded.study, first)
     except InputError as problem:
-        raise InputError(f"Study {loaded.name!r} does not go on as it began: {problem}") from None
+        raise InputError(f"Study {loaded.name!r} cannot continue as it began: {problem}") from None
 
 
-def _check_same(known: dict[str, Any], loaded: Loaded, study: Study, manifest: pd.DataFrame) -> None:
-    """Refuse an edit of the study's file, and name it."""
-    now = json.loads(json.dumps(definition(study))) | {"metric": study.metric or metric_for(manifest)}
-    now["declared_budget"] = asdict(loaded.study.budget)
+def _check_same(begun: StudyJson, loaded: Loaded, study: Study, manifest: pd.DataFrame) -> None:
+    """Refuse an edited study file, and name the edit."""
+    before = begun.to_dict()
+    now: dict[str, Any] = json.loads(json.dumps(definition(study))) | {"metric": study.metric or metric_for(manifest)}
+    now["declared_budget"] = budget_record(loaded.study.budget)
     for part in now:
-        for name, old, new in _differences(part, known.get(part), now[part]):
+        for name, old, new in _differences(part, before[part], now[part]):
             raise InputError(
-                f"A study goes on as it began, but the {name} of {loaded.name!r} differs from study.json: choose a new "
-                f"--out for the changed study, or put it back (it was {old} and is {new})."
+                f"A study must continue as it began, but the {name} of {loaded.name!r} differs from study.json: choose "
+                f"a new --out for the changed study, or undo the change (it was {old} and is {new})."
             )
 
 
@@ -105,116 +123,121 @@ _ENTRIES = {
 
 
 def _differences(part: str, before: Any, now: Any) -> Iterator[tuple[str, str, str]]:
-    """What of a part is another: its name, as it was, and as it is."""
+    """Yield the entries of one part that differ, each with its name, its old and its new value."""
     if part == "published":
-        before, now = ({f"{one['name']}, {one['metric']}": one for one in rows} for rows in (before, now))
+        before, now = ({f"{row['name']}, {row['metric']}": row for row in rows} for rows in (before, now))
     if part not in _ENTRIES or not isinstance(before, dict):
         if before != now and part != "declared_budget":  # which earlier versions did not record
-            yield part.replace("_", " "), _said(before), _said(now)
+            yield part.replace("_", " "), _shown(before), _shown(now)
         return
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name, _ABSENT), now.get(name, _ABSENT)
         if old != new:
             if isinstance(old, dict) and isinstance(new, dict):
-                old, new = ({key: each.get(key) for key in new if old.get(key) != new[key]} for each in (old, new))
-            yield f"{_ENTRIES[part]} {name!r}", _said(old), _said(new)
-    if part in ("factors", "nuisances") and list(before) != list(now):  # which the plan follows
+                old, new = ({key: entry.get(key) for key in new if old.get(key) != new[key]} for entry in (old, new))
+            yield f"{_ENTRIES[part]} {name!r}", _shown(old), _shown(new)
+    if part in ("factors", "nuisances") and list(before) != list(now):  # the plan depends on their order
         yield f"order of {part}", ", ".join(before), ", ".join(now)
 
 
 _ABSENT = "not there"
 
 
-def _said(value: Any) -> str:
-    if isinstance(value, list) and not any(isinstance(each, dict) for each in value):
+def _shown(value: Any) -> str:
+    if isinstance(value, list) and not any(isinstance(entry, dict) for entry in value):
         return ", ".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _check_flags(
-    known: dict[str, Any], loaded: Loaded, study: Study, chosen: argparse.Namespace, resources: Resources, base: Base
-) -> None:
-    epochs = chosen.epochs
-    if epochs is not None and known["goal"] == "published":  # more than the longest configuration has change nothing
+def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, resources: Resources) -> None:
+    base, epochs = begun.base, flags.epochs
+    if epochs is not None and begun.goal == "published":  # more than the longest configuration has change nothing
         epochs = loaded.study.as_published(epochs).budget.epochs
-    start = "none" if chosen.weights == "none" else "pretrained" if chosen.weights else None
-    flags = [
-        ("--epochs", epochs, known["budget"]["epochs"]),
-        ("--seed", chosen.seed, known["seed"]),
-        ("--hours", chosen.hours, known["hours"]),
-        ("--test", absolute(chosen.test), known["place"]["test"]),
+    start = "none" if flags.weights == "none" else "pretrained" if flags.weights else None
+    pairs = [
+        ("--epochs", epochs, begun.budget["epochs"]),
+        ("--seed", flags.seed, begun.seed),
+        ("--hours", flags.hours, begun.hours),
+        ("--test", absolute(flags.test), begun.place["test"]),
         ("--weights", start, base.weights),
-        ("--published", chosen.published or None, known["goal"] == "published"),
-        ("--cpus-per-trial", chosen.cpus_per_trial, base.threads * base.workers),
-        ("--workers-per-trial", chosen.workers_per_trial, base.workers),
+        ("--published", flags.published or None, begun.goal == "published"),
+        ("--cpus-per-trial", flags.cpus_per_trial, base.threads * base.workers),
+        ("--workers-per-trial", flags.workers_per_trial, base.workers),
     ]
-    for flag, given, recorded in flags:
+    for flag, given, recorded in pairs:
         if given is not None and given != recorded:
-            raise InputError(f"A study goes on as it began, with {flag} {recorded}, but got {given}: leave it out.")
+            raise InputError(
+                f"A study must continue as it began, with {flag} {recorded}, but got {given}: leave it out."
+            )
     if (resources.gpus > 0) != (base.device == "cuda"):
-        raise InputError(f"The study began on {base.device}: it goes on there only, or its rows would differ.")
-    for name in ("trials", "seeds"):
-        given, recorded = getattr(study.budget, name), known["budget"][name]
+        raise InputError(f"The study began on {base.device} and can only continue there, or its rows would differ.")
+    for flag, given, recorded in (
+        ("--trials", study.budget.trials, begun.budget["trials"]),
+        ("--seeds", study.budget.seeds, begun.budget["seeds"]),
+    ):
         if given < recorded:
-            raise InputError(f"--{name} may only grow: the study has {recorded}, but got {given}.")
+            raise InputError(f"{flag} can only grow: the study has {recorded}, but got {given}.")
 
 
-def _check_still_there(study: Study, base: Base, place: Place, manifest: pd.DataFrame) -> None:
+def _check_still_there(study: Study, begun: StudyJson, place: Place, manifest: pd.DataFrame) -> None:
     check_folders(place.weights, place.cache)
     check_pictures(manifest, place.data)
-    for backbone, seen in weight_hashes(study, place.weights).items():
-        if seen != base.weights_hashes[backbone]:
-            raise InputError(f"The weights of {backbone} are not those the study began with: name them by --weights.")
+    for backbone, digest in weight_hashes(study, place.weights).items():
+        if digest != begun.base.weights_hashes[backbone]:
+            raise InputError(
+                f"The weights of {backbone} are not those that the study began with: pass their folder as --weights."
+            )
 
 
-def _extended(known: dict[str, Any], study: Study, base: Base, out: Path) -> dict[str, Any]:
-    """Add what a longer plan adds to the ledger, and say so in study.json."""
+def _extend(begun: StudyJson, study: Study, out: Path) -> None:
+    """Record in study.json what grew and what changed around the study, and extend the plan in the ledger."""
+    seed = begun.base.study_seed
     if study.goal != "best":
-        _mend_plan(known, study, base, out)
-    for name in ("trials", "seeds"):
-        given, recorded = getattr(study.budget, name), known["budget"][name]
-        if given > recorded:
-            known["deviations"].append(f"{name} extended from {recorded} to {given} after the first plan")
-            known["budget"][name] = given
-    known["deviations"] += [each for each in _elsewhere(known) if each not in known["deviations"]]
-    # First, so that a resume after a crash in between makes up for the plan.
-    ledger.write_identity(out, known)
-    write_json(known, out / STUDY_FILE)
+        _restore_plan(begun, study, out)
+    trials, seeds = begun.budget["trials"], begun.budget["seeds"]
+    if study.budget.trials > trials:
+        begun.deviations.append(f"trials extended from {trials} to {study.budget.trials} after the first plan")
+    if study.budget.seeds > seeds:
+        begun.deviations.append(f"seeds extended from {seeds} to {study.budget.seeds} after the first plan")
+    begun.budget["trials"], begun.budget["seeds"] = max(trials, study.budget.trials), max(seeds, study.budget.seeds)
+    begun.deviations += [change for change in _changes_around(begun) if change not in begun.deviations]
+    # Before the plan: a resume after a crash in between then extends the plan.
+    ledger.write_study(out, begun.to_dict())
+    begun.write(out)
     storage.push(out)
     if study.goal != "best":
-        plan, planned = search_plan(study, study.budget.trials, base.study_seed), ledger.read_plan(out)
+        plan, planned = search_plan(study, study.budget.trials, seed), ledger.read_plan(out)
         if len(plan) > len(planned):
             ledger.write_plan(out, plan[len(planned) :])
-    return known
 
 
 def _manifest(file: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(file)
     except (OSError, ValueError) as problem:  # ArrowInvalid is a ValueError
-        raise InputError(f"{file} is torn: put a copy of it back, or choose another --out.") from problem
+        raise InputError(f"{file} is damaged: restore a copy of it, or choose another --out.") from problem
 
 
-def _mend_plan(known: dict[str, Any], study: Study, base: Base, out: Path) -> None:
-    """A torn plan that nothing has extended is drawn again; its hash tells that it is the same."""
+def _restore_plan(begun: StudyJson, study: Study, out: Path) -> None:
+    """Draw a damaged plan again, if nothing has extended it. Its hash tells whether it is the same plan."""
     try:
         ledger.read_plan(out)
     except InputError:
-        plan = search_plan(study, known["budget"]["trials"], base.study_seed)
-        if plan_hash(plan) != known["plan_hash"]:
+        plan = search_plan(study, begun.budget["trials"], begun.base.study_seed)
+        if plan_hash(plan) != begun.plan_hash:
             raise
         ledger.write_plan(out, plan, number=0)
 
 
-def _elsewhere(known: dict[str, Any]) -> list[str]:
-    """What is not as it was when the study began, where it goes on now: code, packages, machine."""
-    began, now = known["hardware"], provenance.hardware()
+def _changes_around(begun: StudyJson) -> list[str]:
+    """Return a sentence for each change of code, packages or machine since the study began."""
+    before, now = begun.hardware, provenance.hardware()
     pairs = [
-        *((name, known["versions"].get(name), version) for name, version in provenance.versions().items()),
-        ("the code's revision", known["revision"], provenance.revision()),
-        ("CPU count", began.get("cpus"), now["cpus"]),
-        ("CPU", began.get("cpu"), now["cpu"]),
-        ("GPUs", began.get("gpus"), now["gpus"]),
+        *((name, begun.versions.get(name), version) for name, version in provenance.versions().items()),
+        ("the code's revision", begun.revision, provenance.revision()),
+        ("CPU count", before.get("cpus"), now["cpus"]),
+        ("CPU", before.get("cpu"), now["cpu"]),
+        ("GPUs", before.get("gpus"), now["gpus"]),
     ]
     return [f"went on with {name} {after}, begun with {before}" for name, before, after in pairs if before != after]
 

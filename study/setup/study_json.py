@@ -1,116 +1,212 @@
-"""study.json: what a study is, written before its first trial, and read when it goes on."""
+"""study.json: the record of a study, written before its first trial and read when the study is resumed."""
 
 import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
+from search_spaces.distributions import Range
 from study.design.plan import Planned, search_plan
 from study.design.settings import Base
 from study.estimates.cost_inputs import keep_rates
+from study.estimates.resolution import planned_resolution
 from study.estimates.resources import Resources
 from study.persistence import ledger, storage
-from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
+from study.results import (
+    MANIFEST_FILE,
+    SKIPPED,
+    STUDY_FILE,
+    UNSEEN_FILE,
+    BudgetRecord,
+    ConditionRecord,
+    Goal,
+    HardwareRecord,
+    NuisanceRecord,
+    PlaceRecord,
+    PreflightRecord,
+    PublishedRecord,
+    ResolutionRecord,
+)
 from study.setup import provenance
-from study.setup.dry_run import planned_resolution
 from study.setup.prepare import Prepared
-from study.spec import Published, Study
+from study.spec import Budget, Published, Study
 from study.writing import write_json, write_table
 from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
 
-SKIPPED = "skipped"  # in place of what the gates found
+Preflight = dict[str, PreflightRecord] | Literal["skipped"]
 
 
-def begin(
-    prepared: Prepared, resources: Resources, command: str, hours: float | None, preflight: Any = SKIPPED
-) -> dict[str, Any]:
-    """Write the manifest, the plan and study.json; from here on the study exists. Gives study.json's content.
+class Definition(TypedDict):
+    """The part of study.json that comes from the study file alone."""
 
-    `preflight` is what the gates found.
+    dataset: str
+    question: str
+    goal: Goal
+    margin: float
+    retrain: bool
+    official_split: bool
+    factors: dict[str, list[Any]]
+    conditional: dict[str, ConditionRecord]
+    nuisances: dict[str, NuisanceRecord]
+    fixed: dict[str, Any]
+    unseen: float
+    control: bool
+    published: list[PublishedRecord]
+
+
+@dataclass(kw_only=True)
+class StudyJson:
+    """study.json of a study that this program began: results.StudyRecord with every key."""
+
+    name: str
+    dataset: str
+    question: str
+    goal: Goal
+    margin: float
+    retrain: bool
+    official_split: bool
+    factors: dict[str, list[Any]]
+    conditional: dict[str, ConditionRecord]
+    nuisances: dict[str, NuisanceRecord]
+    fixed: dict[str, Any]
+    unseen: float
+    control: bool
+    published: list[PublishedRecord]
+    budget: BudgetRecord
+    declared_budget: BudgetRecord | None = None  # of the study file, before any flag; earlier versions lack it
+    metric: str
+    pretraining_overlap: str
+    seed: int
+    command: str
+    versions: dict[str, str]
+    revision: str
+    hardware: HardwareRecord
+    resources: Resources
+    manifest: str  # hash
+    plan_hash: str
+    resolution: ResolutionRecord
+    test_openings: int = 0
+    wall_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    repeated_epochs: int = 0
+    deviations: list[str] = field(default_factory=list)
+    preflight: Preflight
+    hours: float | None
+    base: Base
+    place: PlaceRecord
+    others: dict[str, Any] = field(default_factory=dict)  # keys that somebody added
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        return values | values.pop("others")
+
+    def write(self, out: Path) -> None:
+        write_json(self.to_dict(), out / STUDY_FILE)
+
+
+def begin_study(
+    prepared: Prepared, resources: Resources, command: str, hours: float | None, preflight: Preflight = SKIPPED
+) -> StudyJson:
+    """Write the manifest, the plan and study.json. From here on the study exists.
+
+    Args:
+        preflight: what the checks before the search found.
+
+    Raises:
+        InputError: another process has just begun a study in the same folder.
     """
     study, out = prepared.study, prepared.out
     if (out / STUDY_FILE).exists():
-        raise InputError(f"--out {out} already holds a study, begun a moment ago: choose another.")
+        raise InputError(f"--out {out} already holds a study, started a moment ago: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / ledger.LEDGER, ignore_errors=True)  # of a study that was killed while it began
+    shutil.rmtree(out / ledger.LEDGER, ignore_errors=True)  # of a study that was killed before its study.json
     write_table(prepared.manifest, out / MANIFEST_FILE)
     if prepared.unseen is not None and len(prepared.unseen):
         write_table(prepared.unseen, out / UNSEEN_FILE)
     plan = search_plan(study, study.budget.trials, prepared.base.study_seed) if study.goal != "best" else []
     ledger.write_plan(out, plan)
-    identity = {
-        "name": prepared.name,
+    place = prepared.place
+    study_json = StudyJson(
+        name=prepared.name,
         **definition(study),
-        "budget": asdict(study.budget),
-        "declared_budget": asdict(prepared.declared) if prepared.declared else None,
-        "metric": prepared.base.metric,
-        "pretraining_overlap": DATASETS[study.dataset].pretraining_overlap,
-        "seed": prepared.base.study_seed,
-        "command": command,
-        "versions": provenance.versions(),
-        "revision": provenance.revision(),
-        "hardware": provenance.hardware(),
-        "resources": asdict(resources),
-        "manifest": prepared.base.manifest,
-        "plan_hash": plan_hash(plan),
-        "resolution": planned_resolution(prepared.manifest, study.budget),
-        "test_openings": 0,
-        "wall_seconds": 0.0,
-        "compute_seconds": 0.0,
-        "repeated_epochs": 0,
-        "deviations": [],
-        "preflight": preflight,
-        "hours": hours,
-        "base": asdict(prepared.base),
-        "place": {"data": str(prepared.place.data), "test": absolute(prepared.test)}
-        | {"weights": str(prepared.place.weights) if prepared.place.weights else None},
-    }
-    ledger.write_identity(out, identity)
-    write_json(identity, out / STUDY_FILE)
+        budget=budget_record(study.budget),
+        declared_budget=budget_record(prepared.declared) if prepared.declared else None,
+        metric=prepared.base.metric,
+        pretraining_overlap=DATASETS[study.dataset].pretraining_overlap,
+        seed=prepared.base.study_seed,
+        command=command,
+        versions=provenance.versions(),
+        revision=provenance.revision(),
+        hardware=provenance.hardware(),
+        resources=resources,
+        manifest=prepared.base.manifest,
+        plan_hash=plan_hash(plan),
+        resolution=planned_resolution(prepared.manifest, study.budget),
+        preflight=preflight,
+        hours=hours,
+        base=prepared.base,
+        place={
+            "data": str(place.data),
+            "test": absolute(prepared.test),
+            "weights": str(place.weights) if place.weights else None,
+        },
+    )
+    ledger.write_study(out, study_json.to_dict())
+    study_json.write(out)
     storage.push(out)
-    keep_rates(prepared.inputs, study, prepared.base, prepared.place)
-    return identity
+    keep_rates(prepared.inputs, study, prepared.place)
+    return study_json
 
 
-def read_identity(out: Path) -> dict[str, Any]:
-    """study.json of a study that this program began."""
+def read_study_json(out: Path) -> StudyJson:
+    """Read study.json of a study that this program began, or a copy in the ledger where it is damaged.
+
+    Raises:
+        InputError: neither can be read.
+    """
     try:
-        return _checked(out / STUDY_FILE)
+        return _read(out / STUDY_FILE)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         why = repr(problem)
-    for copy in ledger.identities(out):
+    for copy in ledger.studies(out):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            known = _checked(copy)
-            print(f"{out / STUDY_FILE} is torn: going on with the copy in the ledger.", file=sys.stderr)
-            return known
-    raise InputError(f"{out / STUDY_FILE} is not of a study that can go on ({why}): choose another --out.")
+            study_json = _read(copy)
+            print(f"{out / STUDY_FILE} is damaged: continuing with the copy in the ledger.", file=sys.stderr)
+            return study_json
+    raise InputError(f"{out / STUDY_FILE} does not describe a study that can be resumed ({why}): choose another --out.")
 
 
-def _checked(file: Path) -> dict[str, Any]:
-    known = json.loads(file.read_text(encoding="utf-8"))
-    Base(**known["base"])
-    Resources(**known["resources"])
-    return known
+def _read(file: Path) -> StudyJson:
+    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    values |= {"base": Base(**values["base"]), "resources": Resources(**values["resources"])}
+    return StudyJson(
+        **{name: value for name, value in values.items() if name in _KEYS},
+        others={name: value for name, value in values.items() if name not in _KEYS},
+    )
 
 
-def save(out: Path, identity: dict[str, Any], wall: float, compute: float, openings: int) -> None:
-    """Renew what grows: the seconds spent and how often the test fold was opened."""
-    identity["wall_seconds"] += wall
-    identity["compute_seconds"] = compute
-    identity["repeated_epochs"] = ledger.repeated_epochs(out)
-    for number in range(max(identity["test_openings"], 1) + 1, openings + 1):
-        identity["deviations"].append(f"the test fold was opened again (opening {number}): it had been seen before")
-    identity["test_openings"] = openings
-    write_json(identity, out / STUDY_FILE)
+_KEYS = {each.name for each in fields(StudyJson)} - {"others"}
 
 
-def definition(study: Study) -> dict[str, Any]:
-    """The part of a study that no flag changes, as JSON."""
+def save(out: Path, study_json: StudyJson, wall: float, compute: float, openings: int) -> None:
+    """Update what grows while a study runs: the seconds spent, and how often the test fold was opened."""
+    study_json.wall_seconds += wall
+    study_json.compute_seconds = compute
+    study_json.repeated_epochs = ledger.repeated_epochs(out)
+    for number in range(max(study_json.test_openings, 1) + 1, openings + 1):
+        study_json.deviations.append(f"the test fold was opened again (opening {number}): it had been seen before")
+    study_json.test_openings = openings
+    study_json.write(out)
+
+
+def definition(study: Study) -> Definition:
+    """Return what no flag changes, as JSON."""
     return {
         "dataset": study.dataset,
         "question": study.question,
@@ -124,28 +220,51 @@ def definition(study: Study) -> dict[str, Any]:
             for name, factor in study.factors.items()
             if factor.when
         },
-        "nuisances": {
-            name: {"low": each.low, "high": each.high, "log": each.log, "when": dict(each.when)}
-            | ({"sets": each.sets} if each.sets else {})
-            | ({"natural": list(each.natural)} if each.natural else {})
-            for name, each in study.nuisances.items()
-        },
+        "nuisances": {name: _nuisance_record(nuisance) for name, nuisance in study.nuisances.items()},
         "fixed": dict(study.fixed),
         "unseen": study.unseen,
         "control": study.control,
-        "published": [row for each in study.published for row in _published_rows(each)],
+        "published": [row for published in study.published for row in _published_records(published)],
     }
 
 
-def _published_rows(published: Published) -> list[dict[str, Any]]:
-    """A row for each number that was published of one configuration."""
-    row = asdict(published) | {"config": dict(published.config), "differs": list(published.differs)}
-    also = row.pop("also")
-    return [row, *(row | {"metric": metric, "value": value} for metric, value in also.items())]
+def budget_record(budget: Budget) -> BudgetRecord:
+    return BudgetRecord(**asdict(budget))
+
+
+def _nuisance_record(nuisance: Range) -> NuisanceRecord:
+    record: NuisanceRecord = {
+        "low": nuisance.low,
+        "high": nuisance.high,
+        "log": nuisance.log,
+        "when": dict(nuisance.when),
+    }
+    if nuisance.sets:
+        record["sets"] = nuisance.sets
+    if nuisance.natural:
+        record["natural"] = list(nuisance.natural)
+    return record
+
+
+def _published_records(published: Published) -> list[PublishedRecord]:
+    """Return one row per number that was published for a configuration."""
+    numbers: Sequence[tuple[str, float]] = [(published.metric, published.value), *published.also.items()]
+    return [
+        {
+            "name": published.name,
+            "config": dict(published.config),
+            "metric": metric,
+            "fold": published.fold,
+            "value": value,
+            "n": published.n,
+            "differs": list(published.differs),
+        }
+        for metric, value in numbers
+    ]
 
 
 def plan_hash(plan: list[Planned]) -> str:
-    return hashlib.sha256(json.dumps([each.to_dict() for each in plan]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([planned.to_dict() for planned in plan]).encode()).hexdigest()
 
 
 def absolute(folder: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: one live table on a terminal, one line per end elsewhere."""
+"""What a person sees while a study runs: a live table on a terminal, or else one line per finished trial."""
 
 import time
 from collections import Counter
@@ -10,27 +10,33 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from study.persistence.ledger import Record
-from study.results import PHASES
+from study.persistence.ledger import Event, Record
+from study.results import METRIC_COLUMN, PHASES, STATUSES, Phase, Status
 
 _BAR = 20  # characters
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """The reader has gone, and the study goes on."""
+        """Stop printing when the reader has gone. The study continues."""
         self.quiet = True
 
 
 class Display:
-    """Hears of every event of a study; use it as a context manager around the run."""
+    """A listener that shows the progress of a study. Use it as a context manager around the run.
 
-    def __init__(self, title: str, epochs: int, expected_seconds: float, console: Console | None = None) -> None:
-        self.title, self.epochs, self.expected = title, epochs, expected_seconds
-        self.console = console or _Console(stderr=True)
+    `metric` is what the study chooses by.
+    """
+
+    def __init__(
+        self, title: str, epochs: int, expected_seconds: float, metric: str, console: Console | None = None
+    ) -> None:
+        self.title, self.epochs, self.expected, self.metric = title, epochs, expected_seconds, metric
+        # In a notebook rich would print HTML, and each line of it as a cell output of its own.
+        self.console = console or _Console(stderr=True, force_jupyter=False)
         self.began = time.monotonic()
         self.running: dict[str, Record] = {}
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts: Counter[tuple[Phase, Status]] = Counter()
         self.tested = 0
         self.best: Record | None = None
         self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
@@ -43,26 +49,26 @@ class Display:
     def __exit__(self, *_: Any) -> None:
         self.live.stop()
 
-    def hear(self, event: str, record: Record) -> None:
-        """Take in an event: start, row, end or tested."""
+    def hear(self, event: Event, record: Record) -> None:
+        """Take in an event."""
         trial = record.planned.trial
         if event in ("start", "row"):
             self.running[trial] = record
         else:
             self.running.pop(trial, None)
         if event == "end":
-            self.counts[record.planned.phase, record.status or ""] += 1
+            self.counts[record.planned.phase, record.status or "failed"] += 1
             if not self.console.is_terminal:
                 self.console.print(Text(self.line(record)), soft_wrap=True)
         self.tested += event == "tested"
         if event == "tested" and record.status == "failed":
             self.console.print(Text(self.line(record)), soft_wrap=True)
-        if record.best and (self.best is None or _accuracy(record) > _accuracy(self.best)):
+        if record.best and (self.best is None or record.score > self.best.score):
             self.best = record
 
     def line(self, record: Record) -> str:
-        """One line about a trial that ended."""
-        score = f"val {_accuracy(record):.3f}" if record.best else "no epoch"
+        """Describe a trial that ended."""
+        score = self._value(record) if record.best else "no epoch"
         error = "".join(filter(str.isprintable, " ".join(record.error.split())))
         rest = f": {error}" if error else ""
         epochs = "1 epoch" if len(record.rows) == 1 else f"{len(record.rows)} epochs"
@@ -72,24 +78,29 @@ class Display:
         table = Table.grid(padding=(0, 2))
         table.add_row(Text(self.title, style="bold"), Text(self._time()))
         for phase in PHASES:
-            if any(name == phase for name, _ in self.counts):
+            if any(counted == phase for counted, _ in self.counts):
                 table.add_row(phase, Text(self._phase(phase)))
         if self.tested:
-            table.add_row("test", f"{self.tested} models have seen the test fold")
+            table.add_row("test", f"{self.tested} models evaluated on the test fold")
         if self.best is not None:
-            table.add_row("best so far", Text(f"val {_accuracy(self.best):.3f}  {setting(self.best)}"))
+            table.add_row("best so far", Text(f"{self._value(self.best)}  {setting(self.best)}"))
         for trial, record in sorted(self.running.items()):
             done = len(record.rows)
-            state = f"epoch {done} of {self.epochs}" + (f", val {_accuracy(record):.3f}" if record.best else "")
+            state = f"epoch {done} of {self.epochs}" + (f", {self._value(record)}" if record.best else "")
             progress = Table.grid(padding=(0, 1))
             progress.add_row(ProgressBar(total=self.epochs, completed=done, width=_BAR), state)
             table.add_row(Text(trial, style="cyan"), progress)
         return table
 
-    def _phase(self, phase: str) -> str:
+    def _value(self, record: Record) -> str:
+        """Return the metric at the best epoch so far."""
+        assert record.best is not None
+        return f"{self.metric} {record.best[METRIC_COLUMN]:.3f}"
+
+    def _phase(self, phase: Phase) -> str:
         parts = [
             f"{self.counts[phase, status]} {'finished' if status == 'completed' else status}"
-            for status in ("completed", "stopped", "failed")
+            for status in STATUSES
             if self.counts[phase, status]
         ]
         return ", ".join(parts)
@@ -97,11 +108,11 @@ class Display:
     def _time(self) -> str:
         passed = time.monotonic() - self.began
         left = max(0.0, self.expected - passed)
-        return f"{clock(passed)} so far, about {clock(left)} left" if left else f"{clock(passed)} so far"
+        return f"{clock(passed)} elapsed, about {clock(left)} left" if left else f"{clock(passed)} elapsed"
 
 
 def setting(record: Record) -> str:
-    """A trial's levels and nuisances on one line."""
+    """Return the levels and nuisances of a trial on one line."""
     planned = record.planned
     nuisances = [f"{name} {value:.2g}" for name, value in planned.nuisances.items()]
     return ", ".join([*map(str, planned.factors.values()), *nuisances])
@@ -111,8 +122,3 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-
-
-def _accuracy(record: Record) -> float:
-    assert record.best is not None
-    return record.best["val_accuracy"]

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.persistence.ledger import Record
+from study.persistence.ledger import Event, Record
 from study.tracking.tracked import measured, setting, summary
 from trainables.errors import InputError
 
@@ -23,7 +23,7 @@ class MLflowRuns:
     def __init__(self, uri: str, name: str, out: Path) -> None:
         for variable, value in _DEFAULTS.items():
             os.environ.setdefault(variable, value)
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
         from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
 
         self.name, self.out = name, str(out.absolute())
@@ -38,7 +38,7 @@ class MLflowRuns:
         self.runs: dict[str, str] = {}  # trial -> run
         self.logged: dict[str, int] = {}  # trial -> epochs
 
-    def hear(self, event: str, record: Record) -> None:
+    def hear(self, event: Event, record: Record) -> None:
         if event == "tested" or (event == "start" and record.status is not None):
             return  # a look at the test fold
         trial = record.planned.trial

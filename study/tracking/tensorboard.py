@@ -5,13 +5,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tensorboard.compat.proto import summary_pb2
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] (generated)
+from tensorboard.plugins.hparams import metadata, summary_v2
+from tensorboard.plugins.hparams.api_pb2 import (  # generated
+    STATUS_FAILURE,  # pyright: ignore[reportAttributeAccessIssue]
+    STATUS_SUCCESS,  # pyright: ignore[reportAttributeAccessIssue]
+    Experiment,  # pyright: ignore[reportAttributeAccessIssue]
+    HParamInfo,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import (  # generated
+    HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
+    SessionEndInfo,  # pyright: ignore[reportAttributeAccessIssue]
+)
 from tensorboardX import SummaryWriter
-from tensorboardX.proto import summary_pb2 as x_summary_pb2
+from tensorboardX.proto.summary_pb2 import Summary as XSummary  # pyright: ignore[reportAttributeAccessIssue]
 
 from search_spaces.distributions import Conditional
-from study.persistence.ledger import Record
+from study.persistence.ledger import Event, Record
 from study.results import METRIC_COLUMN, PHASES
 from study.spec import Study
 
@@ -45,7 +55,7 @@ class EventFiles:
             with SummaryWriter(str(self.folder)) as writer:
                 _add(writer, self._experiment())
 
-    def hear(self, event: str, record: Record) -> None:
+    def hear(self, event: Event, record: Record) -> None:
         if event == "tested" or (event == "start" and record.status is not None):
             return  # a look at the test fold is no part of the training that is shown here
         trial = record.planned.trial
@@ -78,7 +88,7 @@ class EventFiles:
             seconds = sum(row["seconds"] for row in record.rows.values())
             writer.add_scalar(SECONDS, seconds, len(record.rows))
         failed = record.status == "failed"
-        _add(writer, _session_end(api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS))
+        _add(writer, _session_end(STATUS_FAILURE if failed else STATUS_SUCCESS))
         writer.close()
 
     def _experiment(self) -> Any:
@@ -96,10 +106,10 @@ class EventFiles:
         if self.study.goal == "published":
             names = dict.fromkeys(["-", *(each.name for each in self.study.published)])
             others.append(_column("published", summary_v2.Discrete(list(names)), differs=True))
-        experiment = api_pb2.Experiment(
+        experiment = Experiment(
             hparam_infos=[*factors, *nuisances, *others], metric_infos=[each.as_proto() for each in self._metrics()]
         )
-        return _summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
+        return _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
 
     def _metrics(self) -> list[summary_v2.Metric]:
         chosen_by = [self.metric] if self.metric != "val_accuracy" else []
@@ -123,8 +133,8 @@ def _levels(factor: Conditional) -> list[str]:
     return [str(level) for level in factor.levels] + (["-"] if factor.when else [])
 
 
-def _column(name: str, domain: summary_v2.Domain, differs: bool = False) -> api_pb2.HParamInfo:
-    column = api_pb2.HParamInfo(name=name, differs=differs)
+def _column(name: str, domain: summary_v2.Domain, differs: bool = False) -> HParamInfo:
+    column = HParamInfo(name=name, differs=differs)
     domain.update_hparam_info(column)
     return column
 
@@ -135,14 +145,14 @@ def _write_row(writer: SummaryWriter, row: dict[str, Any]) -> None:
     writer.flush()
 
 
-def _session_end(status: int) -> summary_pb2.Summary:
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+def _session_end(status: int) -> Summary:
+    end = SessionEndInfo(status=status, end_time_secs=time.time())
+    return _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
 
 
-def _summary(tag: str, data: plugin_data_pb2.HParamsPluginData) -> summary_pb2.Summary:
+def _summary(tag: str, data: HParamsPluginData) -> Summary:
     data.version = metadata.PLUGIN_DATA_VERSION
-    summary = summary_pb2.Summary()
+    summary = Summary()
     value = summary.value.add(tag=tag)
     value.metadata.CopyFrom(metadata.create_summary_metadata(data))
     value.tensor.CopyFrom(metadata.NULL_TENSOR)
@@ -152,4 +162,4 @@ def _summary(tag: str, data: plugin_data_pb2.HParamsPluginData) -> summary_pb2.S
 def _add(writer: SummaryWriter, summary: Any) -> None:
     """tensorboardX has protos of its own; the wire format is the same."""
     assert writer.file_writer is not None
-    writer.file_writer.add_summary(x_summary_pb2.Summary.FromString(summary.SerializeToString()))
+    writer.file_writer.add_summary(XSummary.FromString(summary.SerializeToString()))

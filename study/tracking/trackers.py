@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from study.persistence.ledger import Record
+from study.persistence.ledger import Event, Record
 from trainables.errors import InputError
 
 # What a study waits at its end for a tracker that is slow.
@@ -23,7 +23,7 @@ _PATIENCE = 60  # seconds
 class Tracker(Protocol):
     """Hears of the events of a study, as the display does."""
 
-    def hear(self, event: str, record: Record) -> None: ...
+    def hear(self, event: Event, record: Record) -> None: ...
 
     def close(self) -> None: ...
 
@@ -73,7 +73,7 @@ class Background:
         self.thread = Thread(target=self._work, daemon=True)
         self.thread.start()
 
-    def hear(self, event: str, record: Record) -> None:
+    def hear(self, event: Event, record: Record) -> None:
         as_of_now = replace(record, rows=dict(record.rows))  # the study keeps writing into it
         self.calls.put(lambda: self.tracker.hear(event, as_of_now))
 

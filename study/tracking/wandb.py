@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from study.persistence.ledger import Record
+from study.persistence.ledger import Event, Record
 from study.tracking.tracked import measured, setting, summary
 from trainables.errors import InputError
 
@@ -15,11 +15,13 @@ class WandbRuns:
     """One run a trial; a trial that goes on after a crash is a new run with all its rows."""
 
     def __init__(self, project: str, name: str, out: Path) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
-        self.start, self.project, self.name, self.out = wandb.init, project, name, out
+        self.start = wandb.init  # pyright: ignore[reportAttributeAccessIssue]
+        self.project, self.name, self.out = project, name, out
         try:
-            usable = wandb.setup().settings.mode in ("offline", "disabled") or wandb.login(prompt=False)
+            mode = wandb.setup().settings.mode  # pyright: ignore[reportAttributeAccessIssue]
+            usable = mode in ("offline", "disabled") or wandb.login(prompt=False)  # pyright: ignore[reportAttributeAccessIssue]
         except Exception as problem:  # of its own, or of its HTTP client
             raise InputError(f"--wandb {project} cannot be used: {str(problem).strip().splitlines()[0]}") from None
         if not usable:
@@ -27,7 +29,7 @@ class WandbRuns:
         self.runs: dict[str, Any] = {}
         self.logged: dict[str, int] = {}
 
-    def hear(self, event: str, record: Record) -> None:
+    def hear(self, event: Event, record: Record) -> None:
         if event == "tested" or (event == "start" and record.status is not None):
             return  # a look at the test fold
         trial = record.planned.trial

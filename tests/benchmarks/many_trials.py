@@ -69,9 +69,9 @@ def main(arguments: list[str]) -> int:
     from study.design.load import load
     from study.estimates.resources import plan_resources
     from study.execution.cluster import starting
-    from study.schedule import course
-    from study.setup.prepare import prepare
-    from study.setup.study_json import begin
+    from study.schedule import state
+    from study.setup.prepare import prepare_study
+    from study.setup.study_json import begin_study
     from tests.tiny import make_pictures, write_study
 
     with tempfile.TemporaryDirectory() as name, starting(warm=True) as wait_for_ray:
@@ -80,13 +80,13 @@ def main(arguments: list[str]) -> int:
         flags = ["--data", pictures, "--cache", folder / "cache", "--trials", trials, "--epochs", _EPOCHS]
         chosen = parse([str(write_study(folder)), *map(str, flags)])
         resources = plan_resources(1, 0, None, 2, 0)
-        prepared = prepare(load(chosen.study), chosen, resources, out)
-        identity = begin(prepared, resources, "many_trials", None)
+        prepared = prepare_study(load(chosen.study), chosen, resources, out)
+        identity = begin_study(prepared, resources, "many_trials", None)
         wait_for_ray()
         from study.execution import tuning
 
         # Nothing to confirm or to show the test fold: a stub leaves no model.
-        tuning.work, course.PHASES = stub, ("search", "done")
+        tuning.work, state.STEPS = stub, ("search", "done")
         print("trials  seconds a trial  driver's memory in MiB  KiB a trial in the study's folder")
         watch = Watch(out, trials)
         phases.drive(prepared, identity, resources, wait_for_ray, [watch])

@@ -20,9 +20,9 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
     from search_spaces.distributions import Range
     from study.arguments import parse
     from study.design.load import Loaded
-    from study.schedule import course as courses
-    from study.setup.prepare import prepare
-    from study.setup.study_json import begin
+    from study.schedule import state as courses
+    from study.setup.prepare import prepare_study
+    from study.setup.study_json import begin_study
     from study.spec import Budget, Study
 
     strengths = {
@@ -56,12 +56,12 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
     cache = str(out.parent / "cache")
     flags = ["race", "--data", task.data, "--out", task.out, "--cache", cache, "--seed", str(task.seed)]
     chosen = parse([*flags, "--no-sharing"] if "no-sharing" in options else flags)
-    prepared = prepare(Loaded("race", Path("race.py"), study), chosen, resources, out)
-    begin(prepared, resources, "race", None)
+    prepared = prepare_study(Loaded("race", study), chosen, resources, out)
+    begin_study(prepared, resources, "race", None)
     wait_for_ray()
     from study.execution.tuning import run_on_ray
 
-    course = courses.StudyState(out, prepared.study, prepared.base, None, lambda *_: None, phases=("search", "done"))
+    course = courses.StudyState(out, prepared.study, prepared.base, None, lambda *_: None, steps=("search", "done"))
     run_on_ray(course, prepared.place, resources)
     best = max(record.best["val_accuracy"] for record in course.records.values() if record.best)
     answer(best, sum(len(record.rows) for record in course.records.values()))
