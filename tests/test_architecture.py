@@ -55,10 +55,10 @@ SHELVES = {
     },
 }
 RAY = {
+    "study/execution/actor.py",
     "study/execution/cluster.py",
     "study/execution/together.py",
     "study/execution/tuning.py",
-    "study/execution/worker.py",
     "study/schedule/sampling.py",
 }
 

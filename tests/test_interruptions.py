@@ -5,15 +5,12 @@ import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.callback import _create_default_callbacks
 
 from study import results
-from study.execution import worker
 from study.execution.tuning import MOST_DEATHS, CourseSearcher, Deaths, Silence
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER, sole_driver
@@ -152,24 +149,6 @@ def test_tune_says_nothing_by_itself(capsys: pytest.CaptureFixture[str]) -> None
         each.on_trial_error(1, [], trial)
     assert [type(each) for each in reporters] == [Silence]
     assert capsys.readouterr() == ("", "")
-
-
-def test_a_full_disk_is_told_in_place_of_a_row_and_fails_no_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[dict[str, Any]] = []
-    course = begin(tmp_path, small_study())
-    job = course.next_job()
-    assert job is not None
-    monkeypatch.setattr(tune, "report", said.append)
-    monkeypatch.setattr(worker, "_work", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full", "f")))
-    monkeypatch.setattr(worker, "node", lambda: "here")
-    worker.work(
-        {"task": "train", "trial": job.trial, "out": str(tmp_path), "place": None, "driver": "here", "needs": []}
-    )
-    assert said == [{worker.UNAVAILABLE: "No space left on device at f: put that right."}]
-    assert ledger.read_end(tmp_path, job.trial) is None
-    assert not (tmp_path / LEDGER / "errors").exists()
 
 
 # -- on a real Ray

@@ -54,7 +54,7 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
     """
     _prepare_environment(None)
     if warm:
-        os.environ |= {"RAY_preload_python_modules": "study.execution.worker"}
+        os.environ |= {"RAY_preload_python_modules": "study.execution.actor"}
     on_termination = signal.getsignal(signal.SIGTERM)
     problems: list[BaseException] = []
     there, over = Event(), Event()
