@@ -77,7 +77,8 @@ def ready(shared: Path, tmp_path: Path) -> Prepare:
     def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
         chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
         asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
-        resources = plan_resources(*asked, **MACHINE, workers=chosen.workers_per_trial or 1)
+        machine = MACHINE["cpus"], MACHINE["gpus"]
+        resources = plan_resources(*asked, *machine, workers=chosen.workers_per_trial or 1)
         return prepare(load(chosen.study), chosen, resources, tmp_path / "out"), resources
 
     return prepared

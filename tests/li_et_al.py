@@ -42,7 +42,7 @@ def one_at_a_time(runs: pd.DataFrame, dataset: str, factors: list[str]) -> dict[
     for factor in factors:
         others = [name for name in FACTORS if name != factor]
         alone = runs[(runs[others] == [DEFAULT[name] for name in others]).all(axis=1)]
-        chosen[factor] = alone.loc[alone[dataset].idxmax(), factor]
+        chosen[factor] = str(alone[factor].to_numpy()[alone[dataset].to_numpy().argmax()])
     return chosen
 
 
@@ -61,7 +61,7 @@ def main() -> None:
                 f"contrast {row.contrast:+.2f}{', the sign changes' if row.reverses else ''}"
             )
         naive, best = one_at_a_time(runs, dataset, pair), runs[runs["learning_rate"] == DEFAULT["learning_rate"]]
-        top = best.loc[best[dataset].idxmax()]
+        top = best.iloc[int(best[dataset].to_numpy().argmax())]
         print(
             f"{dataset}, one factor at a time: crop {naive['crop']} and momentum {naive['momentum']}, "
             f"{accuracy(runs, dataset, naive):.2f} %; best of the four: crop {top['crop']} and momentum "

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.callback import _create_default_callbacks
 
@@ -143,7 +144,7 @@ def test_tune_says_nothing_by_itself(capsys: pytest.CaptureFixture[str]) -> None
         for each in _create_default_callbacks([Silence()], air_verbosity=None)
         if isinstance(each, TrialProgressCallback)
     ]
-    trial = SimpleNamespace(last_result={"done": True}, trial_id="id")
+    trial = Trial("x", stub=True)
     for each in reporters:
         each.on_trial_complete(1, [], trial)
         each.on_trial_error(1, [], trial)
@@ -161,7 +162,7 @@ def test_a_trial_whose_process_keeps_dying_is_failed_and_the_study_goes_on(share
     flags = ["--data", shared / "pictures", "--cache", tmp_path / "cache", "--out", out, "--concurrent", 1]
     budget = ["--trials", 3, "--epochs", 2, "--seeds", 1, "--skip-preflight"]
     process = subprocess.Popen(command(shared / "tiny.py", *flags, *budget))
-    pids = set()
+    pids: set[int] = set()
     while process.poll() is None and not list((out / LEDGER / "ends").glob("[!.]*.json")):
         for each in workers_of(process):
             pids.add(each.pid)
