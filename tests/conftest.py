@@ -23,6 +23,7 @@ settings.load_profile("untimed")
 # Files that run whole studies: first, the longest before the others, so that the two processes end together.
 SLOW = (
     "test_study_run.py",
+    "test_study_kinds.py",
     "test_readme.py",
     "test_studies.py",
     "test_benchmarks.py",
@@ -60,6 +61,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of an S3 server on loopback."""
+    from tests.object_store import server
+
+    with server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="module")

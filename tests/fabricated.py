@@ -264,3 +264,10 @@ def _probabilities(labels: np.ndarray, predicted: np.ndarray, hard: np.ndarray, 
     p[each, labels] = np.where(right, top, second)
     p[each, predicted] = top
     return p
+
+
+def with_study(out: Path, **changes: object) -> Path:
+    """Change entries of the study.json in `out`."""
+    study = json.loads((out / results.STUDY_FILE).read_text())
+    writing.write_json(study | changes, out / results.STUDY_FILE)
+    return out
