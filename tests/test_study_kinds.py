@@ -54,7 +54,7 @@ STUDY = Study(
     factors={"unfreeze": ["head", "last stage", "all"], "augmentation": ["none", "light"]},
     nuisances=optimizers.adaptive(1e-3, 1e-1),
     fixed={"backbone": "test_efficientnet", "size": 32, "batch_size": 8, "split": "60-20-20"},
-    budget=Budget(trials=6, epochs=2, refine=1, seeds=1),
+    budget=Budget(trials=12, epochs=2, refine=1, seeds=1),
 )
 """
 
