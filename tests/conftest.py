@@ -23,6 +23,7 @@ settings.load_profile("untimed")
 # Files that run whole studies: first, the longest before the others, so that the two processes end together.
 SLOW = (
     "test_study_run.py",
+    "test_study_kinds.py",
     "test_readme.py",
     "test_studies.py",
     "test_benchmarks.py",
@@ -63,6 +64,15 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of an S3 server on loopback."""
+    from tests.object_store import server
+
+    with server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flags")
     make_pictures(folder / "pictures", 10)
@@ -77,7 +87,8 @@ def ready(shared: Path, tmp_path: Path) -> Prepare:
     def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
         chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
         asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
-        resources = plan_resources(*asked, *MACHINE, workers=chosen.workers_per_trial or 1)
+        machine = MACHINE["cpus"], MACHINE["gpus"]
+        resources = plan_resources(*asked, *machine, workers=chosen.workers_per_trial or 1)
         return prepare_study(load(chosen.study), chosen, resources, tmp_path / "out"), resources
 
     return prepared

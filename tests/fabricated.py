@@ -200,14 +200,15 @@ def _published(plan: Plan) -> list[dict]:
 def _epochs(trials: pd.DataFrame, classes: int, rng: np.random.Generator) -> pd.DataFrame:
     """Curves that saturate, the last epoch a little past the best one, training ahead of validation."""
     rows = []
-    for trial in trials.itertuples():
-        for epoch in range(1, int(trial.epochs_run) + 1):
-            late = max(0, epoch - (trial.best_epoch if trial.best_epoch > 1 else epoch))
-            val = trial.truth * (1 - 0.6 * 0.55**epoch) - 0.01 * late
+    columns = ("trial", "truth", "best_epoch", "epochs_run", "seconds")
+    for name, truth, best_epoch, epochs_run, seconds in zip(*(trials[each].tolist() for each in columns), strict=True):
+        for epoch in range(1, int(epochs_run) + 1):
+            late = max(0, epoch - (best_epoch if best_epoch > 1 else epoch))
+            val = truth * (1 - 0.6 * 0.55**epoch) - 0.01 * late
             train = min(val + 0.01 * epoch, 1.0)
             rows.append(
                 {
-                    "trial": trial.trial,
+                    "trial": name,
                     "epoch": epoch,
                     "train_accuracy": train,
                     "train_cross_entropy": np.log(classes) * (1 - train) + 0.02,
@@ -215,7 +216,7 @@ def _epochs(trials: pd.DataFrame, classes: int, rng: np.random.Generator) -> pd.
                     "val_accuracy": val + 0.004 * rng.standard_normal(),
                     "val_cross_entropy": np.log(classes) * (1 - val) + 0.05 + 0.03 * late,
                     "learning_rate": 1e-3,
-                    "seconds": trial.seconds / max(trial.epochs_run, 1),
+                    "seconds": seconds / max(epochs_run, 1),
                     "images_per_second": 400.0,
                 }
             )
@@ -263,3 +264,10 @@ def _probabilities(labels: np.ndarray, predicted: np.ndarray, hard: np.ndarray, 
     p[each, labels] = np.where(right, top, second)
     p[each, predicted] = top
     return p
+
+
+def with_study(out: Path, **changes: object) -> Path:
+    """Change entries of the study.json in `out`."""
+    study = json.loads((out / results.STUDY_FILE).read_text())
+    writing.write_json(study | changes, out / results.STUDY_FILE)
+    return out

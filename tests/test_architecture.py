@@ -77,10 +77,10 @@ SHELVES = {
     },
 }
 RAY = {
+    "study/execution/actor.py",
     "study/execution/cluster.py",
     "study/execution/data_parallel.py",
     "study/execution/tuning.py",
-    "study/execution/worker.py",
     "study/schedule/sampling.py",
 }
 

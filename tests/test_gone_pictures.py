@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray import tune
 
 from study.arguments import parse
 from study.design.load import load
 from study.estimates.resources import Resources
-from study.execution import worker
-from study.execution.tuning import StudyScheduler
+from study.execution.worker import UNAVAILABLE, JobConfig, do_job, take_in
 from study.persistence import ledger
 from study.schedule.state import StudyState
 from study.setup.prepare import Prepared, prepare_study
 from study.setup.study_json import begin_study
+from tests.courses import train_in_threads
 from tests.tiny import make_pictures, run, write_study
 from trainables.errors import Unavailable
 
@@ -35,21 +34,19 @@ def begun(tmp_path: Path) -> Prepared:
     return prepared
 
 
-def test_a_worker_says_so_and_records_no_end(begun: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_says_so_and_records_no_end(begun: Prepared) -> None:
     said: list[dict[str, Any]] = []
-    monkeypatch.setattr(tune, "report", said.append)
-    monkeypatch.setattr(worker, "node", lambda: "here")
     course = StudyState(begun.out, begun.study, begun.base, None, lambda *_: None)
     job = course.next_job()
     assert job is not None
-    known = {"out": str(begun.out), "place": begun.place, "driver": "here", "needs": []}
-    worker.work({"task": job.task, "trial": job.trial} | known)
-    (line,) = (one[worker.UNAVAILABLE] for one in said)
+    config = JobConfig(task=job.task, trial=job.trial, out=str(begun.out), place=begun.place, driver="here", needs=[])
+    do_job(config, "here", said.append, train_in_threads)
+    (line,) = (report[UNAVAILABLE] for report in said)
     assert line.endswith("00.png' changed since the data was scanned: put it back, or start anew.")
     assert ledger.read_end(begun.out, job.trial) is None
     assert not (begun.out / ledger.LEDGER / "errors").exists()
     with pytest.raises(Unavailable, match="changed since"):
-        StudyScheduler(course, 1).on_trial_result(None, None, said[0])
+        take_in(course, job.trial, said[0])
 
 
 def test_the_study_stops_with_the_line_that_lets_it_go_on(begun: Prepared, tmp_path: Path) -> None:

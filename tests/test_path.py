@@ -1,15 +1,13 @@
 """From the study's starting point to its winner: which settings are compared, and what is said where none were run."""
 
-import json
-
 import numpy as np
 import pytest
 
 from analysis.confirmed.settings import groups, settings
 from analysis.findings.ablation import ALONE, NOT_RUN, STEP, SUM, TOTAL, path, start
 from analysis.statistics.inference import compare
-from study import results, writing
-from tests.fabricated import Plan, fabricate, rewrite
+from study import results
+from tests.fabricated import Plan, fabricate, rewrite, with_study
 
 TWO = {"a": ["old", "new"], "b": [1, 2]}
 PLAN = Plan(TWO, {"a": "new", "b": 2}, {("a", "old"): 0.7, ("b", 1): 0.85}, items=120, trials=6, spread=0.005)
@@ -18,11 +16,6 @@ PLAN = Plan(TWO, {"a": "new", "b": 2}, {("a", "old"): 0.7, ("b", 1): 0.85}, item
 def read(out):
     read = results.read(out)
     return read, settings(read)
-
-
-def with_study(out, **more):
-    study = json.loads((out / results.STUDY_FILE).read_text())
-    writing.write_json(study | more, out / results.STUDY_FILE)
 
 
 def at_the_start(trials):

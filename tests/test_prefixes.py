@@ -1,7 +1,5 @@
 """Where a backbone's frozen part ends, and that it gives what the whole gives."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
@@ -10,13 +8,7 @@ from trainables.nets.folding import fold_norms
 from trainables.nets.models import Body, build
 from trainables.nets.prefixes import INPUT, POOLED, Frozen
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lively(name: str) -> Body:

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,8 @@ from study.persistence.remote import connect, is_uri, parse_place
 from study.run import main
 from study.schedule.state import StudyState
 from tests.courses import BONUS, SMALLEST, begin, drive, killed, row, small_study
-from tests.object_store import server, uri
+from tests.object_store import uri
 from trainables.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with server() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ import pytest
 from study import results
 from study.fetch import fetch
 from study.persistence.remote import connect
-from tests.object_store import CREDENTIALS, server, uri
+from tests.object_store import CREDENTIALS, uri
 from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
 
 pytestmark = pytest.mark.cluster
@@ -26,12 +25,6 @@ IMPATIENT = (
     "import sys; from study.persistence import lease; lease.SILENT, lease.BEAT = 2.0, 0.5\n"
     "from study.run import main; sys.exit(main(sys.argv[1:]))"
 )
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with server() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What a study may add to its tables: another metric, heat maps, sizes, neighbors, pretraining overlap."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,10 @@ from analysis import report
 from analysis.confirmed.settings import settings, winner
 from analysis.layout.text import decimals, millions
 from analysis.statistics.inference import wilson
-from study import results, writing
-from tests.fabricated import Plan, fabricate, rewrite
+from study import results
+from tests.fabricated import Plan, fabricate, rewrite, with_study
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=40, seeds=3, trials=4, accuracy={("f", "x"): 0.6})
-
-
-def with_study(out, **more):
-    study = json.loads((out / results.STUDY_FILE).read_text())
-    writing.write_json(study | more, out / results.STUDY_FILE)
 
 
 def built(out):

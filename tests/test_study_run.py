@@ -17,13 +17,11 @@ import torch
 from study import results
 from study.persistence.ledger import LEDGER
 from tests import notebooks
-from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
+from tests.tiny import command, make_pictures, run, write_study
+from tests.whole import TIMING, rows
 from trainables.config import from_dict
 from trainables.place import Place
 from trainables.trial import run_trial
-
-# What two runs of one config may differ in.
-TIMING = ["seconds", "images_per_second"]
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +43,6 @@ def undisturbed(folder: Path, arguments: list[object]) -> results.Results:
     """One trial after the other, from the beginning to the end."""
     run(*arguments, "--out", folder / "undisturbed", "--concurrent", 1)
     return results.read(folder / "undisturbed", logits=True)
-
-
-def rows(study: results.Results) -> pd.DataFrame:
-    return study.epochs.drop(columns=TIMING).sort_values(["trial", "epoch"]).reset_index(drop=True)
 
 
 def assert_equal_on_common_epochs(one: results.Results, other: results.Results) -> None:
@@ -96,6 +90,7 @@ def test_contract_of_the_folder(undisturbed: results.Results) -> None:
         assert (out / name).exists(), name
     study = undisturbed.study
     assert study.get("manifest")
+    assert study.get("preflight") == "skipped"
     assert study.get("test_openings") == 1
     assert study.get("compute_seconds") == pytest.approx(undisturbed.epochs["seconds"].sum())
     predictions = undisturbed.predictions
@@ -179,26 +174,6 @@ def test_interrupted_says_how_to_go_on_and_an_extended_study_keeps_its_rows(
     assert len(extended.study.get("deviations", [])) == 2
 
 
-def test_failing_trials_are_recorded_and_a_study_of_them_exits_1(folder: Path, arguments: list[object]) -> None:
-    absurd = STUDY_FILE.replace("optimizers.adaptive(1e-3, 1e-1)", "optimizers.adaptive(1e30, 1e35)")
-    (folder / "absurd").mkdir()
-    file = write_study(folder / "absurd", absurd.replace('"batch_size": 8', '"batch_size": 8, "optimizer": "sgd"'))
-    done = run(file, *arguments[1:], "--out", folder / "failing", "--trials", 2, expect=1)
-    assert "without a usable trial" in done.stderr
-    trials = results.read(folder / "failing").trials
-    assert list(trials["status"]) == ["failed", "failed"]
-    assert trials["error"].str.contains("Diverged").all()
-
-
-def test_goal_best_samples_with_tpe_and_confirms_the_best(folder: Path, arguments: list[object]) -> None:
-    (folder / "best").mkdir()
-    file = write_study(folder / "best", STUDY_FILE.replace("    budget=", '    goal="best",\n    budget='))
-    run(file, *arguments[1:], "--out", folder / "goal", "--trials", 6, "--epochs", 2, "--seeds", 1)
-    study = results.read(folder / "goal")
-    assert Counter(study.trials["phase"]) == {"search": 6, "confirm": 3}
-    assert pd.read_csv(folder / "goal" / "answers.csv")["verdict"].str.startswith("refused").all()
-
-
 def start(arguments: list[object]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
@@ -222,38 +197,6 @@ def kill_when(out: Path, arguments: list[object], ends: int) -> None:
     wait_for_ends(out, process, ends)
     process.kill()
     process.communicate()
-
-
-FROZEN_STUDY = """
-from search_spaces import optimizers
-from study.spec import Budget, Study
-
-STUDY = Study(
-    dataset="folder",
-    question="Does sharing change a row?",
-    factors={"unfreeze": ["head", "last stage", "all"], "augmentation": ["none", "light"]},
-    nuisances=optimizers.adaptive(1e-3, 1e-1),
-    fixed={"backbone": "test_efficientnet", "size": 32, "batch_size": 8, "split": "60-20-20"},
-    budget=Budget(trials=12, epochs=2, refine=1, seeds=1),
-)
-"""
-
-
-def test_sharing_what_is_frozen_changes_no_row(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "frozen.py").write_text(FROZEN_STUDY)
-    same = [tmp_path / "frozen.py", "--data", folder / "pictures", "--weights", "none", "--concurrent", 1]
-    same += ["--skip-preflight"]
-    run(*same, "--cache", tmp_path / "cache", "--out", tmp_path / "shared")
-    assert list((tmp_path / "cache" / "prefixes").rglob("*.safetensors"))
-    run(*same, "--cache", tmp_path / "other", "--out", tmp_path / "alone", "--no-sharing")
-    assert not (tmp_path / "other" / "prefixes").exists()
-    shared, alone = (results.read(tmp_path / name, logits=True) for name in ("shared", "alone"))
-    pd.testing.assert_frame_equal(rows(shared), rows(alone), check_exact=True)
-    one, other = (
-        np.stack(study.predictions.sort_values(["trial", "fold", "item"])["logits"].to_list())
-        for study in (shared, alone)
-    )
-    np.testing.assert_array_equal(one, other)
 
 
 def test_a_notebook_opens_what_a_real_study_left(

@@ -1,7 +1,5 @@
 """What the report says of the path to the winner, of doubt, and of labels to look at again."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +11,7 @@ from analysis.findings.ablation import path_section
 from analysis.findings.label_errors import suspects, suspects_section
 from analysis.findings.uncertainty import doubt_section
 from study import results, writing
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, with_study
 from tests.test_mislabelled import swapped
 
 TWO, WINNER = {"a": ["old", "new"], "b": [1, 2]}, {"a": "new", "b": 2}
@@ -23,12 +21,6 @@ PLAN = Plan(TWO, WINNER, {("a", "old"): 0.7, ("b", 1): 0.8}, items=80, trials=4,
 def read(out):
     study = results.read(out)
     return study, settings(study)
-
-
-def with_study(out, **more):
-    study = json.loads((out / results.STUDY_FILE).read_text())
-    writing.write_json(study | more, out / results.STUDY_FILE)
-    return out
 
 
 def other(**more):

@@ -69,6 +69,11 @@ def common_rows(study: results.Results, other: results.Results) -> pd.DataFrame:
     return mine.merge(theirs, on=["trial", "epoch"], suffixes=("", "_other"))
 
 
+def rows(study: results.Results) -> pd.DataFrame:
+    """Every epoch of every trial, in order, without what time measures."""
+    return study.epochs.drop(columns=TIMING).sort_values(["trial", "epoch"]).reset_index(drop=True)
+
+
 def summary(out: Path, undisturbed: Path) -> str:
     """What the study has, and what the disturbance cost it."""
     study, other = results.read(out), results.read(undisturbed)

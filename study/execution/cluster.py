@@ -56,7 +56,7 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
     """
     _prepare_environment(None)
     if warm:
-        os.environ |= {"RAY_preload_python_modules": "study.execution.worker"}
+        os.environ |= {"RAY_preload_python_modules": "study.execution.actor"}
     restore_handler = _termination_handler()
     problems: list[BaseException] = []
     there, over = Event(), Event()

@@ -17,13 +17,13 @@ from ray.tune.schedulers.trial_scheduler import TrialScheduler
 from ray.tune.search import Searcher
 
 from study.estimates.resources import Resources
-from study.execution.worker import UNAVAILABLE, work
+from study.execution.actor import work
+from study.execution.worker import JobConfig, take_in
 from study.persistence import storage
 from study.persistence.nodes import needed
 from study.persistence.unavailable import unavailable
-from study.results import EPOCHS_COLUMNS, METRIC_COLUMN, STUDY_FILE
+from study.results import STUDY_FILE
 from study.schedule.state import Job, StudyState
-from trainables.errors import Unavailable
 from trainables.place import Place
 
 # How often a job may lose its process in one place (out of memory at this epoch, say) before it is recorded as failed.
@@ -91,14 +91,14 @@ class StudySearcher(Searcher):
         if job is None:
             return Searcher.FINISHED if self.state.phase == "done" else None
         self.jobs[trial_id] = job
-        return {
-            "task": job.task,
-            "trial": job.trial,
-            "out": self.out,
-            "driver": self.driver,
-            "needs": self.needs,
-            "place": self.place,
-        }
+        return JobConfig(
+            task=job.task,
+            trial=job.trial,
+            out=self.out,
+            place=self.place,
+            driver=self.driver,
+            needs=self.needs,
+        )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         died = f"its process died {MOST_DEATHS} times at the same epoch; see Ray's log for why" if error else ""
@@ -172,12 +172,7 @@ class StudyScheduler(FIFOScheduler):
             self.keeps_actors = True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if UNAVAILABLE in result:
-            raise Unavailable(result[UNAVAILABLE])
-        if "val_accuracy" not in result:  # a test job's end
-            return TrialScheduler.CONTINUE
-        row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}
-        go_on = self.state.reported(trial.config["trial"], row)
+        go_on = take_in(self.state, trial.config["trial"], result)
         return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:

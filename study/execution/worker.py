@@ -1,72 +1,120 @@
-"""The thin Tune adapter of a trial: what an actor does with a job."""
+"""How a worker does a job, without Ray: what it needs from there, and what it computes, are arguments."""
 
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 import pandas as pd
-import ray
-from ray import tune
+import torch
 from safetensors import SafetensorError
 
+from study.execution.predictions import Weights, predictions
 from study.persistence import ledger, storage
 from study.persistence.nodes import blind_to
 from study.persistence.unavailable import unavailable
-from study.results import MANIFEST_FILE
+from study.results import EPOCHS_COLUMNS, MANIFEST_FILE, METRIC_COLUMN
 from study.schedule.state import checkpoint_file, model_file, names_of, predictions_file
 from study.writing import write_table
 from trainables.config import TrialConfig, from_dict
-from trainables.data.trial_data import open_trial_data
 from trainables.errors import Unavailable
 from trainables.learning import checkpoints
 from trainables.learning.checkpoints import State
 from trainables.learning.team import ALONE, Team
 from trainables.place import Place
-from trainables.trial import Diverged, predict, run_trial
+from trainables.trial import Diverged, Row, run_trial
 
 # An exception that comes back this often at one epoch is the config's fault, not the machine's.
 MOST_ERRORS = 3
-# Of more classes the logits would take gigabytes a model: they are left empty, and what needs them is left out.
-MOST_CLASSES_WITH_LOGITS = 2000
-# Called with each row of a trial; does not come back where the trial is to stop.
+# Called with each row of a trial; does not return where the trial is to stop.
 Tell = Callable[[ledger.Row], None]
-# What a job reports in place of a row where the study must stop: why.
+# What a job reports instead of a row where the study must stop: why.
 UNAVAILABLE = "unavailable"
 
 
-def work(config: dict[str, Any]) -> None:
-    """Do one job: config holds `task`, `trial`, `out`, `place`, the `driver`'s node and what another `needs` to see."""
+class JobConfig(TypedDict):
+    """One job as Tune hands it to an actor."""
+
+    task: str  # train or test
+    trial: str
+    out: str  # the study's folder or address, as every node knows it
+    place: Place
+    driver: str  # the driver's node
+    needs: list[str]  # folders and addresses that every other node must see
+
+
+class RunTrial(Protocol):
+    """The signature of `run_trial`."""
+
+    def __call__(
+        self, config: TrialConfig, place: Place, start: State | None, team: Team
+    ) -> Iterator[tuple[Row, State]]: ...
+
+
+class TrainTogether(Protocol):
+    """Run `work(*job, tell, team)` in every worker of a trial, and `tell` here what rank 0 tells there."""
+
+    def __call__(
+        self,
+        work: Callable[..., None],
+        job: tuple[object, ...],
+        config: TrialConfig,
+        run_config: dict[str, Any],
+        tell: Tell,
+    ) -> None: ...
+
+
+# The predictions of a trial's model on the folds that it is tested on.
+PredictFolds = Callable[[TrialConfig, Place, str, Weights], pd.DataFrame]
+
+
+def do_job(
+    job: JobConfig,
+    node: str,
+    report: Tell,
+    train_together: TrainTogether,
+    run: RunTrial = run_trial,
+    predict_folds: PredictFolds = predictions,
+) -> None:
+    """Do one job on `node`; each row, and the end of a test job, is reported.
+
+    An exception that says nothing against the trial, such as a full disk, is reported under `UNAVAILABLE`.
+
+    Raises:
+        Exception: what the trial raised, where it is to be tried again.
+    """
     try:
-        if node() != config["driver"] and (blind := blind_to(config["needs"])):
+        if node != job["driver"] and (blind := blind_to(job["needs"])):
             raise Unavailable(blind)
-        _work(config["task"], config["trial"], config["out"], config["place"])
+        with _on_node(job["out"], job["trial"], job["place"]) as (folder, place):
+            if job["task"] == "test":
+                _test_or_record(folder, job["trial"], place, predict_folds)
+                report({"tested": 1})
+            else:
+                _train_or_record(folder, job["trial"], place, job["out"], report, train_together, run)
     except Exception as problem:
         stops = unavailable(problem)
         if stops is None:
             raise
-        tune.report({UNAVAILABLE: str(stops)})
+        report({UNAVAILABLE: str(stops)})
     finally:
         free_gpu()
 
 
-def _work(task: str, trial: str, out: str, place: Place) -> None:
-    with _on_node(out, trial, place) as (folder, place):
-        if task == "test":
-            try:
-                see_test_fold(folder, trial, place)
-            except Diverged as problem:  # again and again, so its confirmation is taken back
-                ledger.write_end(folder, trial, "failed", f"Diverged: {problem}")
-            tune.report({"tested": 1})
-        else:
-            _train_or_record(folder, trial, place, out)
+def take_in(course: StudyState, trial: str, result: dict[str, Any]) -> bool:
+    """Take in what a job reported, on the driver's side; False where the trial is to stop.
 
-
-def node() -> str:
-    """Ray's name of the node that this process runs on."""
-    return ray.get_runtime_context().get_node_id()
+    Raises:
+        Unavailable: the job said that the study must stop.
+    """
+    if UNAVAILABLE in result:
+        raise Unavailable(result[UNAVAILABLE])
+    if "val_accuracy" not in result:  # the end of a test job
+        return True
+    row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}
+    return course.reported(trial, row)
 
 
 @contextmanager
@@ -77,28 +125,32 @@ def _on_node(out: str, trial: str, place: Place) -> Iterator[tuple[Path, Place]]
 
 
 def free_gpu() -> None:
-    """What a trial held goes back to the device, where other workers may have a share."""
-    import torch
-
+    """Give what a trial held back to the device, which other workers may share."""
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()
 
 
-def _train_or_record(out: Path, trial: str, place: Place, shared: str) -> None:
+def _test_or_record(out: Path, trial: str, place: Place, predict_folds: PredictFolds) -> None:
+    try:
+        see_test_fold(out, trial, place, predict_folds)
+    except Diverged as problem:  # it would again, so its confirmation is taken back
+        ledger.write_end(out, trial, "failed", f"Diverged: {problem}")
+
+
+def _train_or_record(
+    out: Path, trial: str, place: Place, shared: str, report: Tell, train_together: TrainTogether, run: RunTrial
+) -> None:
     """`shared` is `out` as every node knows it."""
     _, values = ledger.read_setting(out, trial)
     config = from_dict(values)
     try:
         if config.workers == 1:
-            train(out, trial, place, tune.report)
+            train(out, trial, place, report, run)
         else:
-            from study.execution.data_parallel import train_data_parallel
-
-            train_data_parallel(
-                train_as_member, (shared, trial, place), config, storage.for_ray(out, trial), tune.report
-            )
-    except Exception as problem:  # whatever it is: recorded, retried, and recorded for good after the last time
+            job = (shared, trial, place, run)
+            train_together(train_as_member, job, config, storage.for_ray(out, trial), report)
+    except Exception as problem:  # of any kind: recorded and tried again; the last time, the trial has failed
         if unavailable(problem):
             raise
         error = f"{type(problem).__name__}: {problem}"
@@ -108,18 +160,17 @@ def _train_or_record(out: Path, trial: str, place: Place, shared: str) -> None:
         ledger.write_end(out, trial, "failed", error)
 
 
-def train_as_member(out: str, trial: str, place: Place, tell: Tell, team: Team) -> None:
-    """`train`, on whatever node this worker of a trial is."""
+def train_as_member(out: str, trial: str, place: Place, run: RunTrial, tell: Tell, team: Team) -> None:
+    """`train`, on the node of this worker of a trial."""
     with _on_node(out, trial, place) as (folder, place):
-        train(folder, trial, place, tell, team)
+        train(folder, trial, place, tell, run, team)
         team.wait()  # what the others may still read stays until all are done
 
 
-def train(out: Path, trial: str, place: Place, tell: Tell, team: Team = ALONE) -> None:
-    """Train from the beginning or from the checkpoint; every row is in the ledger before Tune hears of it.
+def train(out: Path, trial: str, place: Place, tell: Tell, run: RunTrial = run_trial, team: Team = ALONE) -> None:
+    """Train from the beginning or from the checkpoint; every row is in the ledger before it is told.
 
-    A trial that goes on first tells of the row it stands at again, so that a verdict that was not taken yet is.
-    Of a team the first alone writes.
+    A resumed trial first tells its last row again, so that a pending verdict is taken. Only rank 0 of a team writes.
     """
     planned, values = ledger.read_setting(out, trial)
     config, checkpoint = from_dict(values), checkpoint_file(out, trial)
@@ -128,7 +179,7 @@ def train(out: Path, trial: str, place: Place, tell: Tell, team: Team = ALONE) -
     if start is not None:
         tell(rows[start.epoch])
     best = start.best if start is not None else {}
-    for row, state in run_trial(config, place, start, team):
+    for row, state in run(config, place, start, team):
         if team.rank == 0:
             ledger.write_report(out, trial, attempts + 1, dict(row))
             checkpoints.save(state, checkpoint)
@@ -153,37 +204,14 @@ def _standing(checkpoint: Path, rows: dict[int, ledger.Row]) -> State | None:
     return start if rows.keys() >= set(range(1, start.epoch + 1)) else None
 
 
-def see_test_fold(out: Path, trial: str, place: Place) -> None:
-    """Predictions of one model on the test fold and, unless it was trained on it, on its own common validation."""
+def see_test_fold(out: Path, trial: str, place: Place, predict_folds: PredictFolds = predictions) -> None:
+    """Write the predictions of one confirmed model.
+
+    Raises:
+        Diverged: they cannot be kept.
+    """
     _, values = ledger.read_setting(out, trial)
-    config = from_dict(values)
     trained = checkpoints.load_tensors(model_file(out, trial))
-    pictures = open_trial_data(config, place)
-    folds = {"test": pictures.test, "val": pictures.val}
-    if config.trains_on == "train+val":
-        del folds["val"]
-    parts = [_predictions(config, place, trial, trained, fold, items) for fold, items in folds.items()]
-    write_table(pd.concat(parts, ignore_index=True), predictions_file(out, trial))
+    frame = predict_folds(from_dict(values), place, trial, trained)
+    write_table(frame, predictions_file(out, trial))
     storage.put(predictions_file(out, trial))
-
-
-def _predictions(config: TrialConfig, place: Place, trial: str, trained: Any, fold: str, items: Any) -> pd.DataFrame:
-    import torch
-
-    labels = open_trial_data(config, place).labels[items]
-    logits = torch.from_numpy(predict(config, place, trained, items)).double()
-    log_probabilities = logits.log_softmax(dim=1)
-    confidence, predicted = log_probabilities.exp().max(dim=1)
-    picked = log_probabilities.gather(1, torch.from_numpy(labels)[:, None])[:, 0]
-    return pd.DataFrame(
-        {
-            "trial": trial,
-            "item": items,
-            "fold": fold,
-            "label": labels,
-            "predicted": predicted.numpy(),
-            "confidence": confidence.numpy(),
-            "cross_entropy": -picked.numpy(),
-            "logits": list(logits.half().numpy()) if logits.shape[1] <= MOST_CLASSES_WITH_LOGITS else None,
-        }
-    )

@@ -74,6 +74,7 @@ class StudyState:
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
         self._verdict_numbers = count(ledger.next_verdict(out))
         self._restore_judged()
+        self._drop_checkpoints_of_ended()
         self.rungs = {epoch: Rung(study.budget.reduction) for epoch in rung_epochs(study.budget)}
         for verdict in self.verdicts.values():
             self.rungs[verdict.epoch].add(self.records[verdict.trial].planned, verdict.value)
@@ -203,6 +204,12 @@ class StudyState:
             raise InputError(
                 f"The setting of {lost[0]} in {self.out}/ledger is damaged: restore a copy, or choose another --out."
             )
+
+    def _drop_checkpoints_of_ended(self) -> None:
+        """A kill right after a trial's end leaves its checkpoint, which nobody reads."""
+        for trial, record in self.records.items():
+            if record.status is not None and (checkpoint := checkpoint_file(self.out, trial)).exists():
+                storage.drop(checkpoint)
 
     def _register(self, planned: Planned) -> Record:
         if planned.trial not in self.records:

@@ -3,9 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from tests.benchmarks.task import Task
 
@@ -44,7 +45,8 @@ def lay_out_for_cvic(task: Task, folder: Path) -> None:
             (folder / fold / source.parent.name / source.name).symlink_to(source.resolve())
     model = timm.create_model(task.backbone)
     state = read(find(task.backbone), list(model.state_dict()))
-    hub = folder / ".cache/huggingface/hub" / f"models--{model.pretrained_cfg['hf_hub_id'].replace('/', '--')}"
+    pretrained = cast(Mapping[str, object], model.pretrained_cfg)
+    hub = folder / ".cache/huggingface/hub" / f"models--{str(pretrained['hf_hub_id']).replace('/', '--')}"
     (hub / "refs").mkdir(parents=True)
     (hub / "refs/main").write_text("0")
     (hub / "snapshots/0").mkdir(parents=True)

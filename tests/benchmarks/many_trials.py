@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from study.persistence.ledger import Record
+
 _EPOCHS = 3
 _TENTHS = 10
 
@@ -45,7 +47,7 @@ class Watch:
         self.process, self.began = psutil.Process(), time.perf_counter()
         self.report: subprocess.Popen[str] | None = None
 
-    def hear(self, event: str, _: Any) -> None:
+    def hear(self, event: str, record: Record) -> None:
         self.ended += event == "end"
         if event != "end" or self.ended % self.step:
             return

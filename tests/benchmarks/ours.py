@@ -29,7 +29,8 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
         name: Range(low=low, high=high, log=name == "l2", when={"regularizer": name})
         for name, (low, high) in {"dropout": task.dropout, "l2": task.l2}.items()
     }
-    depths = {"unfreeze": task.depths} if len(task.depths) > 1 else {}
+    names = list(task.depths)
+    depths = {"unfreeze": names} if len(names) > 1 else {}
     study = Study(
         control=False,
         dataset="folder",
@@ -43,7 +44,7 @@ def search(task: Task, options: list[str], resources: Any, wait_for_ray: Callabl
             "augmentation": "light",
             "split": "70-15-15",
         }
-        | ({} if depths else {"unfreeze": task.depths[0]})
+        | ({} if depths else {"unfreeze": names[0]})
         | ({"views": task.views} if task.views else {}),
         budget=Budget(
             trials=task.trials,

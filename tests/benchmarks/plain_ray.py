@@ -1,5 +1,6 @@
 """The script everybody writes: Ray Tune, timm, torchvision's transforms and a DataLoader."""
 
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ def main(task: Task, reuse_actors: bool) -> None:
     from ray.tune.schedulers import ASHAScheduler
 
     np.random.seed(task.seed)  # where Tune draws its settings from
-    ray.init(num_cpus=task.cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=task.cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     space = {
         "lr": tune.loguniform(*task.learning_rate),
         "regularizer": tune.choice(["none", "dropout", "l2"]),
@@ -88,7 +89,7 @@ def epochs(config: dict[str, Any], task: Task, threads: int = 1) -> Iterator[flo
             schedule.step()
         with torch.no_grad():
             right = sum(int((head(body(x)).argmax(1) == y).sum()) for x, y in validation)
-        yield right / len(validation.dataset)
+        yield right / len(task.val)
 
 
 def unfrozen(body: Any, depth: str) -> list[Any]:

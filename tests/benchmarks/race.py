@@ -72,10 +72,9 @@ def main(arguments: list[str]) -> None:
 def make_task(work: str, seed: int, chosen: argparse.Namespace, out: Path) -> Task:
     manifest = read_manifest("folder", chosen.data).set_index("item")
     folds = divide(manifest.reset_index(), [SPLIT], seed)
+    paths, labels = manifest["path"].astype(str).to_dict(), manifest["label"].astype(int).to_dict()
     files = {
-        fold: [
-            (str(chosen.data.resolve() / manifest.at[i, "path"]), int(manifest.at[i, "label"])) for i in items.tolist()
-        ]
+        fold: [(str(chosen.data.resolve() / paths[i]), int(labels[i])) for i in items.tolist()]
         for fold, items in {"train": folds.train[SPLIT], "val": folds.val}.items()
     }
     task = Task(

@@ -28,7 +28,7 @@ CLASSES = 10
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files", type=int, default=60_000)
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--made-up", action="store_true", help="files that are not there, found without a decoder")

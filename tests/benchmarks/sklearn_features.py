@@ -4,9 +4,18 @@ Given the same views as the others: each fit sees as many augmented copies of th
 (or views, where their number is fixed). Its regularization strength is what a head's learning rate and penalty are.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 
 from tests.benchmarks.task import Task, answer, read_task
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from tests.benchmarks.plain_data import Item
 
 
 def main(task: Task) -> None:
@@ -20,7 +29,7 @@ def main(task: Task) -> None:
     torch.manual_seed(task.seed)
     body = pretrained(task).eval()
 
-    def features(dataset) -> tuple[np.ndarray, np.ndarray]:
+    def features(dataset: Dataset[Item]) -> tuple[np.ndarray, np.ndarray]:
         with torch.no_grad():
             parts = [(body(x).numpy(), y.numpy()) for x, y in DataLoader(dataset, 64)]
         return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
@@ -31,7 +40,7 @@ def main(task: Task) -> None:
     x_val, y_val = features(evaluation_set(task))
     strengths = np.exp(np.random.default_rng(task.seed).uniform(np.log(1e-4), np.log(1e1), task.trials))
     scores = Parallel(n_jobs=task.cores)(delayed(fit)(c, x, y, x_val, y_val) for c in strengths)
-    answer(max(scores), task.trials * task.epochs)
+    answer(max(cast(list[float], scores)), task.trials * task.epochs)
 
 
 def fit(strength: float, x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray) -> float:

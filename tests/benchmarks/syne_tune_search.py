@@ -14,11 +14,11 @@ _SLEEP_SECONDS = 0.1  # between looks at its trials; five seconds by default
 
 
 def main(task: Task, path: str) -> None:
-    from syne_tune import StoppingCriterion, Tuner
-    from syne_tune.backend import LocalBackend
-    from syne_tune.config_space import choice, loguniform, uniform
-    from syne_tune.experiments import load_experiment
-    from syne_tune.optimizer.baselines import ASHA, RandomSearch
+    from syne_tune import StoppingCriterion, Tuner  # pyright: ignore[reportMissingImports]
+    from syne_tune.backend import LocalBackend  # pyright: ignore[reportMissingImports]
+    from syne_tune.config_space import choice, loguniform, uniform  # pyright: ignore[reportMissingImports]
+    from syne_tune.experiments import load_experiment  # pyright: ignore[reportMissingImports]
+    from syne_tune.optimizer.baselines import ASHA, RandomSearch  # pyright: ignore[reportMissingImports]
 
     space = {
         "task": path,
@@ -51,7 +51,7 @@ def main(task: Task, path: str) -> None:
 
 
 def trial(config: dict) -> None:
-    from syne_tune import Reporter
+    from syne_tune import Reporter  # pyright: ignore[reportMissingImports]
 
     report = Reporter()
     task = Task(**json.loads(Path(config.pop("task")).read_text()))

@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -31,6 +32,9 @@ from trainables.trial import build_inputs
 SPLIT = "70-15-15"
 
 
+Device = Literal["cpu", "cuda"]
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.throughput", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="images, one folder a class")
@@ -40,7 +44,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=10)
     chosen = parser.parse_args(arguments)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder) / "manifest.parquet", chosen.data.resolve(), Path(folder) / "cache")
@@ -55,7 +59,7 @@ def main(arguments: list[str]) -> None:
     print(pd.DataFrame(rows).to_string(index=False, float_format="%.3g"))
 
 
-def make_config(backbone: str, depth: str, device: str, chosen: argparse.Namespace) -> TrialConfig:
+def make_config(backbone: str, depth: str, device: Device, chosen: argparse.Namespace) -> TrialConfig:
     has_bfloat16 = computes_bfloat16(device)
     return TrialConfig(
         manifest="", split=SPLIT, split_levels=SPLIT, official_split=False, study_seed=0, backbone=backbone,
@@ -88,8 +92,10 @@ def with_one_batch(inputs: Inputs) -> Inputs:
     items = inputs.data.train[: inputs.config.batch_size]
     rows = next(activations.batches(seen(inputs.config, items, items * 0, 1), len(items), inputs.data.pool))
     batch = activations.to_device(rows)
-    activations.batches = lambda *_: itertools.repeat(rows, inputs.config.steps_per_epoch)
-    activations.to_device = lambda _: batch
+    # Of this instance alone.
+    vars(activations).update(
+        batches=lambda *_: itertools.repeat(rows, inputs.config.steps_per_epoch), to_device=lambda _: batch
+    )
     return inputs
 
 

@@ -93,11 +93,13 @@ def row_of(named: str, with_onnx: bool = True) -> Row:
     own = timm.get_pretrained_cfg(name)
     fixed = own.input_size[-1] if own is not None and own.fixed_input_size else SMALL
     size, began = int(wanted or fixed), time.process_time()
-    steps, cut, back, onnx, refused = dict.fromkeys(DEPTHS, ""), "", "", "", ""
+    steps: dict[str, str] = dict.fromkeys(DEPTHS, "")
+    cut, back, onnx, refused = "", "", "", ""
     try:
         check_runs(name, size)
         body = build(name, None, 0)
-        steps, cut = {depth: trained(body, depth, size) for depth in DEPTHS}, cut_of(body, size)
+        steps = {depth: trained(body, depth, size) for depth in DEPTHS}
+        cut = cut_of(body, size)
         with tempfile.TemporaryDirectory(prefix="zoo") as folder:
             case = Case(name, "none", size, math.ceil(size / crop_share(name)), CLASSES, CLASSES, drop_paths=False)
             seen = there_and_back(case, Path(folder))

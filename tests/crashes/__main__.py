@@ -132,7 +132,9 @@ def run(case: Case, undisturbed: Tried, folder: Path) -> Outcome:
 
 
 def _disturbed(case: Case, tried: Tried, undisturbed: Tried) -> Outcome:
-    statuses, wrong = [], []
+    statuses: list[int] = []
+    wrong: list[str] = []
+    before = snapshot(tried.out)
     for damage in case.damage:
         process = tried.start()
         damage(tried, process)

@@ -139,7 +139,7 @@ def _kills(name: str, ends: int) -> Damage:
     return kill
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers_of(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The processes of the trials that a driver has running."""
     found = psutil.Process(process.pid).children(recursive=True)
     return [each for each in found if any(part.startswith("ray::ImplicitFunc") for part in _command_line(each))]
