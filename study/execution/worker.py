@@ -16,7 +16,7 @@ from study.persistence import ledger, storage
 from study.persistence.nodes import blind_to
 from study.persistence.unavailable import unavailable
 from study.results import EPOCHS_COLUMNS, MANIFEST_FILE, METRIC_COLUMN
-from study.schedule.state import checkpoint_file, model_file, names_of, predictions_file
+from study.schedule.state import StudyState, checkpoint_file, model_file, names_of, predictions_file
 from study.writing import write_table
 from trainables.config import TrialConfig, from_dict
 from trainables.errors import Unavailable
@@ -103,7 +103,7 @@ def do_job(
         free_gpu()
 
 
-def take_in(course: StudyState, trial: str, result: dict[str, Any]) -> bool:
+def take_in(state: StudyState, trial: str, result: dict[str, Any]) -> bool:
     """Take in what a job reported, on the driver's side; False where the trial is to stop.
 
     Raises:
@@ -114,7 +114,7 @@ def take_in(course: StudyState, trial: str, result: dict[str, Any]) -> bool:
     if "val_accuracy" not in result:  # the end of a test job
         return True
     row = {name: result[name] for name in (*EPOCHS_COLUMNS, METRIC_COLUMN) if name in result and name != "trial"}
-    return course.reported(trial, row)
+    return state.reported(trial, row)
 
 
 @contextmanager
