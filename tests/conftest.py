@@ -87,8 +87,7 @@ def ready(shared: Path, tmp_path: Path) -> Prepare:
     def prepared(*flags: object, study: object = None) -> tuple[Prepared, Resources]:
         chosen = parse([str(study or shared / "tiny.py"), "--data", str(shared / "pictures"), *map(str, flags)])
         asked = chosen.cpus_per_trial, chosen.gpus_per_trial, chosen.concurrent
-        machine = MACHINE["cpus"], MACHINE["gpus"]
-        resources = plan_resources(*asked, *machine, workers=chosen.workers_per_trial or 1)
+        resources = plan_resources(*asked, *MACHINE, workers=chosen.workers_per_trial or 1)
         return prepare_study(load(chosen.study), chosen, resources, tmp_path / "out"), resources
 
     return prepared

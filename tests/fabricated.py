@@ -1,9 +1,10 @@
 """Study folders that follow the contract without any training, with a truth planted in them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,8 @@ class Plan:
     """What to fabricate; `accuracy` maps a (factor, level) of a confirmed setting to its true accuracy."""
 
     factors: dict[str, list] = field(default_factory=lambda: dict(FACTORS))
-    winner: dict[str, object] = field(default_factory=lambda: dict(WINNER))
-    accuracy: dict[tuple[str, object], float] = field(default_factory=dict)
+    winner: Mapping[str, object] = field(default_factory=lambda: dict(WINNER))
+    accuracy: Mapping[tuple[str, Any], float] = field(default_factory=dict)
     base: float = 0.9  # accuracy of the winner and of every level not named in `accuracy`
     spread: float = 0.01  # of the true accuracy from seed to seed
     classes: tuple[str, ...] = ("ant", "bee", "cat", "dog")

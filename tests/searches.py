@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -77,7 +77,9 @@ def search(
     }
     manifest = pd.DataFrame({"keep": [True] * PICTURES, "fold": ["val"] * PICTURES})
     empty = pd.DataFrame(columns=list(results.PREDICTIONS_COLUMNS))
-    return results.Results(Path("nowhere"), study | dict(extra or {}), manifest, table, epochs, empty)
+    return results.Results(
+        Path("nowhere"), cast(results.StudyRecord, study | dict(extra or {})), manifest, table, epochs, empty
+    )
 
 
 def _asha(settings: list[dict[str, str]], right: np.ndarray, audited: int) -> np.ndarray:

@@ -1,3 +1,5 @@
+from typing import cast
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +23,8 @@ def audited(curves):
     )
     rows = [(name, k + 1, value) for name, one in zip(names, curves, strict=True) for k, value in enumerate(one)]
     epochs = pd.DataFrame(rows, columns=["trial", "epoch", "val_accuracy"])
-    return results.Results(results.Path("nowhere"), {"factors": {}}, trials, trials, epochs, trials)
+    study = cast(results.StudyRecord, {"factors": {}})
+    return results.Results(results.Path("nowhere"), study, trials, trials, epochs, trials)
 
 
 def test_kendalls_tau_by_hand():

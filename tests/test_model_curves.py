@@ -38,7 +38,9 @@ def test_depths_are_ordered_by_what_trains_else_by_name(tmp_path):
     said, line = depths(tables.comparison(read, settings(read), "unfreeze"))
     assert (said, line["level"].tolist()) == ("test accuracy", sorted(SHARES, key=lambda one: SHARES[one]))
     assert line["share"].tolist() == [0.0, 0.6, 0.7, 0.9, 1.0]
-    assert "last stage (60.0% of the backbone)" in depth_section(read, settings(read)).paragraphs[0]
+    section = depth_section(read, settings(read))
+    assert section is not None
+    assert "last stage (60.0% of the backbone)" in section.paragraphs[0]
 
 
 def test_no_depth_no_section(tmp_path):
@@ -84,7 +86,9 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     found, each = settings(read), strengths(read)
     assert [one.name for one in each] == ["dropout", "l2"]
     assert [one.log for one in each] == [False, True]
-    level, accuracy, (low, high) = without(read, found, "regularizer", each)
+    plain = without(read, found, "regularizer", each)
+    assert plain is not None
+    level, accuracy, (low, high) = plain
     mine = next(one for one in found if ("regularizer", "none") in one.stands_for)
     assert (level, accuracy) == ("none", pytest.approx(mine.trials["val_accuracy"].mean()))
     assert low < accuracy < high

@@ -1,3 +1,5 @@
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -19,8 +21,10 @@ def seen(curves, statuses, levels, **study):
     )
     rows = [(name, k + 1, value) for name, one in zip(names, curves, strict=True) for k, value in enumerate(one)]
     epochs = pd.DataFrame(rows, columns=["trial", "epoch", "val_accuracy"])
-    study = {"name": "s", "question": "q", "factors": {"f": sorted(set(levels))}} | study
-    return results.Results(results.Path("nowhere"), study, trials, trials, epochs, pd.DataFrame())
+    record = {"name": "s", "question": "q", "factors": {"f": sorted(set(levels))}} | study
+    return results.Results(
+        results.Path("nowhere"), cast(results.StudyRecord, record), trials, trials, epochs, pd.DataFrame()
+    )
 
 
 def test_the_rung_by_hand():

@@ -119,7 +119,7 @@ def test_a_report_leaves_its_tables_twice_the_same(tmp_path) -> None:
     writing.write_table(pd.concat([read.trials, kept]), tmp_path / results.TRIALS_FILE)
     writing.write_table(read.epochs.reindex(columns=list(results.EPOCHS_COLUMNS)), tmp_path / results.EPOCHS_FILE)
     study = json.loads((tmp_path / results.STUDY_FILE).read_text())
-    writing.write_json(study | {"nuisances": read.study["nuisances"]}, tmp_path / results.STUDY_FILE)
+    writing.write_json(study | {"nuisances": read.study.get("nuisances")}, tmp_path / results.STUDY_FILE)
     report.build(tmp_path)
     written = pd.read_csv(tmp_path / results.TABLES_FOLDER / "effects.csv")
     assert {"factor", "level", "trials", "stopped", "failed", "accuracy", "rung"} <= set(written.columns)

@@ -1,11 +1,12 @@
 """The report's comparisons: for each factor the answer about each pair of levels, and a table of the levels."""
 
 from functools import partial
+from typing import cast
 
 import pandas as pd
 
 from analysis.confirmed import tables
-from analysis.confirmed.answers import answer_sentence, margin
+from analysis.confirmed.answers import Answer, answer_sentence, margin
 from analysis.confirmed.settings import Setting
 from analysis.confirmed.tables import shown_sizes
 from analysis.layout import figures
@@ -52,7 +53,7 @@ def _factor(
     return Section(
         f"Comparison: {factor}",
         fixed,
-        points=[answer_sentence(row, allowed, compared_pairs) for row in answered.to_dict("records")],
+        points=[answer_sentence(cast(Answer, row), allowed, compared_pairs) for row in answered.to_dict("records")],
         figures=plots,
         tables=[_comparison(results, factor, stem, compared, overlap)],
     )

@@ -103,12 +103,12 @@ def _pictures(results: Results) -> list[Table]:
     return shown
 
 
-def _recorded(study: dict[str, Any]) -> Table:
+def _recorded(study: Mapping[str, Any]) -> Table:
     # The results of the gates have a section of their own; that the gates were skipped is said here.
     said = _SAID | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
     place = study.get("place")
     if isinstance(place, Mapping):  # a folder that was not given would read as one named "none"
-        study = study | {"place": {key: value for key, value in place.items() if value is not None}}
+        study = {**study, "place": {key: value for key, value in place.items() if value is not None}}
     rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
     frame = pd.DataFrame(rows, columns=["what", "value"])
     shown = {"key": lambda row: row.what, "value": lambda row: row.value}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.answers import REFUSED, answers, pairs_of, rivals
+from analysis.confirmed.answers import REFUSED, Answer, answers, pairs_of, rivals
 from analysis.confirmed.images import baselines, tested
 from analysis.confirmed.recommendations import recommendations
 from analysis.confirmed.settings import setting_text, settings, winner
@@ -187,7 +187,7 @@ def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
     return Section(f"Comparison: {factor}", tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
 
 
-def _pair(answered: list[dict], a: str, b: str) -> Mapping[str, Any] | None:
+def _pair(answered: list[Answer], a: str, b: str) -> Mapping[str, Any] | None:
     return next((one for one in rivals(answered, a) if one["level_b"] == b), None)
 
 
