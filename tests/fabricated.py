@@ -112,7 +112,7 @@ def _manifest(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _row(plan: Plan, phase: str, number: int, levels: dict, truth: float, **more: object) -> dict:
+def _row(plan: Plan, phase: str, number: int, levels: Mapping[str, object], truth: float, **more: object) -> dict:
     return (
         {
             "trial": f"{phase}-{number:03d}",
@@ -126,7 +126,7 @@ def _row(plan: Plan, phase: str, number: int, levels: dict, truth: float, **more
             "seconds": 12.0 + number % 5,
             "error": None,
         }
-        | levels
+        | dict(levels)
         | {
             "learning_rate": _rate(phase, number),
             "size": 224,
@@ -169,7 +169,7 @@ def _settings(plan: Plan) -> dict[str, tuple[dict, list[str]]]:
     chosen: dict[str, tuple[dict, list[str]]] = {}
     for factor, choices in plan.factors.items():
         for level in choices:
-            levels = plan.winner | {factor: level}
+            levels = {**plan.winner, factor: level}
             chosen.setdefault(json.dumps(levels), (levels, []))[1].append(f"{factor}={level}")
     return chosen
 

@@ -337,7 +337,7 @@ def test_what_is_exported_is_timms_own_net_with_the_same_logits(backbone: str, o
     random = torch.Generator().manual_seed(0)
     for parameter in net.head.parameters():
         parameter.data = torch.randn(parameter.shape, generator=random)
-    side = timm.create_model(backbone).pretrained_cfg["input_size"][-1]
+    side: int = vars(timm.create_model(backbone))["pretrained_cfg"]["input_size"][-1]
     config = timm_config(net, backbone, ["a"] * max(outputs, 2), side)
     whole = rebuilt(config)
     whole.load_state_dict(timm_state(net, config))

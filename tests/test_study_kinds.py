@@ -69,8 +69,8 @@ def test_sharing_what_is_frozen_changes_no_row(folder: Path, tmp_path: Path) -> 
     assert not (tmp_path / "other" / "prefixes").exists()
     shared, alone = (results.read(tmp_path / name, logits=True) for name in ("shared", "alone"))
     pd.testing.assert_frame_equal(rows(shared), rows(alone), check_exact=True)
-    logits = [
+    one, other = (
         np.stack(study.predictions.sort_values(["trial", "fold", "item"])["logits"].to_list())
         for study in (shared, alone)
-    ]
-    np.testing.assert_array_equal(*logits)
+    )
+    np.testing.assert_array_equal(one, other)

@@ -12,7 +12,7 @@ MISTAKE = "# "  # behind each of the probe's mistakes: the rule that must find i
 PROBE = """
 from study.budget import Budget
 from study.persistence.ledger import Record, Verdict
-from study.schedule.next_trials import winner
+from study.schedule.next_trials import best_trial
 
 
 def misspelt(record: Record) -> str | None:
@@ -25,7 +25,7 @@ Budget(trials="many", epochs=1)  # reportArgumentType
 
 
 def returned(records: list[Record]) -> Record:
-    return winner(records)  # reportReturnType
+    return best_trial(records)  # reportReturnType
 
 
 width = 1 + "px"  # reportOperatorIssue
