@@ -70,7 +70,7 @@ def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Tabl
         "level that beats it on test. A level counts as equally good if it is equivalent on test, within "
         f"{margin_text(allowed)}; not being shown to be worse is not enough. Among equally good levels, the fastest "
         "is recommended, and among those within 10% of its time the one that trains the fewest parameters. "
-        "Validation, test and time are those of the recommended level in its comparison"
+        "Validation, test and time are those of the recommended level in its comparison."
     )
     return table("recommendation-rule", caption, advised, shown, stacked=True)
 
