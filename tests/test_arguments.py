@@ -40,6 +40,7 @@ def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
 
 def test_every_flag_of_the_parser_is_tested() -> None:
     files = ("test_arguments.py", "test_resume_flags.py", "test_address.py", "test_published.py", "test_trackers.py")
+    files += ("test_completion.py",)
     text = "".join(Path(__file__).with_name(file).read_text() for file in files)
     known = {flag for action in parser()._actions for flag in action.option_strings if flag.startswith("--")}
     assert len(known) >= 29
@@ -144,7 +145,7 @@ def test_workers_of_a_trial_share_what_it_has(ready: Prepare) -> None:
     assert resources == Resources(cpus=4, gpus=0, concurrent=2, workers=2)
     assert plan_resources(None, None, None, 16.0, 4.0, 2) == Resources(cpus=8, gpus=2.0, concurrent=2, workers=2)
     for cpus, gpus in ((3, 0.0), (4, 1.0), (4, 0.5)):
-        with pytest.raises(InputError, match=r"2 workers per trial .*--workers-per-trial"):
+        with pytest.raises(InputError, match=r"The 2 workers of a trial take equally many CPUs.*--workers-per-trial"):
             plan_resources(cpus, gpus, None, 16.0, 4.0, 2)
 
 

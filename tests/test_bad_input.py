@@ -175,7 +175,11 @@ def test_flags_that_make_no_sense(fails: Fails, flags: list[str], pattern: str) 
             "`weight_decay` must be a finite number, but got inf",
         ),
         ('"size": 16', '"size": 16, "patience": 4', "patience 4 ends no trial of 4 epochs"),
-        ('"size": 16', '"size": 16, "region": "box"', "'box' takes images with boxes, but these have none"),
+        (
+            '"size": 16',
+            '"size": 16, "region": "box"',
+            "'box' needs images with boxes, but these have none: leave it out",
+        ),
         ('"60-20-20"', '"50-50"', "A split is train-val-test in percent.*but got '50-50'"),
         ("adaptive(1e-3, 1e-1)", "adaptive(-1e-3, 1e-1)", "`low > 0` must hold on a log scale"),
         (
@@ -228,7 +232,7 @@ def test_archives_that_are_not_the_published_ones(
 
 
 def test_what_cannot_be_downloaded(fails: Fails) -> None:
-    fails("--download cannot fetch .*: place it into .* by hand", "--download")
+    fails("--download does not support .*: download it yourself and put it into .*", "--download")
 
 
 def test_an_out_that_is_taken(fails: Fails, begun: Path, tmp_path: Path) -> None:
@@ -267,7 +271,7 @@ def test_a_cache_that_is_too_small_for_the_images(fails: Fails) -> None:
 
 
 def test_hours_and_what_they_fit(fails: Fails) -> None:
-    fails("--hours fits the trials, epochs and seeds: leave", "--hours", 1, "--trials", 8)
+    fails("--hours chooses the trials, epochs and seeds: leave", "--hours", 1, "--trials", 8)
 
 
 def test_too_few_hours(fails: Fails) -> None:

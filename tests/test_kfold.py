@@ -146,5 +146,5 @@ def test_the_dry_run_counts_every_model() -> None:
     expected = planned_resolution(manifest, kfold().budget)
     assert (expected["items"], expected["seeds"]) == (50, SEEDS)
     assert expected["difference"] < planned_resolution(manifest, small_study().budget)["difference"]
-    assert any("every image tests once a seed, in 3 test folds" in line for line in fold_lines(manifest, kfold()))
+    assert any("every image is tested once per seed, in 3 test folds" in line for line in fold_lines(manifest, kfold()))
     assert not np.isnan(expected["difference"])

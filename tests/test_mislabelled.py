@@ -1,10 +1,15 @@
 """Planted label swaps are found, from models that did not train on the image."""
 
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.confirmed.settings import settings
-from analysis.findings.label_errors import COLUMNS, MOST_SUSPECTS, suspects
+from analysis.findings.label_errors import COLUMNS, MOST_SUSPECTS, Suspects, suspects
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 
@@ -12,18 +17,18 @@ from tests.fabricated import Plan, fabricate, rewrite
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, {("f", "x"): 0.5}, base=0.995, items=300, trials=4, spread=0.0)
 
 
-def swapped(out, items):
+def swapped(out: Path, items: Collection[int]) -> None:
     """The label of these images becomes the next class; what the models say stays."""
 
-    def relabel(rows):
-        wrong, classes = rows["item"].isin(items), len(PLAN.classes)
+    def relabel(rows: pd.DataFrame) -> pd.DataFrame:
+        wrong, classes = rows["item"].isin(list(items)), len(PLAN.classes)
         return rows.assign(label=np.where(wrong, (rows["label"] + 1) % classes, rows["label"]))
 
-    def renamed(rows):
+    def renamed(rows: pd.DataFrame) -> pd.DataFrame:
         rows = relabel(rows)
         return rows.assign(label_name=[PLAN.classes[label] for label in rows["label"]])
 
-    def rescored(rows):
+    def rescored(rows: pd.DataFrame) -> pd.DataFrame:
         rows = relabel(rows)
         logits = np.stack(rows["logits"].to_list()).astype(float)
         own = logits[np.arange(len(rows)), rows["label"]]
@@ -33,22 +38,23 @@ def swapped(out, items):
     rewrite(out, "predictions", rescored)
 
 
-def found_in(out):
+def found_in(out: Path) -> Suspects:
     study = results.read(out)
     return suspects(study, settings(study))
 
 
-def test_planted_swaps_are_the_suspects(tmp_path):
+def test_planted_swaps_are_the_suspects(tmp_path: Path) -> None:
     planted = [3, 17, 50, 119, 222, 254, 301, 340]  # the last two: validation
     swapped(fabricate(tmp_path, PLAN), planted)
     found = found_in(tmp_path)
     frame = found.frame.set_index("item")
+    rows = {row["item"]: row for row in found.frame.to_dict("records")}
     assert set(planted) <= set(frame.index[: len(planted) + 3])
     assert list(found.frame.columns) == list(COLUMNS)
     assert found.looked_at == 300 + 150
     assert 1 <= found.confident <= found.doubtful == len(frame) < 12
     for item in planted:
-        row = frame.loc[item]
+        row = rows[item]
         assert row["suggested"] == PLAN.classes[item % 4]
         assert row["label_name"] == PLAN.classes[(item + 1) % 4]
         assert row["probability"] < 0.2 < row["suggested_probability"]
@@ -61,9 +67,9 @@ def test_planted_swaps_are_the_suspects(tmp_path):
     assert frame["others_agree"].sum() > 0  # half of what the other setting says is right
 
 
-def test_by_hand(tmp_path):
+def test_by_hand(tmp_path: Path) -> None:
     """Three models; the label of item 0 has 0.1, 0.2 and 0.9, of item 1 two name different other classes."""
-    fabricate(tmp_path, Plan(**vars(PLAN) | {"seeds": 3, "items": 4}))
+    fabricate(tmp_path, replace(PLAN, seeds=3, items=4))
     winning = next(one for one in settings(results.read(tmp_path)) if one.levels == {"f": "y"})
     trials = winning.trials["trial"].tolist()
     says = {  # item -> (predicted, its confidence, probability of the label) of each model
@@ -73,7 +79,7 @@ def test_by_hand(tmp_path):
         3: [(1, 0.6, 0.4)] * 3,
     }
 
-    def said(rows):
+    def said(rows: pd.DataFrame) -> pd.DataFrame:
         rows = rows[rows["trial"].isin(trials) & (rows["fold"] == "test")].copy()
         each = [says[item][trials.index(trial)] for item, trial in zip(rows["item"], rows["trial"], strict=True)]
         rows["predicted"], rows["confidence"], own = (np.array(column) for column in zip(*each, strict=True))
@@ -93,7 +99,7 @@ def test_by_hand(tmp_path):
     assert found.frame[["others_agree", "others"]].to_numpy().tolist() == [[0, 0]] * 2  # no other setting was asked
 
 
-def test_at_most_fifty_and_none_without_predictions(tmp_path):
+def test_at_most_fifty_and_none_without_predictions(tmp_path: Path) -> None:
     swapped(fabricate(tmp_path, PLAN), range(0, 300, 4))
     found = found_in(tmp_path)
     assert len(found.frame) == MOST_SUSPECTS < found.doubtful
@@ -103,7 +109,7 @@ def test_at_most_fifty_and_none_without_predictions(tmp_path):
     assert nothing.looked_at == 0
 
 
-def test_images_a_model_trained_on_do_not_count(tmp_path):
+def test_images_a_model_trained_on_do_not_count(tmp_path: Path) -> None:
     swapped(fabricate(tmp_path, PLAN), [3])
     rewrite(tmp_path, "predictions", lambda rows: rows.assign(fold=rows["fold"].mask(rows["item"] == 3, "train")))
     assert 3 not in set(found_in(tmp_path).frame["item"])

@@ -1,6 +1,10 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from analysis import report
 from analysis.confirmed.outputs import outputs
@@ -10,7 +14,7 @@ from analysis.statistics import inference
 from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {
         "name": "ResNet-18, frozen",
         "config": {"backbone": "resnet18", "unfreeze": "head"},
@@ -30,26 +34,32 @@ PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=60, seeds=3, trials=4, publishe
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fabricate(tmp_path_factory.mktemp("published"), PLAN)
 
 
 @pytest.fixture(scope="module")
-def frame(out):
+def frame(out: Path) -> pd.DataFrame:
     read = results.read(out, logits=True)
     return published(read, outputs(read)).set_index("name")
 
 
-def correct(out, name):
+def row_of(frame: pd.DataFrame, name: str) -> pd.Series:
+    rows = frame[frame.index == name]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def correct(out: Path, name: str) -> NDArray[np.float64]:
     trials = pd.read_parquet(out / results.TRIALS_FILE)
     seen = pd.read_parquet(out / results.PREDICTIONS_FILE)
     seen = seen[seen["trial"].isin(trials[trials["published"] == name]["trial"]) & (seen["fold"] == "test")]
     right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
-    return right.pivot(index="trial", columns="item", values="right").to_numpy()
+    return right.pivot(index="trial", columns="item", values="right").to_numpy(float)
 
 
-def test_one_seed_has_wilsons_interval(out, frame):
-    row, right = frame.loc["ResNet-18, frozen"], correct(out, "ResNet-18, frozen")
+def test_one_seed_has_wilsons_interval(out: Path, frame: pd.DataFrame) -> None:
+    row, right = row_of(frame, "ResNet-18, frozen"), correct(out, "ResNet-18, frozen")
     assert right.shape == (1, 60)
     assert row[["low", "high"]].tolist() == pytest.approx(inference.wilson(right.sum(), 60))
     assert row["difference"] == pytest.approx(right.mean() - 0.6478)
@@ -57,11 +67,11 @@ def test_one_seed_has_wilsons_interval(out, frame):
     assert row["differs"] == "chosen on the fold it reports; another split"
 
 
-def test_what_differs_is_read_from_the_trials_themselves(tmp_path):
+def test_what_differs_is_read_from_the_trials_themselves(tmp_path: Path) -> None:
     """What the trials have otherwise than a row's configuration, before what is declared to differ."""
     config = {"size": 224, "epochs": 30, "weights": "pretrained", "f": "y", "depth": 3}
     row = ROWS[1] | {"config": config, "differs": ["another split"]}
-    plan = Plan(**vars(PLAN) | {"extra": {"published": [row], "fixed": {"size": 128, "batch_size": 64}}})
+    plan = replace(PLAN, extra={"published": [row], "fixed": {"size": 128, "batch_size": 64}})
     fabricate(tmp_path, plan)
     rewrite(tmp_path, "trials", lambda t: t[t["phase"] == "published"].assign(epochs=1, weights="none"))
     read = results.read(tmp_path, logits=True)
@@ -74,69 +84,69 @@ def test_what_differs_is_read_from_the_trials_themselves(tmp_path):
     assert held.endswith("Declared as fixed but varied: size 224, 64.")
 
 
-def test_several_seeds_are_a_mean_with_its_interval(out, frame):
-    row, right = frame.loc["ResNet-34"], correct(out, "ResNet-34")
+def test_several_seeds_are_a_mean_with_its_interval(out: Path, frame: pd.DataFrame) -> None:
+    row, right = row_of(frame, "ResNet-34"), correct(out, "ResNet-34")
     assert (row["seeds"], row["test_n"]) == (3, 60)
     assert row["measured"] == pytest.approx(right.mean())
     assert row[["low", "high"]].tolist() == pytest.approx(inference.accuracy_interval(right, np.arange(60)))
     assert np.isnan(row["published_low"])
 
 
-def test_a_loss_is_measured_as_one(out, frame):
+def test_a_loss_is_measured_as_one(out: Path, frame: pd.DataFrame) -> None:
     trials = pd.read_parquet(out / results.TRIALS_FILE)
     seen = pd.read_parquet(out / results.PREDICTIONS_FILE)
     seen = seen[seen["trial"].isin(trials[trials["published"] == "ensemble"]["trial"]) & (seen["fold"] == "test")]
-    row = frame.loc["ensemble"]
+    row = row_of(frame, "ensemble")
     assert row["measured"] == pytest.approx(seen["cross_entropy"].mean(), abs=1e-3)
     assert row["low"] < row["measured"] < row["high"]
 
 
-def test_what_was_not_run_says_so(frame):
-    assert frame.loc["not tried", "state"] == "not run"
-    assert np.isnan(frame.loc["not tried", "measured"])
+def test_what_was_not_run_says_so(frame: pd.DataFrame) -> None:
+    row = row_of(frame, "not tried")
+    assert row["state"] == "not run"
+    assert np.isnan(row["measured"])
 
 
-def test_published_trials_are_no_candidates_for_the_winner(out):
+def test_published_trials_are_no_candidates_for_the_winner(out: Path) -> None:
     report.build(out)
     text = (out / results.REPORT_MARKDOWN).read_text()
     assert "3 of 4 published numbers were reproduced" in text
-    assert (
-        "| not tried | accuracy | 99.1\u00a0% (98.7 to 99.3) | test, n\u00a0=\u00a03\u202f750 | – | not run |" in text
-    )
+    assert "| not tried | accuracy | 99.1% (98.7 to 99.3) | test, n\u00a0=\u00a03,750 | – | not run |" in text
     assert "Best setting: f y." in text
     assert (out / results.TABLES_FOLDER / "published.csv").exists()
 
 
-def test_a_search_shows_what_there_is_to_compare_with(tmp_path):
-    fabricate(tmp_path, Plan(**vars(PLAN) | {"published": {}}))
+def test_a_search_shows_what_there_is_to_compare_with(tmp_path: Path) -> None:
+    fabricate(tmp_path, replace(PLAN, published={}))
     path = tmp_path / results.TRIALS_FILE
     writing.write_table(pd.read_parquet(path).assign(published=None), path)
     read = results.read(tmp_path, logits=True)
     section = published_section(read, outputs(read), "")
+    assert section is not None
     assert section.paragraphs[0].startswith("None of the 4 published numbers ")
     assert set(section.tables[0].frame["state"]) == {"not run"}
 
 
-def test_an_older_study_has_no_section(tmp_path):
-    plan = Plan(**vars(PLAN) | {"published": {}})
+def test_an_older_study_has_no_section(tmp_path: Path) -> None:
+    plan = replace(PLAN, published={})
     read = results.read(fabricate(tmp_path, plan), logits=True)
     assert published_section(read, outputs(read), "") is None
 
 
-def test_published_trials_alone_make_a_report(tmp_path):
+def test_published_trials_alone_make_a_report(tmp_path: Path) -> None:
     fabricate(tmp_path, PLAN)
     path = tmp_path / results.TRIALS_FILE
     writing.write_table(pd.read_parquet(path).query("phase == 'published'"), path)
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    assert "Only published configurations were run here" in text
+    assert "Only published configurations were run, without a search" in text
     assert "\n## Published results\n" in text
     assert "\n## f\n" not in text
     assert (tmp_path / "figures" / "learning-00-resnet-18-frozen.svg").exists()
 
 
-def test_a_row_without_a_value_is_refused_in_one_line(tmp_path, capsys):
-    plan = Plan(**vars(PLAN) | {"extra": {"published": [{"name": "x"}]}})
+def test_a_row_without_a_value_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = replace(PLAN, extra={"published": [{"name": "x"}]})
     assert report.main([str(fabricate(tmp_path, plan))]) == 2
     said = capsys.readouterr().err
     assert "must be an object with at least a name and a value" in said

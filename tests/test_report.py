@@ -44,7 +44,7 @@ def test_it_leaves_what_the_contract_names(out):
 
 def test_it_says_the_winner_the_baselines_and_the_answers(text):
     assert "Best setting: backbone large, regularizer l2, augmentation light." in text
-    assert "Guessing would reach 25.0%, always naming the most frequent class 25.0%." in text
+    assert "Chance is 25.0%; always predicting the most frequent class reaches 25.0%." in text
     assert "large beats small by " in text
     assert "No evidence that none and dropout differ" in text
     assert "The test images were looked at once, at the end." in text
@@ -62,7 +62,7 @@ def test_sections_come_in_the_promised_order(text):
         "Learning curves",
         "The winner",
         "Confusion matrix",
-        "Labels to look at again",
+        "Possible label errors",
         "Metrics and calibration",
         "Ensembles",
         "Caveats",

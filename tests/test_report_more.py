@@ -39,7 +39,7 @@ def test_the_winner_is_chosen_by_the_studys_metric(tmp_path, metric, of_x, won):
     said = "macro F1" if metric == "val_macro_f1" else "log-loss"
     text = built(tmp_path)
     assert f"It was selected on validation data only, by {said} (" in text
-    assert "The comparisons of levels below are of accuracy." in text
+    assert "The comparisons of levels below use accuracy." in text
     assert f"Best setting: f {won}. Test accuracy " in text
 
 

@@ -106,7 +106,7 @@ def test_bad_input(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(finished.out), *cache, "--frozen"]) == 2
     assert "began from none" in capsys.readouterr().err
     assert main([str(finished.out), *cache, "--data", str(tmp_path)]) == 2
-    assert "gone or changed" in capsys.readouterr().err
+    assert "is missing or has changed since" in capsys.readouterr().err
     unopened = tmp_path / "unopened"
     shutil.copytree(finished.out, unopened)
     shutil.rmtree(unopened / "ledger" / "openings")

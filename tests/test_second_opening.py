@@ -1,6 +1,7 @@
 """After a second opening of the test fold: both recommendations at the top, and no section that denies the second."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import settings, winner
 from analysis.contents import page
 from study import results
+from study.estimates.resources import Resources
 from study.products.outputs import write_tables
 from study.products.stale import drop_stale
 from study.schedule.state import StudyState
-from tests.courses import BONUS, begin, drive, small_study
+from study.setup.study_json import StudyJson, budget_record, definition, save
+from tests.courses import BASE, BONUS, begin, drive, small_study
 from tests.fabricated import Plan, fabricate, rewrite
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=30, seeds=6, trials=4, extra={"test_openings": 2})
@@ -78,7 +81,7 @@ def test_a_study_that_does_not_tell_is_said_to_be_opened_twice_and_no_more(tmp_p
 
 
 def test_after_one_opening_nothing_is_said_at_the_top(tmp_path: Path) -> None:
-    notes, said = text_of(opened_twice(tmp_path, Plan(**vars(PLAN) | {"extra": {"test_openings": 1}})))
+    notes, said = text_of(opened_twice(tmp_path, replace(PLAN, extra={"test_openings": 1})))
     assert notes == []
     assert "It was selected on validation data only." in said
 
@@ -142,14 +145,37 @@ def test_stale_exports_go_with_a_line_and_the_command(tmp_path: Path, capsys: py
     assert capsys.readouterr().err == "", "nothing is left to say"
 
 
+def study_record(openings: int) -> StudyJson:
+    study = small_study()
+    return StudyJson(
+        name="small",
+        **definition(study),
+        budget=budget_record(study.budget),
+        metric="val_accuracy",
+        pretraining_overlap="",
+        seed=0,
+        command="python -m study.run small.py",
+        versions={},
+        revision="0000000",
+        hardware={"cpus": 2, "cpu": "", "gpus": [], "system": ""},
+        resources=Resources(cpus=1, gpus=0, concurrent=1),
+        manifest="m",
+        plan_hash="",
+        resolution={"difference": 0.03, "seeds": 2, "items": 6, "disagreement": 0.1, "seed_spread": 0.005},
+        test_openings=openings,
+        preflight="skipped",
+        hours=None,
+        base=BASE,
+        place={"data": "images", "test": None, "weights": None},
+    )
+
+
 @pytest.mark.parametrize("known", [0, 1])
 def test_every_later_opening_is_a_deviation_also_where_a_kill_kept_the_first_from_being_counted(
     known: int, tmp_path: Path
 ) -> None:
-    from study.setup.study_json import save
-
-    identity = {"wall_seconds": 0.0, "test_openings": known, "deviations": []}
-    save(tmp_path, identity, 1.0, 1.0, 2)
+    record = study_record(known)
+    save(tmp_path, record, 1.0, 1.0, 2)
     written = json.loads((tmp_path / results.STUDY_FILE).read_text())
     assert written["test_openings"] == 2
     assert written["deviations"] == ["the test fold was opened again (opening 2): it had been seen before"]
