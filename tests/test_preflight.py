@@ -63,8 +63,8 @@ def test_a_study_keeps_what_its_gates_found(
     assert list(found) == ["small_cnn"]
     assert set(found["small_cnn"]) == {"probe_accuracy", "chance", "pictures", "gates"}
     assert all(gate["passed"] for gate in found["small_cnn"]["gates"])
-    accuracy = f"{found['small_cnn']['probe_accuracy']:.0%}".replace("%", " %")
-    assert capsys.readouterr().err == f"preflight small_cnn: ok, linear probe {accuracy}, chance 33 %\n"
+    accuracy = f"{found['small_cnn']['probe_accuracy']:.0%}"
+    assert capsys.readouterr().err == f"preflight small_cnn: ok, linear probe {accuracy}, most frequent class 33%\n"
     assert not (tmp_path / "out").exists()
     assert list((tmp_path / "cache").glob("*.pixels"))  # decoded for the trials, too
     begin_study(prepared, resources, "python -m study.run", None, found)
@@ -86,7 +86,7 @@ def test_a_gate_that_fails_is_one_line_with_the_way_out(
         preflight(*ready(), lambda: None, skip=False)
     assert str(failure.value) == (
         "Preflight of small_cnn, first loss: the loss before training must be ln 3 = 1.0986, but is 7.0000; "
-        "mend that, or leave the gates out with --skip-preflight."
+        "fix that, or skip the checks with --skip-preflight."
     )
 
 
@@ -98,7 +98,7 @@ def test_gates_that_cannot_be_tried_are_one_line(
         raise problem
 
     monkeypatch.setattr(wiring, "examine", break_off)
-    line = rf"^Preflight of small_cnn: .*\({type(problem).__name__}: of 3 GiB\); mend that, or .*--skip-preflight.$"
+    line = rf"^Preflight of small_cnn must finish, .*\({type(problem).__name__}: of 3 GiB\); fix that, .*--skip-preflight.$"
     with pytest.raises(InputError, match=line):
         preflight(*ready(), lambda: None, skip=False)
 
@@ -141,7 +141,7 @@ def test_a_failing_gate_stops_the_study_before_anything_is_written(tmp_path: Pat
     done = run(*flags, "--out", tmp_path / "out", expect=2)
     last = done.stderr.splitlines()[-1]
     assert last.startswith("Preflight of test_resnet, zero-shot identity: pretrained weights must know images of ")
-    assert last.endswith("leave the gates out with --skip-preflight.")
+    assert last.endswith("skip the checks with --skip-preflight.")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 

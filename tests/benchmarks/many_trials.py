@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.many_trials", description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     trials = parser.parse_args(arguments).trials
-    from study import phases
+    from study import driver
     from study.arguments import parse
     from study.design.load import load
     from study.estimates.resources import plan_resources
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
         tuning.work, state.STEPS = stub, ("search", "done")
         print("trials  seconds a trial  driver's memory in MiB  KiB a trial in the study's folder")
         watch = Watch(out, trials)
-        phases.drive(prepared, identity, resources, wait_for_ray, [watch])
+        driver.drive(prepared, identity, resources, wait_for_ray, [watch])
         assert watch.report is not None
         said, _ = watch.report.communicate()
         print(f"a report while it ran: status {watch.report.returncode}, {said.strip()}")
