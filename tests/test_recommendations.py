@@ -219,7 +219,7 @@ def test_a_study_that_lacks_seeds_says_so_first(tmp_path):
     writing.write_table(trials[~gone], tmp_path / results.TRIALS_FILE)
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_HTML).read_text()
-    said = "1 of 3 confirmed settings have fewer than the 5 seeds planned; 2 trials missing."
+    said = "1 of 3 confirmed settings have fewer than the 5 seeds planned, and 2 trials are missing."
     assert text.index(said) < text.index("<section")
 
 
