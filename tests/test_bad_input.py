@@ -302,8 +302,8 @@ def test_digits_without_the_weights_extra(fails: Fails, monkeypatch: pytest.Monk
         (["--weights", "none"], "with --weights pretrained, but got none"),
         (["--cpus-per-trial", "2"], "with --cpus-per-trial 1, but got 2|CPUs there are"),
         (["--test", "elsewhere"], "with --test None, but got .*elsewhere"),
-        (["--trials", "15"], "--trials may only grow: the study has 16, but got 15"),
-        (["--seeds", "2"], "--seeds may only grow: the study has 3, but got 2"),
+        (["--trials", "15"], "--trials can only grow: the study has 16, but got 15"),
+        (["--seeds", "2"], "--seeds can only grow: the study has 3, but got 2"),
     ],
 )
 def test_a_resume_with_other_flags(fails: Fails, begun: Path, flags: list[str], pattern: str) -> None:
@@ -342,7 +342,7 @@ def test_a_resume_of_another_study(fails: Fails, begun: Path, tmp_path: Path) ->
 
 def test_a_resume_without_its_images_or_its_memory(fails: Fails, begun: Path, tmp_path: Path) -> None:
     make_pictures(tmp_path / "fewer", 4)
-    fails("04.png is gone or changed.*give --data", "--resume", out=begun, data=tmp_path / "fewer")
+    fails("04.png is missing or has changed.*pass --data", "--resume", out=begun, data=tmp_path / "fewer")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "study.json").write_text('{"name": "x"}')
     fails("study.json is not of a study that can go on.*choose another --out", "--resume", out=tmp_path / "other")

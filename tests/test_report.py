@@ -47,7 +47,7 @@ def test_it_says_the_winner_the_baselines_and_the_answers(text):
     assert "Chance is 25.0%; always predicting the most frequent class reaches 25.0%." in text
     assert "large beats small by " in text
     assert "No evidence that none and dropout differ" in text
-    assert "The test images were looked at once, at the end." in text
+    assert "The test fold was opened once, at the end." in text
     assert "after 9 of 9 epochs" in text
 
 
