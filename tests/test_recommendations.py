@@ -159,7 +159,11 @@ def planted(tmp_path_factory):
 def test_the_first_table_is_what_to_choose(planted):
     assert report.main([str(planted)]) == 0
     written = pd.read_csv(planted / "tables" / "recommendations.csv").set_index("factor")
-    assert list(written[["recommended", "decision", "against"]].to_numpy()[written.index.get_loc("backbone")]) == ["large", "better", "small"]
+    assert list(written[["recommended", "decision", "against"]].to_numpy()[written.index.get_loc("backbone")]) == [
+        "large",
+        "better",
+        "small",
+    ]
     read = results.read(planted)
     answered = answers(read).set_index("factor")
     assert written.loc["backbone", "gain"] == pytest.approx(-float(answered["difference"]["backbone"]))

@@ -71,10 +71,12 @@ def main(arguments: list[str]) -> int:
     from study.design.load import load
     from study.estimates.resources import plan_resources
     from study.execution.cluster import starting
+    from study.execution.machines import Machines
     from study.schedule import state
     from study.setup.prepare import prepare_study
     from study.setup.study_json import begin_study
     from tests.tiny import make_pictures, write_study
+    from trainables.nets.arithmetic import computes_bfloat16
 
     with tempfile.TemporaryDirectory() as name, starting(warm=True) as wait_for_ray:
         folder, out = Path(name), Path(name, "out")
@@ -91,7 +93,7 @@ def main(arguments: list[str]) -> int:
         tuning.work, state.STEPS = stub, ("search", "done")
         print("trials  seconds a trial  driver's memory in MiB  KiB a trial in the study's folder")
         watch = Watch(out, trials)
-        driver.drive(prepared, identity, resources, wait_for_ray, [watch])
+        driver.drive(prepared, identity, Machines(resources, wait_for_ray, computes_bfloat16), [watch])
         assert watch.report is not None
         said, _ = watch.report.communicate()
         print(f"a report while it ran: status {watch.report.returncode}, {said.strip()}")
