@@ -98,7 +98,8 @@ def test_gates_that_cannot_be_tried_are_one_line(
         raise problem
 
     monkeypatch.setattr(wiring, "examine", break_off)
-    line = rf"^Preflight of small_cnn must finish, .*\({type(problem).__name__}: of 3 GiB\); fix that, .*--skip-preflight.$"
+    kind = type(problem).__name__
+    line = rf"^Preflight of small_cnn must finish, .*\({kind}: of 3 GiB\); fix that, .*--skip-preflight.$"
     with pytest.raises(InputError, match=line):
         preflight(*ready(), lambda: None, skip=False)
 

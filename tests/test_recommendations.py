@@ -284,13 +284,13 @@ def test_the_recommended_level_is_the_cheapest_of_those_as_good_and_the_words_sa
         assert trained[row["recommended"]] == min(trained[level] for level in fast)
     said = why(fabricated, pairs, seconds, trained)
     if row["recommended"] == best:
-        assert "and cheaper:" not in said
+        assert "on test and cheaper:" not in said
     elif best in fast:
         assert trained[row["recommended"]] < trained[best]
-        assert f"as good as {best} on test, and cheaper: it trains fewer parameters" in said
+        assert f"equivalent to {best} on test and cheaper: it trains fewer parameters" in said
     else:
         assert seconds[row["recommended"]] < seconds[best]
-        assert f"cheaper: {duration(row['trial_seconds'])} a trial against {duration(seconds[best])}" in said
+        assert f"cheaper: {duration(row['trial_seconds'])} per trial instead of {duration(seconds[best])}" in said
     if isinstance(row["faster"], str):
         assert seconds[row["faster"]] < 0.9 * row["trial_seconds"]
         assert against[row["faster"]] not in ("equivalent", "a", "b")
