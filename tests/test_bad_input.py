@@ -17,7 +17,7 @@ from PIL import Image
 from study.arguments import parse
 from study.design.load import load
 from study.estimates.resources import Resources
-from study.execution import cluster
+from study.execution import machines
 from study.run import main
 from study.setup.prepare import prepare_study
 from study.setup.study_json import begin_study
@@ -56,8 +56,8 @@ def fails(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monk
     def no_ray(*_: Any) -> None:
         raise AssertionError("something was to run")
 
-    monkeypatch.setattr(cluster, "joined", no_ray)
-    monkeypatch.setattr(cluster, "starting", lambda warm: nullcontext(no_ray))
+    monkeypatch.setattr(machines, "joined", no_ray)
+    monkeypatch.setattr(machines, "starting", lambda warm: nullcontext(no_ray))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as on most machines, whatever this one's settings
 
@@ -345,7 +345,7 @@ def test_a_resume_without_its_images_or_its_memory(fails: Fails, begun: Path, tm
     fails("04.png is missing or has changed.*pass --data", "--resume", out=begun, data=tmp_path / "fewer")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "study.json").write_text('{"name": "x"}')
-    fails("study.json is not of a study that can go on.*choose another --out", "--resume", out=tmp_path / "other")
+    fails("study.json does not describe a study that can be resumed.*choose another --out", "--resume", out=tmp_path / "other")
 
 
 def test_new_studies_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
