@@ -345,7 +345,11 @@ def test_a_resume_without_its_images_or_its_memory(fails: Fails, begun: Path, tm
     fails("04.png is missing or has changed.*pass --data", "--resume", out=begun, data=tmp_path / "fewer")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "study.json").write_text('{"name": "x"}')
-    fails("study.json does not describe a study that can be resumed.*choose another --out", "--resume", out=tmp_path / "other")
+    fails(
+        "study.json does not describe a study that can be resumed.*choose another --out",
+        "--resume",
+        out=tmp_path / "other",
+    )
 
 
 def test_new_studies_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
