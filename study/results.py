@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NotRequired, Required, TypedDict, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import pandas as pd
 from pandas.api import types
+
+from study.study_record import StudyRecord
 
 # The analysis room imports only this module of ours, so it gets the metrics from here.
 from trainables import metrics as metrics
@@ -138,159 +140,6 @@ Phase = Literal["search", "refine", "confirm", "control", "retrain", "published"
 Status = Literal["completed", "stopped", "failed"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 STATUSES: tuple[Status, ...] = get_args(Status)
-Goal = Literal["factors", "best", "published"]
-SKIPPED = "skipped"  # the value of `preflight` in study.json after --skip-preflight
-
-
-class NuisanceRecord(TypedDict):
-    """A range in study.json; `when` names the factor levels under which it exists."""
-
-    low: float
-    high: float
-    log: bool
-    when: dict[str, Any]
-    sets: NotRequired[str]  # the config field that it sets, where that has another name
-    natural: NotRequired[list[float]]  # ends of the range that no value can exceed
-
-
-class ConditionRecord(TypedDict):
-    """When a conditional factor exists, and the value of its field where it does not."""
-
-    when: dict[str, Any]
-    otherwise: Any
-
-
-class BudgetRecord(TypedDict):
-    """The fields of budget.Budget."""
-
-    trials: int
-    epochs: int
-    refine: int
-    seeds: int
-    grace: int
-    reduction: int
-    folds: int | None
-    test_folds: int | None
-
-
-class PublishedRecord(TypedDict):
-    """One published number of one published configuration."""
-
-    name: str
-    config: dict[str, Any]
-    metric: str
-    fold: str
-    value: float
-    n: int | None
-    differs: list[str]
-
-
-class ResolutionRecord(TypedDict):
-    """The smallest difference in accuracy that the planned seeds and test images can resolve, with its assumptions."""
-
-    difference: float
-    seeds: int
-    items: int
-    disagreement: float
-    seed_spread: float
-
-
-class GateRecord(TypedDict):
-    name: str
-    passed: bool
-    said: str
-
-
-class PreflightRecord(TypedDict):
-    """What the gates found for one net; `chance` is the share of the most frequent class."""
-
-    probe_accuracy: float | None
-    chance: float
-    pictures: int
-    gates: list[GateRecord]
-
-
-class HardwareRecord(TypedDict):
-    cpus: int | None
-    cpu: str
-    gpus: list[str]
-    system: str
-
-
-class ResourcesRecord(TypedDict):
-    """The fields of estimates.resources.Resources."""
-
-    cpus: int
-    gpus: float
-    concurrent: int
-    workers: int
-
-
-class BaseRecord(TypedDict):
-    """The fields of design.settings.Base."""
-
-    manifest: str
-    study_seed: int
-    largest_train: int
-    classes: int
-    stored_side: int
-    device: Literal["cpu", "cuda"]
-    threads: int
-    has_bfloat16: bool
-    weights: str
-    weights_hashes: dict[str, str]
-    metric: str
-    workers: int
-
-
-class PlaceRecord(TypedDict):
-    """The absolute folders a study was started with; None where none was named."""
-
-    data: str
-    test: str | None
-    weights: str | None
-
-
-class StudyRecord(TypedDict, total=False):
-    """study.json. Only the required keys are sure to exist: other programs may leave the others out."""
-
-    name: Required[str]
-    dataset: str
-    question: Required[str]
-    goal: Goal
-    margin: float
-    retrain: bool
-    official_split: bool
-    factors: Required[dict[str, list[Any]]]
-    conditional: dict[str, ConditionRecord]
-    nuisances: dict[str, NuisanceRecord]
-    fixed: dict[str, Any]
-    unseen: float
-    control: bool
-    published: list[PublishedRecord]
-    budget: BudgetRecord
-    declared_budget: BudgetRecord | None
-    metric: str
-    pretraining_overlap: str
-    seed: int
-    command: str
-    versions: dict[str, str]
-    revision: str
-    hardware: HardwareRecord
-    resources: ResourcesRecord
-    manifest: str
-    plan_hash: str
-    resolution: ResolutionRecord
-    test_openings: int
-    wall_seconds: float
-    compute_seconds: float
-    repeated_epochs: int
-    deviations: list[str]
-    preflight: dict[str, PreflightRecord] | Literal["skipped"]
-    hours: float | None
-    base: BaseRecord
-    place: PlaceRecord
-
 
 _DTYPES: dict[Kind, str] = {"text": "str", "number": "float64", "flag": "bool", "any": "object"}
 _IS_KIND: dict[Kind, Callable[[pd.Series], bool]] = {

@@ -26,7 +26,8 @@ import pandas as pd
 
 from study.arguments import Parser, cache_option, check_cache, fail
 from study.persistence.ledger import read_openings
-from study.results import MANIFEST_FILE, STUDY_FILE, PlaceRecord
+from study.results import MANIFEST_FILE, STUDY_FILE
+from study.study_record import PlaceRecord
 from study.writing import in_shell
 from trainables.errors import InputError
 

@@ -31,6 +31,7 @@ ENTRANCE = {
         "published",
         "results",
         "spec",
+        "study_record",
         "writing",
     ],
     "trainables": [
@@ -126,9 +127,12 @@ def test_ray_is_known_in_five_files_only(file: str) -> None:
     assert file in RAY or "ray" not in {name.split(".")[0] for name in imports(ROOT / file)}
 
 
-def test_results_import_only_the_metrics_of_ours() -> None:
-    names = [name for name in imports(ROOT / "study" / "results.py") if name.split(".")[0] in ROOMS]
-    assert names == ["trainables.metrics"]
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [("results.py", ["study.study_record.StudyRecord", "trainables.metrics"]), ("study_record.py", [])],
+)
+def test_the_format_of_a_study_depends_on_nothing_that_runs_one(file: str, expected: list[str]) -> None:
+    assert [name for name in imports(ROOT / "study" / file) if name.split(".")[0] in ROOMS] == expected
 
 
 def test_every_package_file_holds_at_most_a_docstring() -> None:

@@ -22,12 +22,12 @@ from study.estimates.resources import Resources, plan_resources
 from study.execution.machines import Machines
 from study.messages import log, set_verbosity
 from study.persistence.output_dir import check_out
-from study.results import BaseRecord, BudgetRecord, ResourcesRecord, StudyRecord
 from study.run import main
 from study.setup import prepare as setup
 from study.setup.dry_run import describe
 from study.setup.preflight import nets_of, preflight
 from study.setup.study_json import StudyJson
+from study.study_record import BaseRecord, BudgetRecord, DefinitionRecord, ResourcesRecord, StudyRecord
 from tests.tiny import PATIENCE, STUDY_FILE, Prepare, make_pictures, write_study
 from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
@@ -452,7 +452,8 @@ def test_from_python_the_flags_are_those_of_the_command_line(capsys: pytest.Capt
 
 def test_study_json_has_the_keys_that_a_reader_may_expect() -> None:
     """Two types describe one file: what this program writes, and what a reader may find."""
-    written = {each.name for each in fields(StudyJson)} - {"others"}
+    written = {each.name for each in fields(StudyJson)} - {"others", "definition"}
+    written |= set(DefinitionRecord.__annotations__)
     assert written == set(StudyRecord.__annotations__)
     for record, kind in ((BaseRecord, Base), (ResourcesRecord, Resources), (BudgetRecord, Budget)):
         assert set(record.__annotations__) == {each.name for each in fields(kind)}

@@ -198,7 +198,7 @@ def test_study_json_says_which_field_a_nuisance_sets_and_which_ends_are_natural(
         nuisances={"mixup_alpha": mixing.alpha()["mixup_alpha"]} | optimizers.by_optimizer("sgd", "adamw"),
         fixed=dict(dogs.STUDY.fixed) | {"backbone": "resnet50"},
     )
-    told = definition(study)["nuisances"]
+    told = definition(study).get("nuisances", {})
     assert told["mixup_alpha"].get("natural") == [1.0]
     assert told["sgd_learning_rate"].get("sets") == "learning_rate"
     assert "natural" not in told["sgd_learning_rate"]

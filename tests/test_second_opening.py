@@ -149,7 +149,7 @@ def study_record(openings: int) -> StudyJson:
     study = small_study()
     return StudyJson(
         name="small",
-        **definition(study),
+        definition=definition(study),
         budget=budget_record(study.budget),
         metric="val_accuracy",
         pretraining_overlap="",

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from study.budget import Budget
-from study.results import ResolutionRecord
+from study.study_record import ResolutionRecord
 
 # Planning values: the share of images on which two good settings disagree, and the standard deviation of accuracy over
 # seeds. A finished study replaces them by its own.

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from study.design.settings import Base, planned_configs
 from study.estimates.resources import Resources
 from study.messages import log
-from study.results import SKIPPED, PreflightRecord
 from study.setup.prepare import Prepared
-from study.setup.study_json import Preflight
 from study.spec import Study
+from study.study_record import SKIPPED, PreflightRecord, PreflightRecords
 from trainables.config import TrialConfig
 from trainables.errors import InputError
 from trainables.preflight import Findings, examine
@@ -26,7 +25,9 @@ class ExaminedNet:
     depths: tuple[str, ...]
 
 
-def preflight(prepared: Prepared, resources: Resources, wait_for_ray: Callable[[], None], skip: bool) -> Preflight:
+def preflight(
+    prepared: Prepared, resources: Resources, wait_for_ray: Callable[[], None], skip: bool
+) -> PreflightRecords:
     """Run the checks on every net of the study and return what study.json records of them, by net.
 
     Raises:

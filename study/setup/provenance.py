@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from study.results import HardwareRecord
+from study.study_record import HardwareRecord
 
 _PACKAGES = ("ray", "torch", "torchvision", "timm", "optuna", "pandas", "numpy", "pillow", "scikit-learn")
 

@@ -86,7 +86,7 @@ def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
     """Return the study of the file with the flags that it began with, and those that may grow as given now."""
     first = replace(
         flags,
-        published=begun.goal == "published",
+        published=begun.definition.get("goal") == "published",
         epochs=begun.budget["epochs"],
         weights="none" if begun.base.weights == "none" else None,
         trials=flags.trials or begun.budget["trials"],
@@ -151,7 +151,9 @@ def _shown(value: Any) -> str:
 
 def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, resources: Resources) -> None:
     base, epochs = begun.base, flags.epochs
-    if epochs is not None and begun.goal == "published":  # more than the longest configuration has change nothing
+    if (
+        epochs is not None and begun.definition.get("goal") == "published"
+    ):  # more than the longest configuration has change nothing
         epochs = loaded.study.as_published(epochs).budget.epochs
     start = "none" if flags.weights == "none" else "pretrained" if flags.weights else None
     pairs = [
@@ -160,7 +162,7 @@ def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, r
         ("--hours", flags.hours, begun.hours),
         ("--test", absolute(flags.test), begun.place["test"]),
         ("--weights", start, base.weights),
-        ("--published", flags.published or None, begun.goal == "published"),
+        ("--published", flags.published or None, begun.definition.get("goal") == "published"),
         ("--cpus-per-trial", flags.cpus_per_trial, base.threads * base.workers),
         ("--workers-per-trial", flags.workers_per_trial, base.workers),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 from search_spaces.distributions import Range
 from study.design.plan import Planned, search_plan
@@ -17,67 +17,32 @@ from study.estimates.cost_inputs import keep_rates
 from study.estimates.resolution import planned_resolution
 from study.estimates.resources import Resources
 from study.persistence import ledger, storage
-from study.results import (
-    MANIFEST_FILE,
-    SKIPPED,
-    STUDY_FILE,
-    UNSEEN_FILE,
-    BudgetRecord,
-    ConditionRecord,
-    Goal,
-    HardwareRecord,
-    NuisanceRecord,
-    PlaceRecord,
-    PreflightRecord,
-    PublishedRecord,
-    ResolutionRecord,
-)
+from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
 from study.setup import provenance
 from study.setup.prepare import Prepared
 from study.spec import Budget, Published, Study
+from study.study_record import (
+    SKIPPED,
+    BudgetRecord,
+    DefinitionRecord,
+    HardwareRecord,
+    NuisanceRecord,
+    PlaceRecord,
+    PreflightRecords,
+    PublishedRecord,
+    ResolutionRecord,
+)
 from study.writing import write_json, write_table
 from trainables.data.datasets import DATASETS
 from trainables.errors import InputError
 
-Preflight = dict[str, PreflightRecord] | Literal["skipped"]
-
-
-class Definition(TypedDict):
-    """The part of study.json that comes from the study file alone."""
-
-    dataset: str
-    question: str
-    goal: Goal
-    margin: float
-    retrain: bool
-    official_split: bool
-    factors: dict[str, list[Any]]
-    conditional: dict[str, ConditionRecord]
-    nuisances: dict[str, NuisanceRecord]
-    fixed: dict[str, Any]
-    unseen: float
-    control: bool
-    published: list[PublishedRecord]
-
 
 @dataclass(kw_only=True)
 class StudyJson:
-    """study.json of a study that this program began: results.StudyRecord with every key."""
+    """study.json of a study that this program began: study_record.StudyRecord with every key."""
 
     name: str
-    dataset: str
-    question: str
-    goal: Goal
-    margin: float
-    retrain: bool
-    official_split: bool
-    factors: dict[str, list[Any]]
-    conditional: dict[str, ConditionRecord]
-    nuisances: dict[str, NuisanceRecord]
-    fixed: dict[str, Any]
-    unseen: float
-    control: bool
-    published: list[PublishedRecord]
+    definition: DefinitionRecord
     budget: BudgetRecord
     declared_budget: BudgetRecord | None = None  # of the study file, before any flag; earlier versions lack it
     metric: str
@@ -96,7 +61,7 @@ class StudyJson:
     compute_seconds: float = 0.0
     repeated_epochs: int = 0
     deviations: list[str] = field(default_factory=list)
-    preflight: Preflight
+    preflight: PreflightRecords
     hours: float | None
     base: Base
     place: PlaceRecord
@@ -104,14 +69,15 @@ class StudyJson:
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        return values | values.pop("others")
+        name, of_file, others = (values.pop(key) for key in ("name", "definition", "others"))
+        return {"name": name, **of_file, **values, **others}
 
     def write(self, out: Path) -> None:
         write_json(self.to_dict(), out / STUDY_FILE)
 
 
 def begin_study(
-    prepared: Prepared, resources: Resources, command: str, hours: float | None, preflight: Preflight = SKIPPED
+    prepared: Prepared, resources: Resources, command: str, hours: float | None, preflight: PreflightRecords = SKIPPED
 ) -> StudyJson:
     """Write the manifest, the plan and study.json. From here on the study exists.
 
@@ -134,7 +100,7 @@ def begin_study(
     place = prepared.place
     study_json = StudyJson(
         name=prepared.name,
-        **definition(study),
+        definition=definition(study),
         budget=budget_record(study.budget),
         declared_budget=budget_record(prepared.declared) if prepared.declared else None,
         metric=prepared.base.metric,
@@ -185,13 +151,10 @@ def read_study_json(out: Path) -> StudyJson:
 def _read(file: Path) -> StudyJson:
     values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     values |= {"base": Base(**values["base"]), "resources": Resources(**values["resources"])}
-    return StudyJson(
-        **{name: value for name, value in values.items() if name in _KEYS},
-        others={name: value for name, value in values.items() if name not in _KEYS},
-    )
-
-
-_KEYS = {each.name for each in fields(StudyJson)} - {"others"}
+    values["definition"] = {key: values.pop(key) for key in DefinitionRecord.__annotations__}
+    known = {each.name for each in fields(StudyJson)} - {"others"}
+    others = {key: values.pop(key) for key in list(values) if key not in known}
+    return StudyJson(**values, others=others)
 
 
 def save(out: Path, study_json: StudyJson, wall: float, compute: float, openings: int) -> None:
@@ -205,7 +168,7 @@ def save(out: Path, study_json: StudyJson, wall: float, compute: float, openings
     study_json.write(out)
 
 
-def definition(study: Study) -> Definition:
+def definition(study: Study) -> DefinitionRecord:
     """Return what no flag changes, as JSON."""
     return {
         "dataset": study.dataset,
