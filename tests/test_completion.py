@@ -1,6 +1,5 @@
 """What a shell offers after TAB, asked of bash itself."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,18 +8,13 @@ import pytest
 from study.arguments import Parser
 from study.run import main
 
-pytest.importorskip("shtab", reason="make setup installs it")
-
 
 def offered(script: str, words: list[str], folder: Path) -> set[str]:
     """What bash offers for the last of these words, in `folder`."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
     given = " ".join(f"'{word}'" for word in words)
     ask = f"COMP_WORDS=({given}); COMP_CWORD={len(words) - 1}; $function; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     find = "function=$(complete -p study-run | sed 's/.*-F \\([^ ]*\\).*/\\1/')"
-    command = [bash, "--norc", "-c", f"{script}\n{find}\n{ask}"]
+    command = ["bash", "--norc", "-c", f"{script}\n{find}\n{ask}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
     return set(done.stdout.split())
 

@@ -13,7 +13,7 @@ from analysis.findings.label_errors import COLUMNS, MOST_SUSPECTS, Suspects, sus
 from study import results
 from tests.fabricated import Plan, fabricate, rewrite
 
-# Nearly every image is named rightly, so what is doubted is what was swapped.
+# The models classify nearly every image correctly, so the suspects are the images whose labels were swapped.
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, {("f", "x"): 0.5}, base=0.995, items=300, trials=4, spread=0.0)
 
 

@@ -1,11 +1,17 @@
 import json
 import re
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from study import results, writing
+from study.budget import Budget
+from study.design.settings import Base
+from study.estimates.resources import Resources
+from study.setup.study_json import StudyJson
+from study.study_record import BaseRecord, BudgetRecord, DefinitionRecord, ResourcesRecord, StudyRecord
 from tests.fabricated import Plan, fabricate
 
 
@@ -157,3 +163,12 @@ def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path):
 def test_other_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match=re.escape("t.xlsx")):
         writing.write_table(pd.DataFrame(), tmp_path / "t.xlsx")
+
+
+def test_study_json_has_the_keys_that_a_reader_may_expect() -> None:
+    """Two types describe one file: what this program writes, and what a reader may find."""
+    written = {each.name for each in fields(StudyJson)} - {"others", "definition"}
+    written |= set(DefinitionRecord.__annotations__)
+    assert written == set(StudyRecord.__annotations__)
+    for record, kind in ((BaseRecord, Base), (ResourcesRecord, Resources), (BudgetRecord, Budget)):
+        assert set(record.__annotations__) == {each.name for each in fields(kind)}
