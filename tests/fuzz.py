@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     random, outcomes = np.random.default_rng(chosen.seed), Counter[str]()
     warnings.simplefilter("ignore")  # PIL's, about damaged metadata
-    with TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # the ledger says what is torn
+    with TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # the ledger reports damage
         root = Path(folder)
         readers = [archives(root / "archives"), pictures(), ledgers(root / "ledgers")]
         ends = time.monotonic() + chosen.seconds

@@ -174,7 +174,7 @@ def test_a_driver_that_died_is_waited_for_and_buried(place: str, capsys: pytest.
     remote.write("drivers/dead.json", json.dumps({"host": "gone", "pid": 1, "beat": 7}).encode())
     with sole_remote_driver(remote, "heir"):
         assert set(remote.listing(lease.DRIVERS)) == {"drivers/heir.json"}
-    assert "waiting 1 s for a sign of life" in capsys.readouterr().err
+    assert "waiting 1 s for it to renew its lease" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")

@@ -173,7 +173,7 @@ def test_a_torn_plan_is_drawn_again_unless_it_was_extended(ready: Prepare, tmp_p
     assert part.read_bytes() == before
     assert len(ledger.read_plan(tmp_path / "out")) == 20
     part.write_bytes(before[:100])
-    with pytest.raises(InputError, match="torn: put a copy of it back"):
+    with pytest.raises(InputError, match="damaged: restore a copy of it"):
         resumed(ready, tmp_path)
 
 

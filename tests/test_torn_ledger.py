@@ -63,7 +63,7 @@ def test_a_torn_row_is_missing_and_its_attempt_counts(tmp_path: Path, capsys: py
     file.write_bytes(b"")
     assert ledger.read_reports(tmp_path, "a") == ({1: {"epoch": 1, "val_metric": 0.25}}, 2)
     ledger.read_reports(tmp_path, "a")
-    assert capsys.readouterr().err == f"{file} is torn: it counts as never written.\n"  # said once
+    assert capsys.readouterr().err == f"{file} is damaged: it counts as never written.\n"  # said once
 
 
 def test_a_finished_trial_that_lost_a_row_runs_again(finished: Path, tmp_path: Path) -> None:
@@ -82,7 +82,9 @@ def test_a_torn_plan_is_refused(finished: Path, tmp_path: Path) -> None:
         plan.write_bytes(content)
         if content == b"[]":  # is what a study with goal="best" has: nothing planned
             continue
-        with pytest.raises(InputError, match=r"The plan .*000.json is torn: put a copy of it back, or choose another"):
+        with pytest.raises(
+            InputError, match=r"The plan .*000.json is damaged: restore a copy of it, or choose another"
+        ):
             begin(out, STUDY)
 
 

@@ -1,10 +1,10 @@
-"""Who drives a study whose --out is remote: object stores lock nothing, so a driver says again and again that it lives.
+"""A lease on a study whose --out is remote: object stores have no locks, so its driver renews an object regularly.
 
-Each writes an object of its own below OUT/drivers, and only then looks for others: of two that begin at once at least
-one sees the other. Another one that is heard of again is alive, and refused is who came later; one that is silent for
-SILENT seconds is dead. No clocks are compared. A driver that was suspended for longer than that while another took
-over ends itself at its next beat; what it writes until then (BEAT seconds at most) reaches the study. On one machine,
-that is in one --cache, a lock of the file system decides at once.
+Each driver writes its own object below OUT/drivers and only then looks for others, so of two that start together at
+least one sees the other. If another driver's object changes, that driver is alive, and the later driver is refused. If
+it does not change for SILENT seconds, its lease has expired. No clocks are compared. A driver that was suspended for
+longer, while another one took over, ends itself when it next renews; what it writes until then (for at most BEAT
+seconds) reaches the study. On one machine, within one --cache, a file lock decides at once.
 """
 
 import json
@@ -26,10 +26,13 @@ BEAT, SILENT = 5.0, 30.0
 
 @contextmanager
 def sole_remote_driver(remote: Remote, driver: str) -> Iterator[None]:
-    """Within it no other process drives the study in the remote; `driver` names this one, and what ran here before.
+    """Hold the lease: no other process drives the study in the remote within the block.
+
+    Args:
+        driver: the name of this driver. A restarted driver has the same name.
 
     Raises:
-        InputError: another one does, or nothing can be written there.
+        InputError: another process drives it, or nothing can be written there.
     """
     mine = f"{DRIVERS}/{driver}.json"
     about = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -43,7 +46,7 @@ def sole_remote_driver(remote: Remote, driver: str) -> Iterator[None]:
     finally:
         over.set()
         heart.join()
-        with suppress(RemoteError):  # then it is silent, and dies of that
+        with suppress(RemoteError):  # its lease expires
             remote.delete(mine)
 
 
@@ -55,7 +58,7 @@ def _live(remote: Remote, mine: str, about: dict[str, object], over: Event) -> N
     count = 0
     while not over.wait(BEAT):
         count += 1
-        with suppress(RemoteError):  # an outage: what the study itself writes tells whether it can go on
+        with suppress(RemoteError):  # an outage; the study's own writes tell whether it can continue
             if remote.read(mine) is None:
                 print(f"Another process took over {remote.uri} while this one was suspended.", file=sys.stderr)
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -64,10 +67,10 @@ def _live(remote: Remote, mine: str, about: dict[str, object], over: Event) -> N
 
 
 def _outlive_others(remote: Remote, mine: str) -> None:
-    """Wait until every other driver is dead; refuse where one is not."""
+    """Wait until the leases of all other drivers have expired, or refuse if one is renewed."""
     others = _others(remote, mine)
     if others:
-        print(f"{remote.uri} was being driven; waiting {SILENT:.0f} s for a sign of life.", file=sys.stderr)
+        print(f"{remote.uri} has another driver; waiting {SILENT:.0f} s for it to renew its lease.", file=sys.stderr)
     deadline = time.monotonic() + SILENT
     while others and time.monotonic() < deadline:
         time.sleep(min(1.0, BEAT))

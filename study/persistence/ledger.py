@@ -1,17 +1,17 @@
-"""The study's memory: small immutable objects under OUT/ledger, written once and never changed.
+"""The ledger: small immutable objects under OUT/ledger, from which a study resumes. Each is written once.
 
     studies/NNN.json            study.json as each driver began with it
     plan/NNN.json               the settings decided on before the first trial; one more for each extension
     settings/TRIAL.json         a trial's resolved config, before it starts
     reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written from the trial's side
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
-    errors/TRIAL/NN.json        an exception of a trial, before it is retried
-    ends/TRIAL.json             how a trial ended; anew where what it says of the test fold cannot be kept
+    errors/TRIAL/NN.json        an exception of a trial, before the trial is retried
+    ends/TRIAL.json             how a trial ended; written again only if its test predictions cannot be kept
     openings/NNN.json           an opening of the test fold, before it is read
 
-Objects are written under a temporary name and renamed, so a reader finds a whole one or none. Where --out is remote,
-each is there before its writer goes on. A disk that was full or a network file system may still leave a torn one: it
-counts as never written, but its name keeps its number.
+Objects are written under a temporary name and renamed, so a reader finds a complete object or none. With a remote --out
+the writer waits until each object is stored. A full disk or a network file system may still leave a damaged object: it
+counts as never written, but its number stays taken.
 """
 
 import fcntl
@@ -34,13 +34,13 @@ from trainables.storage_errors import writing
 
 LEDGER = "ledger"
 Row = dict[str, Any]
-Event = Literal["start", "row", "end", "tested"]  # of a trial; what listeners of a study hear
+Event = Literal["start", "row", "end", "tested"]  # of a trial, for the listeners of a study
 T = TypeVar("T")
 
 
 @dataclass
 class Record:
-    """What is known of one trial."""
+    """The state of one trial."""
 
     planned: Planned
     config: dict[str, Any]
@@ -50,12 +50,12 @@ class Record:
 
     @property
     def best(self) -> Row | None:
-        """The first of the rows with the best metric on the validation."""
+        """The row with the best validation metric; the first of equal ones."""
         return max(self.rows.values(), key=lambda row: (self.score_of(row), -row["epoch"]), default=None)
 
     @property
     def score(self) -> float:
-        """The metric of the best row, turned so that more is better."""
+        """The metric of the best row, with its sign changed if less is better."""
         return float("-inf") if self.best is None else self.score_of(self.best)
 
     def score_of(self, row: Row) -> float:
@@ -64,7 +64,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What ASHA decided about a trial at a rung, and on which value."""
+    """What ASHA decided about a trial at a rung, and the value it used."""
 
     trial: str
     epoch: int
@@ -74,9 +74,13 @@ class Verdict:
 
 @contextmanager
 def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
-    """Within it no other process drives the study in `out`; a killed one's lock ends with it, and leaves no file.
+    """Lock the study in `out`: no other process drives it within the block. A killed process leaves no lock behind.
 
-    `shown` is what an error calls it.
+    Args:
+        shown: the name of `out` in the error.
+
+    Raises:
+        InputError: another process drives the study.
     """
     folder = os.open(out, os.O_RDONLY)
     try:
@@ -87,7 +91,7 @@ def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
                 f"--out {shown or out} is in use: another process runs its study. Wait for it, or end it."
             ) from None
         except OSError:
-            pass  # a network file system that locks no folders
+            pass  # a network file system that cannot lock folders
         yield
     finally:
         os.close(folder)
@@ -108,7 +112,7 @@ def end_file(trial: str) -> str:
 
 
 def names_of(trial: str) -> tuple[str, ...]:
-    """What the ledger has of one trial for those who work on it."""
+    """Return the ledger's files and folders that the work on one trial reads and writes."""
     return f"{LEDGER}/settings/{trial}.json", f"{LEDGER}/reports/{trial}", f"{LEDGER}/errors/{trial}", end_file(trial)
 
 
@@ -137,7 +141,7 @@ def read_end(out: Path, trial: str) -> tuple[Status, str] | None:
 
 
 def write_error(out: Path, trial: str, epoch: int, error: str) -> int:
-    """Record an exception of a trial that had done so many epochs; gives how many there are now at this one."""
+    """Record an exception of a trial after `epoch` epochs. Return how many it has raised there so far."""
     folder = out / LEDGER / "errors" / trial
     known = _objects(folder)
     write_object(folder / f"{len(known):02d}.json", {"epoch": epoch, "error": error})
@@ -149,9 +153,9 @@ def read_setting(out: Path, trial: str) -> tuple[Planned, dict[str, Any]]:
 
 
 def read_reports(out: Path, trial: str) -> tuple[dict[int, Row], int]:
-    """A trial's rows by epoch, those of the last attempt, and how many attempts there were.
+    """Return a trial's rows by epoch, each from the last attempt, and the number of attempts.
 
-    An epoch whose row is torn in every attempt is missing; its attempts count.
+    An epoch whose row is damaged in every attempt is missing, but its attempts count.
     """
     rows, attempts = {}, 0
     for path in sorted((out / LEDGER / "reports" / trial).glob("[0-9]*.json")):
@@ -164,34 +168,36 @@ def read_reports(out: Path, trial: str) -> tuple[dict[int, Row], int]:
 
 
 def repeated_epochs(out: Path) -> int:
-    """How many epochs were run again after an interruption: the rows beyond the first of each epoch, all equal."""
+    """Return how many epochs ran again after an interruption. Their rows equal the first ones."""
     folders = (out / LEDGER / "reports").glob("[!.]*")
     reports = [[path.name.split("-")[0] for path in folder.glob("[0-9]*.json")] for folder in folders]
     return sum(len(epochs) - len(set(epochs)) for epochs in reports)
 
 
 def write_opening(out: Path, models: dict[str, str], trials: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Record that the test fold is opened, with the hash of every frozen model, before it is read.
+    """Record an opening of the test fold before the fold is read.
 
-    `trials` are all that the study has by then, each with the levels it stands for.
+    Args:
+        models: the hash of every model that will see the fold, by trial.
+        trials: the levels that each trial of the study stands for at this time.
     """
     number = len(list((out / LEDGER / "openings").glob("*.json")))
     write_object(out / LEDGER / "openings" / f"{number:03d}.json", {"models": models, "trials": trials})
 
 
 def read_openings(out: Path) -> list[dict[str, str]]:
-    """The models of each opening; a torn one is an opening too, of models that nobody knows."""
+    """Return the models of each opening. A damaged one still counts as an opening; its models are unknown."""
     paths = _objects(out / LEDGER / "openings")
     return [_read(path, lambda value: dict(value["models"])) or {} for path in paths]
 
 
 def trials_at_openings(out: Path) -> list[dict[str, list[str]] | None]:
-    """The `trials` of each opening; None of one that is torn, or was written before they were recorded."""
+    """Return the `trials` of each opening; None if it is damaged or older than this record."""
     return [_read(path, lambda value: value.get("trials")) for path in _objects(out / LEDGER / "openings")]
 
 
 def write_study(out: Path, study_json: dict[str, Any]) -> None:
-    """Write a copy of study.json, in case that is damaged one day."""
+    """Write a copy of study.json, which a resume uses if the original is damaged."""
     number = len(_objects(out / LEDGER / "studies"))
     write_object(out / LEDGER / "studies" / f"{number:03d}.json", study_json)
 
@@ -202,23 +208,23 @@ def studies(out: Path) -> list[Path]:
 
 
 def write_plan(out: Path, planned: Iterable[Planned], number: int | None = None) -> None:
-    """A further part of the plan, or part `number` once more."""
+    """Write another part of the plan, or part `number` again."""
     if number is None:
         number = len(_objects(out / LEDGER / "plan"))
     write_object(out / LEDGER / "plan" / f"{number:03d}.json", [each.to_dict() for each in planned])
 
 
 def read_plan(out: Path) -> list[Planned]:
-    """The planned search trials, those of later extensions behind the first.
+    """Return the planned search trials, extensions last.
 
     Raises:
-        InputError: a part is torn. Going on without it would begin another study under the same name.
+        InputError: a part is damaged. To continue without it would start another study under the same name.
     """
     planned: list[Planned] = []
     for path in _objects(out / LEDGER / "plan"):
         part = _read(path, lambda entries: [_planned(entry) for entry in entries])
         if part is None:
-            raise InputError(f"The plan {path} is torn: put a copy of it back, or choose another --out.")
+            raise InputError(f"The plan {path} is damaged: restore a copy of it, or choose another --out.")
         planned += part
     return planned
 
@@ -229,18 +235,18 @@ def read_verdicts(out: Path) -> list[Verdict]:
 
 
 def next_verdict(out: Path) -> int:
-    """The number of the next verdict: above those of all, whole or torn."""
+    """Return the number of the next verdict, above all others, damaged ones included."""
     return 1 + max((int(path.stem) for path in _objects(out / LEDGER / "verdicts")), default=-1)
 
 
 def read_records(out: Path) -> dict[str, Record]:
-    """Every trial whose setting was recorded, by name."""
+    """Return every trial whose setting was recorded, by name."""
     settings = (_read(path, _setting) for path in _objects(out / LEDGER / "settings"))
     return {one[0].trial: read_record(out, *one) for one in settings if one is not None}
 
 
 def read_record(out: Path, planned: Planned, config: dict[str, Any]) -> Record:
-    """What is known of a trial; one that ended but lacks a row of before has not ended, and runs again."""
+    """Return the state of a trial. If it ended but one of its rows is missing, it counts as running and runs again."""
     record = Record(planned, config)
     record.rows, _ = read_reports(out, planned.trial)
     record.status, record.error = read_end(out, planned.trial) or (None, "")
@@ -255,17 +261,17 @@ def _objects(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, make: Callable[[Any], T]) -> T | None:
-    """What `make` makes of an object's content; None where it is torn, as if it had never been written."""
+    """Return `make` of an object's content; None if it is damaged, as if it had never been written."""
     try:
         return make(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        _say_torn(path)
+        _report_damage(path)
         return None
 
 
 @cache
-def _say_torn(path: Path) -> None:
-    print(f"{path} is torn: it counts as never written.", file=sys.stderr)
+def _report_damage(path: Path) -> None:
+    print(f"{path} is damaged: it counts as never written.", file=sys.stderr)
 
 
 def _checked_row(value: Any, epoch: int) -> Row:

@@ -101,7 +101,7 @@ def check_exports(
 
 
 def _known(file: Path) -> Proved | None:
-    """What was proved before; a torn file proves nothing."""
+    """What was proved before; a damaged file proves nothing."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         return Proved(float(known["worst"]), float(known["allowed"]), known["no_onnx"])
