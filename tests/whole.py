@@ -49,7 +49,7 @@ def wrong_in_report(study: results.Results, report: Path) -> list[str]:
     test = study.predictions.query("fold == 'test'").merge(confirm[["trial", "arm"]], on="trial")
     best = confirm.groupby("arm")["val_accuracy"].mean().idxmax()
     won = test[test["arm"] == best]
-    accuracy = f"{100 * (won['label'] == won['predicted']).mean():.1f}\u00a0%"
+    accuracy = f"{100 * (won['label'] == won['predicted']).mean():.1f}%"
     wrong = [] if accuracy in report.read_text() else [f"the report does not say {accuracy}"]
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder, "again")
