@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from tests.tiny import STUDY_FILE, run, write_study
+from tests.tiny import PATIENCE, STUDY_FILE, run, write_study
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def cluster() -> Iterator[str]:
         process = subprocess.Popen([*start, *options], stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         current = Path(home, "ray", "ray_current_cluster")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not current.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         assert current.exists(), Path(home, "log").read_text()

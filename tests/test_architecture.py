@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import write_study
+from tests.tiny import PATIENCE, write_study
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("analysis", "search_spaces", "study", "trainables")
@@ -146,7 +146,7 @@ def loaded_by(code: str, cwd: Path) -> set[str]:
     """Which of the heavy packages a fresh Python has loaded at the end of `code`."""
     heavy = "print('\\nloaded:', *sorted({'torch', 'timm', 'ray', 'optuna', 'torchvision'} & set(sys.modules)))"
     command = [sys.executable, "-c", f"import sys\n{code}\n{heavy}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd, timeout=PATIENCE)
     return set(done.stdout.splitlines()[-1].removeprefix("loaded:").split())
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from study.arguments import Parser
 from study.run import main
+from tests.tiny import PATIENCE
 
 
 def offered(script: str, words: list[str], folder: Path) -> set[str]:
@@ -15,7 +16,7 @@ def offered(script: str, words: list[str], folder: Path) -> set[str]:
     ask = f"COMP_WORDS=({given}); COMP_CWORD={len(words) - 1}; $function; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     find = "function=$(complete -p study-run | sed 's/.*-F \\([^ ]*\\).*/\\1/')"
     command = ["bash", "--norc", "-c", f"{script}\n{find}\n{ask}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return set(done.stdout.split())
 
 

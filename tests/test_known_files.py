@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tiny import PATIENCE
 from tests.trees import class_folders, encoded, pixels, put
 from trainables.cache_layout import SCANS
 from trainables.data import inspection, inspections, known_files
@@ -165,7 +166,7 @@ for _ in range(5):
 def test_two_processes_at_once_find_the_same(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCANNER, str(data), str(tmp_path / "cache")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=PATIENCE) for process in both]
     assert [errors for _, errors in said] == ["", ""]
     assert {line for output, _ in said for line in output.split()} == {manifest_hash(scan(data, listed(data)))}
 

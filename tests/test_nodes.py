@@ -17,7 +17,7 @@ from study.persistence.nodes import blind_to, check_nodes
 from study.persistence.remote import connect
 from tests.object_store import server, uri
 from tests.test_remote_study import SMALL
-from tests.tiny import make_pictures, run, write_study
+from tests.tiny import PATIENCE, make_pictures, run, write_study
 from trainables.errors import InputError
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--object-store-memory=100000000"]
@@ -83,7 +83,7 @@ def cluster(hidden: Path) -> Iterator[str]:
         with ExitStack() as nodes:
             ray = ["--head", "--port=0", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={homes[0]}/ray"]
             nodes.enter_context(ray_node(homes[0], *ray))
-            current, deadline = Path(homes[0], "ray", "ray_current_cluster"), time.monotonic() + 120
+            current, deadline = Path(homes[0], "ray", "ray_current_cluster"), time.monotonic() + PATIENCE
             while not current.exists() and time.monotonic() < deadline:
                 time.sleep(0.1)
             address = current.read_text().strip()
@@ -99,7 +99,7 @@ def wait_for_cpu(address: str) -> None:
     code = "import ray, sys, time\nray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')\n"
     code += "while not ray.cluster_resources().get('CPU'): time.sleep(0.1)"
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    subprocess.run([sys.executable, "-c", code, address], check=True, timeout=120, env=environment)
+    subprocess.run([sys.executable, "-c", code, address], check=True, timeout=PATIENCE, env=environment)
 
 
 @pytest.mark.cluster

@@ -9,7 +9,7 @@ import pytest
 from study.arguments import parse
 from study.design.load import load
 from study.setup.prepare import prepare_study
-from tests.tiny import Prepare
+from tests.tiny import PATIENCE, Prepare
 
 # Twice the CPUs of this machine in all, so on one node there is room for a worker of a trial but not for the trial.
 TEAM = """
@@ -26,7 +26,7 @@ with starting(warm=False) as wait_for_ray:
 
 def test_workers_of_a_trial_may_be_on_several_nodes() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TEAM], capture_output=True, text=True, env=os.environ.copy(), timeout=120
+        [sys.executable, "-c", TEAM], capture_output=True, text=True, env=os.environ.copy(), timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
 

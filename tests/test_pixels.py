@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.tiny import PATIENCE
 from tests.trees import class_folders, encoded, pixels, put
 from trainables.data.manifest import scan
 from trainables.data.pixels import Pixels, open_pixels
@@ -145,7 +146,7 @@ def builder(manifest: Path, data: Path, cache: Path, delay: float) -> subprocess
 
 
 def opened_by(process: subprocess.Popen[str]) -> list[str]:
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     return output.split()
 

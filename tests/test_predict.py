@@ -298,7 +298,7 @@ def test_prediction_needs_no_ray(finished: Finished) -> None:
     code = (
         f"import sys\nfrom study.predict import main\nassert main({arguments!r}) == 0\nassert 'ray' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
 
 
 def test_the_examples_come_with_what_the_winner_looked_at(finished: Finished) -> None:

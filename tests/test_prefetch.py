@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.tiny import PATIENCE
 from trainables.learning.prefetch import ahead
 
 
@@ -22,7 +23,7 @@ def test_a_few_are_made_beforehand_and_no_more() -> None:
 
     taken = ahead(batches(), 2)
     assert next(taken) == 0
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while len(made) < 4 and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(0.05)

@@ -18,6 +18,7 @@ from study.run import main
 from study.schedule.state import StudyState
 from tests.courses import BONUS, SMALLEST, begin, drive, killed, row, small_study
 from tests.object_store import uri
+from tests.tiny import PATIENCE
 from trainables.errors import InputError
 
 
@@ -193,7 +194,7 @@ def test_a_driver_that_was_taken_over_ends_itself(place: str) -> None:
     try:
         with sole_remote_driver(connect(place), "sleeper"):
             connect(place).delete("drivers/sleeper.json")
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not heard and time.monotonic() < deadline:
                 time.sleep(0.05)
     finally:

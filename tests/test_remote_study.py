@@ -13,7 +13,7 @@ from study import results
 from study.fetch import fetch
 from study.persistence.remote import connect
 from tests.object_store import CREDENTIALS, uri
-from tests.tiny import STUDY_FILE, command, make_pictures, run, write_study
+from tests.tiny import PATIENCE, STUDY_FILE, command, make_pictures, run, write_study
 
 pytestmark = pytest.mark.cluster
 TIMING = ["seconds", "images_per_second"]
@@ -76,7 +76,7 @@ def test_killed_and_gone_on_with_on_an_empty_machine_a_remote_study_has_the_tabl
 def killed_when_ended(out: str, arguments: list[object], ends: int) -> None:
     """Kill it once so many trials have ended."""
     process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    remote, deadline = connect(out), time.monotonic() + 250
+    remote, deadline = connect(out), time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         if len(remote.listing("ledger/ends")) >= ends:
             process.kill()

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.pictures import config, make_place, measured
+from tests.tiny import PATIENCE
 from trainables.config import TrialConfig
 from trainables.data.trial_data import open_trial_data
 from trainables.frozen import store as stores
@@ -170,7 +171,7 @@ def test_processes_compute_a_study_together(place: Place) -> None:
     processes = [spawn.Process(target=study_alone, args=(chosen, shared, queue)) for _ in range(3)]
     for process in processes:
         process.start()
-    rows = [queue.get(timeout=120) for _ in processes]
+    rows = [queue.get(timeout=PATIENCE) for _ in processes]
     for process in processes:
         process.join()
     assert rows[0] == rows[1] == rows[2] == results(chosen, place)[0]

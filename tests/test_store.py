@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tests.tiny import PATIENCE
 from trainables.frozen.store import Store, shrink
 
 
@@ -44,7 +45,7 @@ def test_a_killed_writer_leaves_neither_a_claim_nor_a_part(tmp_path: Path) -> No
     moments = spawn.Queue()
     writer = spawn.Process(target=compute, args=(tmp_path, moments))
     writer.start()
-    assert moments.get(timeout=60)
+    assert moments.get(timeout=PATIENCE)
     with Store(tmp_path, 1e9).claim("stream", 3) as mine, Store(tmp_path, 1e9).claim("stream", 4) as other:
         assert (mine, other) == (False, True)
     assert writer.pid is not None

@@ -109,7 +109,7 @@ from study.spec import Budget
 
 STUDY = replace(
     DOGS,
-    factors=dict(DOGS.factors) | {"backbone": ["mobilenetv2_100", "resnet50"]},
+    factors=dict(DOGS.factors) | {"backbone": ["test_efficientnet", "test_resnet"]},
     fixed={"size": 32, "batch_size": 8},
     budget=Budget(trials=3, epochs=1, refine=1, seeds=1),
 )
@@ -120,7 +120,8 @@ STUDY = replace(
 def test_the_dogs_study_on_a_small_tree_in_the_real_layout(tmp_path: Path) -> None:
     data = stanford_dogs(tmp_path / "dogs")
     file = write_study(tmp_path, SMALL_DOGS)
-    run(file, "--data", data, "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--weights", "none")
+    flags = ["--weights", "none", "--skip-preflight"]
+    run(file, "--data", data, "--out", tmp_path / "out", "--cache", tmp_path / "cache", *flags)
     study = read(tmp_path / "out")
     assert set(study.trials["status"]) == {"completed"}
     assert {"split_80-10-10", "split_70-15-15", "split_60-30-10"} <= set(study.manifest.columns)

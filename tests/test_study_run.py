@@ -17,7 +17,7 @@ import torch
 from study import results
 from study.persistence.ledger import LEDGER
 from tests import notebooks
-from tests.tiny import command, make_pictures, run, write_study
+from tests.tiny import PATIENCE, command, make_pictures, run, write_study
 from tests.whole import TIMING, rows
 from trainables.config import from_dict
 from trainables.place import Place
@@ -162,7 +162,7 @@ def test_interrupted_says_how_to_go_on_and_an_extended_study_keeps_its_rows(
     process = start([*arguments, "--out", out])
     wait_for_ends(out, process, 3)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert error.strip().splitlines()[-1].endswith("--resume")
     assert len(results.read(out).trials) >= 3
@@ -182,7 +182,7 @@ def start(arguments: list[object]) -> subprocess.Popen[str]:
 
 def wait_for_ends(out: Path, process: subprocess.Popen[str], count: int) -> None:
     """Until so many trials have ended and another is under way."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         ends = len(list((out / LEDGER / "ends").glob("[!.]*.json")))
         running = list((out / "checkpoints").glob("[!.]*"))

@@ -24,6 +24,7 @@ from study.persistence.ledger import Record
 from study.schedule.state import StudyState
 from study.tracking.tensorboard import BEST, FOLDER, SECONDS, EventFiles
 from tests.courses import BASE, CONDITIONAL, CONFIG, begin, by_level, drive, killed, small_study
+from tests.tiny import PATIENCE
 
 STUDY = small_study(CONDITIONAL, {"trials": 6, "epochs": 2, "refine": 1, "seeds": 1})
 TAGS = [
@@ -205,7 +206,7 @@ def test_a_real_tensorboard_shows_every_trial_with_its_best_value(server: str, c
         "sliceSize": 100,
     }
     groups: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE
     while len(groups) < len(course.records) and time.monotonic() < deadline:
         with suppress(OSError):
             groups = ask(f"{server}/data/plugin/hparams/session_groups", wanted).get("sessionGroups", [])
