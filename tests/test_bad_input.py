@@ -236,7 +236,7 @@ def test_what_cannot_be_downloaded(fails: Fails) -> None:
 
 
 def test_an_out_that_is_taken(fails: Fails, begun: Path, tmp_path: Path) -> None:
-    fails("already holds a study: go on with it by --resume", out=begun)
+    fails("already holds a study: continue it with --resume", out=begun)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "letter.txt").write_text("mine")
     fails("is in use: it holds other files", out=tmp_path / "used")

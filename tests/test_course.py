@@ -239,7 +239,7 @@ def test_a_full_disk_stops_the_study_and_costs_no_trial(tmp_path: Path) -> None:
             raise OSError(errno.ENOSPC, "full", "f")
         return BONUS(planned, epoch)
 
-    with pytest.raises(Unavailable, match="No space left on device at f: put that right"):
+    with pytest.raises(Unavailable, match="No space left on device at f: fix that"):
         drive(begin(tmp_path / "out", PLAIN), fills)
     assert not (tmp_path / "out" / LEDGER / "errors").exists()
     full = False

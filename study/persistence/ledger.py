@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass
 class Record:
-    """The state of one trial."""
+    """One trial: its setting, its rows and how it ended."""
 
     planned: Planned
     config: dict[str, Any]
@@ -50,7 +50,7 @@ class Record:
 
     @property
     def best(self) -> Row | None:
-        """The row with the best validation metric; the first of equal ones."""
+        """The row with the best validation metric; the first one if several are equal."""
         return max(self.rows.values(), key=lambda row: (self.score_of(row), -row["epoch"]), default=None)
 
     @property
@@ -64,7 +64,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What ASHA decided about a trial at a rung, and the value it used."""
+    """ASHA's decision about a trial at a rung, and the value it is based on."""
 
     trial: str
     epoch: int
@@ -74,7 +74,7 @@ class Verdict:
 
 @contextmanager
 def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
-    """Lock the study in `out`: no other process drives it within the block. A killed process leaves no lock behind.
+    """Lock the study in `out`, so no other process drives it within the block. A killed process leaves no lock.
 
     Args:
         shown: the name of `out` in the error.
@@ -98,6 +98,12 @@ def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
 
 
 def write_object(path: Path, value: Any) -> None:
+    """Write an object of the ledger as JSON, in one step.
+
+    Raises:
+        ValueError: a number in it is not finite.
+        OSError: the disk is full, for example.
+    """
     text = json.dumps(value, allow_nan=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path, len(text)):
@@ -149,6 +155,11 @@ def write_error(out: Path, trial: str, epoch: int, error: str) -> int:
 
 
 def read_setting(out: Path, trial: str) -> tuple[Planned, dict[str, Any]]:
+    """Return a trial as planned, and its resolved config.
+
+    Raises:
+        OSError, ValueError, KeyError: its setting is missing or damaged.
+    """
     return _setting(json.loads((out / LEDGER / "settings" / f"{trial}.json").read_text()))
 
 
@@ -218,7 +229,7 @@ def read_plan(out: Path) -> list[Planned]:
     """Return the planned search trials, extensions last.
 
     Raises:
-        InputError: a part is damaged. To continue without it would start another study under the same name.
+        InputError: a part is damaged. Without it this would be a different study under the same name.
     """
     planned: list[Planned] = []
     for path in _objects(out / LEDGER / "plan"):
@@ -242,7 +253,7 @@ def next_verdict(out: Path) -> int:
 def read_records(out: Path) -> dict[str, Record]:
     """Return every trial whose setting was recorded, by name."""
     settings = (_read(path, _setting) for path in _objects(out / LEDGER / "settings"))
-    return {one[0].trial: read_record(out, *one) for one in settings if one is not None}
+    return {planned.trial: read_record(out, planned, config) for planned, config in filter(None, settings)}
 
 
 def read_record(out: Path, planned: Planned, config: dict[str, Any]) -> Record:
