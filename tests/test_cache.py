@@ -55,7 +55,14 @@ def test_every_kind_is_listed_with_what_it_is_of(cache: Path, capsys: pytest.Cap
     assert main(["--cache", str(cache)]) == 0
     printed = capsys.readouterr().out
     data = cache.parent / "data"
-    for about in (f"{data}: 6 images", f"{data}\n", "1 of: activations", "1 of: resnet18", "1 of: measured speed", "--clear"):
+    for about in (
+        f"{data}: 6 images",
+        f"{data}\n",
+        "1 of: activations",
+        "1 of: resnet18",
+        "1 of: measured speed",
+        "--clear",
+    ):
         assert about in printed
     assert sum(entry.size for entry in entries(cache)) == sum(
         (cache / name).stat().st_size for name in files(cache) - {"pixels.lock", "prefixes/locks"}

@@ -104,7 +104,7 @@ def test_bad_input(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(tmp_path), *cache]) == 2
     assert "is none that can be read" in capsys.readouterr().err
     assert main([str(finished.out), *cache, "--frozen"]) == 2
-    assert "began from none" in capsys.readouterr().err
+    assert "was trained from scratch" in capsys.readouterr().err
     assert main([str(finished.out), *cache, "--data", str(tmp_path)]) == 2
     assert "is missing or has changed since" in capsys.readouterr().err
     unopened = tmp_path / "unopened"

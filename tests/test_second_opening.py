@@ -137,9 +137,12 @@ def test_stale_exports_go_with_a_line_and_the_command(tmp_path: Path, capsys: py
     assert left == ["explained-confirm-old-1/a.png", "tables/other.csv"]
     assert [line.startswith("The winner is now confirm-new-2. ") for line in said] == [True] * 3
     assert (
-        f"best/model.onnx, made of an earlier winner. Make it again: python -m study.export_onnx {tmp_path}" in said[0]
+        f"best/model.onnx, made from an earlier winner. Make it again: python -m study.export_onnx {tmp_path}"
+        in said[0]
     )
-    assert f"tables/knn.csv, made of an earlier winner. Make it again: python -m study.retrieval {tmp_path}" in said[1]
+    assert (
+        f"tables/knn.csv, made from an earlier winner. Make it again: python -m study.retrieval {tmp_path}" in said[1]
+    )
     assert "is now explained-confirm-old-1/. Make it again: python -m study.predict" in said[2]
     drop_stale(tmp_path, "confirm-old-1", "confirm-new-2", searches=False)
     assert capsys.readouterr().err == "", "nothing is left to say"
