@@ -233,7 +233,7 @@ def test_fewer_epochs_say_what_they_leave_out(
     assert ready("--epochs", 2, study=study)[0].study.fixed["warmup_epochs"] == 1
     assert capsys.readouterr().err.splitlines() == [
         "Changed by the flags: warmup_epochs 1 instead of 2.",
-        "Changed by the flags: patience 3 ends no trial of 2 epochs.",
+        "Changed by the flags: patience 3 stops no trial within 2 epochs.",
     ]
     factor = STUDY_FILE.replace('"augmentation": ["none", "light"]', '"frozen_epochs": [0, 3]')
     with pytest.raises(InputError, match="--epochs 3: `frozen_epochs` must be below the 3 epochs, but got 3"):

@@ -76,7 +76,7 @@ def test_clear_removes_all_of_it_and_no_file_of_others(cache: Path, capsys: pyte
     assert entries(cache) == []
     assert files(cache) - {"pixels.lock", "prefixes/locks"} == {"mine.txt"}
     assert main(["--cache", str(cache), "--clear"]) == 0
-    assert capsys.readouterr().out.startswith(f"{cache} holds nothing.")
+    assert capsys.readouterr().out.startswith(f"{cache} has no entries.")
     assert main(["--cache", str(cache / "never")]) == 0
 
 

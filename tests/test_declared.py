@@ -156,7 +156,7 @@ STEPS = {"schedule": "step", "step_every": 2}
     [
         (
             {"fixed": {"dropout": 0.5}},
-            "Fixed dropout 0.5 has no effect, as `dropout` counts only with regularizer='dropout'",
+            "Fixed dropout 0.5 has no effect, because `dropout` is used only with regularizer='dropout'",
         ),
         (
             {"fixed": {"regularizer": "dropout"}},
@@ -164,13 +164,13 @@ STEPS = {"schedule": "step", "step_every": 2}
         ),
         ({"fixed": {"mixing_alpha": 0.2}}, "Fixed mixing_alpha 0.2 has no effect"),
         ({"fixed": {"mixing": "mixup"}}, "`mixing_alpha` must be set exactly when mixing"),
-        ({"fixed": {"momentum": 0.8}}, "counts only with optimizer='sgd' or 'rmsprop'"),
-        ({"fixed": {"step_every": 2}}, "counts only with schedule='step'"),
-        ({"fixed": {"step_factor": 0.5}}, "counts only with schedule='step'"),
-        ({"fixed": {"frozen_learning_rate": 0.1}}, "counts only with `frozen_epochs` above 0"),
-        ({"fixed": {"distance": "cosine"}}, "counts only with `neighbours`"),
+        ({"fixed": {"momentum": 0.8}}, "is used only with optimizer='sgd' or 'rmsprop'"),
+        ({"fixed": {"step_every": 2}}, "is used only with schedule='step'"),
+        ({"fixed": {"step_factor": 0.5}}, "is used only with schedule='step'"),
+        ({"fixed": {"frozen_learning_rate": 0.1}}, "is used only with `frozen_epochs` above 0"),
+        ({"fixed": {"distance": "cosine"}}, "is used only with `neighbours`"),
         ({"factors": {"batch_size": [8, 16]}, "fixed": {"views": 2}}, "an augmentation other than 'none'"),
-        ({"fixed": {"layer_decay": 0.7}}, "counts only with an `unfreeze` deeper than the head"),
+        ({"fixed": {"layer_decay": 0.7}}, "is used only with an `unfreeze` deeper than the head"),
         ({"fixed": {"regularizer": "drop_path", "drop_path": 0.1}}, "Fixed drop_path 0.1 has no effect"),
         ({"factors": {"momentum": [0.5, 0.9]}}, "Factor 'momentum' has no effect"),
         ({"nuisances": {"momentum": Range(low=0.5, high=0.9)}}, "Nuisance 'momentum' has no effect"),
@@ -189,8 +189,8 @@ STEPS = {"schedule": "step", "step_every": 2}
         ({"fixed": {"warmup_epochs": 4}}, "`warmup_epochs` must be below the 4 epochs, but got 4"),
         ({"factors": {"frozen_epochs": [0, 4]}}, "`frozen_epochs` must be below the 4 epochs, but got 4"),
         ({"fixed": {"frozen_epochs": 2, "warmup_epochs": 2}}, "each phase (2 frozen, then 2), but got 2"),
-        ({"fixed": {"epochs": 2}}, "'epochs' is no fixed hyperparameter"),
-        ({"fixed": {"workers": 2}}, "'workers' is no fixed hyperparameter"),
+        ({"fixed": {"epochs": 2}}, "'epochs' cannot be a fixed hyperparameter"),
+        ({"fixed": {"workers": 2}}, "'workers' cannot be a fixed hyperparameter"),
         (
             {"factors": {"learning_rate": [0.1, 0.01]}, "nuisances": optimizers.adaptive()},
             "'learning_rate' is two of them",
@@ -205,15 +205,15 @@ STEPS = {"schedule": "step", "step_every": 2}
         ),
         (
             {"factors": SGD, "nuisances": optimizers.adaptive() | optimizers.by_optimizer("sgd")},
-            "Nuisances 'learning_rate' and 'sgd_learning_rate' both set 'learning_rate' under optimizer=sgd",
+            "'learning_rate' and 'sgd_learning_rate' both set it under optimizer=sgd",
         ),
         (
             {"factors": SGD, "nuisances": optimizers.by_optimizer("sgd")},
-            "'learning_rate' is tuned by 'sgd_learning_rate', but under optimizer=adamw by none, so it would be 0.001",
+            "'learning_rate' is tuned by 'sgd_learning_rate', but by no range under optimizer=adamw, so it",
         ),
         (
             {"nuisances": {"momentum": Range(low=1e-3, high=0.1, sets="learning_rate")}},
-            "Nuisance 'momentum' has the name of another hyperparameter than it sets",
+            "Nuisance 'momentum' sets 'learning_rate', but has the name of another hyperparameter",
         ),
         (
             {
@@ -352,12 +352,12 @@ def test_every_published_configuration_trains_for_its_own_epochs() -> None:
 
 def test_what_no_epoch_is_left_for_is_named() -> None:
     fixed = {"patience": 4, "optimizer": "sgd"}
-    assert study(fixed=fixed).unfit() == ["patience 4 ends no trial of 4 epochs"]
+    assert study(fixed=fixed).unfit() == ["patience 4 stops no trial within 4 epochs"]
     assert study(fixed=fixed | {"patience": 3}).unfit() == []
     two_phases = {"augmentation": ["none", "light"], "unfreeze": ["all", "last stage"], "frozen_epochs": [0, 2]}
     assert study(factors=two_phases, fixed={"patience": 2}).unfit() == []  # where no epoch is frozen it ends trials
     assert study(fixed=STEPS | {"step_every": 4}).unfit() == [
-        "the schedule 'step' drops no rate within 4 epochs, as step_every is 4"
+        "the schedule 'step' never lowers the learning rate in 4 epochs with step_every 4"
     ]
     assert study(fixed={"schedule": "step"}).unfit() != []  # 7, where nothing is said
     assert study(fixed=STEPS).unfit() == []

@@ -79,7 +79,7 @@ def test_every_image_gets_its_classes(finished: Finished, tmp_path: Path, capsys
     shown = capsys.readouterr()
     assert shown.err == ""
     assert len(shown.out.splitlines()) == 16
-    assert re.search(r"one\.png: (blue|green|red) \d+\.\d %, (blue|green|red) \d+\.\d %", shown.out)
+    assert re.search(r"one\.png: (blue|green|red) \d+\.\d%, (blue|green|red) \d+\.\d%", shown.out)
     said = pd.read_csv(tmp_path / "said.csv")
     assert list(said.columns) == ["file", "rank", "label", "confidence"]
     assert said["rank"].tolist() == [1, 2] * 16
@@ -210,7 +210,7 @@ def test_what_is_read_no_further_is_written_all_the_same(finished: Finished, tmp
         ("at least 1", ["OUT", "PICTURES", "--top", "0"]),
         ("must be a .csv", ["OUT", "PICTURES", "--csv", "table.txt"]),
         ("must be a .csv", ["OUT", "PICTURES", "--csv", "gone/table.csv"]),
-        ("go together", ["OUT", "PICTURES", "--submission", "s.csv"]),
+        ("needs --sample", ["OUT", "PICTURES", "--submission", "s.csv"]),
         ("sample_submission.csv, but got", ["OUT", "PICTURES", "--submission", "s.csv", "--sample", "gone.csv"]),
         ("has no best/", ["PICTURES", "PICTURES"]),
         ("see python -m study.predict --help", ["OUT", "PICTURES", "--tops", "3"]),

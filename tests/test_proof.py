@@ -77,7 +77,7 @@ def test_a_model_that_is_another_is_gone_and_so_is_an_earlier_one(study: Finishe
 def test_weights_of_another_trial_are_seen(study: Finished) -> None:
     trained = load_tensors(model_file(study.out, TRIAL))
     save_tensors(trained | {"head.weight": 1.1 * trained["head.weight"]}, model_file(study.out, TRIAL))
-    with pytest.raises(NotTheSame, match="a logit differs"):
+    with pytest.raises(NotTheSame, match="a logit of a test image differs"):
         export(study)
 
 

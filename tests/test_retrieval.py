@@ -102,7 +102,7 @@ def test_features_are_what_the_classifier_is_given(finished: Finished) -> None:
 def test_bad_input(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = ["--cache", str(finished.cache)]
     assert main([str(tmp_path), *cache]) == 2
-    assert "is none that can be read" in capsys.readouterr().err
+    assert "cannot be read as one" in capsys.readouterr().err
     assert main([str(finished.out), *cache, "--frozen"]) == 2
     assert "was trained from scratch" in capsys.readouterr().err
     assert main([str(finished.out), *cache, "--data", str(tmp_path)]) == 2

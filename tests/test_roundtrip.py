@@ -54,7 +54,7 @@ def test_nets_that_come_back_as_the_same_function(tried: Case) -> None:
     ],
 )
 def test_nets_that_do_not_are_refused_with_what_differs(backbone: str, size: int, differs: str) -> None:
-    with pytest.raises(InputError, match=rf"^Backbone {backbone} at {size} px .*{differs}. Take another backbone.$"):
+    with pytest.raises(InputError, match=rf"^Backbone {backbone} at {size} px .*{differs}. Use another backbone.$"):
         round_trip(case(backbone, size))
 
 
@@ -76,7 +76,7 @@ def test_a_file_that_lacks_something_is_seen(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_config_that_describes_another_net_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_dir, "timm_config", _other_input)
-    with pytest.raises(InputError, match="cannot be shipped"):
+    with pytest.raises(InputError, match="cannot be exported"):
         round_trip(case("small_cnn", 16))
 
 

