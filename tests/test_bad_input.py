@@ -262,7 +262,7 @@ def test_addresses_where_nobody_answers(fails: Fails, monkeypatch: pytest.Monkey
 
 
 def test_resources_that_are_not_there(fails: Fails) -> None:
-    fails(r"--cpus-per-trial must be at most the \d+ CPUs there are, but got 4096", "--cpus-per-trial", 4096)
+    fails(r"--cpus-per-trial must be at most the \d+ available CPUs, but got 4096", "--cpus-per-trial", 4096)
     fails(r"--gpus-per-trial must be at most the \d+ GPUs .* but got 64: use 0", "--gpus-per-trial", 64)
 
 
@@ -357,9 +357,9 @@ def test_new_studies_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureF
     for name, target, pattern in [
         ("dgos", "mine.py", "No study named 'dgos' to copy"),
         ("digits", "taken.py", "exists already"),
-        ("digits", "mine.txt", "named like my_study.py, but got 'mine.txt'"),
-        ("digits", "my study.py", "named like my_study.py"),
-        ("digits", "nowhere/mine.py", "is no folder: make it first"),
+        ("digits", "mine.txt", "have a name such as my_study.py, but got 'mine.txt'"),
+        ("digits", "my study.py", "have a name such as my_study.py"),
+        ("digits", "nowhere/mine.py", "is not a folder: create it first"),
     ]:
         assert main(["--new", name, str(tmp_path / target)]) == 2
         assert re.search(pattern, capsys.readouterr().err)

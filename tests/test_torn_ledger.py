@@ -106,5 +106,7 @@ def test_the_setting_of_a_judged_trial_that_nobody_planned_is_missed(finished: P
     plan.write_text("[]")  # as of a study with goal="best"
     judged = ledger.read_verdicts(out)[0].trial
     (out / LEDGER / "settings" / f"{judged}.json").write_bytes(b"")
-    with pytest.raises(InputError, match=f"The setting of {judged} in .*/ledger is damaged: restore a copy, or choose"):
+    with pytest.raises(
+        InputError, match=f"The setting of {judged} in .*/ledger is damaged: restore a copy of it, or choose"
+    ):
         StudyState(out, STUDY, BASE, None, lambda *_: None)
