@@ -356,7 +356,7 @@ def test_new_studies_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "taken.py").write_text("")
     for name, target, pattern in [
         ("dgos", "mine.py", "No study named 'dgos' to copy"),
-        ("digits", "taken.py", "exists already"),
+        ("digits", "taken.py", "already exists"),
         ("digits", "mine.txt", "have a name such as my_study.py, but got 'mine.txt'"),
         ("digits", "my study.py", "have a name such as my_study.py"),
         ("digits", "nowhere/mine.py", "is not a folder: create it first"),

@@ -113,8 +113,8 @@ def test_what_a_study_goes_on_with_is_a_deviation_where_it_is_another(
     resumed(ready, tmp_path)
     deviations = resumed(ready, tmp_path)[1].deviations
     assert deviations == [
-        f"went on with torch 99.0, begun with {begun.versions['torch']}",
-        f"went on with CPU count 1024, begun with {began['cpus']}",
+        f"continued with torch 99.0, begun with {begun.versions['torch']}",
+        f"continued with CPU count 1024, begun with {began['cpus']}",
     ]
     assert json.loads((tmp_path / "out" / "study.json").read_text())["deviations"] == deviations
 

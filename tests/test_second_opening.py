@@ -181,4 +181,4 @@ def test_every_later_opening_is_a_deviation_also_where_a_kill_kept_the_first_fro
     save(tmp_path, record, 1.0, 1.0, 2)
     written = json.loads((tmp_path / results.STUDY_FILE).read_text())
     assert written["test_openings"] == 2
-    assert written["deviations"] == ["the test fold was opened again (opening 2): it had been seen before"]
+    assert written["deviations"] == ["the test fold was opened again (opening 2), after it had been seen"]

@@ -102,7 +102,7 @@ def example_trial(study: Study, factors: Levels) -> Planned:
 
 
 def _published_plan(study: Study) -> list[Planned]:
-    """Return every published configuration with every seed, which changes order, views and folds as in a confirmation."""
+    """Return every published configuration with every seed. As in a confirmation, a seed also draws the folds."""
     return [
         Planned(
             trial=f"published-{number:02d}-{seed}",
