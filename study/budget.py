@@ -47,7 +47,7 @@ class Budget:
 
     @property
     def repeats(self) -> int:
-        """How many models confirm a setting. They are numbered from 1; with test folds round by round."""
+        """The number of models that confirm a setting. They are numbered from 1; with test folds round by round."""
         return self.seeds * (self.test_folds or 1)
 
     @property

@@ -131,8 +131,8 @@ class Study:
         """
         if not self.published:
             raise InputError("--published runs published configurations, but this study has none: leave it out.")
-        published = [at_most(each, self.fixed, self.budget.epochs, epochs) for each in self.published]
-        longest = max(each.config["epochs"] for each in published)
+        published = [at_most(original, self.fixed, self.budget.epochs, epochs) for original in self.published]
+        longest = max(configuration.config["epochs"] for configuration in published)
         budget = replace(self.budget, trials=len(published) * self.budget.seeds, epochs=longest, test_folds=None)
         return replace(self, goal="published", factors={}, nuisances={}, published=published, budget=budget)
 

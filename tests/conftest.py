@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,9 @@ from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
 from study.setup.prepare import Prepared, prepare_study
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
+
+if TYPE_CHECKING:
+    from tests.finished import Finished
 
 # Machines are shared: how long an example takes says nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,6 +65,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def restored_threads() -> Iterator[None]:
+    """Restore the number of threads that a trial sets."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
+    """A finished study, made once for each file of tests."""
+    from tests.finished import finish
+
+    return finish(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(scope="module")

@@ -39,11 +39,6 @@ from trainables.trial import predict
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finish(tmp_path_factory.mktemp("finished"))
-
-
-@pytest.fixture(scope="module")
 def best(finished: Finished) -> Best:
     return load_best(finished.out)
 

@@ -19,11 +19,6 @@ from tests.tiny import COLOURS, STUDY_FILE
 from trainables.data.trial_data import open_trial_data
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finish(tmp_path_factory.mktemp("finished"))
-
-
 def tables(study: Finished, *flags: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     assert main([str(study.out), "--cache", str(study.cache), *flags]) == 0
     knn, retrieved = (pd.read_csv(study.out / TABLES_FOLDER / name) for name in (KNN_FILE, RETRIEVAL_FILE))

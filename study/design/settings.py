@@ -79,23 +79,29 @@ def effective(study: Study, levels: Mapping[str, Any], start: str = "pretrained"
 
 
 def from_scratch(study: Study) -> Study:
-    """With --weights none every net starts from random numbers: that is fixed then, whatever the study says.
+    """Return the study with --weights none: every net starts from random numbers, whatever the study file says.
 
     Raises:
-        InputError: other factors depend on a start that none has any more.
+        InputError: nothing is left to compare, or other parts of the study depend on a removed level of `weights`.
     """
     factors = {name: factor for name, factor in study.factors.items() if name != "weights"}
-    if any("weights" in each.when for each in (*factors.values(), *study.nuisances.values())):
-        raise InputError("--weights none takes away the levels that other parts of this study depend on.")
+    if any("weights" in part.when for part in (*factors.values(), *study.nuisances.values())):
+        raise InputError(
+            "--weights none removes levels of `weights` that other parts of this study depend on: leave it out."
+        )
     if study.factors and not factors:
-        raise InputError("--weights none leaves nothing to compare: `weights` is the study's only factor.")
+        raise InputError(
+            "--weights none leaves nothing to compare, because `weights` is the study's only factor: leave it out."
+        )
     fixed = {**study.fixed, "weights": "none"}
-    published = [_untrained(study, each) for each in study.published] if study.goal == "published" else study.published
+    published = study.published
+    if study.goal == "published":
+        published = [_untrained(study, configuration) for configuration in published]
     return replace(study, factors=factors, fixed=fixed, published=published)
 
 
 def _untrained(study: Study, published: Published) -> Published:
     config = {name: value for name, value in published.config.items() if name != "weights"}
     pretrained = effective(study, published.config)["weights"] == "pretrained"
-    said = ("weights none instead of pretrained, by --weights",) if pretrained else ()
-    return replace(published, config=config, differs=(*published.differs, *said))
+    added = ("weights none instead of pretrained, by --weights",) if pretrained else ()
+    return replace(published, config=config, differs=(*published.differs, *added))

@@ -101,7 +101,7 @@ def row_bytes(config: TrialConfig, inputs: CostInputs, evaluation: bool = False)
 
 
 def _is_plain(config: TrialConfig) -> bool:
-    """Whether training uses the evaluation view."""
+    """Return whether training uses the evaluation view."""
     return POLICIES[config.augmentation] is None
 
 

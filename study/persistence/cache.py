@@ -195,9 +195,9 @@ def _names(folder: int, of: str = "") -> list[str]:
 def _stats(name: str, folder: int) -> Iterator[os.stat_result]:
     """Yield the status of a file, or of a folder and every file below it."""
     with suppress(FileNotFoundError):  # another process removed it
-        own = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        yield own
-        if stat.S_ISDIR(own.st_mode):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        yield status
+        if stat.S_ISDIR(status.st_mode):
             for _, _, files, below in os.fwalk(name, dir_fd=folder):
                 for file in files:
                     with suppress(FileNotFoundError):
@@ -208,8 +208,8 @@ def _read(name: str, folder: int) -> str:
     """Return the dataset of decoded images or the backbone of an export check; empty if the file does not say."""
     try:
         with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), encoding="utf-8") as file:
-            known = json.loads(file.read(10_000))
-        return str(known["data"] if "data" in known else known["case"]["backbone"])
+            values = json.loads(file.read(10_000))
+        return str(values["data"] if "data" in values else values["case"]["backbone"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -1,7 +1,7 @@
 """The ledger: small immutable objects under OUT/ledger, from which a study resumes. Each is written once.
 
     studies/NNN.json            study.json as each driver began with it
-    plan/NNN.json               the settings decided on before the first trial; one more for each extension
+    plan/NNN.json               the plan of the search, before the first trial; one more for each extension
     settings/TRIAL.json         a trial's resolved config, before it starts
     reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written from the trial's side
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
@@ -149,9 +149,9 @@ def read_end(out: Path, trial: str) -> tuple[Status, str] | None:
 def write_error(out: Path, trial: str, epoch: int, error: str) -> int:
     """Record an exception of a trial after `epoch` epochs. Return how many it has raised there so far."""
     folder = out / LEDGER / "errors" / trial
-    known = _objects(folder)
-    write_object(folder / f"{len(known):02d}.json", {"epoch": epoch, "error": error})
-    return 1 + sum(_read(path, lambda value: value["epoch"] == epoch) or 0 for path in known)
+    earlier = _objects(folder)
+    write_object(folder / f"{len(earlier):02d}.json", {"epoch": epoch, "error": error})
+    return 1 + sum(_read(path, lambda value: value["epoch"] == epoch) or 0 for path in earlier)
 
 
 def read_setting(out: Path, trial: str) -> tuple[Planned, dict[str, Any]]:
@@ -222,7 +222,7 @@ def write_plan(out: Path, planned: Iterable[Planned], number: int | None = None)
     """Write another part of the plan, or part `number` again."""
     if number is None:
         number = len(_objects(out / LEDGER / "plan"))
-    write_object(out / LEDGER / "plan" / f"{number:03d}.json", [each.to_dict() for each in planned])
+    write_object(out / LEDGER / "plan" / f"{number:03d}.json", [trial.to_dict() for trial in planned])
 
 
 def read_plan(out: Path) -> list[Planned]:

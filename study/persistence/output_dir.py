@@ -23,9 +23,9 @@ def opened(out: Path | str, cache: Path, resume: bool) -> Iterator[tuple[Path, b
         InputError: `out` or `cache` cannot be written, or `out` is in use and `resume` does not allow to continue it.
     """
     if isinstance(out, Path):
-        known = check_out(out, resume)
+        resumes = check_out(out, resume)
         with in_use(cache):
-            yield out, known
+            yield out, resumes
         return
     with in_use(cache), _opened_remote(out, cache, resume) as opened_out:
         yield opened_out
@@ -41,11 +41,11 @@ def _opened_remote(out: str, cache: Path, resume: bool) -> Iterator[tuple[Path, 
         raise InputError(f"--cache {cache} cannot be written: choose a folder that you can write to.") from None
     with sole_driver(home, out), sole_remote_driver(remote, _name_of(home)):
         names = remote.names() - {DRIVERS}
-        known = _holds_study(out, names, resume)
+        resumes = _holds_study(out, names, resume)
         folder = home / "driver"
         storage.remove(folder)
-        storage.mirror(folder, out, names - {storage.CHECKPOINTS} if known else ())
-        yield folder, known
+        storage.mirror(folder, out, names - {storage.CHECKPOINTS} if resumes else ())
+        yield folder, resumes
 
 
 def check_out(out: Path, resume: bool) -> bool:

@@ -86,7 +86,7 @@ def setting_of(record: Record) -> str:
 
 
 def has_control(study: Study) -> bool:
-    """Whether the study has a negative control. With test folds it has none: each round would need a refinement."""
+    """Return whether the study has a negative control. With test folds it would need another refinement per round."""
     return study.control and not study.budget.test_folds and study.budget.seeds >= FEWEST_CONTROL_SEEDS
 
 
@@ -133,25 +133,28 @@ def level_settings(study: Study, search: list[Record]) -> dict[str, dict[str, An
         if base is None:
             continue
         for level in study.levels(factor):
-            own = _best_with(search, lambda f, name=factor, level=level: f.get(name) == level)
-            setting = _moved(study, base.planned.factors, factor, level, own)
+            best_of_level = _best_with(search, lambda f, name=factor, level=level: f.get(name) == level)
+            setting = _moved(study, base.planned.factors, factor, level, best_of_level)
             if setting is not None:
                 settings[f"{factor}={level}"] = setting
     return settings
 
 
-def _moved(study: Study, base: Levels, factor: str, level: Any, own: Record | None) -> dict[str, Any] | None:
-    """Return `base` with one level changed. A factor that exists only now takes its level from `own`."""
+def _moved(study: Study, base: Levels, factor: str, level: Any, best_of_level: Record | None) -> dict[str, Any] | None:
+    """Return `base` with one level replaced; None if every trial with a factor that now exists has failed.
+
+    A factor that exists only after the change takes its level from `best_of_level`.
+    """
     wanted = dict(base) | {factor: level}
     setting: dict[str, Any] = {}
     for name, conditional in study.factors.items():
         if holds(conditional.when, setting):
             if name in wanted:
                 setting[name] = wanted[name]
-            elif own is not None and name in own.planned.factors:
-                setting[name] = own.planned.factors[name]
+            elif best_of_level is not None and name in best_of_level.planned.factors:
+                setting[name] = best_of_level.planned.factors[name]
             else:
-                return None  # every trial that has the factor failed
+                return None
     return setting
 
 
@@ -162,11 +165,11 @@ def _best_of_levels(
     stands_for: dict[str, list[str]] = {}
     best: dict[str, Planned] = {}
     for name, setting in settings.items():
-        own = [record for record in refined if record.planned.factors == setting]
-        best_own = best_trial(own)
-        if best_own is not None and all(ended.status is not None for ended in own):
-            best[best_own.planned.arm] = best_own.planned
-            stands_for.setdefault(best_own.planned.arm, []).append(name)
+        of_level = [record for record in refined if record.planned.factors == setting]
+        winner = best_trial(of_level)
+        if winner is not None and all(record.status is not None for record in of_level):
+            best[winner.planned.arm] = winner.planned
+            stands_for.setdefault(winner.planned.arm, []).append(name)
     return {name: (planned, tuple(stands_for[name])) for name, planned in best.items()}
 
 

@@ -152,7 +152,7 @@ def _read(file: Path) -> StudyJson:
     values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     values |= {"base": Base(**values["base"]), "resources": Resources(**values["resources"])}
     values["definition"] = {key: values.pop(key) for key in DefinitionRecord.__annotations__}
-    known = {each.name for each in fields(StudyJson)} - {"others"}
+    known = {key.name for key in fields(StudyJson)} - {"others"}
     others = {key: values.pop(key) for key in list(values) if key not in known}
     return StudyJson(**values, others=others)
 
