@@ -33,6 +33,11 @@ class Parser(argparse.ArgumentParser):
         add_completion(self)
 
     def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            InputError: argparse's message, and a suggestion for a misspelled flag or value.
+        """
         raise InputError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.{self._suggestion(message)}")
 
     def _suggestion(self, message: str) -> str:

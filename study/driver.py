@@ -78,7 +78,7 @@ def resumed(
 
 
 def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker] = ()) -> str:
-    """Run every phase and write what a study leaves. Return what went wrong, empty if nothing did."""
+    """Run every phase and write the output. Return what went wrong, empty if nothing did."""
     state = run_phases(prepared, study_json, machines, trackers)
     return write_products(state, prepared)
 
@@ -86,7 +86,7 @@ def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, tracker
 def run_phases(
     prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker]
 ) -> StudyState:
-    """Run every phase on Ray. Tables, event files and study.json are kept up to date, also when this is interrupted."""
+    """Run every phase on Ray. Tables, event files and study.json are up to date afterwards, even if interrupted."""
     study, out = prepared.study, prepared.out
     began = time.monotonic()
     expected = wall_seconds(estimate(study, prepared.inputs), machines.resources.concurrent)

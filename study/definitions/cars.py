@@ -39,8 +39,8 @@ def _published(
 ) -> Published:
     """Return a published configuration of the source.
 
-    All nine were measured on the official test fold, because their accuracies are multiples of 1 / 8,041. The source's
-    recall equals its accuracy in every row, so its means over classes are weighted by class size.
+    All nine were measured on the official test fold: their accuracies are multiples of 1 / 8,041. The source's recall
+    equals its accuracy in every row, so its means over classes are weighted by class size.
     """
     also = {"weighted_f1": f1, "weighted_precision": precision, "log_loss": loss}
     return Published(

@@ -187,8 +187,10 @@ def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
 def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: Resources) -> Iterator[Any]:
     """Yield the result of `function(*call)` for each of `calls`, in order. As many run at once as trials do.
 
-    Each call runs with the resources of one trial, or of one worker of a data-parallel trial. The exception of a call
-    is raised here.
+    Each call runs with the resources of one trial, or of one worker of a data-parallel trial.
+
+    Raises:
+        Exception: the exception of a call.
     """
     import ray
     from ray.exceptions import RayTaskError

@@ -76,7 +76,7 @@ def _own_resources(resources: Resources) -> dict[str, float]:
 
 
 class StudySearcher(Searcher):
-    """Hand out the jobs of the study in its order and report how each one ended."""
+    """Give Tune the study's jobs in order, and tell the study how each job ended."""
 
     def __init__(self, state: StudyState, place: Place) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
 """A lease on a study whose --out is remote: object stores have no locks, so its driver renews an object regularly.
 
-Each driver writes its own object below OUT/drivers and only then looks for others, so of two that start together at
+Each driver writes its own object below OUT/drivers and only then looks for others, so if two drivers start together, at
 least one sees the other. If another driver's object changes, that driver is alive, and the later driver is refused. If
-it does not change for SILENT seconds, its lease has expired. No clocks are compared. A driver that was suspended for
-longer, while another one took over, ends itself when it next renews; what it writes until then (for at most BEAT
-seconds) reaches the study. On one machine, within one --cache, a file lock decides at once.
+it does not change for SILENT seconds, its lease has expired. No clocks are compared. If a driver is suspended for
+longer and another driver takes over, the first one ends itself at its next renewal. Until then, for at most BEAT
+seconds, its writes still reach the study. On one machine with one --cache, a file lock decides at once.
 """
 
 import json

@@ -3,10 +3,10 @@
     studies/NNN.json            study.json as each driver began with it
     plan/NNN.json               the plan of the search, before the first trial; one more for each extension
     settings/TRIAL.json         a trial's resolved config, before it starts
-    reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written from the trial's side
+    reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written by the trial's worker
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
     errors/TRIAL/NN.json        an exception of a trial, before the trial is retried
-    ends/TRIAL.json             how a trial ended; written again only if its test predictions cannot be kept
+    ends/TRIAL.json             how a trial ended; overwritten only if its test predictions cannot be stored
     openings/NNN.json           an opening of the test fold, before it is read
 
 Objects are written under a temporary name and renamed, so a reader finds a complete object or none. With a remote --out

@@ -37,7 +37,7 @@ def check_nodes(out: Path | str, data: Path, on_nodes: OnNodes) -> None:
     A node that joins later is checked by its first trial.
 
     Raises:
-        InputError: a node does not see `data`, although this node does, or a file that this node writes beside `out`.
+        InputError: a node does not see `data`, although this node does, or a folder that this node creates near `out`.
     """
     with _something_in(out) as seen:
         for problem in on_nodes(blind_to, [seen, *needed(data)]):

@@ -20,7 +20,8 @@ def opened(out: Path | str, cache: Path, resume: bool) -> Iterator[tuple[Path, b
     """Yield the folder to work in, which mirrors a remote `out`, and whether it holds a study to resume.
 
     Raises:
-        InputError: `out` or `cache` cannot be written, or `out` is in use and `resume` does not allow to continue it.
+        InputError: `out` or `cache` cannot be written, `out` holds other files, or it holds a study and `resume` is
+            False.
     """
     if isinstance(out, Path):
         resumes = check_out(out, resume)
@@ -52,7 +53,7 @@ def check_out(out: Path, resume: bool) -> bool:
     """Return whether `out` holds a study to resume.
 
     Raises:
-        InputError: `out` cannot be written, or it is in use and `resume` does not allow to continue it.
+        InputError: `out` cannot be written, it holds other files, or it holds a study and `resume` is False.
     """
     try:
         if out.exists() and not out.is_dir():
