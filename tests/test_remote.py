@@ -236,7 +236,9 @@ def test_places_where_no_study_can_be_written(
     assert "with no other options than" in refused(shared, "s3://bucket/x?colour=red", capsys)
     assert "cannot be used" in refused(shared, "gopher://hole/x", capsys)
     assert "must not contain credentials" in refused(shared, "s3://KEY:SECRET@bucket/x", capsys)
-    assert "--data: must be a folder" in refused(shared, uri(endpoint, "x"), capsys, "--data", "s3://bucket/pictures")
+    assert "--data: must be a local folder" in refused(
+        shared, uri(endpoint, "x"), capsys, "--data", "s3://bucket/pictures"
+    )
     (shared / "file").write_text("")
     assert "--cache" in refused(shared, uri(endpoint, "x"), capsys, "--cache", shared / "file")
     connect(uri(endpoint, "taken")).write("letter.txt", b"mine")
