@@ -21,9 +21,9 @@ def accepted(level: Any) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditional:
-    """A factor that exists only under levels of another; unfreeze depth, for example, has no meaning from scratch.
+    """A factor that exists only under some levels of another factor; unfreeze depth, for example, only with transfer.
 
-    Where the condition does not hold, a trial takes `otherwise` and belongs to no level.
+    If the condition does not hold, a trial takes the value `otherwise` and belongs to no level.
     """
 
     levels: Sequence[Any]
@@ -32,7 +32,7 @@ class Conditional:
 
 
 def related(factors: Mapping[str, Conditional], names: Iterable[str]) -> dict[str, Conditional]:
-    """Return the named factors and those that they depend on; a factor comes after those that it depends on."""
+    """Return the named factors and the factors that they depend on, dependencies first."""
     wanted = set(names)
     for name in reversed(list(factors)):
         if name in wanted:
@@ -54,16 +54,16 @@ class Range:
     """A continuous nuisance hyperparameter.
 
     Args:
-        low: The lower end.
-        high: The upper end.
-        log: Whether the scale is logarithmic.
-        when: Where this does not hold, the trial's column stays empty.
-        sets: The config field that takes the value, by default the nuisance's own name. The learning rates of Adam and
+        low: the lower end.
+        high: the upper end.
+        log: whether the scale is logarithmic.
+        when: the levels under which the nuisance exists. In other trials its column stays empty.
+        sets: the config field that takes the value, by default the nuisance's own name. The learning rates of Adam and
             SGD, for example, are two nuisances that set one field.
-        natural: Ends beyond which no value exists, so a best value there does not mean that the range is too narrow.
+        natural: ends beyond which no value exists, so a best value there does not mean that the range is too narrow.
 
     Raises:
-        ValueError: The ends are not finite, not in order, or not positive on a log scale.
+        ValueError: the ends are not finite, not in order, or not positive on a log scale.
     """
 
     low: float

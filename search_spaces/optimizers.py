@@ -1,7 +1,7 @@
-"""Learning rates to search, per optimizer.
+"""Ranges of learning rates, per optimizer.
 
-A learning rate is almost always a nuisance: it must be tuned for every level that is compared. Where the optimizer is
-itself a factor, every optimizer has its own range under its own name, because the learning rates of Adam and SGD are
+A learning rate is almost always a nuisance: it must be tuned for every level that is compared. If the optimizer is a
+factor itself, every optimizer has its own range under its own name, because the learning rates of Adam and SGD are
 different hyperparameters (Deep Learning Tuning Playbook).
 """
 
@@ -26,7 +26,11 @@ def momentum_sgd(low: float = 1e-3, high: float = 0.5) -> Space:
 
 
 def by_optimizer(*names: str) -> Space:
-    """Return the ranges for a study with the factor `optimizer`, each under its own level; of `names`, or of all."""
+    """Return the ranges for a study with the factor `optimizer`, each under its own level.
+
+    Args:
+        names: the optimizers of the study, by default all.
+    """
     ranges = {name: adaptive() for name in ("adam", "adamw", "rmsprop")} | {"sgd": momentum_sgd()}
     return {
         f"{name}_learning_rate": Range(

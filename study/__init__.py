@@ -8,7 +8,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Study` on first use, so that whoever needs a single module does not pay for it. `run` is a module."""
+    """Import `Study` on first use, so that importing a single module stays fast. `run` is a module.
+
+    Raises:
+        AttributeError: there is no such attribute.
+    """
     if name == "Study":
         from study.spec import Study
 

@@ -1,4 +1,4 @@
-"""The command line. Flags set where a study runs and how large it is; what it asks is in the study file.
+"""The command line. Flags set where a study runs and how large it is; the study file sets what it compares.
 
 Nothing here imports torch, Ray or timm, so wrong flags are refused at once.
 """
@@ -33,6 +33,11 @@ class Parser(argparse.ArgumentParser):
         add_completion(self)
 
     def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            InputError: argparse's message, and a suggestion for a misspelled flag or value.
+        """
         raise InputError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.{self._suggestion(message)}")
 
     def _suggestion(self, message: str) -> str:
@@ -49,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 class Flags:
     """The command line of `study.run`. None: the flag was left out, and its default depends on the study."""
 
-    study: str  # a name or a file; empty with `list` and `new`
+    study: str  # a name or a file; empty with `list` or `new`
     list: bool
     new: tuple[str, str] | None
     data: Path | None
@@ -68,7 +73,7 @@ class Flags:
     concurrent: int | None
     weights: str | None  # a folder, or "none"
     download: bool
-    cache: Path  # meaningless with `list` and `new`
+    cache: Path  # not used with `list` or `new`
     cache_gib: float | None
     no_sharing: bool
     published: bool
@@ -145,18 +150,18 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         try:
-            known = version(_DISTRIBUTION)
+            installed = version(_DISTRIBUTION)
         except PackageNotFoundError:
-            known = "not installed: a source tree"
-        print(f"{_DISTRIBUTION} {known}")
+            installed = "not installed: a source tree"
+        print(f"{_DISTRIBUTION} {installed}")
         parser.exit()
 
 
 def _check_names(names: list[str]) -> None:
     """Refuse names that are not UTF-8, because Ray, Parquet and JSON can only store text."""
     for name in names:
-        if any("\udc80" <= sign <= "\udcff" for sign in name):
-            raise InputError(f"Files and folders of a study must be named in UTF-8, but got {name!r}: rename it.")
+        if any("\udc80" <= character <= "\udcff" for character in name):
+            raise InputError(f"Names of files and folders must be UTF-8, but got {name!r}: rename it.")
 
 
 def cache_option(what: str) -> dict[str, Any]:
@@ -167,25 +172,25 @@ def cache_option(what: str) -> dict[str, Any]:
 
 
 def check_cache(cache: Path | None) -> None:
-    """Refuse to go on without a cache folder.
+    """Check that there is a cache folder.
 
     Raises:
         InputError: --cache is missing and the user has no home folder.
     """
     if cache is None:
         raise InputError(
-            "--cache must name a folder, as no home folder is known: pass it, or set HOME or XDG_CACHE_HOME."
+            "--cache must name a folder, because there is no home folder: pass it, or set HOME or XDG_CACHE_HOME."
         )
 
 
 def _user_cache() -> Path | None:
-    """Return the user's cache folder; None without a home, as in some containers and batch jobs."""
+    """Return the user's cache folder; None without a home folder, as in some containers and batch jobs."""
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return None if caches.startswith("~") else Path(caches) / "study"
 
 
 def command(arguments: list[str]) -> str:
-    """Return the command as it was given, in a form that works on any machine."""
+    """Return this command line in a form that works on any machine."""
     return _for_shell(["python", "-m", "study.run", *arguments])
 
 
@@ -195,18 +200,18 @@ def shown(module: str, *arguments: str) -> str:
 
 
 def shown_program(name: str, *arguments: str) -> str:
-    """Return the same for a program that is installed beside Python."""
+    """Return a command like `shown`, for a program that is installed beside Python."""
     return _for_shell([_program(name, str(Path(sys.executable).with_name(name))), *arguments])
 
 
 def _program(name: str, file: str) -> str:
     """Return how a shell finds a file: its name alone, or the shorter of its paths."""
-    found = shutil.which(name)
-    # A link to the Python of another folder is another Python: virtual environments consist of such links.
-    if found and os.path.dirname(found) == os.path.dirname(file) and os.path.samefile(found, file):
+    on_path = shutil.which(name)
+    # The folders must be equal too: virtual environments link to the same Python, but with other packages.
+    if on_path and os.path.dirname(on_path) == os.path.dirname(file) and os.path.samefile(on_path, file):
         return name
-    near = os.path.relpath(file)
-    return min(file, near if os.sep in near else os.path.join(os.curdir, near), key=len)
+    relative = os.path.relpath(file)
+    return min(file, relative if os.sep in relative else os.path.join(os.curdir, relative), key=len)
 
 
 def _for_shell(words: list[str]) -> str:
@@ -229,7 +234,8 @@ def fail(problem: Exception) -> int:
 
 def _local(text: str) -> Path:
     if is_uri(text):
-        raise argparse.ArgumentTypeError(f"must be a folder, but got {text.partition(':')[0]}://…: mount or copy it")
+        scheme = text.partition(":")[0]
+        raise argparse.ArgumentTypeError(f"must be a local folder, but got {scheme}://…: mount it or copy it")
     return Path(text)
 
 

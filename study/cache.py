@@ -1,14 +1,14 @@
-"""`python -m study.cache`: what studies left in the cache folder of this machine, and how to get the room back.
+"""`python -m study.cache`: list and clear the cache folder of this machine.
 
-Everything there can be made again: a study that lacks an entry decodes, scans or computes once more, with the same
-results. --kind and --older-than narrow the list, and --clear removes what is listed. Nothing is removed while a study
-uses the folder. Exit status: 0 done, 2 bad input or a cache in use.
+Everything in the cache can be made again with the same results: a study decodes, scans or computes missing entries
+again. --kind and --older-than select entries, and --clear removes them, but never while a study uses the cache. Exit
+status: 0 done, 2 bad input or a cache in use.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -19,58 +19,71 @@ from study.writing import in_shell, printable
 from trainables.errors import InputError
 
 _DAY = 24 * 60 * 60  # seconds
-_LINE_EACH = {"images", "scans", "mirrors"}  # of other kinds there are hundreds, which one line sums up
+_ONE_LINE_EACH = {"images", "scans", "mirrors"}  # the other kinds have hundreds of entries and get one line together
 _LONGEST = 200  # characters
 
 
+@dataclass(frozen=True, kw_only=True)
+class CacheFlags:
+    """The command line of `study.cache`."""
+
+    cache: Path
+    kind: str | None
+    older_than: float | None  # days
+    clear: bool
+
+
 def main(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
     try:
-        chosen = parse(arguments)
-        listed = chosen_entries(chosen.cache, chosen.kind, chosen.older_than)
-        if not listed:
-            print(f"{chosen.cache} holds nothing{' of that' if chosen.kind or chosen.older_than else ''}.")
+        flags = parse(arguments)
+        selected = select(flags)
+        if not selected:
+            print(f"{flags.cache} has no{' such' if flags.kind or flags.older_than else ''} entries.")
             return 0
-        print("\n".join(lines(listed)))
-        if chosen.clear:
-            print(f"Removed {size(clear(chosen.cache, listed))} from {chosen.cache}.")
+        print("\n".join(lines(selected)))
+        if flags.clear:
+            print(f"Removed {size(clear(flags.cache, selected))} from {flags.cache}.")
         else:
-            print(f"{size(sum(entry.size for entry in listed))} in {chosen.cache}; --clear removes what is listed.")
+            print(f"{size(sum(entry.size for entry in selected))} in {flags.cache}; --clear removes these entries.")
     except InputError as problem:
         return fail(problem)
     return 0
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Parse the flags.
+def parse(arguments: list[str]) -> CacheFlags:
+    """Parse and check the flags.
 
     Raises:
-        InputError: a flag is unknown, lacks its value, or its value makes no sense.
+        InputError: a flag is unknown, has no value or has a wrong value.
     """
     parser = Parser(prog="python -m study.cache", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--cache", **cache_option("decoded images and activations"))
     kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     add("--kind", choices=list(KINDS), help=f"only entries of this kind ({kinds})")
-    add("--older-than", type=float, metavar="DAYS", help="only entries that were last used more than this long ago")
-    add("--clear", action="store_true", help="remove the entries that are listed")
-    chosen = parser.parse_args(arguments)
-    check_cache(chosen.cache)
-    if chosen.older_than is not None and not chosen.older_than >= 0:
-        raise InputError(f"--older-than must be a number of days of at least 0, but got {chosen.older_than}.")
-    return chosen
+    add("--older-than", type=float, metavar="DAYS", help="only entries last used more than DAYS days ago")
+    add("--clear", action="store_true", help="remove the listed entries")
+    values = vars(parser.parse_args(arguments))
+    check_cache(values["cache"])
+    flags = CacheFlags(**values)
+    if flags.older_than is not None and not flags.older_than >= 0:
+        raise InputError(f"--older-than must be at least 0 days, but got {flags.older_than}.")
+    return flags
 
 
-def chosen_entries(cache: Path, kind: str | None, older_than: float | None) -> list[Entry]:
-    before = float("inf") if older_than is None else time.time() - older_than * _DAY
-    return [entry for entry in entries(cache) if kind in (None, entry.kind) and entry.used < before]
+def select(flags: CacheFlags) -> list[Entry]:
+    """Return the entries of the cache that --kind and --older-than select."""
+    before = float("inf") if flags.older_than is None else time.time() - flags.older_than * _DAY
+    return [entry for entry in entries(flags.cache) if flags.kind in (None, entry.kind) and entry.used < before]
 
 
-def lines(listed: list[Entry]) -> Iterator[str]:
-    """A table: kind, size, day of the last use, and the data set, backbone or number of entries."""
+def lines(selected: list[Entry]) -> Iterator[str]:
+    """Yield the lines of a table: kind, size, day of the last use, and the dataset, backbone or number of entries."""
     yield f"{'kind':8} {'size':>9}  {'last used':10}  about"
-    for kind, of_kind in groupby(listed, lambda entry: entry.kind):
+    for kind, of_kind in groupby(selected, lambda entry: entry.kind):
         group = list(of_kind)
-        if kind in _LINE_EACH:
+        if kind in _ONE_LINE_EACH:
             yield from (_line(kind, entry.size, entry.used, entry.about or KINDS[kind]) for entry in group)
         else:
             names = sorted({entry.about for entry in group} - {""})
@@ -86,7 +99,7 @@ def _line(kind: str, total: int, used: float, about: str) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in the unit a reader would choose: 512 bytes, 38.2 MB, 1.4 GB."""
+    """Return a number of bytes in a readable unit: 512 bytes, 38.2 MB, 1.4 GB."""
     if count < 1e3:
         return f"{count} bytes"
     unit, factor = next((unit, factor) for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if count >= factor)

@@ -1,4 +1,4 @@
-"""Shell completion: `study-run --print-completion bash` prints a script that runs no Python when TAB is pressed."""
+"""Shell completion: `study-run --print-completion bash` prints a script that completes flags without running Python."""
 
 import argparse
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the completion script of the installed command: study-run for `python -m study.run`.
 
     Raises:
-        InputError: shtab, which writes it, is not installed.
+        InputError: the package shtab is not installed.
     """
     try:
         import shtab
@@ -57,7 +57,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _studies() -> dict[str, Any]:
-    """The names of the studies, and study files, in each shell's own words."""
+    """Return the code that completes names of studies and study files, by shell."""
     names = " ".join(sorted(path.stem for path in _DEFINITIONS.glob("[!_]*.py")))
     in_bash = f'_study_names() {{ compgen -W "{names}" -- "$1"; compgen -f -X "!*.py" -- "$1"; compgen -d -- "$1"; }}'
     return {

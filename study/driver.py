@@ -1,4 +1,4 @@
-"""Drive a study: begin or resume it, run its phases on Ray, and write what it leaves but for the report."""
+"""Drive a study: begin or resume it, run its phases on Ray, and write everything except the report."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -35,8 +35,8 @@ from study.tracking.trackers import Tracker
 from trainables.data.known_files import unless_refused
 from trainables.data.manifest import data_folder, label_names
 
-# The tables are renewed while a study runs, so that a report can be made of it: at most this often, and with at most
-# this share of the driver's time.
+# Tables are updated while a study runs, so that a report can be made from them. At least this many seconds pass between
+# two updates, and they take at most this share of the driver's time.
 _SECONDS_BETWEEN_TABLES = 30
 _SHARE_FOR_TABLES = 0.02
 
@@ -48,7 +48,7 @@ def begun(
     """Prepare a study, run the checks before its search, and begin it. No other process drives it within the block.
 
     Raises:
-        InputError: the flags, the data, the weights or a check; nothing is written.
+        InputError: a flag, the data or the weights are wrong, or a check failed. Nothing is written.
     """
     with unless_refused(flags.cache, data_folder(loaded.data(flags.data))):
         prepared = prepare_study(loaded, flags, machines.resources, out, machines.has_bfloat16)
@@ -58,7 +58,7 @@ def begun(
     for line in fold_lines(prepared.manifest, prepared.study, prepared.layout):
         log.info(line)
     gates = preflight(prepared, machines.resources, machines.wait_for_ray, flags.skip_preflight)
-    machines.wait_for_ray()  # before anything is written; without the checks nothing has waited for it yet
+    machines.wait_for_ray()  # before anything is written, also if the checks are skipped
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):
         yield prepared, begin_study(prepared, machines.resources, command([*arguments]), flags.hours, gates)
@@ -78,7 +78,7 @@ def resumed(
 
 
 def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker] = ()) -> str:
-    """Run every phase and write what a study leaves. Return what went wrong, empty if nothing did."""
+    """Run every phase and write the output. Return what went wrong, empty if nothing did."""
     state = run_phases(prepared, study_json, machines, trackers)
     return write_products(state, prepared)
 
@@ -86,14 +86,14 @@ def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, tracker
 def run_phases(
     prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker]
 ) -> StudyState:
-    """Run every phase on Ray. Tables, event files and study.json are kept up to date, also when this is interrupted."""
+    """Run every phase on Ray. Tables, event files and study.json are up to date afterwards, even if interrupted."""
     study, out = prepared.study, prepared.out
     began = time.monotonic()
     expected = wall_seconds(estimate(study, prepared.inputs), machines.resources.concurrent)
     silent = Console(stderr=True, quiet=True) if is_quiet() else None
     display = Display(f"study {prepared.name}", study.budget.epochs, expected, prepared.base.metric, silent)
     events = EventFiles(out, study, prepared.base.metric)
-    due = began  # so that there are tables as soon as there is a row
+    due = began  # write the tables with the first row
     step: Step = ""
 
     def hear(event: Event, record: Record) -> None:
@@ -111,7 +111,7 @@ def run_phases(
             due = now + max(_SECONDS_BETWEEN_TABLES, took / _SHARE_FOR_TABLES)
 
     machines.wait_for_ray()
-    # Only now, because this imports Ray, which must find its environment set.
+    # Imported here, because this imports Ray, whose environment variables must be set before.
     from study.execution.tuning import run_on_ray
 
     state = StudyState(out, study, prepared.base, _sampler(prepared), hear)

@@ -1,14 +1,14 @@
-"""`python -m study.export_onnx OUT`: a study's winner as best/model.onnx, for programs without PyTorch.
+"""`python -m study.export_onnx OUT`: export a study's winner as best/model.onnx, for programs without PyTorch.
 
-The input `views` is what preprocessing.json describes, float32 (n, 3, size, size) for any n; the output `logits` is
-(n, classes). The file's metadata hold the labels, the preprocessing and the temperature. Before the file gets its name
-ONNX Runtime runs it on images of the study, and its logits must be the winner's. Exit status: 0 done, 1 the net
-cannot be exported (one line, no file), 2 bad input.
+The input `views` is float32 (n, 3, size, size) for any n, preprocessed as preprocessing.json describes. The output
+`logits` is (n, classes). The file's metadata contain the labels, the preprocessing and the temperature. Before the file
+gets its name, ONNX Runtime runs it on images of the study and must reproduce the winner's logits. Exit status: 0 done,
+1 the net cannot be exported (one line, no file), 2 bad input.
 """
 
-import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,15 @@ from study.writing import in_shell
 from trainables.errors import InputError
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportFlags:
+    """The command line of `study.export_onnx`."""
+
+    out: Path
+
+
 def main(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
     try:
         out = parse(arguments).out
         from study.products.best import ONNX_FILE, load_best
@@ -38,20 +46,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str]) -> ExportFlags:
+    """Parse the flags.
+
+    Raises:
+        InputError: a flag is unknown, or OUT is missing.
+    """
     parser = Parser(prog="python -m study.export_onnx", description=__doc__, allow_abbrev=False)
     parser.add_argument("out", type=Path, metavar="OUT", help="the --out of a finished study")
-    return parser.parse_args(arguments)
+    return ExportFlags(**vars(parser.parse_args(arguments)))
 
 
-def record(out: Path, seen: dict[str, Any]) -> None:
-    """Keep what the export showed beside what the study proved of its model."""
+def record(out: Path, outcome: dict[str, Any]) -> None:
+    """Add the outcome of the export to proof.json."""
     from study.products.best import PROOF_FILE
     from study.writing import write_json
 
     file = out / BEST_FOLDER / PROOF_FILE
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    write_json(known | {"onnx": seen}, file)
+    proof = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    write_json(proof | {"onnx": outcome}, file)
 
 
 def console() -> None:

@@ -1,10 +1,11 @@
-"""`python -m study.fetch s3://BUCKET/dogs FOLDER`: a study whose --out is remote into a folder, to read it there.
+"""`python -m study.fetch s3://BUCKET/dogs FOLDER`: download a study with a remote --out, to read it on this machine.
 
-The same command again brings what is new. Models of single trials stay where they are; the winner, `best/`, comes.
-Exit status: 0 done, 2 bad input.
+The same command downloads later changes. Models of single trials are not downloaded, but the winner in `best/` is. Exit
+status: 0 done, 2 bad input.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from study.arguments import Parser, fail, shown
@@ -16,21 +17,43 @@ from study.writing import in_shell
 from trainables.errors import InputError
 
 
+@dataclass(frozen=True, kw_only=True)
+class FetchFlags:
+    """The command line of `study.fetch`."""
+
+    uri: str
+    folder: Path
+
+
 def main(arguments: list[str]) -> int:
-    parser = Parser(prog="python -m study.fetch", description=__doc__, allow_abbrev=False)
-    parser.add_argument("uri", metavar="URI", help="the --out of a study")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to")
+    """Run the command line and return its exit status."""
     try:
-        chosen = parser.parse_args(arguments)
-        fetch(chosen.uri, chosen.folder)
+        flags = parse(arguments)
+        fetch(flags.uri, flags.folder)
     except InputError as problem:
         return fail(problem)
-    print(f"{chosen.folder} holds the study; {shown('analysis.report', str(chosen.folder))} makes its report again.")
+    print(f"{flags.folder} holds the study; {shown('analysis.report', str(flags.folder))} makes its report again.")
     return 0
 
 
+def parse(arguments: list[str]) -> FetchFlags:
+    """Parse the flags.
+
+    Raises:
+        InputError: a flag is unknown, or URI or FOLDER is missing.
+    """
+    parser = Parser(prog="python -m study.fetch", description=__doc__, allow_abbrev=False)
+    parser.add_argument("uri", metavar="URI", help="the --out of a study")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to download it to")
+    return FetchFlags(**vars(parser.parse_args(arguments)))
+
+
 def fetch(uri: str, folder: Path) -> None:
-    """Bring the study at `uri` into `folder`, but for what only its own driver and trials need."""
+    """Download the study at `uri` to `folder`, without files that only its driver and trials need.
+
+    Raises:
+        InputError: `uri` has no study, `folder` holds other files, or the remote cannot be read.
+    """
     if not is_uri(uri) or isinstance(parse_place(uri), Path):
         raise InputError(f"URI must be the address of a remote --out, such as s3://BUCKET/dogs, but got {uri!r}.")
     names = connect(uri).names()

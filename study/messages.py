@@ -1,11 +1,11 @@
-"""Progress messages: Python logging to standard error, as much of it as --quiet and --verbose ask for."""
+"""Progress messages: Python logging to standard error, at the level of --quiet and --verbose."""
 
 import logging
 import sys
 
 
 class _StandardError(logging.StreamHandler):
-    """Write to what `sys.stderr` is when a message comes: notebooks and tests replace it."""
+    """Write to the current `sys.stderr`, which notebooks and tests replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -13,14 +13,14 @@ class _StandardError(logging.StreamHandler):
 
 
 log = logging.getLogger("study")
-log.propagate = False  # a root handler, as notebooks have one, would print every line twice
+log.propagate = False  # the root handler of a notebook would print every line twice
 log.setLevel(logging.INFO)
 if not log.handlers:
     log.addHandler(_StandardError(sys.stderr))
 
 
 def set_verbosity(quiet: bool, verbose: bool) -> None:
-    """Print warnings only, or also every step; without both flags, what a study finds and decides."""
+    """Set the level: warnings only with `quiet`, every step with `verbose`, else findings and decisions."""
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
 
 

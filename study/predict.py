@@ -1,14 +1,13 @@
-"""`python -m study.predict OUT PICTURE...`: what a study's winner says of new images.
+"""`python -m study.predict OUT PICTURE...`: classify new images with a study's winner.
 
-Confidences are scaled by the temperature that fits the winner's validation fold. Exit status: 0 done, 2 bad input (one
-line), also where no image can be read.
+Confidences are calibrated with the temperature that was fitted on the winner's validation fold. Exit status: 0 done, 2
+bad input (one line), also if none of the images can be read.
 
-The table's `file` is the path as it was found. A byte of it is written as \\xHH where it is no UTF-8, where it is a
-control character (but for tabs and newlines), where a spreadsheet would take it for the beginning of a formula, and
-where it is a backslash before such an xHH: so every path can be turned back.
+In tables `file` is the path as given or found. Some bytes of it are written as \\xHH, so that every path can be
+recovered: bytes that are not UTF-8, control characters except tabs and newlines, a first character that a spreadsheet
+would take for the start of a formula, and a backslash before such an xHH.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -42,31 +41,45 @@ _NOT_IN_A_TABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]|\\\\(?=
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image that could be read, as the study would keep it, with its probability of every class."""
+    """A readable image with its class probabilities."""
 
     file: Path
-    picture: NDArray[np.uint8]
-    probabilities: NDArray[np.float64]
+    picture: NDArray[np.uint8]  # (h, w, 3), as the study stores it
+    probabilities: NDArray[np.float64]  # (classes,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictFlags:
+    """The command line of `study.predict`."""
+
+    out: Path
+    pictures: list[Path]
+    top: int
+    csv: Path | None
+    explain: Path | None
+    submission: Path | None
+    sample: Path | None
 
 
 def main(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
     try:
         return run(parse(arguments))
     except InputError as problem:
         return fail(problem)
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The parsed flags, checked without torch.
+def parse(arguments: list[str]) -> PredictFlags:
+    """Parse and check the flags, without importing torch.
 
     Raises:
-        InputError: a flag is unknown, lacks its value, or its value makes no sense.
+        InputError: a flag is unknown, has no value or has a wrong value.
     """
     parser = Parser(prog="python -m study.predict", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="the --out of a finished study")
-    add("pictures", type=Path, nargs="+", metavar="PICTURE", help="images, or folders of them at any depth")
-    add("--top", type=int, metavar="N", default=TOP, help=f"how many classes to name (default: {TOP})")
+    add("pictures", type=Path, nargs="+", metavar="PICTURE", help="images, or folders of images at any depth")
+    add("--top", type=int, metavar="N", default=TOP, help=f"number of classes to print (default: {TOP})")
     add("--csv", type=Path, metavar="FILE", help="also write a table: file, rank, label, confidence")
     add(
         "--explain",
@@ -74,80 +87,92 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         nargs="?",
         const=True,
         metavar="DIR",
-        help=f"also draw what speaks for the first class (Grad-CAM; default: OUT/{EXPLAINED_FOLDER})",
+        help=f"also draw Grad-CAM heat maps of the first class (default: OUT/{EXPLAINED_FOLDER})",
     )
     add("--submission", type=Path, metavar="FILE", help="also write a Kaggle submission; its ids are the file names")
     add("--sample", type=Path, metavar="FILE", help="the competition's sample_submission.csv, for --submission")
-    chosen = parser.parse_args(arguments)
-    if chosen.top < 1:
-        raise InputError(f"--top must be at least 1, but got {chosen.top}.")
-    if (chosen.submission is None) != (chosen.sample is None):
-        raise InputError("--submission FILE and --sample FILE go together: the sample says which rows and columns.")
-    for flag, file in (("--csv", chosen.csv), ("--submission", chosen.submission)):
+    values = vars(parser.parse_args(arguments))
+    explain = values["out"] / EXPLAINED_FOLDER if values["explain"] is True else values["explain"]
+    flags = PredictFlags(**values | {"explain": explain})
+    if flags.top < 1:
+        raise InputError(f"--top must be at least 1, but got {flags.top}.")
+    if (flags.submission is None) != (flags.sample is None):
+        raise InputError("--submission FILE needs --sample FILE, which gives its rows and columns, and vice versa.")
+    for flag, file in (("--csv", flags.csv), ("--submission", flags.submission)):
         if file is not None and (file.suffix != ".csv" or not file.absolute().parent.is_dir() or file.is_dir()):
-            raise InputError(f"{flag} must be a .csv file in a folder that exists, but got {str(file)!r}.")
+            raise InputError(f"{flag} must be a .csv file in an existing folder, but got {str(file)!r}.")
         if file is not None and not can_be_written(file.absolute().parent):
-            raise InputError(f"{flag} {str(file)!r} cannot be written: name a file in a folder of your own.")
-    if chosen.explain is not None:
-        chosen.explain = chosen.out / EXPLAINED_FOLDER if chosen.explain is True else chosen.explain
-        if chosen.explain.exists() and not chosen.explain.is_dir():
-            raise InputError(f"--explain DIR must be a folder, but {str(chosen.explain)!r} is a file: name it last.")
-        if not can_be_written(chosen.explain):
-            raise InputError(f"--explain {str(chosen.explain)!r} cannot be written: name a folder of your own.")
-    if not (chosen.out / BEST_FOLDER).is_dir():
-        raise InputError(f"OUT must be a finished study, but {str(chosen.out)!r} has no {BEST_FOLDER}/.")
-    return chosen
+            raise InputError(f"{flag} {str(file)!r} cannot be written: choose a folder that you can write to.")
+    if flags.explain is not None:
+        if flags.explain.exists() and not flags.explain.is_dir():
+            raise InputError(
+                f"--explain DIR must be a folder, but {str(flags.explain)!r} is a file: put --explain after the images."
+            )
+        if not can_be_written(flags.explain):
+            raise InputError(
+                f"--explain {str(flags.explain)!r} cannot be written: choose a folder that you can write to."
+            )
+    if not (flags.out / BEST_FOLDER).is_dir():
+        raise InputError(f"OUT must be a finished study, but {str(flags.out)!r} has no {BEST_FOLDER}/.")
+    return flags
 
 
-def run(chosen: argparse.Namespace) -> int:
-    files = list_files(chosen.pictures)
+def run(flags: PredictFlags) -> int:
+    """Print the most likely classes of each image, and write the files that the flags ask for.
+
+    Raises:
+        InputError: there is no winner, no readable image, an image of the sample is missing, or a file cannot be
+            written.
+    """
+    files = list_files(flags.pictures)
     from study.products.best import load_best
 
-    best = load_best(chosen.out)
-    sample = read_sample(chosen.sample, best.names) if chosen.sample else None
+    best = load_best(flags.out)
+    sample = read_sample(flags.sample, best.names) if flags.sample else None
     if sample is not None:
         check_complete(sample, files)
     rows: list[tuple[str, int, str, float]] = []
     by_id: dict[str, NDArray[np.float64]] = {}
     drawn: set[str] = set()
     not_drawn: InputError | None = None
-    for some in predictions(best, files):
-        for each in some:
-            ranked = np.argsort(-each.probabilities, kind="stable")[: chosen.top]
-            named = [(best.names[label], float(each.probabilities[label])) for label in ranked]
-            rows += [(in_table(each.file), rank, *pair) for rank, pair in enumerate(named, start=1)]
-            by_id[each.file.stem] = each.probabilities
-            said = ", ".join(f"{printable(name)} {100 * confidence:.1f} %" for name, confidence in named)
-            _say(f"{printable(str(each.file))}: {said}", not (chosen.csv or chosen.submission or chosen.explain))
-        if chosen.explain is not None and not_drawn is None:
+    for batch in predictions(best, files):
+        for prediction in batch:
+            ranked = np.argsort(-prediction.probabilities, kind="stable")[: flags.top]
+            top = [(best.names[label], float(prediction.probabilities[label])) for label in ranked]
+            rows += [(in_table(prediction.file), rank, *pair) for rank, pair in enumerate(top, start=1)]
+            by_id[prediction.file.stem] = prediction.probabilities
+            classes = ", ".join(f"{printable(name)} {100 * confidence:.1f}%" for name, confidence in top)
+            line = f"{printable(str(prediction.file))}: {classes}"
+            _print_line(line, writes_files=bool(flags.csv or flags.submission or flags.explain))
+        if flags.explain is not None and not_drawn is None:
             try:
-                draw(best, some, chosen.explain, drawn)
-            except InputError as problem:  # told at the end: the tables are not lost for it
+                draw(best, batch, flags.explain, drawn)
+            except InputError as problem:  # raised at the end, after the tables are written
                 not_drawn = problem
     if not rows:
-        raise InputError(f"None of the {len(files)} files is an image that can be read: name others.")
+        raise InputError(f"None of the {len(files)} files is a readable image: name others.")
     try:
-        if chosen.csv is not None:
-            write_table(pd.DataFrame(rows, columns=["file", "rank", "label", "confidence"]), chosen.csv)
-        if sample is not None:
-            _write_submission(sample, by_id, chosen.submission)
+        if flags.csv is not None:
+            write_table(pd.DataFrame(rows, columns=["file", "rank", "label", "confidence"]), flags.csv)
+        if sample is not None and flags.submission is not None:
+            _write_submission(sample, by_id, flags.submission)
     except OSError as problem:
         raise InputError(f"{problem.filename!r} cannot be written ({problem.strerror}): name another file.") from None
     if not_drawn is not None:
         raise not_drawn
-    if chosen.explain is not None:
-        print(f"Heat maps: {printable(str(chosen.explain))} ({len(drawn)})", file=sys.stderr)
+    if flags.explain is not None:
+        print(f"Heat maps: {printable(str(flags.explain))} ({len(drawn)})", file=sys.stderr)
     return 0
 
 
-def list_files(named: Sequence[Path]) -> list[Path]:
-    """The files named and those in the folders named, each once.
+def list_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the given files and all files in the given folders, without repetitions.
 
     Raises:
-        InputError: one is not there, or there is none.
+        InputError: a path does not exist, or there are no files.
     """
     files: list[Path] = []
-    for path in named:
+    for path in paths:
         if path.is_dir():
             files += [path / name for name in files_below(path, path)]
         elif path.is_file():
@@ -155,63 +180,68 @@ def list_files(named: Sequence[Path]) -> list[Path]:
         else:
             raise InputError(f"An image must be a file or a folder of files, but {str(path)!r} is neither.")
     if not files:
-        raise InputError(f"At least one image is needed, but {str(named[0])!r} is empty: name another folder.")
+        raise InputError(f"At least one image is needed, but {str(paths[0])!r} is empty: name another folder.")
     return list(dict.fromkeys(files))
 
 
 def predictions(best: "Best", files: Sequence[Path]) -> Iterator[list[Prediction]]:
-    """In the order of the files; one line on standard error for each that cannot be read."""
+    """Yield batches of predictions in the order of the files. Unreadable files get one line on standard error."""
     from study.products.best import logits, prepared, probabilities, views
 
-    with ThreadPoolExecutor() as pool:  # decoding holds no lock
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         for first in range(0, len(files), _AT_ONCE):
-            some = files[first : first + _AT_ONCE]
+            batch = files[first : first + _AT_ONCE]
             read: list[tuple[Path, NDArray[np.uint8]]] = []
-            for file, picture in zip(some, pool.map(lambda file: _read(file, best.greys), some), strict=True):
+            for file, picture in zip(batch, pool.map(lambda file: _read(file, best.greys), batch), strict=True):
                 if isinstance(picture, str):
                     print(f"{printable(str(file))}: {picture}", file=sys.stderr)
                 else:
                     read.append((file, prepared(best, picture)))
             if read:
-                found = probabilities(best, logits(best, views(best, [picture for _, picture in read])))
-                yield [Prediction(*each, values) for each, values in zip(read, found, strict=True)]
+                rows = probabilities(best, logits(best, views(best, [picture for _, picture in read])))
+                yield [Prediction(file, picture, row) for (file, picture), row in zip(read, rows, strict=True)]
 
 
-def draw(best: "Best", some: Sequence[Prediction], folder: Path, drawn: set[str]) -> None:
-    """An image NAME.png for each, with the heat of its first class; a name's second file is NAME-2.png.
+def draw(best: "Best", batch: Sequence[Prediction], folder: Path, drawn: set[str]) -> None:
+    """Write NAME.png for each image, with the heat map of its first class. A second file of a name is NAME-2.png.
 
-    `drawn` has the names that are taken.
+    Args:
+        drawn: the names written so far. New names are added.
+
+    Raises:
+        InputError: a file cannot be written.
     """
     from PIL import Image
 
     from study.products.explain import explain, overlay
 
-    heats = explain(best, [each.picture for each in some], [int(each.probabilities.argmax()) for each in some])
+    first_classes = [int(prediction.probabilities.argmax()) for prediction in batch]
+    heats = explain(best, [prediction.picture for prediction in batch], first_classes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for each, heat in zip(some, heats, strict=True):
-            shown = Image.fromarray(each.picture)
-            shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-            stem = os.fsdecode(os.fsencode(each.file.stem)[:_LONGEST_STEM])
+        for prediction, heat in zip(batch, heats, strict=True):
+            image = Image.fromarray(prediction.picture)
+            image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+            stem = os.fsdecode(os.fsencode(prediction.file.stem)[:_LONGEST_STEM])
             names = (f"{stem}{number}.png" for number in ("", *(f"-{n}" for n in range(2, len(drawn) + 3))))
             name = next(name for name in names if name not in drawn)
-            overlay(np.asarray(shown), heat, best.contract.crop).save(folder / name)
+            overlay(np.asarray(image), heat, best.contract.crop).save(folder / name)
             drawn.add(name)
     except OSError as problem:
         raise InputError(f"--explain {str(folder)!r} cannot be written ({problem.strerror}): name another.") from None
 
 
 def in_table(file: Path) -> str:
-    """A path that any reader of tables takes; see the top of this file."""
-    return _NOT_IN_A_TABLE.sub(lambda found: "".join(f"\\x{byte:02x}" for byte in os.fsencode(found[0])), str(file))
+    """Return a path that every reader of tables accepts; see the top of this file."""
+    return _NOT_IN_A_TABLE.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in os.fsencode(match[0])), str(file))
 
 
-def _say(line: str, is_all: bool) -> None:
-    """Where the reader has gone, go on for what is written unless the lines are all."""
+def _print_line(line: str, writes_files: bool) -> None:
+    """Print a line. If the reader of the output is gone, continue only for the files to be written."""
     try:
         print(line, flush=True)
     except BrokenPipeError:
-        if is_all:
+        if not writes_files:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -219,11 +249,11 @@ def _say(line: str, is_all: bool) -> None:
 def _write_submission(sample: Sample, by_id: dict[str, NDArray[np.float64]], file: Path) -> None:
     write_text(submission(sample, by_id), file)
     if extra := len(set(by_id) - set(sample.ids)):
-        print(f"Not in the sample, so not in {printable(str(file))}: {extra} images.", file=sys.stderr)
+        print(f"{extra} images are not in the sample and were left out of {printable(str(file))}.", file=sys.stderr)
 
 
 def _read(file: Path, greys: "Greys") -> NDArray[np.uint8] | str:
-    """The image, or why not."""
+    """Return the image (h, w, 3), or why it cannot be read."""
     from trainables.data.images import DecodeError, decode
 
     try:

@@ -1,47 +1,56 @@
-"""What somebody has published of a study's question: configurations that can be run, and their numbers."""
+"""Published results for the question of a study: configurations that can be run, and their numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from study.declared import check_configuration, shortened
 from study.hyperparameters import check_field, check_level
+from study.study_record import PublishedFold
 from trainables.errors import InputError, unknown
 
-_FOLDS = ("validation", "test", "unknown")
+_FOLDS: tuple[PublishedFold, ...] = get_args(PublishedFold)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A configuration that somebody published, with the number they gave for it.
-
-    `config` holds what differs from the study's `fixed`; `epochs` may be among it. `value` is a share of 1 for
-    accuracies, `n` the images it was measured on, where that can be told. `differs` says what our run does otherwise;
-    `also` are other metrics of the same model on the same images, in the words of analysis.metrics.
-    """
+    """A published configuration with its published result."""
 
     name: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any]  # what differs from the study's `fixed`; may contain `epochs`
     metric: str
-    fold: str  # one of _FOLDS
-    value: float
-    n: int | None = None
-    also: Mapping[str, float] = field(default_factory=dict)
-    differs: Sequence[str] = ()
+    fold: PublishedFold
+    value: float  # accuracies from 0 to 1
+    n: int | None = None  # number of images it was measured on; None if unknown
+    also: Mapping[str, float] = field(default_factory=dict)  # other metrics of the same model on the same images
+    differs: Sequence[str] = ()  # how our run differs from the source
 
 
 def at_most(published: Published, fixed: Mapping[str, Any], default: int, most: int | None) -> Published:
-    """The configuration with its epochs named and no more than `most`; what that changes is among what `differs`."""
+    """Return the configuration with explicit epochs, at most `most`. Resulting changes are added to `differs`.
+
+    Args:
+        default: the epochs of a configuration that names none.
+    """
     whole = {"epochs": default, **fixed, **published.config}
     epochs = min(whole["epochs"], most or whole["epochs"])
     run = shortened(whole, epochs) | {"epochs": epochs}
     changed = {name: value for name, value in run.items() if whole[name] != value}
-    said = tuple(f"{name} {value} instead of {whole[name]}, by --epochs" for name, value in changed.items())
+    sentences = tuple(f"{name} {value} instead of {whole[name]}, by --epochs" for name, value in changed.items())
     config = {**published.config, "epochs": epochs, **changed}
-    return replace(published, config=config, differs=(*published.differs, *said))
+    return replace(published, config=config, differs=(*published.differs, *sentences))
 
 
 def check_published(published: Published, fixed: Mapping[str, Any], epochs: int) -> None:
+    """Refuse a published configuration that cannot run, or parts of it that would have no effect.
+
+    Args:
+        fixed: the fixed hyperparameters of the study.
+        epochs: the epochs of a configuration that names none.
+
+    Raises:
+        InputError: a name or a value is wrong, something is missing, or a part has no effect.
+    """
     if published.fold not in _FOLDS:
         raise unknown("fold of a published number", published.fold, _FOLDS)
     for name, value in published.config.items():
@@ -50,7 +59,7 @@ def check_published(published: Published, fixed: Mapping[str, Any], epochs: int)
         check_level(name, value)
     for name in ("backbone", "size"):
         if name not in published.config and name not in fixed:
-            raise InputError(f"The published configuration {published.name!r} must say its `{name}`.")
+            raise InputError(f"The published configuration {published.name!r} must name its `{name}`.")
     try:
         check_configuration(fixed, published.config, published.config.get("epochs", epochs))
     except InputError as problem:

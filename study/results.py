@@ -21,11 +21,11 @@ from trainables import metrics as metrics
 
 STUDY_FILE = "study.json"
 MANIFEST_FILE = "manifest.parquet"
-UNSEEN_FILE = "unseen.parquet"  # as the manifest: images of classes that were set aside for retrieval
+UNSEEN_FILE = "unseen.parquet"  # the images of classes that were set aside for retrieval, in the manifest's format
 TRIALS_FILE = "trials.parquet"
 EPOCHS_FILE = "epochs.parquet"
 PREDICTIONS_FILE = "predictions.parquet"
-CONTROL_FILE = "control.parquet"  # the winner confirmed again, with other seeds; its trials are in no other table
+CONTROL_FILE = "control.parquet"  # the winner confirmed again with other seeds; its trials are in no other table
 ANSWERS_FILE = "answers.csv"
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
@@ -36,8 +36,8 @@ EXAMPLES_FILE = "examples.csv"
 SUSPECTS_PREFIX = "suspect-"  # of examples/suspect-ITEM.jpg: images whose label may be wrong
 BEST_FOLDER = "best"
 EXPLAINED_FOLDER = "explained"  # images with the winner's heat maps, drawn on request
-FIRST_PLAN = "ledger/plan/000.json"  # what was decided before the first trial; study.json has its hash
-# Written into tables/ by programs of their own; a new report leaves them there.
+FIRST_PLAN = "ledger/plan/000.json"  # the plan before the first trial; study.json has its hash
+# In tables/, but not written by the report, which leaves them there.
 KNN_FILE = "knn.csv"
 RETRIEVAL_FILE = "retrieval.csv"
 
@@ -60,7 +60,7 @@ MANIFEST_COLUMNS: Columns = {
     "group": "any",
     "fold": "text",
 }
-TRIALS_COLUMNS: Columns = {  # and every field of the resolved config
+TRIALS_COLUMNS: Columns = {  # in addition to every field of the resolved config
     "trial": "text",
     "phase": "text",
     "arm": "text",
@@ -86,13 +86,12 @@ EPOCHS_COLUMNS: Columns = {
     "seconds": "number",
     "images_per_second": "number",
 }
-# Written beside these, and not asked of other programs: the number that the best epoch was chosen by.
+# Optional columns of trials and epochs. The validation metric that selects the best epoch:
 METRIC_COLUMN = "val_metric"
-# So are these: the first opening of the test fold that the trial was there for, from 1, and as `stands_for` what it
-# stood for at the first one.
+# The first opening of the test fold that the trial existed for, from 1, and its `stands_for` at the first opening:
 OPENING_COLUMN = "opening"
 STOOD_FOR_COLUMN = "stood_for"
-LOGITS = "logits"  # float16, one list an item; as large as everything else together, so read on request
+LOGITS = "logits"  # float16, one list per item; as large as all other tables together, so it is read on request
 PREDICTIONS_COLUMNS: Columns = {
     "trial": "text",
     "item": "any",
@@ -124,18 +123,18 @@ ANSWERS_COLUMNS: Columns = {
     "verdict": "text",
     "p_holm": "number",
     "seeds_needed": "number",
-    "items_needed": "number",  # test images that would do where no number of seeds would, with the seeds there are
+    "items_needed": "number",  # test images that would suffice with the present seeds, if no number of seeds would
     "companions": "text",
 }
 EXAMPLES_COLUMNS: Columns = {"file": "text", "label": "any", "predicted": "any", "confidence": "number"}
-EXAMPLES_MORE_COLUMNS: Columns = {  # that a folder may also lack
-    "kind": "text",  # drawn (by key), error (a confident one) or confused (of the most confused classes)
-    "heatmap": "text",  # a file beside `file`: what speaks for the predicted class
-    "energy_in_box": "number",  # share of the heat inside the object's box, where the manifest has one
-    "box_share": "number",  # share of the view's area inside it: the heat of a map that knows nothing
+EXAMPLES_MORE_COLUMNS: Columns = {  # optional
+    "kind": "text",  # drawn (random), error (a confident one) or confused (of the most confused classes)
+    "heatmap": "text",  # a file in the same folder: Grad-CAM of the predicted class
+    "energy_in_box": "number",  # share of the heat inside the object's box, if the manifest has a box
+    "box_share": "number",  # share of the view's area inside the box, which is the value of a uniform heat map
 }
 
-# What a trial is part of. The trials of `control` are in control.parquet alone; see CONTROL_FILE.
+# The phase that a trial belongs to. Trials of `control` are only in control.parquet; see CONTROL_FILE.
 Phase = Literal["search", "refine", "confirm", "control", "retrain", "published"]
 Status = Literal["completed", "stopped", "failed"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -240,8 +239,8 @@ def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: t
     if not path.is_file():
         if optional:
             return _empty(columns)
-        raise ResultsError(f"{path}: missing. A study writes it with its first epoch; if none runs, use --resume.")
-    import pyarrow.parquet  # a third of a second that a program which only wants the names need not spend
+        raise ResultsError(f"{path}: missing. A study writes it after its first epoch; if none runs, use --resume.")
+    import pyarrow.parquet  # takes a third of a second, which programs that need only the names need not spend
 
     try:
         names = [name for name in pyarrow.parquet.read_schema(path).names if name not in skip]
@@ -254,7 +253,7 @@ def _read_table(path: Path, columns: Columns, *, optional: bool = False, skip: t
         raise ResultsError(f"{path}: no column {', '.join(map(repr, missing))}. Add it, empty if unknown.")
     for name in frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]:
         frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
-    if frame.empty:  # nothing told its writer what the columns hold
+    if frame.empty:  # its writer had no values to infer types from
         frame = frame.astype({name: _DTYPES[kind] for name, kind in columns.items()})
     for name, kind in columns.items():
         values = frame[name].dropna().infer_objects()
@@ -284,7 +283,7 @@ def _check_trials(trials: pd.DataFrame, path: Path) -> None:
             raise ResultsError(f"{path}: {name} {strange[0]!r} is unknown. Use one of {', '.join(allowed)}.")
     twice = trials["trial"][trials["trial"].duplicated()]
     if len(twice):
-        raise ResultsError(f"{path}: trial {twice.iloc[0]!r} appears twice. Keep one row a trial.")
+        raise ResultsError(f"{path}: trial {twice.iloc[0]!r} appears twice. Keep one row per trial.")
     for cell in trials["stands_for"].dropna().unique():
         try:
             stands_for(cell)

@@ -1,24 +1,23 @@
-"""`python -m study.retrieval OUT`: the winner's features as a space in which images of one class lie together.
+"""`python -m study.retrieval OUT`: evaluate the winner's features by kNN classification and image retrieval.
 
 Writes two tables into OUT/tables, from the pooled features of evaluation views, on the folds of the winner's trial:
 
-knn.csv        kNN classification, where gallery and queries are of the same classes: neighbors come from the training
-               fold, metric and k are chosen on the common validation, and only the choice is shown the test fold.
-retrieval.csv  each test image searches the others of its class among the test images. Of a backbone that did not
-               train in the study (unfreeze "head") this is "zero-shot": neither images nor labels of the study
-               formed the features, whatever the pretraining saw; it is given for all classes and for the second half
-               in label order, the half that is kept unseen elsewhere. Of any other backbone it is "closed set": the
-               classes are those it was trained to tell apart, and the number is not to be compared with the first.
-              Where the study set classes aside (`unseen`), their images are searched too: "zero-shot" for every
-              backbone. Such a study writes both tables by itself.
+knn.csv        kNN classification with the training fold as gallery. The distance and k are selected on the validation
+               fold, and only the selected ones are evaluated on the test fold.
+retrieval.csv  Every test image queries all other test images for its class. A backbone that the study did not train
+               (unfreeze "head") is evaluated "zero-shot", because no image or label of the study formed its features:
+               on all classes, and on the second half of them in label order, as the literature does. Any other
+               backbone is evaluated "closed set", on the classes that it was trained on; that number is not comparable
+               with zero-shot retrieval. If the study set classes aside (`unseen`), their images are evaluated too,
+               "zero-shot" for every backbone. Such a study writes both tables by itself.
 
---frozen adds the same for the backbone with its pretrained weights as they came. The test fold must have been opened
-by the study itself: its models and the metric and k are fixed by then. Exit status: 0 done, 2 bad input.
+--frozen adds the backbone with its original pretrained weights. The study must have opened its test fold before, so
+that its models are final. Exit status: 0 done, 2 bad input.
 """
 
-import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,19 @@ if TYPE_CHECKING:
     from trainables.place import Place
 
 
+@dataclass(frozen=True, kw_only=True)
+class RetrievalFlags:
+    """The command line of `study.retrieval`."""
+
+    out: Path
+    frozen: bool
+    data: Path | None
+    weights: Path | None
+    cache: Path
+
+
 def main(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
     try:
         knn, retrieved = run(parse(arguments))
     except InputError as problem:
@@ -50,48 +61,53 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str]) -> RetrievalFlags:
+    """Parse and check the flags.
+
+    Raises:
+        InputError: a flag is unknown, has no value or has a wrong value.
+    """
     parser = Parser(prog="python -m study.retrieval", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="the --out of a finished study")
-    add("--frozen", action="store_true", help="the backbone with its pretrained weights as they came, too")
-    add("--data", type=Path, metavar="DIR", help="the images, where they are not where the study found them")
+    add("--frozen", action="store_true", help="also evaluate the backbone with its original pretrained weights")
+    add("--data", type=Path, metavar="DIR", help="the images, if they have moved since the study")
     add("--weights", type=Path, metavar="DIR", help="a folder of pretrained weights, for --frozen")
     add("--cache", **cache_option("decoded images"))
-    chosen = parser.parse_args(arguments)
-    check_cache(chosen.cache)
-    return chosen
+    values = vars(parser.parse_args(arguments))
+    check_cache(values["cache"])
+    return RetrievalFlags(**values)
 
 
-def run(chosen: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run(flags: RetrievalFlags) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write both tables and return them.
 
     Raises:
         InputError: the study is not finished, or its images or weights are gone.
     """
-    place = _place(chosen)
-    if not read_openings(chosen.out):
-        raise InputError(f"The study in {str(chosen.out)!r} has not opened its test fold yet: run it to its end first.")
+    place = _place(flags)
+    if not read_openings(flags.out):
+        raise InputError(f"The study in {str(flags.out)!r} has not opened its test fold yet: let it finish first.")
     from study.products.retrieval import write_retrieval
 
-    return write_retrieval(chosen.out, place, chosen.frozen)
+    return write_retrieval(flags.out, place, flags.frozen)
 
 
-def _place(chosen: argparse.Namespace) -> "Place":
-    """Where the study's images and weights are, and whether they are still there."""
+def _place(flags: RetrievalFlags) -> "Place":
+    """Return the folders of the study's images and weights, after checking that they still exist."""
     from study.setup.prepare import check_folders, check_pictures
     from trainables.place import Place
 
     try:
-        known: PlaceRecord = json.loads((chosen.out / STUDY_FILE).read_text(encoding="utf-8"))["place"]
-        manifest = pd.read_parquet(chosen.out / MANIFEST_FILE)
+        recorded: PlaceRecord = json.loads((flags.out / STUDY_FILE).read_text(encoding="utf-8"))["place"]
+        manifest = pd.read_parquet(flags.out / MANIFEST_FILE)
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"OUT must be a finished study, but {str(chosen.out)!r} is none that can be read.") from None
-    weights = chosen.weights or (Path(known["weights"]) if known["weights"] else None)
-    data = (chosen.data or Path(known["data"])).absolute()
-    check_folders(weights if chosen.frozen else None, chosen.cache)
+        raise InputError(f"OUT must be a finished study, but {str(flags.out)!r} cannot be read as one.") from None
+    weights = flags.weights or (Path(recorded["weights"]) if recorded["weights"] else None)
+    data = (flags.data or Path(recorded["data"])).absolute()
+    check_folders(weights if flags.frozen else None, flags.cache)
     check_pictures(manifest, data)
-    return Place((chosen.out / MANIFEST_FILE).absolute(), data, chosen.cache.absolute(), weights=weights)
+    return Place((flags.out / MANIFEST_FILE).absolute(), data, flags.cache.absolute(), weights=weights)
 
 
 def console() -> None:

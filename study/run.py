@@ -1,4 +1,4 @@
-"""`python -m study.run NAME`, and `study.run(NAME)` in a notebook: a study from its question to its report.
+"""`python -m study.run NAME`, or `study.run(NAME)` in a notebook: run a study from its question to its report.
 
 Exit status: 0 done; 1 no usable trial, or the exported model is not the tested one; 2 bad input (one line, nothing
 written); 130 interrupted.
@@ -33,15 +33,15 @@ INTERRUPTED = 130
 
 
 class Interrupted(InputError):
-    """A study that had to stop. Its folder is whole, and --resume continues it."""
+    """A study that had to stop. --resume continues it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a study is, and what went wrong; `problem` is empty where nothing did."""
+    """The folder of a study that ran to its end, and what went wrong."""
 
     out: Path
-    problem: str = ""
+    problem: str = ""  # empty if nothing went wrong
 
 
 def console() -> None:
@@ -76,18 +76,18 @@ def run(study: str | Path | Study, *, name: str | None = None, **flags: object) 
 
     Args:
         study: the name of a study, a study file, or a Study.
-        name: the name of a Study; by default that of its dataset. It decides on the default folders.
-        flags: the flags of the command line by their names, such as `data="images"`, `trials=16`, `resume=True`.
+        name: the name of a Study, which determines its default folders; by default the name of its dataset.
+        flags: the flags of the command line by name, such as `data="images"`, `trials=16`, `resume=True`.
 
     Returns:
         The tables of the finished study; None after `dry_run=True`.
 
     Raises:
-        InputError: a flag, the study or its data is wrong; or the study had to stop, and `resume=True` continues it.
-        RuntimeError: the study ended without a usable model; the message says why.
+        InputError: a flag, the study or its data is wrong, or the study had to stop and `resume=True` continues it.
+        RuntimeError: the study ended without a usable model. The message says why.
     """
-    given = name or study.dataset if isinstance(study, Study) else str(study)
-    arguments = [given, *_as_arguments(flags)]
+    title = name or study.dataset if isinstance(study, Study) else str(study)
+    arguments = [title, *_as_arguments(flags)]
     try:
         parsed = parse(arguments)
     except SystemExit:
@@ -95,7 +95,7 @@ def run(study: str | Path | Study, *, name: str | None = None, **flags: object) 
     if parsed.list or parsed.new:
         raise InputError("--list and --new belong to the command line: leave them out.")
     set_verbosity(parsed.quiet, parsed.verbose)
-    loaded = Loaded(given, study) if isinstance(study, Study) else load(given)
+    loaded = Loaded(title, study) if isinstance(study, Study) else load(title)
     if parsed.dry_run:
         dry_run(loaded, parsed)
         return None
@@ -131,19 +131,20 @@ def run_study(loaded: Loaded, flags: Flags, arguments: Sequence[str]) -> Outcome
 
     Raises:
         Interrupted: storage or images that every trial needs are gone.
-        InputError: anything else that the user has to fix; nothing is written.
+        InputError: the user has to fix something else. Nothing is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM. The study can be resumed.
     """
-    with _interruptible(), opened(output_dir(loaded, flags), flags.cache, flags.resume) as (out, known), _stopping(out):
-        log.debug("%s %s", "Resuming the study in" if known else "Writing to", out)
-        if known:
+    target = output_dir(loaded, flags)
+    with _interruptible(), opened(target, flags.cache, flags.resume) as (out, resumes), _stopping(out):
+        log.debug("%s %s", "Resuming the study in" if resumes else "Writing to", out)
+        if resumes:
             flags = _as_before(flags, out)
         trackers = _trackers(flags, loaded.name, out)
         with connected(flags, loaded.data(flags.data), out) as machines:
-            # Imports torch while Ray starts and its workers import the same.
+            # Imported here, because this imports torch, which takes as long as Ray takes to start.
             from study.driver import begun, drive, resumed
 
-            enter = resumed if known else begun
+            enter = resumed if resumes else begun
             with enter(loaded, flags, machines, out, arguments) as (prepared, study_json):
                 return report(drive(prepared, study_json, machines, trackers), out)
 
@@ -153,7 +154,11 @@ def output_dir(loaded: Loaded, flags: Flags) -> Path | str:
 
 
 def report(problem: str, out: Path) -> Outcome:
-    """Write the report and bring everything to a remote --out; `problem` is what went wrong before."""
+    """Write the report and upload everything to a remote --out.
+
+    Args:
+        problem: what went wrong before; empty if nothing did.
+    """
     log.debug("Writing the report")
     is_written = write_report(out)
     storage.push(out)
@@ -166,14 +171,18 @@ def report(problem: str, out: Path) -> Outcome:
 def write_report(out: Path) -> bool:
     """Write the report from the tables alone, in a process that loads neither torch nor Ray.
 
-    It has a session of its own, so that Ctrl-C reaches only this process, which then ends the other one.
+    It runs in its own session, so that Ctrl-C reaches only this process, which then ends the other one.
     """
     command = [sys.executable, "-m", "analysis.report", str(out)]
     return subprocess.run(command, start_new_session=True, check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def dry_run(loaded: Loaded, flags: Flags) -> None:
-    """Print what a study would do and cost. What the study file says comes first, even if images or weights lack."""
+    """Print what a study would do and cost. The study file's part comes first, even if images or weights are missing.
+
+    Raises:
+        InputError: a flag, the study, its data or its weights are wrong.
+    """
     from study.design.settings import shipped_configs
     from study.products.roundtrip import check_exports
     from study.setup.dry_run import asked, describe
@@ -194,7 +203,7 @@ def dry_run(loaded: Loaded, flags: Flags) -> None:
 
 @contextmanager
 def _dry_data(loaded: Loaded, flags: Flags) -> Iterator[Path]:
-    """The dataset folder for a dry run. A dataset that would be written there is written to a temporary folder."""
+    """Yield the dataset folder for a dry run. A dataset that a study would write goes to a temporary folder instead."""
     from trainables.data.datasets import DATASETS
 
     data = loaded.data(flags.data)
@@ -207,7 +216,7 @@ def _dry_data(loaded: Loaded, flags: Flags) -> Iterator[Path]:
 
 
 def _as_before(flags: Flags, out: Path) -> Flags:
-    """Take over the resources of the study. A second driver is refused here, before Ray starts for it."""
+    """Return the flags with the resources that the study began with. A second driver is refused before Ray starts."""
     from study.persistence.ledger import sole_driver
     from study.setup.resume import as_before
 
@@ -216,14 +225,14 @@ def _as_before(flags: Flags, out: Path) -> Flags:
 
 
 def _trackers(flags: Flags, name: str, out: Path) -> list[Background]:
-    """Connect to MLflow and W&B if asked for. A missing package is refused before Ray starts."""
+    """Connect to MLflow and W&B if the flags ask for it. A missing package is refused before Ray starts."""
     check_installed(flags.mlflow, flags.wandb)
     return [] if flags.dry_run else connect(flags.mlflow, flags.wandb, name, out)
 
 
 @contextmanager
 def _stopping(out: Path) -> Iterator[None]:
-    """Turn the loss of what every trial needs into Interrupted, or undo the beginning of a study without a trial."""
+    """Turn `Unavailable` into `Interrupted`. A study that has no study.json yet is removed instead."""
     try:
         yield
     except Exception as problem:
@@ -250,7 +259,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.alarm(0)  # of Ray's handler, which may have come first and aborts the process three seconds later
+    signal.alarm(0)  # cancels the alarm of Ray's handler, which would abort the process after three seconds
     raise KeyboardInterrupt
 
 

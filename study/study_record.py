@@ -1,24 +1,25 @@
-"""study.json, key by key."""
+"""The keys of study.json and their types."""
 
 from typing import Any, Literal, NotRequired, Required, TypedDict
 
 Goal = Literal["factors", "best", "published"]
+PublishedFold = Literal["validation", "test", "unknown"]  # of a published number
 SKIPPED = "skipped"  # the value of `preflight` in study.json after --skip-preflight
 
 
 class NuisanceRecord(TypedDict):
-    """A range in study.json; `when` names the factor levels under which it exists."""
+    """A range in study.json."""
 
     low: float
     high: float
     log: bool
-    when: dict[str, Any]
-    sets: NotRequired[str]  # the config field that it sets, where that has another name
-    natural: NotRequired[list[float]]  # ends of the range that no value can exceed
+    when: dict[str, Any]  # the factor levels under which it exists
+    sets: NotRequired[str]  # the config field that it sets, if the field has a different name
+    natural: NotRequired[list[float]]  # ends of the range beyond which no value exists
 
 
 class ConditionRecord(TypedDict):
-    """When a conditional factor exists, and the value of its field where it does not."""
+    """The condition of a conditional factor, and the value of its field if the condition does not hold."""
 
     when: dict[str, Any]
     otherwise: Any
@@ -38,19 +39,19 @@ class BudgetRecord(TypedDict):
 
 
 class PublishedRecord(TypedDict):
-    """One published number of one published configuration."""
+    """One published number of a published configuration."""
 
     name: str
     config: dict[str, Any]
     metric: str
-    fold: str
+    fold: PublishedFold
     value: float
     n: int | None
     differs: list[str]
 
 
 class ResolutionRecord(TypedDict):
-    """The smallest difference in accuracy that the planned seeds and test images can resolve, with its assumptions."""
+    """The smallest difference in accuracy that the planned seeds and test images resolve, and its assumptions."""
 
     difference: float
     seeds: int
@@ -66,10 +67,10 @@ class GateRecord(TypedDict):
 
 
 class PreflightRecord(TypedDict):
-    """What the gates found for one net; `chance` is the share of the most frequent class."""
+    """The outcome of the preflight checks for one net."""
 
     probe_accuracy: float | None
-    chance: float
+    chance: float  # share of the most frequent class
     pictures: int
     gates: list[GateRecord]
 
@@ -111,7 +112,7 @@ class BaseRecord(TypedDict):
 
 
 class PlaceRecord(TypedDict):
-    """The absolute folders a study was started with; None where none was named."""
+    """The absolute folders that a study was started with; None if the flag was left out."""
 
     data: str
     test: str | None
@@ -119,7 +120,7 @@ class PlaceRecord(TypedDict):
 
 
 class DefinitionRecord(TypedDict, total=False):
-    """What study.json has from the study file alone: no flag changes it."""
+    """The part of study.json that comes from the study file alone. No flag changes it."""
 
     dataset: str
     question: Required[str]
@@ -137,7 +138,7 @@ class DefinitionRecord(TypedDict, total=False):
 
 
 class StudyRecord(DefinitionRecord, total=False):
-    """study.json. Only the required keys are sure to exist: other programs may leave the others out."""
+    """study.json. Only the required keys always exist, because another program may leave out the others."""
 
     name: Required[str]
     budget: BudgetRecord

@@ -1,6 +1,6 @@
-"""Tables, texts and JSON into files: readers see the old file or the new one, never half; spreadsheets run nothing.
+"""Write tables, texts and JSON to files, and command output to the terminal.
 
-And what a command prints, whoever reads that.
+Readers see either the old file or the complete new one. Text that a spreadsheet would run as a formula is escaped.
 """
 
 import io
@@ -20,17 +20,17 @@ from pandas.api import types
 from study.results import NUMBER
 from trainables.storage_errors import writing
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and newlines, which are quoted
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # without tabs and newlines, which CSV quotes
 
 _SHORT = 40  # characters
 _READER_GONE = 128 + signal.SIGPIPE  # the exit status of a program that SIGPIPE ends
 
 
 def in_shell(main: Callable[[list[str]], int]) -> int:
-    """The exit status of a command on the arguments of this process.
+    """Run a command on the arguments of this process and return its exit status.
 
-    What a stream cannot encode is printed as a backslash escape. The command ends where the reader of what it prints
-    has gone, as `head` does.
+    Characters that a stream cannot encode are printed as backslash escapes. If the reader of the output is gone, as
+    after `| head`, the command ends.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -41,25 +41,30 @@ def in_shell(main: Callable[[list[str]], int]) -> int:
         finally:
             print(end="", flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is left to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # takes the rest of the output
         return _READER_GONE
 
 
 def printable(text: str) -> str:
-    """Write out what a terminal would obey: names may hold anything."""
+    """Escape characters that would control the terminal. Names in the data are untrusted."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def can_be_written(folder: Path) -> bool:
-    """Whether there may be files in a folder that need not exist yet."""
-    above = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))
+    """Return whether files can be written to a folder, which may not exist yet."""
+    above = next(parent for parent in (folder, *folder.absolute().parents) if os.path.exists(parent))
     return above.is_dir() and os.access(above, os.W_OK | os.X_OK)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write parquet or CSV, by the suffix of `path`."""
+    """Write parquet or CSV, by the suffix of `path`.
+
+    Raises:
+        ValueError: it has another suffix.
+        OSError: the file cannot be written.
+    """
     if path.suffix == ".parquet":
-        _replace(path, lambda part: _one_type_a_column(frame).to_parquet(part, index=False))
+        _replace(path, lambda part: _one_type_per_column(frame).to_parquet(part, index=False))
     elif path.suffix == ".csv":
         _replace(path, lambda part: _spreadsheet_safe(frame).to_csv(part, index=False, errors="replace"))
     else:
@@ -67,11 +72,20 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
+    """Write a text as UTF-8.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     _replace(path, lambda part: part.write_text(text, encoding="utf-8", errors="replace"))
 
 
 def write_json(value: Any, path: Path) -> None:
-    """What is no finite number becomes null: JSON has no NaN, and other readers refuse the whole file."""
+    """Write a value as JSON. NaN and infinity become null, because many readers refuse files with NaN.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 
@@ -84,7 +98,7 @@ def _finite(value: Any) -> Any:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{path.name[:_SHORT]}.{os.getpid()}.part")  # no longer than names may be
+    part = path.with_name(f".{path.name[:_SHORT]}.{os.getpid()}.part")  # a file name has at most 255 bytes
     try:
         with writing(path):
             write(part)
@@ -93,8 +107,8 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _one_type_a_column(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns of text and numbers, such as the levels 2 and "all", become text: parquet mixes no types."""
+def _one_type_per_column(frame: pd.DataFrame) -> pd.DataFrame:
+    """Convert columns with text and numbers, such as the levels 2 and "all", to text, as parquet requires."""
     frame = frame.copy()
     for name in frame.columns:
         if types.infer_dtype(frame[name], skipna=True) == "mixed-integer":
@@ -103,9 +117,9 @@ def _one_type_a_column(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
+    """Put an apostrophe before text that a spreadsheet would run as a formula. Numbers stay numbers.
 
-    Control characters become blanks: after a lone carriage return, which no writer quotes, a new row would begin.
+    Control characters become spaces: a lone carriage return, which CSV writers do not quote, would begin a new row.
     """
 
     def safe(cell: Any) -> Any:

@@ -1,11 +1,15 @@
 """Every test gets a HOME and a temporary folder of its own; nothing of the user's is read or written."""
 
 import os
+import re
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,8 +17,14 @@ from hypothesis import HealthCheck, settings
 from study.arguments import parse
 from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
+from study.execution import machines
+from study.run import main
 from study.setup.prepare import Prepared, prepare_study
-from tests.tiny import MACHINE, Prepare, make_pictures, write_study
+from study.setup.study_json import begin_study
+from tests.tiny import MACHINE, Fails, Prepare, make_pictures, write_study
+
+if TYPE_CHECKING:
+    from tests.finished import Finished
 
 # Machines are shared: how long an example takes says nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,6 +73,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def restored_threads() -> Iterator[None]:
+    """Restore the number of threads that a trial sets."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
+    """A finished study, made once for each file of tests."""
+    from tests.finished import finish
+
+    return finish(tmp_path_factory.mktemp("finished"))
+
+
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """The address of an S3 server on loopback."""
@@ -91,3 +119,45 @@ def ready(shared: Path, tmp_path: Path) -> Prepare:
         return prepare_study(load(chosen.study), chosen, resources, tmp_path / "out"), resources
 
     return prepared
+
+
+@pytest.fixture(scope="module")
+def begun(shared: Path) -> Path:
+    """A study that was interrupted before its first trial."""
+    out = shared / "begun"
+    chosen = parse([str(shared / "tiny.py"), "--data", str(shared / "pictures"), "--cache", str(shared / "cache")])
+    resources = Resources(cpus=1, gpus=0, concurrent=1)
+    begin_study(prepare_study(load(chosen.study), chosen, resources, out), resources, "python -m study.run", None)
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def fails(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Fails:
+    """Run the tiny study with other arguments. It must fail with one matching line and write nothing."""
+
+    def no_ray(*_: Any) -> None:
+        raise AssertionError("something was to run")
+
+    monkeypatch.setattr(machines, "joined", no_ray)
+    monkeypatch.setattr(machines, "starting", lambda warm: nullcontext(no_ray))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as on most machines, whatever this one's settings
+
+    def check(pattern: str, *flags: object, study: object = None, **places: Path) -> None:
+        given = {"data": shared / "pictures", "out": tmp_path / "out", "cache": tmp_path / "cache"} | places
+        arguments = [str(study or shared / "tiny.py")]
+        arguments += [text for name, path in given.items() for text in (f"--{name}", str(path))]
+        before = contents(tmp_path), contents(shared)
+        assert main([*arguments, *map(str, flags)]) == 2
+        shown = capsys.readouterr()
+        assert re.search(pattern, shown.err), shown.err
+        assert shown.err.count("\n") == 1
+        assert "Traceback" not in shown.err
+        assert shown.out == ""
+        assert (contents(tmp_path), contents(shared)) == before
+
+    return check

@@ -49,5 +49,5 @@ def test_address_joins_a_cluster_and_leaves_it_running(
     assert (tmp_path / "joined" / "best" / "model.safetensors").exists()
     monkeypatch.delenv("RAY_ADDRESS")
     done = run(*here, "--address", cluster, "--cpus-per-trial", 3, "--out", tmp_path / "no", expect=2)
-    assert done.stderr == "--cpus-per-trial must be at most the 2 CPUs there are, but got 3.\n"
+    assert done.stderr == "--cpus-per-trial must be at most the 2 available CPUs, but got 3.\n"
     assert not (tmp_path / "no").exists()

@@ -195,7 +195,7 @@ def test_the_winner_is_chosen_on_validation(tmp_path):
         (-0.02, 0.01, 5, "b"),
         (0.02, 0.06, 5, "no evidence"),
         (0.001, 0.5, 5, "equivalent"),
-        (0.0072, 0.5, 5, "equivalent"),  # by the 90 % interval; the 95 % one reaches past the margin
+        (0.0072, 0.5, 5, "equivalent"),  # by the 90% interval; the 95% one reaches past the margin
         (0.009, 0.5, 5, "no evidence"),
         (0.02, 0.01, 4, "no evidence"),
     ],
@@ -231,7 +231,7 @@ def test_what_would_settle_a_pair_is_only_said_where_it_would(row, said):
 
 
 def test_the_images_that_are_said_to_do_would_do():
-    # 2.802 normal quantiles (5 % level, 80 % power) times sqrt(1e-4 * 100 / n) are 0.02 at n = 196.2
+    # 2.802 normal quantiles (5% level, 80% power) times sqrt(1e-4 * 100 / n) are 0.02 at n = 196.2
     assert items_needed(Estimate(0.02, 0.0, 1e-4, 5, 100)) == 200
     assert items_needed(Estimate(0.0, 0.0, 1e-4, 5, 100)) is None
     assert items_needed(Estimate(0.02, 4e-4, 1e-4, 5, 100)) is None  # the seeds alone leave too much doubt

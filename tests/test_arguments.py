@@ -132,7 +132,9 @@ def test_workers_of_a_trial_share_what_it_has(ready: Prepare) -> None:
     assert resources == Resources(cpus=4, gpus=0, concurrent=2, workers=2)
     assert plan_resources(None, None, None, 16.0, 4.0, 2) == Resources(cpus=8, gpus=2.0, concurrent=2, workers=2)
     for cpus, gpus in ((3, 0.0), (4, 1.0), (4, 0.5)):
-        with pytest.raises(InputError, match=r"The 2 workers of a trial take equally many CPUs.*--workers-per-trial"):
+        with pytest.raises(
+            InputError, match=r"The 2 workers of a trial must have equally many CPUs.*--workers-per-trial"
+        ):
             plan_resources(cpus, gpus, None, 16.0, 4.0, 2)
 
 
@@ -233,7 +235,7 @@ def test_fewer_epochs_say_what_they_leave_out(
     assert ready("--epochs", 2, study=study)[0].study.fixed["warmup_epochs"] == 1
     assert capsys.readouterr().err.splitlines() == [
         "Changed by the flags: warmup_epochs 1 instead of 2.",
-        "Changed by the flags: patience 3 ends no trial of 2 epochs.",
+        "Changed by the flags: patience 3 stops no trial within 2 epochs.",
     ]
     factor = STUDY_FILE.replace('"augmentation": ["none", "light"]', '"frozen_epochs": [0, 3]')
     with pytest.raises(InputError, match="--epochs 3: `frozen_epochs` must be below the 3 epochs, but got 3"):

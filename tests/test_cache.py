@@ -55,7 +55,14 @@ def test_every_kind_is_listed_with_what_it_is_of(cache: Path, capsys: pytest.Cap
     assert main(["--cache", str(cache)]) == 0
     printed = capsys.readouterr().out
     data = cache.parent / "data"
-    for about in (f"{data}: 6 images", f"{data}\n", "1 of: activations", "1 of: resnet18", "1 of: how fast", "--clear"):
+    for about in (
+        f"{data}: 6 images",
+        f"{data}\n",
+        "1 of: activations",
+        "1 of: resnet18",
+        "1 of: measured speed",
+        "--clear",
+    ):
         assert about in printed
     assert sum(entry.size for entry in entries(cache)) == sum(
         (cache / name).stat().st_size for name in files(cache) - {"pixels.lock", "prefixes/locks"}
@@ -69,7 +76,7 @@ def test_clear_removes_all_of_it_and_no_file_of_others(cache: Path, capsys: pyte
     assert entries(cache) == []
     assert files(cache) - {"pixels.lock", "prefixes/locks"} == {"mine.txt"}
     assert main(["--cache", str(cache), "--clear"]) == 0
-    assert capsys.readouterr().out.startswith(f"{cache} holds nothing.")
+    assert capsys.readouterr().out.startswith(f"{cache} has no entries.")
     assert main(["--cache", str(cache / "never")]) == 0
 
 

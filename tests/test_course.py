@@ -1,19 +1,16 @@
 """A whole course without Ray: phases, verdicts, failures, the test fold, and going on after a kill at any write."""
 
-import errno
 import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.design.plan import Planned
 from study.design.settings import Base
-from study.execution.worker import MOST_ERRORS
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER
 from study.schedule.state import StudyState, checkpoint_file, model_file
@@ -31,7 +28,6 @@ from tests.courses import (
     phases_of,
     small_study,
 )
-from trainables.errors import Unavailable
 from trainables.learning.checkpoints import load_tensors
 
 PLAIN = small_study(budget=SMALLEST)
@@ -200,55 +196,6 @@ def test_of_workers_that_train_together_rank_0_writes_what_one_worker_alone_woul
     assert written[0] == written[1]
 
 
-def test_an_exception_is_recorded_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    failures = Counter[int]()
-
-    def fails(planned: Planned, epoch: int) -> float | None:
-        failures[epoch] += planned.trial == "search-0001"
-        if planned.trial == "search-0001" and epoch == 2 and failures[epoch] < MOST_ERRORS:
-            raise RuntimeError("CUDA error: unspecified launch failure")
-        return BONUS(planned, epoch)
-
-    course, undisturbed = begin(tmp_path / "out", PLAIN), begin(tmp_path / "other", PLAIN)
-    drive(course, fails)
-    drive(undisturbed, BONUS)
-    assert told(course) == told(undisturbed)
-    assert failures == {1: 1, 2: MOST_ERRORS}
-    assert len(list((course.out / LEDGER / "errors" / "search-0001").glob("*.json"))) == MOST_ERRORS - 1
-
-
-def test_an_exception_that_comes_back_fails_its_trial_alone(tmp_path: Path) -> None:
-    def fails(planned: Planned, epoch: int) -> float | None:
-        if planned.trial == "search-0001" and epoch == 2:
-            raise RuntimeError("out of memory")
-        return BONUS(planned, epoch)
-
-    course = begin(tmp_path, PLAIN)
-    drive(course, fails)
-    failed = [record for record in course.records.values() if record.status == "failed"]
-    assert [(record.planned.trial, record.error, len(record.rows)) for record in failed] == [
-        ("search-0001", "RuntimeError: out of memory", 1)
-    ]
-
-
-def test_a_full_disk_stops_the_study_and_costs_no_trial(tmp_path: Path) -> None:
-    full = True
-
-    def fills(planned: Planned, epoch: int) -> float | None:
-        if full and epoch == 2:
-            raise OSError(errno.ENOSPC, "full", "f")
-        return BONUS(planned, epoch)
-
-    with pytest.raises(Unavailable, match="No space left on device at f: put that right"):
-        drive(begin(tmp_path / "out", PLAIN), fills)
-    assert not (tmp_path / "out" / LEDGER / "errors").exists()
-    full = False
-    resumed, undisturbed = begin(tmp_path / "out", PLAIN), begin(tmp_path / "other", PLAIN)
-    drive(resumed, fills)
-    drive(undisturbed, BONUS)
-    assert told(resumed) == told(undisturbed)
-
-
 def test_a_verdict_that_was_recorded_is_replayed_and_not_retaken(tmp_path: Path) -> None:
     study = PLAIN
     with mortal(10_000) as writes:
@@ -270,36 +217,6 @@ def test_a_finished_study_has_nothing_left_to_do(tmp_path: Path) -> None:
     assert drive(begin(tmp_path, small_study()), BONUS) == []
 
 
-def test_a_failed_trial_is_recorded_and_never_chosen(tmp_path: Path) -> None:
-    def dropout_fails(planned: Planned, epoch: int) -> float | None:
-        return None if planned.factors["regularizer"] == "dropout" and epoch == 2 else BONUS(planned, epoch)
-
-    course = begin(tmp_path, small_study())
-    drive(course, dropout_fails)
-    failed = [record for record in course.records.values() if record.status == "failed"]
-    assert {record.planned.factors["regularizer"] for record in failed} == {"dropout"}
-    assert all(record.error == "Diverged: the loss is not finite" for record in failed)
-    assert all(len(record.rows) == 1 for record in failed)
-    stood_for = {level for levels in course.stands_for.values() for level in levels}
-    assert stood_for == {"regularizer=none", "augmentation=none", "augmentation=light"}
-
-
-def test_a_process_that_dies_for_good_is_recorded_with_what_tune_says(tmp_path: Path) -> None:
-    course = begin(tmp_path, small_study())
-    job = course.next_job()
-    assert job is not None
-    course.ended(job, "its process died 4 times")
-    assert ledger.read_end(tmp_path, job.trial) == ("failed", "its process died 4 times")
-
-
-def test_where_all_fail_nothing_follows_the_search(tmp_path: Path) -> None:
-    course = begin(tmp_path, small_study())
-    assert phases_of(drive(course, lambda planned, epoch: None)) == ["search"]
-    assert course.phase == "done"
-    assert course.confirmed() == []
-    assert ledger.read_openings(tmp_path) == []
-
-
 def test_torn_temporary_files_in_the_ledger_are_no_objects(tmp_path: Path) -> None:
     course = begin(tmp_path, small_study())
     drive(course, BONUS)
@@ -310,45 +227,6 @@ def test_torn_temporary_files_in_the_ledger_are_no_objects(tmp_path: Path) -> No
     assert told(again) == told(course)
     assert drive(again, BONUS) == []
     assert ledger.write_error(tmp_path, "search-0001", 0, "x") == 1  # a torn one is not counted
-
-
-class Sampler:
-    """Hands out one fixed list of settings."""
-
-    def __init__(self) -> None:
-        self.heard: dict[str, float | None] = {}
-
-    def ask(self, trial: str) -> tuple[dict, dict]:
-        number = int(trial[-4:])
-        return {"regularizer": "none", "augmentation": "none"}, {"learning_rate": 0.01 / number}
-
-    def tell(self, trial: str, value: float | None) -> None:
-        assert trial not in self.heard
-        self.heard[trial] = value
-
-
-def test_goal_best_confirms_the_best_three_settings_it_was_given(tmp_path: Path) -> None:
-    study = small_study(goal="best", budget={"trials": 6, "epochs": 1})
-    sampler = Sampler()
-    course = begin(tmp_path, study, sampler=sampler)
-    jobs = drive(course, BONUS, at_once=2)
-    assert phases_of(jobs) == ["search", "confirm", "test"]
-    assert len(sampler.heard) == 6
-    confirmed = {record.planned.nuisances["learning_rate"] for record in course.confirmed()}
-    assert confirmed == {0.01 / 6, 0.01 / 5, 0.01 / 4}
-    assert set(course.stands_for.values()) == {()}
-
-
-def test_goal_best_goes_on_with_the_settings_that_were_drawn(tmp_path: Path) -> None:
-    study = small_study(goal="best", budget={"trials": 6, "epochs": 2})
-    for lives in (0, 3, 9, 14):
-        killed(begin(tmp_path, study, sampler=Sampler()), BONUS, lives)
-    sampler = Sampler()
-    course = begin(tmp_path, study, sampler=sampler)
-    drive(course, BONUS)
-    search = course.of_phase("search")
-    assert [record.planned.trial for record in search] == [f"search-{n:04d}" for n in range(1, 7)]
-    assert sampler.heard.keys() < {record.planned.trial for record in search}
 
 
 def test_rows_and_settings_are_plain_json_on_disk(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What a study declares runs under its own name, or the study is refused before anything starts."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +10,8 @@ from hypothesis import strategies as st
 from search_spaces import optimizers
 from search_spaces.distributions import Conditional, Range, holds
 from study.design.plan import Planned, examples, search_plan
-from study.design.settings import resolve
-from study.spec import Budget, Published, Study
-from tests.courses import BASE
-from trainables.config import TrialConfig
+from study.spec import Budget, Study
+from tests.declarations import config_of, study
 from trainables.errors import InputError
 from trainables.fields import EXISTS
 
@@ -90,26 +87,6 @@ def parts(draw: st.DrawFn) -> dict[str, Any]:
     return {"factors": factors, "nuisances": nuisances, "fixed": fixed}
 
 
-def study(**changes: Any) -> Study:
-    values: dict[str, Any] = {
-        "dataset": "folder",
-        "question": "Which?",
-        "factors": {"augmentation": ["none", "light"]},
-        "nuisances": {},
-        "fixed": {},
-        "budget": Budget(trials=12, epochs=4, refine=2, seeds=2),
-    }
-    values |= changes
-    there = {"backbone": "resnet18", "size": 16}
-    values["fixed"] = {name: value for name, value in there.items() if name not in values["factors"]} | values["fixed"]
-    return Study(**values)
-
-
-def config_of(asked: Study, planned: Planned) -> TrialConfig:
-    base = replace(BASE, weights_hashes=dict.fromkeys(LEVELS["backbone"], "1a7e"))
-    return resolve(asked, planned, base)
-
-
 def check_arrived(asked: Study, planned: Planned) -> None:
     """Every level, drawn value, `otherwise` and fixed value stands in the config; None is one that does not exist."""
     config = config_of(asked, planned)
@@ -148,7 +125,6 @@ def test_every_declared_value_arrives_or_the_study_is_refused(drawn: dict[str, A
 
 
 SGD = {"optimizer": ["adamw", "sgd"]}
-STEPS = {"schedule": "step", "step_every": 2}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +132,7 @@ STEPS = {"schedule": "step", "step_every": 2}
     [
         (
             {"fixed": {"dropout": 0.5}},
-            "Fixed dropout 0.5 has no effect, as `dropout` counts only with regularizer='dropout'",
+            "Fixed dropout 0.5 has no effect, because `dropout` is used only with regularizer='dropout'",
         ),
         (
             {"fixed": {"regularizer": "dropout"}},
@@ -164,13 +140,13 @@ STEPS = {"schedule": "step", "step_every": 2}
         ),
         ({"fixed": {"mixing_alpha": 0.2}}, "Fixed mixing_alpha 0.2 has no effect"),
         ({"fixed": {"mixing": "mixup"}}, "`mixing_alpha` must be set exactly when mixing"),
-        ({"fixed": {"momentum": 0.8}}, "counts only with optimizer='sgd' or 'rmsprop'"),
-        ({"fixed": {"step_every": 2}}, "counts only with schedule='step'"),
-        ({"fixed": {"step_factor": 0.5}}, "counts only with schedule='step'"),
-        ({"fixed": {"frozen_learning_rate": 0.1}}, "counts only with `frozen_epochs` above 0"),
-        ({"fixed": {"distance": "cosine"}}, "counts only with `neighbours`"),
+        ({"fixed": {"momentum": 0.8}}, "is used only with optimizer='sgd' or 'rmsprop'"),
+        ({"fixed": {"step_every": 2}}, "is used only with schedule='step'"),
+        ({"fixed": {"step_factor": 0.5}}, "is used only with schedule='step'"),
+        ({"fixed": {"frozen_learning_rate": 0.1}}, "is used only with `frozen_epochs` above 0"),
+        ({"fixed": {"distance": "cosine"}}, "is used only with `neighbours`"),
         ({"factors": {"batch_size": [8, 16]}, "fixed": {"views": 2}}, "an augmentation other than 'none'"),
-        ({"fixed": {"layer_decay": 0.7}}, "counts only with an `unfreeze` deeper than the head"),
+        ({"fixed": {"layer_decay": 0.7}}, "is used only with an `unfreeze` deeper than the head"),
         ({"fixed": {"regularizer": "drop_path", "drop_path": 0.1}}, "Fixed drop_path 0.1 has no effect"),
         ({"factors": {"momentum": [0.5, 0.9]}}, "Factor 'momentum' has no effect"),
         ({"nuisances": {"momentum": Range(low=0.5, high=0.9)}}, "Nuisance 'momentum' has no effect"),
@@ -189,8 +165,8 @@ STEPS = {"schedule": "step", "step_every": 2}
         ({"fixed": {"warmup_epochs": 4}}, "`warmup_epochs` must be below the 4 epochs, but got 4"),
         ({"factors": {"frozen_epochs": [0, 4]}}, "`frozen_epochs` must be below the 4 epochs, but got 4"),
         ({"fixed": {"frozen_epochs": 2, "warmup_epochs": 2}}, "each phase (2 frozen, then 2), but got 2"),
-        ({"fixed": {"epochs": 2}}, "'epochs' is no fixed hyperparameter"),
-        ({"fixed": {"workers": 2}}, "'workers' is no fixed hyperparameter"),
+        ({"fixed": {"epochs": 2}}, "'epochs' cannot be a fixed hyperparameter"),
+        ({"fixed": {"workers": 2}}, "'workers' cannot be a fixed hyperparameter"),
         (
             {"factors": {"learning_rate": [0.1, 0.01]}, "nuisances": optimizers.adaptive()},
             "'learning_rate' is two of them",
@@ -205,15 +181,15 @@ STEPS = {"schedule": "step", "step_every": 2}
         ),
         (
             {"factors": SGD, "nuisances": optimizers.adaptive() | optimizers.by_optimizer("sgd")},
-            "Nuisances 'learning_rate' and 'sgd_learning_rate' both set 'learning_rate' under optimizer=sgd",
+            "'learning_rate' and 'sgd_learning_rate' both set it under optimizer=sgd",
         ),
         (
             {"factors": SGD, "nuisances": optimizers.by_optimizer("sgd")},
-            "'learning_rate' is tuned by 'sgd_learning_rate', but under optimizer=adamw by none, so it would be 0.001",
+            "'learning_rate' is tuned by 'sgd_learning_rate', but by no range under optimizer=adamw, so it",
         ),
         (
             {"nuisances": {"momentum": Range(low=1e-3, high=0.1, sets="learning_rate")}},
-            "Nuisance 'momentum' has the name of another hyperparameter than it sets",
+            "Nuisance 'momentum' sets 'learning_rate', but has the name of another hyperparameter",
         ),
         (
             {
@@ -277,90 +253,6 @@ def test_a_random_net_trains_whole_unless_its_depth_is_asked_for() -> None:
         }
     )
     assert values(depths, "unfreeze", "weights") == {("pretrained",): {"all"}, ("none",): {"head", "last stage"}}
-
-
-def test_a_model_trained_again_keeps_its_phases() -> None:
-    asked = study(fixed={"frozen_epochs": 2, "warmup_epochs": 1, "unfreeze": "last stage"})
-    retrained = Planned("retrain-1-1", "retrain", {"augmentation": "none"}, {}, epochs=1)
-    config = config_of(asked, retrained)
-    assert (config.epochs, config.frozen_epochs, config.warmup_epochs) == (4, 2, 1)
-
-
-def test_fewer_epochs_leave_less_of_what_is_fixed_and_no_level_is_bent() -> None:
-    fixed = {"frozen_epochs": 2, "frozen_learning_rate": 0.01, "warmup_epochs": 1, "unfreeze": "last stage"}
-    shorter = study(fixed=fixed).at_most(3)
-    assert {name: shorter.fixed[name] for name in fixed} == fixed | {"warmup_epochs": 0}
-    shortest = study(fixed=fixed).at_most(1)
-    assert {name: shortest.fixed[name] for name in fixed} == {
-        "frozen_epochs": 0,
-        "frozen_learning_rate": None,
-        "warmup_epochs": 0,
-        "unfreeze": "last stage",
-    }
-    with pytest.raises(InputError, match="`frozen_epochs` must be below the 3 epochs, but got 3"):
-        study(factors={"frozen_epochs": [0, 3]}).at_most(3)
-
-
-def test_published_configurations_are_cut_and_say_so() -> None:
-    row = Published(
-        name="two phases",
-        config={"epochs": 4, "frozen_epochs": 3, "frozen_learning_rate": 0.01, "unfreeze": "last stage"},
-        metric="accuracy",
-        fold="test",
-        value=0.5,
-    )
-    asked = study(published=[row])
-    (whole,) = asked.as_published(None).published
-    assert (whole.config, whole.differs) == (row.config, ())
-    cut = asked.as_published(1)
-    assert cut.published[0].differs == (
-        "epochs 1 instead of 4, by --epochs",
-        "frozen_epochs 0 instead of 3, by --epochs",
-        "frozen_learning_rate None instead of 0.01, by --epochs",
-    )
-    config = config_of(cut, examples(cut)[0])
-    assert (config.epochs, config.frozen_epochs, config.frozen_learning_rate) == (1, 0, None)
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (
-            {"dropout": 0.5},
-            "The published configuration 'row': A regularizer's strength must be set exactly",
-        ),
-        ({"momentum": 0.8}, "The published configuration 'row': Published momentum 0.8 has no effect"),
-        ({"epochs": 2, "frozen_epochs": 2}, "'row': `frozen_epochs` must be below the 2 epochs, but got 2"),
-        ({"backbone": "small_cnn", "weights": "pretrained"}, "'row': small_cnn has no pretrained weights"),
-        ({"epochs": 0}, "`epochs` must be a whole number above 0, but got 0"),
-    ],
-)
-def test_published_configurations_run_as_published_or_not_at_all(config: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError) as refused:
-        study(published=[Published(name="row", config=config, metric="accuracy", fold="test", value=0.5)])
-    assert message in str(refused.value)
-
-
-def test_every_published_configuration_trains_for_its_own_epochs() -> None:
-    rows = [
-        Published(name=str(epochs), config=config, metric="accuracy", fold="test", value=0.5)
-        for epochs, config in ((9, {"epochs": 9}), (4, {}))
-    ]
-    asked = study(published=rows).as_published(None)
-    assert [config_of(asked, planned).epochs for planned in examples(asked)] == [9, 4]
-
-
-def test_what_no_epoch_is_left_for_is_named() -> None:
-    fixed = {"patience": 4, "optimizer": "sgd"}
-    assert study(fixed=fixed).unfit() == ["patience 4 ends no trial of 4 epochs"]
-    assert study(fixed=fixed | {"patience": 3}).unfit() == []
-    two_phases = {"augmentation": ["none", "light"], "unfreeze": ["all", "last stage"], "frozen_epochs": [0, 2]}
-    assert study(factors=two_phases, fixed={"patience": 2}).unfit() == []  # where no epoch is frozen it ends trials
-    assert study(fixed=STEPS | {"step_every": 4}).unfit() == [
-        "the schedule 'step' drops no rate within 4 epochs, as step_every is 4"
-    ]
-    assert study(fixed={"schedule": "step"}).unfit() != []  # 7, where nothing is said
-    assert study(fixed=STEPS).unfit() == []
 
 
 def test_examples_reach_what_few_trials_do_not() -> None:

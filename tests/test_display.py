@@ -8,7 +8,7 @@ from rich.console import Console
 from study.design.plan import Planned
 from study.persistence.ledger import Record
 from study.results import Status
-from study.tracking.display import Display, clock, setting
+from study.tracking.display import Display, clock, setting_line
 from tests.courses import CONFIG, phase_of, row
 
 
@@ -145,4 +145,4 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def test_setting_is_levels_and_nuisances() -> None:
-    assert setting(record()) == "none, light, rate 0.012"
+    assert setting_line(record()) == "none, light, rate 0.012"

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.products.examples import EACH, choose
+from study.products.examples import EACH, select
 from study.products.explain import in_view, overlay
 
 
@@ -44,7 +44,7 @@ def test_examples_are_drawn_then_the_most_confident_errors_then_the_most_confuse
     confused += [(400 + i, 3, 4, 0.31 + i / 1000) for i in range(8)]
     errors = [(500 + i, 5 + i, 0, 0.99 - i / 1000) for i in range(7)]
     table = predictions(right + confused + errors)
-    chosen = choose(pd.concat([table, table.assign(fold="val", item=table["item"] + 1000)]), seed=3)
+    chosen = select(pd.concat([table, table.assign(fold="val", item=table["item"] + 1000)]), seed=3)
     kinds = chosen.groupby("kind", sort=False)["item"].apply(list)
     assert list(kinds.index) == ["drawn", "error", "confused"]
     assert len(kinds["drawn"]) == EACH
@@ -53,9 +53,9 @@ def test_examples_are_drawn_then_the_most_confident_errors_then_the_most_confuse
     assert kinds["error"] == [i for i in range(500, 507) if i not in shown][:EACH]
     expected = [max(set(range(200, 209)) - shown), min(set(range(300, 309)) - shown), max(set(range(400, 408)) - shown)]
     assert kinds["confused"][:3] == expected
-    pd.testing.assert_frame_equal(choose(table.sample(frac=1, random_state=0), seed=3)[["item"]], chosen[["item"]])
+    pd.testing.assert_frame_equal(select(table.sample(frac=1, random_state=0), seed=3)[["item"]], chosen[["item"]])
 
 
 def test_a_winner_without_errors_has_only_drawn_examples() -> None:
-    chosen = choose(predictions([(i, i % 2, i % 2, 0.9) for i in range(20)]), seed=0)
+    chosen = select(predictions([(i, i % 2, i % 2, 0.9) for i in range(20)]), seed=0)
     assert chosen["kind"].tolist() == ["drawn"] * EACH

@@ -9,12 +9,7 @@ import torch
 from study.export_onnx import main
 from study.products.best import load_best, logits, views
 from study.products.to_onnx import OPSET, some_pictures
-from tests.finished import Finished, finish
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finish(tmp_path_factory.mktemp("finished"))
+from tests.finished import Finished
 
 
 def test_the_exported_winner_says_the_same_of_any_number_of_images(

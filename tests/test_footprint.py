@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pandas as pd
-import pytest
 import torch
 
 from study import results
 from study.products.footprint import footprint
 from study.products.outputs import write_tables
-from tests.finished import Finished, finish
+from tests.finished import Finished
 
 
 def configs(*pairs: tuple[str, int]) -> list[dict[str, object]]:
@@ -37,11 +36,6 @@ def test_the_threads_are_given_back() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finish(tmp_path_factory.mktemp("finished"))
 
 
 def test_the_size_that_is_told_is_that_of_the_winners_file(finished: Finished) -> None:

@@ -13,7 +13,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.callback import _create_default_callbacks
 
 from study import results
-from study.execution.tuning import MOST_DEATHS, Deaths, Silence, StudySearcher
+from study.execution.tuning import MOST_DEATHS, DeathLimit, Silence, StudySearcher
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER, sole_driver
 from study.persistence.output_dir import withdraw
@@ -34,7 +34,7 @@ class Killed:
         job = course.next_job()
         assert job is not None
         searcher.state, searcher.jobs = course, {"id": job}
-        self.record, self.deaths = course.records[job.trial], Deaths(searcher)
+        self.record, self.deaths = course.records[job.trial], DeathLimit(searcher)
         self.trial = SimpleNamespace(trial_id="id", num_failures=0, max_failures=-1)
 
     def dies(self) -> bool:
@@ -95,9 +95,9 @@ def chained(*problems: Exception) -> Exception:
     [
         (
             OSError(errno.ENOSPC, "No space left on device", "/out/x"),
-            "No space left on device at /out/x: put that right.",
+            "No space left on device at /out/x: fix that.",
         ),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device: put that right."),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device: fix that."),
         (OSError("[Errno 122] Error writing bytes. Detail: [errno 122] Disk quota exceeded"), "Disk quota exceeded"),
         (chained(RuntimeError("wrapped"), OSError(errno.EROFS, "x", "f")), "Read-only file system at f"),
         (chained(ValueError("by Tune"), Unavailable("An image is gone.")), "An image is gone."),
@@ -122,7 +122,7 @@ def test_the_first_failure_is_told_and_not_what_it_led_to(tmp_path: Path) -> Non
         raise OSError(errno.ENOSPC, "x")
     told = str(unavailable(caught.value))
     assert told.startswith(f"No space left on device at {tmp_path / 'x'} (it takes 3 MiB, and its file system /")
-    assert told.endswith(" MiB left): put that right.")
+    assert told.endswith(" MiB left): fix that.")
     with pytest.raises(KeyError), writing(tmp_path / "x"):
         raise KeyError
 

@@ -122,10 +122,10 @@ def test_fewer_than_two_test_folds_are_refused(folds: Any) -> None:
 
 
 def test_what_does_not_go_with_test_folds_is_refused() -> None:
-    with pytest.raises(InputError, match="choose one of them"):
+    with pytest.raises(InputError, match="leave one out"):
         Budget(trials=1, epochs=1, seeds=4, folds=2, test_folds=2)
     for other in ({"goal": "best"}, {"retrain": True}):
-        with pytest.raises(InputError, match="cannot be had then"):
+        with pytest.raises(InputError, match="are not supported"):
             kfold(**other)
 
 

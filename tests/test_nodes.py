@@ -36,7 +36,7 @@ def on_this_node(*others: str | None) -> Callable[..., Iterator[str | None]]:
 
 def test_a_node_is_blind_to_what_it_does_not_see(tmp_path: Path) -> None:
     assert blind_to([str(tmp_path)]) is None
-    assert f"does not see {tmp_path / 'gone'} as it is: give a folder" in str(
+    assert f"does not see the driver's {tmp_path / 'gone'}: use a folder" in str(
         blind_to([str(tmp_path), str(tmp_path / "gone")])
     )
     assert str(blind_to(["s3://bucket/x?colour=red"])).startswith("On node ")
@@ -111,11 +111,11 @@ def test_a_folder_that_a_node_does_not_see_is_refused_and_an_address_serves(
     done = run(*there, "--data", pictures, "--out", hidden / "out", expect=2)
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Every node must see --out and --data, but ")
-    assert f"does not see {hidden} as it is: give a folder that all nodes share, or s3://" in done.stderr
+    assert f"does not see the driver's {hidden}: use a folder that all nodes share, or s3://" in done.stderr
     assert not list(hidden.iterdir())
     make_pictures(hidden / "pictures", 10)
     done = run(*there, "--data", hidden / "pictures", "--out", tmp_path / "out", expect=2)
-    assert f"does not see {hidden / 'pictures'} as it is" in done.stderr
+    assert f"does not see the driver's {hidden / 'pictures'}" in done.stderr
     assert not (tmp_path / "out").exists()
     with server() as endpoint:  # nothing of the driver's cache, nor of its mirror, is seen by the trials
         out = uri(endpoint, "cluster")

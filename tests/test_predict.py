@@ -9,38 +9,24 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import timm
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from study.predict import in_table, main
 from study.products.best import Best, load_best, logits, prepared, probabilities, views
-from study.products.examples import BOX_COLUMNS
-from study.products.export import export_best
-from study.products.local_dir import as_classes, rebuilt, timm_config, timm_state
-from study.products.submission import read_sample, submission
-from study.results import EXAMPLES_COLUMNS, EXAMPLES_MORE_COLUMNS, KNN_FILE, RETRIEVAL_FILE
 from study.writing import printable
-from tests.finished import TRIAL, Finished, finish
+from tests.finished import TRIAL, Finished
 from tests.tiny import PATIENCE
 from trainables.data.images import decode
 from trainables.data.trial_data import open_trial_data
 from trainables.errors import InputError
 from trainables.learning.checkpoints import load_tensors
-from trainables.nets.models import Net, build
 from trainables.trial import predict
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finish(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +65,7 @@ def test_every_image_gets_its_classes(finished: Finished, tmp_path: Path, capsys
     shown = capsys.readouterr()
     assert shown.err == ""
     assert len(shown.out.splitlines()) == 16
-    assert re.search(r"one\.png: (blue|green|red) \d+\.\d %, (blue|green|red) \d+\.\d %", shown.out)
+    assert re.search(r"one\.png: (blue|green|red) \d+\.\d%, (blue|green|red) \d+\.\d%", shown.out)
     said = pd.read_csv(tmp_path / "said.csv")
     assert list(said.columns) == ["file", "rank", "label", "confidence"]
     assert said["rank"].tolist() == [1, 2] * 16
@@ -210,7 +196,7 @@ def test_what_is_read_no_further_is_written_all_the_same(finished: Finished, tmp
         ("at least 1", ["OUT", "PICTURES", "--top", "0"]),
         ("must be a .csv", ["OUT", "PICTURES", "--csv", "table.txt"]),
         ("must be a .csv", ["OUT", "PICTURES", "--csv", "gone/table.csv"]),
-        ("go together", ["OUT", "PICTURES", "--submission", "s.csv"]),
+        ("needs --sample", ["OUT", "PICTURES", "--submission", "s.csv"]),
         ("sample_submission.csv, but got", ["OUT", "PICTURES", "--submission", "s.csv", "--sample", "gone.csv"]),
         ("has no best/", ["PICTURES", "PICTURES"]),
         ("see python -m study.predict --help", ["OUT", "PICTURES", "--tops", "3"]),
@@ -238,130 +224,9 @@ def test_a_winner_that_is_not_whole_is_refused(finished: Finished, tmp_path: Pat
         load_best(tmp_path)
 
 
-def write_sample(folder: Path, header: str, *ids: str) -> Path:
-    file = folder / "sample_submission.csv"
-    file.write_text("\n".join([header, *(each + ",0.5" * header.count(",") for each in ids)]) + "\n")
-    return file
-
-
-def test_a_submission_has_the_samples_rows_and_columns(finished: Finished, best: Best, tmp_path: Path) -> None:
-    pictures = tmp_path / "test"
-    pictures.mkdir()
-    for number, name in enumerate(("red", "blue", "green"), start=1):
-        shutil.copy(finished.pictures / name / "03.png", pictures / f"{number}.png")
-    sample = write_sample(tmp_path, "id,Red,blue,green", "2", "1")  # the labels' case may differ
-    made = tmp_path / "submission.csv"
-    assert main([str(finished.out), str(pictures), "--submission", str(made), "--sample", str(sample)]) == 0
-    table = pd.read_csv(made, dtype={"id": str})
-    assert list(table.columns) == ["id", "Red", "blue", "green"]
-    assert table["id"].tolist() == ["2", "1"]
-    np.testing.assert_allclose(table[["Red", "blue", "green"]].sum(axis=1), 1, rtol=1e-6)
-    picture = prepared(best, decode((pictures / "2.png").read_bytes()).pixels)
-    expected = probabilities(best, logits(best, views(best, [picture])))[0]
-    np.testing.assert_allclose(table.loc[0, ["blue", "green", "Red"]].astype(float), expected, rtol=1e-5)
-
-
-def test_a_submission_without_all_its_images_is_refused(
-    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pictures, made = tmp_path / "test", tmp_path / "submission.csv"
-    pictures.mkdir()
-    shutil.copy(finished.pictures / "red" / "03.png", pictures / "1.png")
-    sample = write_sample(tmp_path, "id,blue,green,red", "1", "2", "3")
-    arguments = [str(finished.out), str(pictures), "--submission", str(made), "--sample", str(sample)]
-    assert main(arguments) == 2
-    assert "'2' is not among the images, and 1 more" in capsys.readouterr().err
-    for number in (2, 3):
-        (pictures / f"{number}.png").write_bytes(b"no image")
-    assert main(arguments) == 2
-    assert "'2' cannot be read, and 1 more" in capsys.readouterr().err.splitlines()[-1]
-    shutil.copy(pictures / "1.png", pictures / "1.jpg")
-    assert main(arguments) == 2
-    assert "must be one image, but '1' is" in capsys.readouterr().err
-    assert not made.exists()
-
-
-def test_of_two_classes_one_column_is_the_second(tmp_path: Path) -> None:
-    sample = read_sample(write_sample(tmp_path, "id,label", "7", "5"), ["cat", "dog"])
-    text = submission(sample, {"5": np.array([0.25, 0.75]), "7": np.array([1 - 1e-7, 1e-7])})
-    assert text == "id,label\n7,1e-07\n5,0.75\n"
-
-
-@pytest.mark.parametrize("header", ["id,label", "id,cat,dog,emu", "id,cat,dog", "id,cat,cat,fox", "id"])
-def test_a_sample_of_other_classes_is_refused(tmp_path: Path, header: str) -> None:
-    with pytest.raises(InputError, match="--sample must have"):
-        read_sample(write_sample(tmp_path, header, "1"), ["cat", "dog", "fox"])
-
-
 def test_prediction_needs_no_ray(finished: Finished) -> None:
     arguments = [str(finished.out), str(finished.pictures / "red" / "00.png")]
     code = (
         f"import sys\nfrom study.predict import main\nassert main({arguments!r}) == 0\nassert 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
-
-
-def test_the_examples_come_with_what_the_winner_looked_at(finished: Finished) -> None:
-    table = pd.read_csv(finished.out / "examples" / "examples.csv")
-    assert list(table.columns) == [*EXAMPLES_COLUMNS, *EXAMPLES_MORE_COLUMNS]
-    assert set(table["kind"]) <= {"drawn", "error", "confused"}
-    for names in zip(table["file"], table["heatmap"], strict=True):
-        sides = {Image.open(finished.out / "examples" / name).size for name in names}
-        assert len(sides) == 1
-    assert table["energy_in_box"].isna().all()  # these images have no boxes
-
-
-def test_heat_is_measured_in_the_box_of_the_object(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Images of 24 x 20; the view is their center square, columns 2 to 22: the box holds its left half.
-    import study.setup.prepare
-
-    def with_boxes(*arguments: Any) -> pd.DataFrame:
-        return read_manifest(*arguments).assign(**dict(zip(BOX_COLUMNS, (0, 0, 12, 20), strict=True)))
-
-    read_manifest = study.setup.prepare.read_manifest
-    monkeypatch.setattr(study.setup.prepare, "read_manifest", with_boxes)
-    table = pd.read_csv(finish(tmp_path_factory.mktemp("boxes")).out / "examples" / "examples.csv")
-    np.testing.assert_allclose(table["box_share"], 0.5)
-    energy = table["energy_in_box"].dropna()
-    assert len(energy) > 0
-    assert energy.between(0, 1).all()
-    assert energy.nunique() > 1
-
-
-@pytest.mark.parametrize("backbone", ["test_resnet", "small_cnn", "deit_tiny_distilled_patch16_224", "levit_128s"])
-@pytest.mark.parametrize("outputs", [1, 5])
-def test_what_is_exported_is_timms_own_net_with_the_same_logits(backbone: str, outputs: int, tmp_path: Path) -> None:
-    net = Net(build(backbone, None, 0), outputs)
-    random = torch.Generator().manual_seed(0)
-    for parameter in net.head.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=random)
-    side: int = vars(timm.create_model(backbone))["pretrained_cfg"]["input_size"][-1]
-    config = timm_config(net, backbone, ["a"] * max(outputs, 2), side)
-    whole = rebuilt(config)
-    whole.load_state_dict(timm_state(net, config))
-    x = torch.rand(2, 3, side, side, generator=random)
-    with torch.no_grad():
-        expected = net(x)
-        torch.testing.assert_close(whole(x), expected, rtol=1e-3, atol=1e-3)
-
-
-def test_what_was_made_of_an_earlier_winner_goes_when_another_is_exported(tmp_path: Path) -> None:
-    study = finish(tmp_path)
-    (study.out / "tables").mkdir()
-    made = [study.out / "best" / "model.onnx", study.out / "tables" / KNN_FILE, study.out / "tables" / RETRIEVAL_FILE]
-    for file in made:
-        file.write_text("")
-    export_best(study.course, study.record, study.place, study.manifest)
-    assert all(file.exists() for file in made)  # it is the same winner
-    (study.out / "best" / "trial.json").write_text('{"trial": "confirm-0002", "config": {}}')
-    export_best(study.course, study.record, study.place, study.manifest)
-    assert not any(file.exists() for file in made)
-
-
-def test_one_output_is_the_log_odds_of_the_second_class() -> None:
-    head = torch.nn.Linear(3, 1)
-    weight, bias = as_classes(head)
-    assert torch.equal(weight, torch.stack([torch.zeros(3), head.weight[0]]))
-    assert torch.equal(bias, torch.stack([torch.tensor(0.0), head.bias[0]]))

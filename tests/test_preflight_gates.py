@@ -1,6 +1,5 @@
 """The gates through the code that trials run: sound nets pass, and what is broken fails its own gate."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,7 @@ from trainables.place import Place
 from trainables.preflight import Findings, examine, sample_of
 
 LEVEL = "60-20-20"
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("restored_threads")
 
 
 def test_the_sample_has_one_of_each_duplicate_group_and_a_bounded_size() -> None:

@@ -55,7 +55,7 @@ def test_a_stranger_sees_on_what_the_model_was_proved(study: Finished) -> None:
     assert proof["compared_with"] == "predictions.parquet"
     assert 0 < proof["largest_difference"] <= proof["allowed"] < 0.05
     card = (study.out / "best" / "README.md").read_text()
-    assert "gave the logits of predictions.parquet on 9 of 9 test images" in card
+    assert "reproduces the logits of predictions.parquet on 9 of 9 test images" in card
     assert "__pycache__" not in best_files(study)
 
 
@@ -66,7 +66,7 @@ def test_a_model_that_is_another_is_gone_and_so_is_an_earlier_one(study: Finishe
     first = int(np.flatnonzero(seen["fold"] == "test")[0])
     rows[first] = rows[first] + np.float16(0.05)
     write_table(seen.assign(logits=rows), file)
-    with pytest.raises(NotTheSame, match=r"on a test image a logit differs by 0\.05, where rounding explains 0\.00"):
+    with pytest.raises(NotTheSame, match=r"a logit of a test image differs by 0\.05, but rounding allows only 0\.00"):
         export(study)
     assert not (study.out / "best").exists()
     write_table(seen, file)
@@ -77,7 +77,7 @@ def test_a_model_that_is_another_is_gone_and_so_is_an_earlier_one(study: Finishe
 def test_weights_of_another_trial_are_seen(study: Finished) -> None:
     trained = load_tensors(model_file(study.out, TRIAL))
     save_tensors(trained | {"head.weight": 1.1 * trained["head.weight"]}, model_file(study.out, TRIAL))
-    with pytest.raises(NotTheSame, match="a logit differs"):
+    with pytest.raises(NotTheSame, match="a logit of a test image differs"):
         export(study)
 
 

@@ -73,7 +73,7 @@ def test_splits_and_sizes_come_from_the_configurations() -> None:
 
 
 def test_a_study_without_published_numbers_has_none_to_run(ready: Prepare) -> None:
-    with pytest.raises(InputError, match="this study names nothing"):
+    with pytest.raises(InputError, match="this study has none"):
         ready("--published")
 
 

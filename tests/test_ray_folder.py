@@ -76,6 +76,6 @@ def test_a_choice_that_cannot_be_used_is_refused_with_nothing_written(
     base: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(base / name))
-    with pytest.raises(InputError, match=r"set RAY_TMPDIR, or TMPDIR where"), ray_folder():
+    with pytest.raises(InputError, match=r"set RAY_TMPDIR or TMPDIR to such a folder"), ray_folder():
         pass
     assert not list(base.iterdir())

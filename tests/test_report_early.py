@@ -36,4 +36,4 @@ def test_before_its_first_epoch_it_waits_for_one(ready: Prepare, capsys: pytest.
     prepared, resources = ready()
     begin_study(prepared, resources, "python -m study.run", None)
     assert report([str(prepared.out)]) == 2
-    assert "A study writes it with its first epoch" in capsys.readouterr().err
+    assert "A study writes it after its first epoch" in capsys.readouterr().err

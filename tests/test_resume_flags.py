@@ -17,7 +17,7 @@ from study.setup import provenance
 from study.setup.prepare import Prepared
 from study.setup.resume import as_before, resume_study
 from study.setup.study_json import StudyJson, begin_study
-from tests.tiny import MACHINE, STUDY_FILE, Prepare, write_study
+from tests.tiny import MACHINE, STUDY_FILE, Fails, Prepare, make_pictures, write_study
 from trainables.errors import InputError
 
 
@@ -113,8 +113,8 @@ def test_what_a_study_goes_on_with_is_a_deviation_where_it_is_another(
     resumed(ready, tmp_path)
     deviations = resumed(ready, tmp_path)[1].deviations
     assert deviations == [
-        f"went on with torch 99.0, begun with {begun.versions['torch']}",
-        f"went on with CPU count 1024, begun with {began['cpus']}",
+        f"continued with torch 99.0, begun with {begun.versions['torch']}",
+        f"continued with CPU count 1024, begun with {began['cpus']}",
     ]
     assert json.loads((tmp_path / "out" / "study.json").read_text())["deviations"] == deviations
 
@@ -188,3 +188,62 @@ def test_the_printed_line_goes_on_where_epochs_were_more_than_any_published_conf
     assert resumed(ready, tmp_path, "--published", "--epochs", 100)[0].study == prepared.study
     with pytest.raises(InputError, match="with --epochs 3, but got 2"):
         resumed(ready, tmp_path, "--published", "--epochs", 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "pattern"),
+    [
+        (["--epochs", "5"], "with --epochs 4, but got 5: leave it out"),
+        (["--seed", "1"], "with --seed 0, but got 1"),
+        (["--hours", "1"], "with --hours None, but got 1"),
+        (["--weights", "none"], "with --weights pretrained, but got none"),
+        (["--cpus-per-trial", "2"], "with --cpus-per-trial 1, but got 2|available CPUs"),
+        (["--test", "elsewhere"], "with --test None, but got .*elsewhere"),
+        (["--trials", "15"], "--trials can only grow: the study has 16, but got 15"),
+        (["--seeds", "2"], "--seeds can only grow: the study has 3, but got 2"),
+    ],
+)
+def test_a_resume_with_other_flags(fails: Fails, begun: Path, flags: list[str], pattern: str) -> None:
+    fails(pattern, "--resume", *flags, out=begun)
+
+
+def test_a_resume_of_another_study(fails: Fails, begun: Path, tmp_path: Path) -> None:
+    for old, new, part in [
+        ("Does a", "Will a", "question of 'tiny'.*was Does a tiny study run. and is Will a tiny study run."),
+        (
+            '"none", "light"',
+            '"none", "light", "medium"',
+            "factor 'augmentation' of 'tiny'.*was none, light and is none, light, medium",
+        ),
+        ("1e-3, 1e-1", "1e-3, 1e-2", r"nuisance 'learning_rate' of 'tiny'.*was {.high.: 0.1} and is {.high.: 0.01}"),
+        ('"size": 16', '"size": 24', "fixed 'size' of 'tiny'.*was 16 and is 24"),
+        ('"size": 16', '"size": 16, "views": 3', "fixed 'views' of 'tiny'.*was not there and is 3"),
+        ("refine=2", "refine=3", "budget's 'refine' of 'tiny'.*was 2 and is 3"),
+        ("trials=16", "trials=17", "budget's 'trials' of 'tiny'.*was 16 and is 17"),
+        (
+            "    budget=",
+            '    metric="val_macro_f1",\n    budget=',
+            "metric of 'tiny'.*val_accuracy and is val_macro_f1",
+        ),
+        ("control=False", "control=True", "control of 'tiny'.*was false and is true"),
+        (
+            'factors={"regularizer": ["none", "dropout"], "augmentation": ["none", "light"]}',
+            'factors={"augmentation": ["none", "light"], "regularizer": ["none", "dropout"]}',
+            "order of factors of 'tiny'.*was regularizer, augmentation and is augmentation, regularizer",
+        ),
+    ]:
+        assert old in STUDY_FILE
+        study = write_study(tmp_path, STUDY_FILE.replace(old, new))
+        fails(f"the {part}", "--resume", out=begun, study=study)
+
+
+def test_a_resume_without_its_images_or_its_memory(fails: Fails, begun: Path, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "fewer", 4)
+    fails("04.png is missing or has changed.*pass --data", "--resume", out=begun, data=tmp_path / "fewer")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "study.json").write_text('{"name": "x"}')
+    fails(
+        "study.json does not describe a study that can be resumed.*choose another --out",
+        "--resume",
+        out=tmp_path / "other",
+    )

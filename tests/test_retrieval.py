@@ -19,11 +19,6 @@ from tests.tiny import COLOURS, STUDY_FILE
 from trainables.data.trial_data import open_trial_data
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finish(tmp_path_factory.mktemp("finished"))
-
-
 def tables(study: Finished, *flags: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     assert main([str(study.out), "--cache", str(study.cache), *flags]) == 0
     knn, retrieved = (pd.read_csv(study.out / TABLES_FOLDER / name) for name in (KNN_FILE, RETRIEVAL_FILE))
@@ -102,9 +97,9 @@ def test_features_are_what_the_classifier_is_given(finished: Finished) -> None:
 def test_bad_input(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = ["--cache", str(finished.cache)]
     assert main([str(tmp_path), *cache]) == 2
-    assert "is none that can be read" in capsys.readouterr().err
+    assert "cannot be read as one" in capsys.readouterr().err
     assert main([str(finished.out), *cache, "--frozen"]) == 2
-    assert "began from none" in capsys.readouterr().err
+    assert "was trained from scratch" in capsys.readouterr().err
     assert main([str(finished.out), *cache, "--data", str(tmp_path)]) == 2
     assert "is missing or has changed since" in capsys.readouterr().err
     unopened = tmp_path / "unopened"

@@ -8,7 +8,7 @@ import torch
 
 from study.products import local_dir, roundtrip
 from study.products.local_dir import timm_config, timm_state, write_preprocessing
-from study.products.roundtrip import Case, Proved, check_exports, prove
+from study.products.roundtrip import Case, RoundTrip, check_exports, round_trip
 from study.run import main
 from tests.pictures import config
 from tests.tiny import STUDY_FILE, make_pictures, write_study
@@ -40,7 +40,7 @@ def case(backbone: str, size: int, **changes: Any) -> Case:
     ids=lambda tried: f"{tried.backbone} {tried.outputs}",
 )
 def test_nets_that_come_back_as_the_same_function(tried: Case) -> None:
-    seen = prove(tried)
+    seen = round_trip(tried)
     assert seen.worst <= 1e-4 * max(1.0, seen.allowed / local_dir.TOLERANCE)
 
 
@@ -49,13 +49,13 @@ def test_nets_that_come_back_as_the_same_function(tried: Case) -> None:
     [
         ("fbnetc_100", 32, "its logits differ by .*"),  # from random numbers
         ("caformer_s18", 64, r"its classifier has more than one layer \(head.fc.fc1\)"),
-        ("efficientvim_m1", 64, "its classifier heads.0 takes 128 features of its own, where a head takes 960"),
-        ("crossvit_tiny_240", 240, "its classifier head.0 takes 96 features of its own, where a head takes 288"),
+        ("efficientvim_m1", 64, "its classifier heads.0 has 128 input features, but the head has 960"),
+        ("crossvit_tiny_240", 240, "its classifier head.0 has 96 input features, but the head has 288"),
     ],
 )
 def test_nets_that_do_not_are_refused_with_what_differs(backbone: str, size: int, differs: str) -> None:
-    with pytest.raises(InputError, match=rf"^Backbone {backbone} at {size} px .*{differs}. Take another backbone.$"):
-        prove(case(backbone, size))
+    with pytest.raises(InputError, match=rf"^Backbone {backbone} at {size} px .*{differs}. Use another backbone.$"):
+        round_trip(case(backbone, size))
 
 
 def _no_bias(net: Any, config: Any) -> dict[str, torch.Tensor]:
@@ -71,13 +71,13 @@ def _other_input(*arguments: Any) -> dict[str, Any]:
 def test_a_file_that_lacks_something_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_dir, "timm_state", _no_bias)
     with pytest.raises(InputError, match="its logits differ by"):
-        prove(case("small_cnn", 16))
+        round_trip(case("small_cnn", 16))
 
 
 def test_a_config_that_describes_another_net_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_dir, "timm_config", _other_input)
-    with pytest.raises(InputError, match="cannot be shipped"):
-        prove(case("small_cnn", 16))
+    with pytest.raises(InputError, match="cannot be exported"):
+        round_trip(case("small_cnn", 16))
 
 
 def test_images_that_go_in_otherwise_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +85,8 @@ def test_images_that_go_in_otherwise_are_seen(monkeypatch: pytest.MonkeyPatch) -
         write_preprocessing(contract, size, stored_side - 3, region, greys, folder)
 
     monkeypatch.setattr(roundtrip, "write_preprocessing", other)
-    with pytest.raises(InputError, match="the images do not go into it as they went"):
-        prove(case("small_cnn", 16))
+    with pytest.raises(InputError, match="its preprocessing differs"):
+        round_trip(case("small_cnn", 16))
 
 
 def test_what_was_proved_is_not_proved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +96,11 @@ def test_what_was_proved_is_not_proved_again(tmp_path: Path, monkeypatch: pytest
     assert len(list(tmp_path.rglob("*.json"))) == 1
     proved: list[Case] = []
 
-    def note(tried: Case, with_onnx: bool) -> Proved:
+    def note(tried: Case, with_onnx: bool) -> RoundTrip:
         proved.append(tried)
-        return Proved(0.0, 1.0)
+        return RoundTrip(0.0, 1.0)
 
-    monkeypatch.setattr(roundtrip, "prove", note)
+    monkeypatch.setattr(roundtrip, "round_trip", note)
     check_exports([config()], 3, tmp_path)
     assert not proved
     changed = [config(size=24), config(stored_side=40), config(backbone="test_resnet")]
@@ -139,5 +139,5 @@ def test_a_study_with_a_net_that_cannot_ship_is_refused_before_anything_is_writt
     common = ["--data", pictures, "--out", out, "--cache", tmp_path / "cache", "--weights", "none"]
     assert main([str(each) for each in [study, *common, *flags]]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("Backbone efficientvim_m1 at 64 px cannot be shipped")
+    assert said.startswith("Backbone efficientvim_m1 at 64 px cannot be exported")
     assert not out.exists() or not list(out.iterdir())

@@ -30,5 +30,5 @@ def test_a_study_runs_in_a_notebook_and_its_errors_are_exceptions(tmp_path: Path
     assert printed[0] == "[]\n"
     assert "--trials: must be a whole number of at least 1, but got '0'" in printed[1]
     assert printed[2].splitlines()[-1] == "tiny ['confirm', 'refine', 'search']"
-    assert "already holds a study: go on with it by --resume" in printed[3]
+    assert "already holds a study: continue it with --resume" in printed[3]
     assert (tmp_path / "out" / "report.html").is_file()

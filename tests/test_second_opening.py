@@ -137,9 +137,12 @@ def test_stale_exports_go_with_a_line_and_the_command(tmp_path: Path, capsys: py
     assert left == ["explained-confirm-old-1/a.png", "tables/other.csv"]
     assert [line.startswith("The winner is now confirm-new-2. ") for line in said] == [True] * 3
     assert (
-        f"best/model.onnx, made of an earlier winner. Make it again: python -m study.export_onnx {tmp_path}" in said[0]
+        f"best/model.onnx, made from an earlier winner. Make it again: python -m study.export_onnx {tmp_path}"
+        in said[0]
     )
-    assert f"tables/knn.csv, made of an earlier winner. Make it again: python -m study.retrieval {tmp_path}" in said[1]
+    assert (
+        f"tables/knn.csv, made from an earlier winner. Make it again: python -m study.retrieval {tmp_path}" in said[1]
+    )
     assert "is now explained-confirm-old-1/. Make it again: python -m study.predict" in said[2]
     drop_stale(tmp_path, "confirm-old-1", "confirm-new-2", searches=False)
     assert capsys.readouterr().err == "", "nothing is left to say"
@@ -178,4 +181,4 @@ def test_every_later_opening_is_a_deviation_also_where_a_kill_kept_the_first_fro
     save(tmp_path, record, 1.0, 1.0, 2)
     written = json.loads((tmp_path / results.STUDY_FILE).read_text())
     assert written["test_openings"] == 2
-    assert written["deviations"] == ["the test fold was opened again (opening 2): it had been seen before"]
+    assert written["deviations"] == ["the test fold was opened again (opening 2), after it had been seen"]

@@ -30,7 +30,7 @@ def test_other_ratios_are_refused(level: str) -> None:
 
 
 def test_counts_by_hand() -> None:
-    # Test: 10 % of 100. Validation of the other 90: a ninth is 10, 15/85 is 15.9, a third is 30.
+    # Test: 10% of 100. Validation of the other 90: a ninth is 10, 15/85 is 15.9, a third is 30.
     folds = divide(table({"a": [1] * 100, "b": [1] * 100}), LEVELS, seed=3)
     assert sizes(folds) == (20, 20, [160, 148, 120])
 

@@ -4,17 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from PIL import Image
 
 from study.products.suspects import MOST, least_probable, write_suspects
 from study.schedule.state import predictions_file
-from tests.finished import TRIAL, Finished, finish
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finish(tmp_path_factory.mktemp("finished"))
+from tests.finished import TRIAL, Finished
 
 
 def written(folder: Path, **probabilities: list[float]) -> list[Path]:

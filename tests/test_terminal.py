@@ -100,7 +100,7 @@ def test_names_of_a_study_are_utf_8(
 ) -> None:
     study = str(write_study(tmp_path))
     assert main([study, "--out", "caf\udce9"]) == 2
-    assert "named in UTF-8, but got 'caf\\udce9': rename it" in capsys.readouterr().err
+    assert "must be UTF-8, but got 'caf\\udce9': rename it" in capsys.readouterr().err
     (tmp_path / "caf\udce9").mkdir()
     monkeypatch.chdir(tmp_path / "caf\udce9")
     assert main([study]) == 2

@@ -19,7 +19,7 @@ TORN = (b"", b'{"epoch": 1, "val_me', bytes(64), b"null", b"[]", b"\xff\xfe", b"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished")
     drive(begin(out, STUDY), BONUS)
     return out
@@ -39,21 +39,21 @@ def told(records: dict[str, ledger.Record]) -> dict[str, tuple]:
 
 @given(st.data())
 @settings(max_examples=15)
-def test_whatever_is_torn_the_study_ends_with_the_same_rows(finished: Path, data: st.DataObject) -> None:
+def test_whatever_is_torn_the_study_ends_with_the_same_rows(undamaged: Path, data: st.DataObject) -> None:
     kinds = ("settings", "reports", "ends", "verdicts", "errors")
-    everything = [path for kind in kinds for path in objects(finished, kind)]
+    everything = [path for kind in kinds for path in objects(undamaged, kind)]
     torn = data.draw(st.lists(st.sampled_from(everything), min_size=1, max_size=6, unique=True))
     content = data.draw(st.sampled_from(TORN))
     with TemporaryDirectory() as folder:
-        out = copytree(finished, Path(folder) / "out")
+        out = copytree(undamaged, Path(folder) / "out")
         for path in torn:
-            (out / path.relative_to(finished)).write_bytes(content)
+            (out / path.relative_to(undamaged)).write_bytes(content)
         course = begin(out, STUDY)
         drive(course, BONUS)
-        assert told(course.records) == rows_of(finished)
+        assert told(course.records) == rows_of(undamaged)
         assert len(ledger.read_openings(out)) == 1
         numbers = [path.stem for path in objects(out, "verdicts")]
-        assert len(numbers) == len(set(numbers)) >= len(objects(finished, "verdicts")), "none was written over"
+        assert len(numbers) == len(set(numbers)) >= len(objects(undamaged, "verdicts")), "none was written over"
 
 
 def test_a_torn_row_is_missing_and_its_attempt_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,18 +66,18 @@ def test_a_torn_row_is_missing_and_its_attempt_counts(tmp_path: Path, capsys: py
     assert capsys.readouterr().err == f"{file} is damaged: it counts as never written.\n"  # said once
 
 
-def test_a_finished_trial_that_lost_a_row_runs_again(finished: Path, tmp_path: Path) -> None:
-    out = copytree(finished, tmp_path / "out")
+def test_a_finished_trial_that_lost_a_row_runs_again(undamaged: Path, tmp_path: Path) -> None:
+    out = copytree(undamaged, tmp_path / "out")
     lost = objects(out, "reports")[0]
     lost.write_bytes(b"")
     jobs = drive(begin(out, STUDY), BONUS)
     assert [job.trial for job in jobs if job.task == "train"] == [lost.parent.name]
-    assert rows_of(out) == rows_of(finished)
+    assert rows_of(out) == rows_of(undamaged)
 
 
-def test_a_torn_plan_is_refused(finished: Path, tmp_path: Path) -> None:
+def test_a_torn_plan_is_refused(undamaged: Path, tmp_path: Path) -> None:
     for number, content in enumerate(TORN):
-        out = copytree(finished, tmp_path / str(number))
+        out = copytree(undamaged, tmp_path / str(number))
         (plan,) = objects(out, "plan")
         plan.write_bytes(content)
         if content == b"[]":  # is what a study with goal="best" has: nothing planned
@@ -88,8 +88,8 @@ def test_a_torn_plan_is_refused(finished: Path, tmp_path: Path) -> None:
             begin(out, STUDY)
 
 
-def test_a_torn_opening_still_counts_and_what_comes_after_is_another(finished: Path, tmp_path: Path) -> None:
-    out = copytree(finished, tmp_path / "out")
+def test_a_torn_opening_still_counts_and_what_comes_after_is_another(undamaged: Path, tmp_path: Path) -> None:
+    out = copytree(undamaged, tmp_path / "out")
     (opening,) = objects(out, "openings")
     opening.write_bytes(b"")
     assert ledger.read_openings(out) == [{}]
@@ -100,11 +100,13 @@ def test_a_torn_opening_still_counts_and_what_comes_after_is_another(finished: P
     assert len(ledger.read_openings(out)) == 2
 
 
-def test_the_setting_of_a_judged_trial_that_nobody_planned_is_missed(finished: Path, tmp_path: Path) -> None:
-    out = copytree(finished, tmp_path / "out")
+def test_the_setting_of_a_judged_trial_that_nobody_planned_is_missed(undamaged: Path, tmp_path: Path) -> None:
+    out = copytree(undamaged, tmp_path / "out")
     (plan,) = objects(out, "plan")
     plan.write_text("[]")  # as of a study with goal="best"
     judged = ledger.read_verdicts(out)[0].trial
     (out / LEDGER / "settings" / f"{judged}.json").write_bytes(b"")
-    with pytest.raises(InputError, match=f"The setting of {judged} in .*/ledger is damaged: restore a copy, or choose"):
+    with pytest.raises(
+        InputError, match=f"The setting of {judged} in .*/ledger is damaged: restore a copy of it, or choose"
+    ):
         StudyState(out, STUDY, BASE, None, lambda *_: None)

@@ -196,7 +196,10 @@ def test_a_tracker_that_fails_is_left_alone_and_the_study_goes_on(
     tracker.close()
     assert course.phase == "done"
     assert broken.heard == 3
-    assert capsys.readouterr().err == "MLflow hears no more of this study: ConnectionError: gone away\n"
+    assert (
+        capsys.readouterr().err
+        == "MLflow failed, so this study is no longer logged there: ConnectionError: gone away\n"
+    )
 
 
 def test_a_slow_tracker_hears_a_row_as_it_was(tmp_path: Path) -> None:

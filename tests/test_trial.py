@@ -1,5 +1,4 @@
 import math
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,12 @@ from trainables.nets.weights import file_hash, find
 from trainables.place import Place
 from trainables.trial import Diverged, build_inputs, predict, run_trial, score
 
+pytestmark = pytest.mark.usefixtures("restored_threads")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return make_place(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def run(chosen: TrialConfig, place: Place) -> tuple[list[dict[str, Any]], list[State]]:

@@ -67,7 +67,7 @@ def test_what_is_called_narrower_has_a_smaller_number(
 
 
 def test_what_it_would_take_is_consistent_with_the_seeds_needed() -> None:
-    # At 80 % power the interval's t plus that of the power: with many seeds 1.960 + 0.842 normal quantiles.
+    # At 80% power the interval's t plus that of the power: with many seeds 1.960 + 0.842 normal quantiles.
     many = Estimate(0.0, seed_variance=1e-4, item_variance=0.0, seeds=100_000, items=10)
     assert smallest_effect(many) == pytest.approx(2.802e-2, rel=1e-3)
     assert smallest_effect(Estimate(0.0, 0.0, 1e-4, 5, 10)) == pytest.approx(2.802e-2, rel=1e-3)

@@ -91,7 +91,7 @@ def test_policies_share_the_cut_and_differ_where_one_erases(monkeypatch: pytest.
         changed = (a != b).any(axis=2)
         touched += bool(changed.any())
         assert (b[changed] == (128, 64, 191)).all()  # the contract's mean color: 255 x (0.5, 0.25, 0.75)
-        assert changed.sum() <= 49  # at most 20 % of 16 x 16, rounded to a square of 7
+        assert changed.sum() <= 49  # at most 20% of 16 x 16, rounded to a square of 7
     assert 10 <= touched <= 30
 
 

@@ -14,6 +14,7 @@ from study.setup.prepare import Prepared
 
 # Makes the tiny study ready as flags want it, on a machine like this.
 Prepare = Callable[..., tuple[Prepared, Resources]]
+Fails = Callable[..., None]
 PATIENCE = 900  # seconds for one command: it ends a hang, and not a slow machine
 MACHINE = 8.0, 0.0  # CPUs and GPUs
 COLOURS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}

@@ -115,7 +115,7 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
 
 
 def verdict(estimate: Estimate, p_holm: float, allowed: float) -> Verdict:
-    """A difference first, then equivalence: the 90 % interval inside the margin is two tests at 5 % each."""
+    """A difference first, then equivalence: the 90% interval inside the margin is two tests at 5% each."""
     if estimate.seeds < SEEDS_FOR_A_CLAIM:
         return NO_EVIDENCE
     if p_holm < ALPHA:

@@ -17,7 +17,7 @@ LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_
 
 
 def scores(results: Results, setting: Setting) -> dict[str, float]:
-    """Validation and test accuracy of a setting, each the mean over its seeds with a 95 % interval.
+    """Validation and test accuracy of a setting, each the mean over its seeds with a 95% interval.
 
     Validation: for new seeds. Test: for new seeds and new images (see `accuracy_interval`).
     """

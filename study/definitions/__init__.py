@@ -1,1 +1,1 @@
-"""The studies that come with the platform: one small file each, with its question, command and findings."""
+"""The studies that come with the platform, one file each, with its question, command and findings."""

@@ -1,9 +1,9 @@
-"""Transfer or from scratch, how deep, dropout, which views, the box or the whole image, on 196 cars?
+"""Transfer or from scratch, unfreeze depth, dropout, augmentation, and the box or the whole image, on 196 cars.
 
     python -m study.run cars --data data/cars              # cars_train/, cars_test/, devkit/, or their archives
     python -m study.run cars --data data/cars --published  # the nine experiments of a student project, as published
 
-The official addresses are gone: the error message says what to place where. Found: nothing yet.
+The official download is gone; the error message says which files to put where. Findings: none yet.
 """
 
 from search_spaces import optimizers, regularizers
@@ -37,9 +37,10 @@ def _published(
     precision: float | None = None,
     loss: float | None = None,
 ) -> Published:
-    """All nine were measured on the official test fold: accuracies fit counts of its 8,041 images.
+    """Return a published configuration of the source.
 
-    The source's recall equals its accuracy in every row, so its means over classes are weighted by their images.
+    All nine were measured on the official test fold: their accuracies are multiples of 1 / 8,041. The source's recall
+    equals its accuracy in every row, so its means over classes are weighted by class size.
     """
     also = {"weighted_f1": f1, "weighted_precision": precision, "log_loss": loss}
     return Published(
@@ -50,13 +51,13 @@ def _published(
         value=value,
         n=8041,
         also={metric: number for metric, number in also.items() if number is not None},
-        differs=(*differs, "the epoch is chosen on a validation fold, which the source does not mention"),
+        differs=(*differs, "the epoch is selected on a validation fold, which the source does not mention"),
     )
 
 
 STUDY = Study(
     dataset="stanford_cars",
-    question="Transfer or from scratch, how deep, dropout or L2, which views, and the box or the image, on 196 cars?",
+    question="Transfer or scratch, how deep to unfreeze, dropout or L2, which augmentation, box or image, on 196 cars?",
     factors={
         "backbone": ["norm_cnn", *_TRANSFER],
         "unfreeze": Conditional(levels=["head", "last stage", "all"], when={"backbone": _TRANSFER}, otherwise="all"),
@@ -125,7 +126,7 @@ STUDY = Study(
                 "neighbours": 7,
                 "distance": "cosine",
             },
-            "progressive unfreezing is the head first, then all",
+            "progressive unfreezing means the head first, then all layers",
             f1=0.7349,
             precision=0.7533,
         ),

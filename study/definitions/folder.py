@@ -1,6 +1,6 @@
-"""Anybody's own images, one folder a class: which backbone, how deep, dropout or L2, which views?
+"""Backbone, unfreeze depth, dropout or L2, and augmentation, on your own images in one folder per class.
 
-python -m study.run folder --data DIR --dry-run  # says what it costs on these images and this machine
+python -m study.run folder --data DIR --dry-run  # prints the cost on these images and this machine
 python -m study.run folder --data DIR
 python -m study.run --new folder mine.py         # a copy to edit
 """
@@ -14,7 +14,7 @@ STUDY = Study(
     question="Which backbone, how deep to unfreeze, dropout or L2, and which augmentation suit these images?",
     factors={
         "backbone": ["tf_efficientnet_lite0", "small_cnn"],
-        # A net that starts from random numbers has nothing to freeze.
+        # A net that is trained from scratch has no pretrained layers to freeze.
         "unfreeze": Conditional(
             levels=["head", "last stage", "all"], when={"backbone": "tf_efficientnet_lite0"}, otherwise="all"
         ),

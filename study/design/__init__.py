@@ -1,1 +1,1 @@
-"""What is asked: study files read, the balanced plan, from a planned setting to the config of a trial."""
+"""The design of a study: study files, the balanced plan, and the config of each trial."""

@@ -1,6 +1,6 @@
-"""The balanced plan: which trials a study runs, drawn and written before the first one.
+"""The balanced plan: the search trials of a study, drawn and written before the first one starts.
 
-Every prefix of the plan is balanced, so that a longer plan of the same study begins with the shorter one.
+Every prefix of the plan is balanced, so a longer plan of the same study begins with the shorter one.
 """
 
 import hashlib
@@ -20,23 +20,23 @@ from trainables.keyed import key, uniform
 
 Levels = Mapping[str, Any]  # factor -> level
 
-# Every level has at least this many trials that ASHA neither stops nor uses for a cut-off.
+# Every level has at least this many trials that ASHA neither stops nor uses for its cutoffs.
 AUDITED_PER_LEVEL = 4
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One trial as it was decided on: its setting, before the rest of the config is filled in."""
+    """A planned trial: its setting, before the config is resolved."""
 
     trial: str
     phase: Phase
     factors: dict[str, Any]
     nuisances: dict[str, float]
-    audit: bool = False
+    audit: bool = False  # never stopped
     seed: int = 0  # the repeat
-    stands_for: tuple[str, ...] = field(default=())
+    stands_for: tuple[str, ...] = field(default=())  # the levels that a confirmed trial represents, as "factor=level"
     published: str = ""  # the name of the published configuration
-    epochs: int | None = None  # instead of the study's
+    epochs: int | None = None  # overrides the study's
 
     @property
     def arm(self) -> str:
@@ -47,29 +47,29 @@ class Planned:
 
 
 def arm(factors: Mapping[str, Any], nuisances: Mapping[str, float]) -> str:
-    """A name for a setting: equal exactly where factors and nuisances are."""
+    """Return a name for a setting. It is equal if and only if factors and nuisances are."""
     text = json.dumps([dict(factors), dict(nuisances)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def search_plan(study: Study, trials: int, seed: int) -> list[Planned]:
-    """The first `trials` trials of the study's plan.
+    """Return the first `trials` trials of the study's plan.
 
-    Levels are balanced to plus or minus one at every length. Nuisances follow one quasi-random sequence whose
-    points last for as many trials as the largest factor has levels, so every level meets every point.
+    The counts of a factor's levels differ by at most one at every length. Nuisances follow one quasi-random sequence.
+    Each point serves a block of as many trials as the largest factor has levels, so that every level gets every point.
     """
     if study.goal == "published":
         return _published_plan(study)
-    run = max(len(factor.levels) for factor in study.factors.values()) if study.factors else 1
-    points = nuisance_points(study, -(-trials // run), key("search nuisances", seed))
-    settings = _balanced(study, trials, run, seed)
+    block = max(len(factor.levels) for factor in study.factors.values()) if study.factors else 1
+    points = nuisance_points(study, -(-trials // block), key("search nuisances", seed))
+    settings = _balanced(study, trials, block, seed)
     audited = _audited(study, settings)
     return [
         Planned(
             trial=f"search-{i + 1:04d}",
             phase="search",
             factors=factors,
-            nuisances=nuisances_at(study, factors, points[i // run]),
+            nuisances=nuisances_at(study, factors, points[i // block]),
             audit=i < audited,
         )
         for i, factors in enumerate(settings)
@@ -79,10 +79,10 @@ def search_plan(study: Study, trials: int, seed: int) -> list[Planned]:
 def examples(study: Study, *names: str) -> list[Planned]:
     """Return a trial for every combination of these hyperparameters that any phase may reach.
 
-    The other factors are at their first level, nuisances in the middle of their range.
+    The other factors are at their first level, nuisances at the middle of their range.
     """
     if study.goal == "published":
-        return [each for each in _published_plan(study) if each.seed == 1]
+        return [planned for planned in _published_plan(study) if planned.seed == 1]
     trials = []
     for factors in combinations(related(study.factors, names)):
         for name, factor in study.factors.items():
@@ -93,7 +93,7 @@ def examples(study: Study, *names: str) -> list[Planned]:
 
 
 def example_trial(study: Study, factors: Levels) -> Planned:
-    """Return a trial with those of the levels that exist together, and with nuisances in the middle of their ranges."""
+    """Return a trial with these levels, without those that do not exist together, and with mid-range nuisances."""
     levels: dict[str, Any] = {}
     for name, factor in study.factors.items():
         if name in factors and holds(factor.when, levels):
@@ -102,27 +102,34 @@ def example_trial(study: Study, factors: Levels) -> Planned:
 
 
 def _published_plan(study: Study) -> list[Planned]:
-    """Every published configuration with every seed; a seed renews order, views and folds, as in a confirmation."""
+    """Return every published configuration with every seed. As in a confirmation, a seed also draws the folds."""
     return [
-        Planned(f"published-{number:02d}-{seed}", "published", dict(each.config), {}, seed=seed, published=each.name)
+        Planned(
+            trial=f"published-{number:02d}-{seed}",
+            phase="published",
+            factors=dict(published.config),
+            nuisances={},
+            seed=seed,
+            published=published.name,
+        )
         for seed in range(1, study.budget.seeds + 1)
-        for number, each in enumerate(study.published, start=1)
+        for number, published in enumerate(study.published, start=1)
     ]
 
 
 def nuisance_points(study: Study, count: int, stream: int) -> NDArray[np.float64]:
-    """The first `count` points of a scrambled Sobol sequence, shape (count, nuisances), in [0, 1)."""
+    """Return the first `count` points of a scrambled Sobol sequence, shape (count, nuisances), in [0, 1)."""
     dimensions = len(study.nuisances)
     if dimensions == 0:
         return np.empty((count, 0))
-    from scipy.stats import qmc  # half a second, which no trial needs
+    from scipy.stats import qmc  # imported here, because it takes half a second and no trial needs it
 
     sobol = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(stream))
     return sobol.random_base2(max(count - 1, 0).bit_length())[:count]
 
 
 def nuisances_at(study: Study, factors: Mapping[str, Any], point: NDArray[np.float64]) -> dict[str, float]:
-    """The values at a point, of those nuisances that exist under these levels."""
+    """Return the values of the nuisances at a point of [0, 1)^nuisances, for those that exist under these levels."""
     return {
         name: nuisance.at(float(u))
         for (name, nuisance), u in zip(study.nuisances.items(), point, strict=True)
@@ -130,42 +137,43 @@ def nuisances_at(study: Study, factors: Mapping[str, Any], point: NDArray[np.flo
     }
 
 
-def _balanced(study: Study, trials: int, run: int, seed: int) -> list[dict[str, Any]]:
-    """Levels chosen one factor after the other: the rarest so far, then the rarest in this run of a nuisance
+def _balanced(study: Study, trials: int, block: int, seed: int) -> list[dict[str, Any]]:
+    """Choose the levels of each trial, factor by factor.
 
-    point, then the rarest together with the levels already chosen, then by key.
+    The chosen level is the rarest so far; among equals the rarest in this block of trials with one nuisance point, then
+    the rarest in combination with the trial's levels so far, then the first by a keyed random number.
     """
     counts: Counter[Any] = Counter()
-    together: Counter[Any] = Counter()
-    in_run: Counter[Any] = Counter()
+    pair_counts: Counter[Any] = Counter()
+    block_counts: Counter[Any] = Counter()
     settings = []
     for i in range(trials):
-        if i % run == 0:
-            in_run.clear()
-        chosen: dict[str, Any] = {}
+        if i % block == 0:
+            block_counts.clear()
+        setting: dict[str, Any] = {}
         for name, factor in study.factors.items():
-            if not holds(factor.when, chosen):
+            if not holds(factor.when, setting):
                 continue
             ties = uniform(key("plan", seed, name), i, np.arange(len(factor.levels)))
 
-            def rarity(j: int, name: str = name, chosen: dict[str, Any] = chosen, ties: Any = ties) -> tuple:
-                pairs = sum(together[name, j, other, str(level)] for other, level in chosen.items())
-                return counts[name, j], in_run[name, j], pairs, ties[j]
+            def rarity(j: int, name: str = name, setting: dict[str, Any] = setting, ties: Any = ties) -> tuple:
+                pairs = sum(pair_counts[name, j, other, str(level)] for other, level in setting.items())
+                return counts[name, j], block_counts[name, j], pairs, ties[j]
 
             j = min(range(len(factor.levels)), key=rarity)
             counts[name, j] += 1
-            in_run[name, j] += 1
-            together.update((name, j, other, str(level)) for other, level in chosen.items())
-            chosen[name] = factor.levels[j]
-        settings.append(chosen)
+            block_counts[name, j] += 1
+            pair_counts.update((name, j, other, str(level)) for other, level in setting.items())
+            setting[name] = factor.levels[j]
+        settings.append(setting)
     return settings
 
 
 def _audited(study: Study, settings: list[dict[str, Any]]) -> int:
-    """The length of the shortest prefix in which every level stands often enough; all, where none does."""
+    """Return the length of the shortest prefix that has every level often enough, or of the whole plan."""
     missing = {(name, str(level)): AUDITED_PER_LEVEL for name in study.factors for level in study.levels(name)}
-    for i, chosen in enumerate(settings):
-        for name, level in chosen.items():
+    for i, setting in enumerate(settings):
+        for name, level in setting.items():
             missing[name, str(level)] -= 1
         if max(missing.values(), default=0) <= 0:
             return i + 1

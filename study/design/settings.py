@@ -1,4 +1,4 @@
-"""From a planned setting to the full config of a trial."""
+"""Resolve a planned setting into the full config of a trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from trainables.nets.arithmetic import choose_precision
 
 @dataclass(frozen=True)
 class Base:
-    """What all trials of a study share and no study file says; decided once, before the first trial."""
+    """The part of a config that all trials share and no study file sets. It is fixed before the first trial."""
 
     manifest: str
     study_seed: int
@@ -25,18 +25,18 @@ class Base:
     device: Literal["cpu", "cuda"]
     threads: int
     has_bfloat16: bool
-    weights: str  # "pretrained", or "none" where --weights none starts everything from random numbers
+    weights: str  # "pretrained", or "none" with --weights none
     weights_hashes: dict[str, str]
     metric: str = "val_accuracy"
     workers: int = 1  # of a trial
 
 
 def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
-    """Everything this trial depends on, each under its own name."""
+    """Return the full config of a trial: everything that its results depend on."""
     values = effective(study, planned.factors, base.weights)
     for name, value in planned.nuisances.items():
         values[study.nuisances[name].sets or name] = value
-    # Of what is trained again for as long as its seeds took, no phase is cut, nor its warm-up.
+    # A retrained winner runs for as long as its seeds took, but long enough for every phase and its warm-up.
     least = values.get("frozen_epochs", 0) + values.get("warmup_epochs", 0) + 1
     epochs = max(planned.epochs, least) if planned.epochs else values.pop("epochs", study.budget.epochs)
     backbone = values["backbone"]
@@ -64,38 +64,44 @@ def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:
 
 
 def planned_configs(study: Study, base: Base, *names: str) -> list[TrialConfig]:
-    """A config for every combination of these hyperparameters that any trial may have; see `examples`."""
+    """Return a config for every combination of these hyperparameters that any trial may have; see `examples`."""
     return [resolve(study, planned, base) for planned in examples(study, *names)]
 
 
 def shipped_configs(study: Study, base: Base) -> list[TrialConfig]:
-    """A config for every kind of net that may win and be shipped."""
+    """Return a config for every kind of net that may win and be exported."""
     return planned_configs(study, base, "backbone", "weights", "size", "loss", "regularizer")
 
 
 def effective(study: Study, levels: Mapping[str, Any], start: str = "pretrained") -> dict[str, Any]:
-    """The hyperparameters of a trial with these levels, or of a published configuration; see `values_of`."""
+    """Return the hyperparameters of a trial with these levels, or of a published configuration; see `values_of`."""
     return values_of(study.factors, {"split": study.split_levels()[0]} | dict(study.fixed), levels, start)
 
 
 def from_scratch(study: Study) -> Study:
-    """With --weights none every net starts from random numbers: that is fixed then, whatever the study says.
+    """Return the study with --weights none: every net starts from random numbers, whatever the study file says.
 
     Raises:
-        InputError: other factors depend on a start that none has any more.
+        InputError: nothing is left to compare, or other parts of the study depend on a removed level of `weights`.
     """
     factors = {name: factor for name, factor in study.factors.items() if name != "weights"}
-    if any("weights" in each.when for each in (*factors.values(), *study.nuisances.values())):
-        raise InputError("--weights none takes away the levels that other parts of this study depend on.")
+    if any("weights" in part.when for part in (*factors.values(), *study.nuisances.values())):
+        raise InputError(
+            "--weights none removes levels of `weights` that other parts of this study depend on: leave it out."
+        )
     if study.factors and not factors:
-        raise InputError("--weights none leaves nothing to compare: `weights` is the study's only factor.")
+        raise InputError(
+            "--weights none leaves nothing to compare, because `weights` is the study's only factor: leave it out."
+        )
     fixed = {**study.fixed, "weights": "none"}
-    published = [_untrained(study, each) for each in study.published] if study.goal == "published" else study.published
+    published = study.published
+    if study.goal == "published":
+        published = [_untrained(study, configuration) for configuration in published]
     return replace(study, factors=factors, fixed=fixed, published=published)
 
 
 def _untrained(study: Study, published: Published) -> Published:
     config = {name: value for name, value in published.config.items() if name != "weights"}
     pretrained = effective(study, published.config)["weights"] == "pretrained"
-    said = ("weights none instead of pretrained, by --weights",) if pretrained else ()
-    return replace(published, config=config, differs=(*published.differs, *said))
+    added = ("weights none instead of pretrained, by --weights",) if pretrained else ()
+    return replace(published, config=config, differs=(*published.differs, *added))

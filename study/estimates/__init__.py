@@ -1,1 +1,1 @@
-"""What a study will cost here, what is worth storing, and what a trial gets of the machine."""
+"""Estimates before a study runs: its cost, what is worth storing, and the resources of a trial."""

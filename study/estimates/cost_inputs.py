@@ -1,4 +1,4 @@
-"""What the data and the machine contribute to the cost of a study."""
+"""The inputs of a cost estimate that come from the data and the machine."""
 
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,8 @@ from trainables.rates import Rates
 
 @dataclass(frozen=True)
 class CostInputs:
+    """Everything that the cost of a study depends on, except the study itself."""
+
     base: Base
     train: int  # images per training epoch
     val: int
@@ -29,7 +31,11 @@ class CostInputs:
 def cost_inputs(
     study: Study, manifest: pd.DataFrame, base: Base, resources: Resources, place: Place, sharing: bool
 ) -> CostInputs:
-    """Return the inputs with the rates measured on this machine before, or else those of a table."""
+    """Return the inputs with rates that were measured on this machine earlier, or else from a table.
+
+    Args:
+        sharing: whether activations and views are stored and shared.
+    """
     return CostInputs(
         base=base,
         train=base.largest_train,
@@ -45,22 +51,22 @@ def cost_inputs(
 
 
 def measured(inputs: CostInputs, study: Study) -> CostInputs:
-    """Return the inputs with every rate measured, which takes seconds per backbone."""
-    known = {
+    """Return the inputs with all rates measured on this machine, which takes seconds per backbone."""
+    rates_by_backbone = {
         backbone: inputs.rates[backbone] if inputs.rates[backbone].measured else rates.measure(config)
         for backbone, config in _examples(study, inputs.base).items()
     }
-    return replace(inputs, rates=known)
+    return replace(inputs, rates=rates_by_backbone)
 
 
 def keep_rates(inputs: CostInputs, study: Study, place: Place) -> None:
-    """Keep the measured rates for the next study on this machine."""
+    """Cache the measured rates for the next study on this machine."""
     for backbone, config in _examples(study, inputs.base).items():
         if inputs.rates[backbone].measured:
             rates.keep(place.cache, config, inputs.rates[backbone])
 
 
 def _examples(study: Study, base: Base) -> dict[str, TrialConfig]:
-    """Return a config of each backbone."""
+    """Return one config per backbone."""
     configs = [resolve(study, planned, base) for planned in reversed(examples(study, "backbone"))]
     return {config.backbone: config for config in configs}

@@ -1,4 +1,4 @@
-"""The expected cost of a study, for --dry-run and --hours: counted work at the rates of this machine."""
+"""Estimate the cost of a study for --dry-run and --hours, from its work and the rates of this machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,13 +26,15 @@ from trainables.nets.work import work_of
 
 _START_SECONDS = 15.0  # Ray, imports and the first batch
 _TRIAL_SECONDS = 0.1  # starting, reporting, checkpoints
-_HEAD_STEP_SECONDS = 4e-4  # a step of a head, whatever the batch size: dispatch and optimizer
-# Later phases depend on the winner of the search: their cost is the mean over these search trials as winners.
+_HEAD_STEP_SECONDS = 4e-4  # dispatch and optimizer of one training step of a head, at any batch size
+# Later phases depend on the winner of the search. Their cost is the mean over this many possible winners.
 _WINNERS_TRIED = 4
 
 
 @dataclass(frozen=True)
 class PhaseCost:
+    """The expected cost of one phase."""
+
     phase: Phase | Literal["test"]
     trials: int
     epochs: int  # summed over trials
@@ -40,10 +42,10 @@ class PhaseCost:
 
 
 class Run(NamedTuple):
-    """One trial to be priced."""
+    """One trial whose cost is estimated."""
 
     config: TrialConfig
-    epochs: float  # expected: ASHA may stop it
+    epochs: float  # expected number, because ASHA may stop it
     repeat: int
 
 
@@ -55,8 +57,8 @@ def estimate(study: Study, inputs: CostInputs) -> list[PhaseCost]:
         configs = [resolve(study, planned, inputs.base) for planned in plan]
         runs = [Run(config, config.epochs, config.seed) for config in configs]
         seconds, epochs = _seconds(runs, inputs, stored), sum(config.epochs for config in configs)
-        looks = seconds / max(1, epochs) * len(plan) / 2
-        return [PhaseCost("published", len(plan), epochs, seconds), PhaseCost("test", len(plan), 0, looks)]
+        testing = seconds / max(1, epochs) * len(plan) / 2
+        return [PhaseCost("published", len(plan), epochs, seconds), PhaseCost("test", len(plan), 0, testing)]
     audited = sum(planned.audit for planned in plan)
     stopped = _asha_epochs(study, len(plan) - audited) / max(1, len(plan) - audited)
     search = [
@@ -72,8 +74,8 @@ def estimate(study: Study, inputs: CostInputs) -> list[PhaseCost]:
         share = study.budget.seeds / confirm.trials
         costs.append(PhaseCost("control", study.budget.seeds, round(share * confirm.epochs), share * confirm.seconds))
     tested = [cost for cost in costs if cost.phase in ("confirm", "control")]
-    looks = sum(cost.seconds for cost in tested) / max(1, study.budget.epochs) / 2
-    return [*costs, PhaseCost("test", sum(cost.trials for cost in tested), 0, looks)]
+    testing = sum(cost.seconds for cost in tested) / max(1, study.budget.epochs) / 2
+    return [*costs, PhaseCost("test", sum(cost.trials for cost in tested), 0, testing)]
 
 
 def _later_cost(
@@ -90,24 +92,25 @@ def _later_cost(
     else:
         possible = [_compared(study, planned.factors, inputs) for planned in plan[:_WINNERS_TRIED]]
     trials = len(possible[0]) * len(repeats)
-    priced = [
+    seconds = [
         _seconds([Run(config, budget.epochs, repeat) for repeat in repeats for config in configs], inputs, stored)
         for configs in possible
     ]
-    return PhaseCost(phase, trials, trials * budget.epochs, sum(priced) / len(priced))
+    return PhaseCost(phase, trials, trials * budget.epochs, sum(seconds) / len(seconds))
 
 
 def wall_seconds(costs: list[PhaseCost], workers: int) -> float:
+    """Return the expected duration of a study with this many trials at once."""
     return _START_SECONDS + sum(cost.seconds for cost in costs) / workers
 
 
 def fit(study: Study, inputs: CostInputs, hours: float) -> Study:
-    """Return the study with trials, epochs and seeds that fit the hours. The confirmation is reserved first.
+    """Return the study with trials, epochs and seeds that fit into the hours.
 
-    Epochs are given up before seeds, and both before the study has fewer than the audited trials.
+    Trials are reduced first, to no fewer than the audited ones, then epochs, then seeds.
 
     Raises:
-        InputError: not even the smallest form of the study fits.
+        InputError: not even the smallest version of the study fits.
     """
     levels = max((len(factor.levels) for factor in study.factors.values()), default=1)
     fewest = AUDITED_PER_LEVEL * levels
@@ -125,18 +128,18 @@ def fit(study: Study, inputs: CostInputs, hours: float) -> Study:
                     return fitted
     smallest = replace(study, budget=replace(budget, trials=fewest, epochs=min(shorter), seeds=min(fewer)))
     needed = wall_seconds(estimate(smallest, inputs), inputs.workers) / 3600
-    raise InputError(f"--hours {hours:g} is too little: the smallest form of this study needs about {needed:.2g}.")
+    raise InputError(f"--hours {hours:g} is too little: the smallest version of this study needs about {needed:.2g}.")
 
 
 def _compared(study: Study, winner: Levels, inputs: CostInputs) -> list[TrialConfig]:
-    """Return the winner's setting and those with one level changed."""
+    """Return the config of a winner, and those with one of its levels replaced."""
     whole = {name: factor.levels[0] for name, factor in study.factors.items()} | dict(winner)
     changed = [whole | {name: level} for name in study.factors for level in study.levels(name) if level != whole[name]]
     return [resolve(study, example_trial(study, levels), inputs.base) for levels in (whole, *changed)]
 
 
 def _seconds(runs: Sequence[Run], inputs: CostInputs, stored: frozenset[tuple[str, str]]) -> float:
-    """Return the seconds on one worker. What is frozen and stored is computed once."""
+    """Return the seconds on one worker. Stored activations and views are computed once."""
     total = _TRIAL_SECONDS * len(runs)
     shared: dict[Any, list[float]] = {}
     parts = [(part, epochs, run.repeat) for run in runs for part, epochs in parts_of(run.config, run.epochs)]
@@ -155,7 +158,7 @@ def _seconds(runs: Sequence[Run], inputs: CostInputs, stored: frozenset[tuple[st
 
 
 def _training_seconds(config: TrialConfig, inputs: CostInputs) -> float:
-    """Return the seconds per epoch of the trained layers: steps forward and back, and both folds forward."""
+    """Return the seconds per epoch in trained layers: the training steps, and the evaluation of two folds."""
     work = work_of(config.backbone, depth_of(config), config.size).trained
     steps = inputs.train / config.batch_size
     rates = inputs.rates[config.backbone]
@@ -163,7 +166,7 @@ def _training_seconds(config: TrialConfig, inputs: CostInputs) -> float:
 
 
 def _asha_epochs(study: Study, trials: int) -> int:
-    """Return the epochs, summed over trials, when ASHA keeps the best trials and the leaders of every level."""
+    """Return the epochs, summed over trials, if ASHA keeps the best trials and the leaders of every level."""
     kept = KEPT_PER_LEVEL * max((len(factor.levels) for factor in study.factors.values()), default=1)
     total, alive, before = 0, trials, 0
     for epoch in [*rung_epochs(study.budget), study.budget.epochs]:

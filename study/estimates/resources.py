@@ -1,4 +1,4 @@
-"""What a trial gets, and whether it can be had; without starting anything."""
+"""The CPUs and GPUs of each trial, checked against the machine or cluster before Ray starts."""
 
 import os
 import socket
@@ -9,18 +9,18 @@ from pathlib import Path
 from trainables.errors import InputError
 
 _CONNECT_SECONDS = 3
-# A trial on a GPU keeps this many cores busy with views.
+# A trial on a GPU needs about this many cores to make its views.
 _CPUS_BESIDE_GPU = 4
 
 
 @dataclass(frozen=True)
 class Resources:
-    """CPUs and GPUs of a trial, `gpus` may be a fraction; `concurrent` is how many trials run at once."""
+    """The resources of each trial, and the number of trials that run at once."""
 
     cpus: int
-    gpus: float
+    gpus: float  # may be a fraction
     concurrent: int
-    workers: int = 1  # that train a trial together, and share what it has
+    workers: int = 1  # data-parallel processes, which share the trial's CPUs and GPUs
 
     @property
     def threads(self) -> int:
@@ -36,13 +36,17 @@ def plan_resources(
     workers: int = 1,
     is_cluster: bool = False,
 ) -> Resources:
-    """The resources of a trial on a machine or cluster with this many CPUs and GPUs in all.
+    """Return the resources of a trial on a machine or cluster.
 
-    On a cluster `concurrent` is believed: one that scales starts machines only when a study asks for some, and does
-    not tell how far it may grow.
+    On a cluster `concurrent` is taken as given, because an autoscaling cluster starts machines only on request and does
+    not say how far it may grow.
+
+    Args:
+        cpus: all CPUs of the machine or cluster.
+        gpus: all its GPUs.
 
     Raises:
-        InputError: more is asked for than there is.
+        InputError: the flags ask for more than there is, or workers cannot share it equally.
     """
     on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0) * workers
     grows = is_cluster and concurrent is not None
@@ -53,14 +57,14 @@ def plan_resources(
         return Resources(on_cpu, on_gpu, concurrent, workers)
     if not cpus:
         raise InputError(
-            "The cluster has no CPU for a trial yet: wait for its workers, or say by --concurrent, --gpus-per-trial "
-            "and --cpus-per-trial what Ray is to start machines for."
+            "The cluster has no CPU for a trial yet: wait for its workers, or pass --concurrent, --gpus-per-trial and "
+            "--cpus-per-trial, so that Ray starts machines for that."
         )
     if on_cpu > cpus:
-        raise InputError(f"--cpus-per-trial must be at most the {cpus:g} CPUs there are, but got {on_cpu}.")
+        raise InputError(f"--cpus-per-trial must be at most the {cpus:g} available CPUs, but got {on_cpu}.")
     if on_gpu > gpus:
         raise InputError(
-            f"--gpus-per-trial must be at most the {gpus:g} GPUs there are, but got {on_gpu:g}: use 0 for none."
+            f"--gpus-per-trial must be at most the {gpus:g} available GPUs, but got {on_gpu:g}: use 0 for none."
         )
     fits = int(cpus // on_cpu)
     if on_gpu:
@@ -73,8 +77,8 @@ def _check_shares(workers: int, cpus: int, gpus: float) -> None:
         raise InputError(f"--gpus-per-trial must be a fraction of one GPU or a whole number, but got {gpus:g}.")
     if workers > 1 and (cpus % workers or gpus not in (0, workers)):
         raise InputError(
-            f"The {workers} workers of a trial take equally many CPUs, and a GPU each or none, but got {cpus} CPUs "
-            f"and {gpus:g} GPUs a trial: change --cpus-per-trial, --gpus-per-trial or --workers-per-trial."
+            f"The {workers} workers of a trial must have equally many CPUs, and one GPU each or none, but got {cpus} "
+            f"CPUs and {gpus:g} GPUs per trial: change --cpus-per-trial, --gpus-per-trial or --workers-per-trial."
         )
 
 
@@ -83,7 +87,7 @@ def local_cpus() -> int:
 
 
 def has_gpu_devices() -> bool:
-    """Whether there is any sign of a GPU, told without importing torch."""
+    """Return whether this machine seems to have an NVIDIA GPU, without importing torch."""
     return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
@@ -94,17 +98,17 @@ def local_gpus() -> int:
 
 
 def cluster_address(address: str) -> str:
-    """The host:port of a running cluster; a connection is tried before anything joins it.
+    """Return the host:port of a running cluster, after checking that it accepts connections.
 
     Raises:
-        InputError: there is none, or nobody answers within three seconds.
+        InputError: there is no cluster, or it does not answer within three seconds.
     """
     if address == "auto":
-        started = _current_cluster()
-        found = os.environ.get("RAY_ADDRESS") or (started.read_text().strip() if started.exists() else "")
-        if not found:
+        file = _current_cluster()
+        current = os.environ.get("RAY_ADDRESS") or (file.read_text().strip() if file.exists() else "")
+        if not current:
             raise InputError("--address auto needs a Ray cluster on this machine: start one, or leave the flag out.")
-        address = found
+        address = current
     host, _, port = address.rpartition(":")
     if address.startswith("ray://") or not host or not port.isdecimal() or int(port) > 65535:
         raise InputError(f"--address must be auto or host:port of a cluster's head, but got {address!r}.")
@@ -118,6 +122,6 @@ def cluster_address(address: str) -> str:
 
 
 def _current_cluster() -> Path:
-    """Where `ray start` leaves the address of this machine's cluster; Ray is not imported to find out."""
-    places = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR") if sys.platform == "linux" else None]
-    return Path(next(filter(None, places), "/tmp"), "ray", "ray_current_cluster")  # noqa: S108  (Ray's own place)
+    """Return the file in which `ray start` leaves the address of this machine's cluster, without importing Ray."""
+    folders = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR") if sys.platform == "linux" else None]
+    return Path(next(filter(None, folders), "/tmp"), "ray", "ray_current_cluster")  # noqa: S108  (Ray's default)

@@ -1,4 +1,4 @@
-"""What a study computes once and stores for all of its trials: outputs of frozen layers, and views where all trains."""
+"""Decide what is computed once and stored for all trials: activations of frozen layers, or views without them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from trainables.config import TrialConfig
 from trainables.nets.work import work_of
 from trainables.trial import phases_of
 
-# Reading rows of a memory-mapped file, and sending them to a GPU: bytes per second, and seconds per image.
+# Reading rows of a memory-mapped file and copying them to a GPU: bytes per second, and seconds per image.
 _READ, _LOOK_UP = 1e9, 3e-6
-_FLOAT32 = 4  # bytes per number of an evaluation
+_FLOAT32 = 4  # bytes per value; evaluation uses float32
 
 
 @dataclass(frozen=True)
 class Shareable:
-    """The activations that the trials of one backbone at one unfreeze depth have in common."""
+    """The activations that trials of one backbone at one unfreeze depth can share."""
 
     backbone: str
     depth: str
-    trials: int  # of the search that need the same views of the same images
+    trials: int  # search trials that need the same views of the same images
     bytes: float  # for all views of the search
     computing: float  # seconds per image
     reading: float  # seconds per image
-    kept: bool = False
+    kept: bool = False  # whether they are stored
 
     @property
     def saved(self) -> float:
-        """Seconds per image over all trials. The first trial computes, stores and reads."""
+        """Seconds saved per image over all trials. The first trial computes, stores and reads."""
         return (self.trials - 1) * self.computing - (self.trials + 1) * self.reading
 
 
 def shareables(study: Study, inputs: CostInputs) -> list[Shareable]:
-    """Return what could be stored, that which saves the most time per byte first; `kept` is set while there is room."""
+    """Return what could be stored, most time saved per byte first. `kept` is set as long as there is room."""
     plan = search_plan(study, study.budget.trials, inputs.base.study_seed)
     configs = [resolve(study, planned, inputs.base) for planned in plan]
     parts = [part for config in configs for part, _ in parts_of(config, study.budget.epochs)]
@@ -61,10 +61,14 @@ def shareables(study: Study, inputs: CostInputs) -> list[Shareable]:
     return _kept(list(merged.values()), inputs.store_bytes)
 
 
-def _kept(found: Sequence[Shareable], room: float) -> list[Shareable]:
-    """Decide which ones the store takes; `room` is its capacity in bytes."""
+def _kept(candidates: Sequence[Shareable], room: float) -> list[Shareable]:
+    """Decide which candidates are stored.
+
+    Args:
+        room: the capacity of the store in bytes.
+    """
     decided = []
-    for shareable in sorted(found, key=lambda one: (-one.saved / one.bytes, one.backbone, one.depth)):
+    for shareable in sorted(candidates, key=lambda each: (-each.saved / each.bytes, each.backbone, each.depth)):
         kept = shareable.saved > 0 and shareable.bytes <= room
         room -= shareable.bytes if kept else 0
         decided.append(replace(shareable, kept=kept))
@@ -72,23 +76,24 @@ def _kept(found: Sequence[Shareable], room: float) -> list[Shareable]:
 
 
 def worth_storing(study: Study, inputs: CostInputs) -> frozenset[tuple[str, str]]:
-    """Return the (backbone, unfreeze depth) pairs of what is stored."""
-    return frozenset((one.backbone, one.depth) for one in shareables(study, inputs) if one.kept)
+    """Return the (backbone, unfreeze depth) pairs whose activations are stored."""
+    return frozenset((shareable.backbone, shareable.depth) for shareable in shareables(study, inputs) if shareable.kept)
 
 
 def computing_seconds(config: TrialConfig, inputs: CostInputs, evaluation: bool = False) -> float:
-    """Seconds from a decoded image to the activation at the cut, for a training or an evaluation view."""
+    """Return the seconds from a decoded image to its activation at the cut, for a training or an evaluation view."""
     rates = inputs.rates[config.backbone]
     rate = rates.forward if evaluation or _is_plain(config) else rates.frozen
     return rates.view + work_of(config.backbone, depth_of(config), config.size).frozen / rate
 
 
 def reading_seconds(config: TrialConfig, inputs: CostInputs) -> float:
+    """Return the seconds to read the stored activation of one image."""
     return _LOOK_UP + row_bytes(config, inputs) / _READ
 
 
 def row_bytes(config: TrialConfig, inputs: CostInputs, evaluation: bool = False) -> float:
-    """Bytes of one image at the cut; a view has one byte per value."""
+    """Return the bytes of one image's activation at the cut. A stored view has one byte per value."""
     work = work_of(config.backbone, depth_of(config), config.size)
     if not work.frozen:
         return work.values
@@ -96,7 +101,7 @@ def row_bytes(config: TrialConfig, inputs: CostInputs, evaluation: bool = False)
 
 
 def _is_plain(config: TrialConfig) -> bool:
-    """Whether training uses the evaluation view."""
+    """Return whether training uses the evaluation view."""
     return POLICIES[config.augmentation] is None
 
 
@@ -106,18 +111,18 @@ def views_of(config: TrialConfig) -> tuple[Any, ...]:
 
 
 def view_epochs(config: TrialConfig, epochs: int) -> int:
-    """Return how many different views of each image a trial uses in so many epochs."""
+    """Return how many different views of each image a trial uses in this number of epochs."""
     if _is_plain(config):
         return 1
     return min(epochs, config.views or epochs)
 
 
 def depth_of(config: TrialConfig) -> str:
-    """Return the depth beyond which nothing is shared: the unfreeze depth, or all where views are mixed first."""
+    """Return the depth beyond which nothing is shared: the unfreeze depth, or "all" if views are mixed first."""
     return config.unfreeze if config.mixing == "none" else "all"
 
 
 def parts_of(config: TrialConfig, epochs: float) -> list[tuple[TrialConfig, float]]:
-    """Return the training phases of a trial that stops after so many epochs, each with its number of epochs."""
+    """Return the training phases of a trial that runs for `epochs` epochs, each with its number of epochs."""
     parts = [(phase.config, min(phase.last, epochs) - phase.first) for phase in phases_of(config)]
     return [(part, count) for part, count in parts if count > 0]

@@ -1,1 +1,1 @@
-"""Trials on Ray: the cluster, the Tune adapters, and workers that train one trial together."""
+"""Running trials on Ray: the cluster, the Tune adapters, and data-parallel training of one trial."""

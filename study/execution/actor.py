@@ -7,5 +7,5 @@ from study.execution.worker import JobConfig, do_job
 
 
 def work(job: JobConfig) -> None:
-    """Do one job, on the node of this process."""
+    """Do one job on the node of this process."""
     do_job(job, get_runtime_context().get_node_id(), tune.report, train_data_parallel)

@@ -1,4 +1,4 @@
-"""Starting a Ray of our own, or joining one that runs."""
+"""Start Ray on this machine, or join a running cluster."""
 
 import logging
 import os
@@ -19,8 +19,8 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the other reporter prints a box whatever the verbosity
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our tables come from the ledger
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nothing of Tune's own state is ever read back
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # we handle Ctrl-C
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own state is never read back
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # errors are in the ledger, the display and the report
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -31,7 +31,11 @@ _ENVIRONMENT = {
 
 @contextmanager
 def joined(address: str) -> Iterator[None]:
-    """Within it this process is connected to the cluster at `address`."""
+    """Connect this process to the cluster at `address` for the duration of the block.
+
+    Raises:
+        InputError: Ray cannot connect to it.
+    """
     _prepare_environment(address)
     restore_handler = _termination_handler()
     try:
@@ -47,19 +51,23 @@ def joined(address: str) -> Iterator[None]:
 
 @contextmanager
 def starting(warm: bool) -> Iterator[Callable[[], None]]:
-    """Start a Ray of our own in the background; what this gives waits until it is there. It ends with the block.
+    """Start Ray on this machine in the background, and shut it down at the end of the block.
 
-    `warm` workers, one a CPU, import what a trial needs while the images are read.
+    Args:
+        warm: whether Ray's workers, one per CPU, import what a trial needs while the images are read.
+
+    Yields:
+        A function that waits until Ray runs. It raises InputError if Ray cannot start.
 
     Raises:
-        InputError: Ray has no folder that it can use; what waits raises it where Ray cannot be started otherwise.
+        InputError: there is no folder that Ray can use.
     """
     _prepare_environment(None)
     if warm:
         os.environ |= {"RAY_preload_python_modules": "study.execution.actor"}
     restore_handler = _termination_handler()
     problems: list[BaseException] = []
-    there, over = Event(), Event()
+    started, over = Event(), Event()
 
     def start() -> None:
         try:
@@ -72,18 +80,18 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
                 _temp_dir=str(folder),
             )
             _use_started_workers()
-        except BaseException as problem:  # Ray raises dozens of kinds; raised where it is waited for
+        except BaseException as problem:  # Ray raises dozens of types; `wait` raises them again
             problems.append(problem)
-        there.set()
+        started.set()
         over.wait()  # Ray's processes end with the thread that started them
 
     def wait() -> None:
-        there.wait()
+        started.wait()
         restore_handler()
         if problems:
             raise InputError(
-                f"Ray cannot start in {folder} ({_first_line(problems[0])}): set RAY_TMPDIR to another folder of yours "
-                "whose path is short."
+                f"Ray cannot start in {folder} ({_first_line(problems[0])}): set RAY_TMPDIR to another folder with a "
+                "short path that you can write to."
             ) from problems[0]
 
     with ray_folder() as folder:
@@ -91,15 +99,16 @@ def starting(warm: bool) -> Iterator[Callable[[], None]]:
         try:
             yield wait
         finally:
-            there.wait()
+            started.wait()
             _shut_down()
             over.set()
 
 
 def _termination_handler() -> Callable[[], object]:
-    """Return a function that restores the present handler of SIGTERM.
+    """Return a function that restores the current SIGTERM handler.
 
-    Ray's own prints its stack and aborts the process three seconds later. Python sets handlers in the main thread only.
+    Ray installs a handler that prints its stack and aborts the process three seconds later. Python can set handlers
+    only in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
@@ -107,10 +116,10 @@ def _termination_handler() -> Callable[[], object]:
     return lambda: signal.signal(signal.SIGTERM, before)
 
 
-def _connect(address: str, **ours: Any) -> None:
+def _connect(address: str, **options: Any) -> None:
     import ray
 
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **ours)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
 
 
 def _first_line(problem: BaseException) -> str:
@@ -118,13 +127,13 @@ def _first_line(problem: BaseException) -> str:
 
 
 def _leave_out_dashboard() -> None:
-    """Where the dashboard's packages are installed, Ray waits seconds for its agent, shown or not.
+    """Pretend that the dashboard's packages are missing, because Ray has no public setting for this.
 
-    That it lacks them is the only way to say so; there is no public setting.
+    If they are installed, Ray waits seconds for the dashboard's agent, even without a dashboard.
     """
     from ray._private import utils
 
-    utils.get_dashboard_dependency_error = lambda: ImportError("a Ray of our own shows no dashboard")
+    utils.get_dashboard_dependency_error = lambda: ImportError("a local Ray runs without a dashboard")
 
 
 def _shut_down() -> None:
@@ -134,10 +143,11 @@ def _shut_down() -> None:
 
 
 def _use_started_workers() -> None:
-    """Without this Tune's actors get an environment of their own, which no worker that Ray has started matches.
+    """Let Tune's actors run in the workers that Ray has already started.
 
-    Each would be a new process, with all imports to do; there is no public setting. Workers of a Ray of our own
-    inherit this process' environment.
+    Tune gives its actors their own environment variables, which no idle worker matches, so every actor would be a new
+    process and import everything again. There is no public setting. Workers of a local Ray inherit the environment of
+    this process anyway.
     """
     from ray.tune.execution import class_cache
 
@@ -146,7 +156,7 @@ def _use_started_workers() -> None:
 
 
 def cluster_size() -> tuple[float, float]:
-    """All CPUs and GPUs of the Ray that is connected to."""
+    """Return the total CPUs and GPUs of the connected Ray cluster."""
     import ray
 
     total = ray.cluster_resources()
@@ -154,7 +164,11 @@ def cluster_size() -> tuple[float, float]:
 
 
 def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-    """What `function` gives on each node that has CPUs for trials."""
+    """Yield the result of `function(*arguments)` from each node that has CPUs for trials.
+
+    Raises:
+        InputError: a node cannot run it.
+    """
     import ray
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -162,19 +176,21 @@ def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
     remote = ray.remote(num_cpus=0, max_retries=0)(function)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     pinned = [remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)) for node in nodes]
-    for waiting in [each.remote(*arguments) for each in pinned]:
+    for reference in [on_node.remote(*arguments) for on_node in pinned]:
         try:
-            yield ray.get(waiting)
+            yield ray.get(reference)
         except RayError as problem:
-            first = str(problem).strip().rpartition("\n")[2]
-            raise InputError(f"A node of the cluster cannot run this project: {first}") from problem
+            last = str(problem).strip().rpartition("\n")[2]
+            raise InputError(f"A node of the cluster cannot run this project: {last}") from problem
 
 
 def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: Resources) -> Iterator[Any]:
-    """What `function` gives for each of `calls`, in their order; as many run at once as trials may.
+    """Yield the result of `function(*call)` for each of `calls`, in order. As many run at once as trials do.
 
-    Each runs with the resources of a trial, or of one of its workers, which may be on several nodes. What one raises
-    is raised here.
+    Each call runs with the resources of one trial, or of one worker of a data-parallel trial.
+
+    Raises:
+        Exception: the exception of a call.
     """
     import ray
     from ray.exceptions import RayTaskError
@@ -182,21 +198,22 @@ def on_workers(function: Callable[..., Any], calls: Sequence[tuple], resources: 
     cpus, gpus = resources.cpus / resources.workers, resources.gpus / resources.workers
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus)(function)
     for first in range(0, len(calls), resources.concurrent):
-        for waiting in [remote.remote(*call) for call in calls[first : first + resources.concurrent]]:
+        for reference in [remote.remote(*call) for call in calls[first : first + resources.concurrent]]:
             try:
-                yield ray.get(waiting)
+                yield ray.get(reference)
             except RayTaskError as problem:
                 raise problem.cause from None
 
 
 def _prepare_environment(address: str | None) -> None:
-    """Must happen before Ray is imported. Authentication is explicit: its default differs between versions.
+    """Set the environment variables that Ray reads when it is imported.
 
-    A Ray of our own gets a token for this run alone; a cluster is joined with the user's token, where there is one.
+    Authentication is explicit, because its default differs between versions of Ray. A local Ray gets a token for this
+    run only. A cluster is joined with the user's token, if there is one.
     """
     os.environ.update(_ENVIRONMENT)
     if os.path.expanduser("~") == "~":
-        os.environ["HOME"] = "/"  # as Docker says of a user without one: Ray Train asks for it when it is imported
+        os.environ["HOME"] = "/"  # as in Docker for a user without a home; Ray Train needs it on import
     if address is None:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     elif "RAY_AUTH_MODE" not in os.environ:

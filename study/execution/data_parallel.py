@@ -1,7 +1,7 @@
-"""A trial that several workers train together: Ray Train inside a Tune trial.
+"""Data-parallel training of one trial: Ray Train inside a Tune trial.
 
-The trial's own process trains nothing. It hands each row of the first worker to Tune, and Tune's answer back: the
-workers wait for it, so no epoch is begun that a verdict forbids.
+The trial's own process does not train. It passes each row of rank 0 to Tune and Tune's answer back. The workers wait
+for the answer, so a stopped trial does not begin another epoch.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from study.persistence.ledger import Row
 from trainables.config import TrialConfig
 from trainables.learning.team import Team
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_POLL_SECONDS = 0.5
 
 
 class Stopped(BaseException):
-    """The trial is to stop; nothing went wrong."""
+    """The trial must stop. This is not an error."""
 
 
 def train_data_parallel(
@@ -30,11 +30,15 @@ def train_data_parallel(
     run_config: dict[str, Any],
     tell: Callable[[Row], None],
 ) -> None:
-    """Run `work(*job, tell, team)` in each worker of a trial, and `tell` here what the first one tells there."""
+    """Run `work(*job, tell, team)` in each worker of a trial. Rows that rank 0 tells are passed to `tell` here.
+
+    Raises:
+        Exception: what a worker raised.
+    """
     rows, answers = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
     on_gpu = config.device == "cuda"
     trainer = TorchTrainer(
-        _member,
+        _train_as_member,
         train_loop_config={"work": work, "job": job, "queues": (rows, answers)},
         torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
         scaling_config=train.ScalingConfig(
@@ -44,17 +48,17 @@ def train_data_parallel(
         ),
         run_config=train.RunConfig(**run_config),
     )
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        fitting = beside.submit(trainer.fit)
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        fitting = executor.submit(trainer.fit)
         try:
             while not fitting.done():
                 try:
-                    said = rows.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                    row_or_error = rows.get(timeout=_POLL_SECONDS)
                 except Empty:
                     continue
-                if isinstance(said, Exception):
-                    raise said
-                tell(said)
+                if isinstance(row_or_error, Exception):
+                    raise row_or_error
+                tell(row_or_error)
                 answers.put(True)
         finally:
             if not fitting.done():
@@ -62,12 +66,12 @@ def train_data_parallel(
         fitting.result()
 
 
-def _member(given: dict[str, Any]) -> None:
-    """What each worker runs."""
+def _train_as_member(loop_config: dict[str, Any]) -> None:
+    """Run `work` in one worker. This is Ray Train's training loop."""
     import torch
     from torch import distributed
 
-    context, (rows, answers) = train.get_context(), given["queues"]
+    context, (rows, answers) = train.get_context(), loop_config["queues"]
     team = Team(context.get_world_rank(), context.get_world_size())
     if get_device().type == "cuda":
         torch.cuda.set_device(get_device())
@@ -82,7 +86,7 @@ def _member(given: dict[str, Any]) -> None:
             raise Stopped
 
     try:
-        given["work"](*given["job"], tell, team)
+        loop_config["work"](*loop_config["job"], tell, team)
     except Stopped:
         pass
     except Exception as problem:

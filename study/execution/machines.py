@@ -1,4 +1,4 @@
-"""Where trials run: on a Ray of our own, or on a cluster that is joined."""
+"""The machines that trials run on: this machine, or a Ray cluster."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,19 +23,18 @@ from trainables.nets.arithmetic import computes_bfloat16
 
 @dataclass(frozen=True)
 class Machines:
-    """The resources of each trial, a function that waits until Ray runs, and whether a device there has bfloat16."""
+    """What a study needs to know about the machines that it runs on."""
 
-    resources: Resources
-    wait_for_ray: Callable[[], None]
-    has_bfloat16: Callable[[str], bool]
+    resources: Resources  # of each trial
+    wait_for_ray: Callable[[], None]  # returns when Ray runs
+    has_bfloat16: Callable[[str], bool]  # whether a device of these machines computes in bfloat16
 
 
 @contextmanager
 def connected(flags: Flags, data: Path, out: Path) -> Iterator[Machines]:
-    """Join the cluster of --address, or start Ray on this machine. It is left or ended with the block.
+    """Join the cluster of --address, or start Ray on this machine. The block's end disconnects or shuts down Ray.
 
-    A Ray of our own starts in the background, so that the caller can import what its workers import meanwhile. A dry
-    run starts none.
+    A local Ray starts in the background, so that this process can import torch meanwhile. A dry run starts no Ray.
 
     Raises:
         InputError: Ray cannot be reached or started, has too few resources, or a node does not see `data` or `out`.
@@ -48,7 +47,7 @@ def connected(flags: Flags, data: Path, out: Path) -> Iterator[Machines]:
                 return
             check_nodes(storage.uri_of(out) or out, data, on_nodes)
 
-            def has_bfloat16(device: str) -> bool:  # this machine may have another processor, and no GPU
+            def has_bfloat16(device: str) -> bool:  # this machine may have a different CPU and no GPU
                 return next(on_workers(computes_bfloat16, [(device,)], resources))
 
             yield Machines(resources, _no_wait, has_bfloat16)
@@ -78,7 +77,7 @@ def _resources(flags: Flags, cpus: float, gpus: float) -> Resources:
 
 
 def _every_cpu_runs_a_trial(flags: Flags) -> bool:
-    """Whether a warm worker per CPU is of use: not where a trial takes several CPUs."""
+    """Return whether every trial uses exactly one CPU, so that one warm worker per CPU is useful."""
     on_gpu = flags.gpus_per_trial != 0 and has_gpu_devices()
     alone = flags.workers_per_trial in (None, 1)
     return alone and not on_gpu and flags.cpus_per_trial in (None, 1) and flags.concurrent in (None, local_cpus())

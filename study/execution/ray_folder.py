@@ -1,7 +1,7 @@
-"""Where a Ray of our own keeps its sockets and logs: where Ray would by itself, or in a folder of ours.
+"""The folder for the sockets and logs of a local Ray: Ray's default folder, or else a private one.
 
-Ray's own choice is RAY_TMPDIR/ray, TMPDIR/ray or /tmp/ray. It cannot be used where its path is too long for a socket,
-as under the TMPDIR of a batch job or of macOS, and where it belongs to somebody else.
+Ray's default is RAY_TMPDIR/ray, TMPDIR/ray or /tmp/ray. Ray cannot use it if its path is too long for a socket, as with
+the TMPDIR of some batch systems and of macOS, or if it belongs to another user.
 """
 
 import fcntl
@@ -16,21 +16,21 @@ from tempfile import mkdtemp
 
 from trainables.errors import InputError
 
-# Bytes of a socket's path, without the zero at its end: sun_path of <sys/un.h>.
+# Maximum length of a socket's path in bytes, without the final zero: sun_path of <sys/un.h>.
 _LONGEST = 103 if sys.platform == "darwin" else 107
-# The longest path below Ray's folder, with room for the longest process id.
+# The longest path that Ray uses below its folder, with the longest possible process id.
 _BELOW = "/session_2026-11-27_21-40-25_833149_4194304/sockets/plasma_store"
-_NAME = "x" * 8  # as long as those of mkdtemp
+_NAME = "x" * 8  # as long as a name that mkdtemp makes
 
 
 @contextmanager
 def ray_folder() -> Iterator[Path]:
-    """A folder that Ray can use, for as long as the block lasts.
+    """Yield a folder that Ray can use for the duration of the block.
 
-    One of ours is private, and stays with Ray's logs until the next study on this machine needs one.
+    A private folder of ours is kept, with Ray's logs, until the next study on this machine needs one.
 
     Raises:
-        InputError: there is none.
+        InputError: Ray can use none of the possible folders.
     """
     named = os.environ.get("RAY_TMPDIR")
     first = Path(named or os.environ.get("TMPDIR") or "/tmp").absolute()  # noqa: S108 (as Ray does)
@@ -46,44 +46,47 @@ def ray_folder() -> Iterator[Path]:
                 yield folder
             return
     raise InputError(
-        f"Ray needs a folder of yours with a path of at most {_LONGEST - len(_BELOW)} ASCII letters, but "
-        f"{first / 'ray'} {problem}: set RAY_TMPDIR, or TMPDIR where that is not set, to such a folder."
+        f"Ray needs a writable folder with a path of at most {_LONGEST - len(_BELOW)} ASCII characters, but "
+        f"{first / 'ray'} {problem}: set RAY_TMPDIR or TMPDIR to such a folder. RAY_TMPDIR takes precedence."
     )
 
 
-def _problem(folder: Path, there: Path | None) -> str | None:
-    """Why Ray cannot use a folder, which need not exist; `there` must."""
+def _problem(folder: Path, existing: Path | None) -> str | None:
+    """Return why Ray cannot use a folder, None if it can. The folder may be missing, `existing` must exist."""
     try:
         if len(str(folder).encode("ascii")) + len(_BELOW) > _LONGEST:
             return "is longer"
-        if there is not None and not there.is_dir():
-            return "lies in no folder"
-        above = next(each for each in (folder, *folder.parents) if each.exists())
+        if existing is not None and not existing.is_dir():
+            return "is not in an existing folder"
+        above = next(parent for parent in (folder, *folder.parents) if parent.exists())
     except UnicodeEncodeError:
-        return "has other letters than ASCII"
-    except OSError:  # in a folder that may not be searched
+        return "has characters outside ASCII"
+    except OSError:  # in a folder without search permission
         return "cannot be reached"
     return None if above.is_dir() and os.access(above, os.W_OK | os.X_OK) else "cannot be written"
 
 
 def _is_private(home: Path) -> bool:
-    """Make it where it is missing. In a folder that all may write to somebody else may have made it for us."""
+    """Create `home` if missing, and return whether only this user can access it.
+
+    In a world-writable folder another user may have created it under our name.
+    """
     try:
         home.mkdir(mode=0o700, exist_ok=True)
-        found = home.lstat()
+        status = home.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 @contextmanager
 def _folder_in(home: Path) -> Iterator[Path]:
-    """A new folder, locked while it is in use; what nobody uses any more goes."""
+    """Yield a new folder, locked while it is in use. Folders that are no longer in use are removed."""
     with _locked(home):
-        for left in home.iterdir():
-            with _locked(left, wait=False) as unused:
+        for earlier in home.iterdir():
+            with _locked(earlier, wait=False) as unused:
                 if unused:
-                    shutil.rmtree(left, ignore_errors=True)
+                    shutil.rmtree(earlier, ignore_errors=True)
         folder = Path(mkdtemp(prefix="", dir=home))
         lock = os.open(folder, os.O_RDONLY)
         _lock(lock, wait=False)
@@ -95,17 +98,17 @@ def _folder_in(home: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Whether the folder is locked within the block; a file system that locks nothing locks nobody out."""
-    opened = os.open(folder, os.O_RDONLY)
+    """Lock a folder within the block. Yield whether it is locked: some file systems do not support locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield _lock(opened, wait)
+        yield _lock(descriptor, wait)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
-def _lock(opened: int, wait: bool) -> bool:
+def _lock(descriptor: int, wait: bool) -> bool:
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True

@@ -1,8 +1,8 @@
-"""The only place that runs Ray Tune: a study as a searcher and a scheduler.
+"""Run a study with Ray Tune, as a searcher and a scheduler. No other module uses Tune.
 
-One Tuner runs all phases, so actors keep their imports and their data from the first trial to the last.
-`Tuner.restore` is not used: it forgets ASHA's rungs and unpickles what it finds; a resume builds a new Tuner from
-the ledger.
+One Tuner runs all phases, so actors keep their imports and their data from the first trial to the last. A resume builds
+a new Tuner from the ledger instead of calling `Tuner.restore`, which forgets ASHA's rungs and unpickles whatever is on
+disk.
 """
 
 import shutil
@@ -26,8 +26,8 @@ from study.results import STUDY_FILE
 from study.schedule.state import Job, StudyState
 from trainables.place import Place
 
-# How often a job may lose its process in one place (out of memory at this epoch, say) before it is recorded as failed.
-# Where epochs advance between, it may as often as it likes: nodes are taken away.
+# A job fails after its process has died this often at the same epoch, for example out of memory. Deaths at different
+# epochs are not limited, because preemptible nodes come and go.
 MOST_DEATHS = 3
 _FOR_EVER = -1  # of Tune's retries
 
@@ -36,46 +36,47 @@ def run_on_ray(state: StudyState, place: Place, resources: Resources) -> None:
     """Run the study to its end on the connected Ray.
 
     Raises:
-        Unavailable: what every trial needs is gone; no trial is recorded as failed for it.
+        Unavailable: something that every trial needs is gone. No trial is recorded as failed.
     """
-    own = state.out / storage.RAY_FOLDER
+    ray_folder = state.out / storage.RAY_FOLDER
     searcher = StudySearcher(state, place)
     tuner = tune.Tuner(
         tune.with_resources(work, _own_resources(resources)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=StudyScheduler(state, resources.concurrent),
-            num_samples=-1,  # the searcher says when it is over
+            num_samples=-1,  # unlimited; the searcher ends the run
             max_concurrent_trials=resources.concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(own.resolve()),
+            storage_path=str(ray_folder.resolve()),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=_FOR_EVER),
-            callbacks=[Deaths(searcher), Silence()],
+            callbacks=[DeathLimit(searcher), Silence()],
         ),
     )
     try:
         tuner.fit()
-    except Exception as problem:  # Tune wraps what our own side of it raises
+    except Exception as problem:  # Tune wraps what our searcher and scheduler raise
         raise unavailable(problem) or problem from None
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(ray_folder, ignore_errors=True)
 
 
 def _own_resources(resources: Resources) -> dict[str, float]:
-    """Of a trial's own process: where several workers train it, they have what the trial may take, and it nothing.
+    """Return the resources of a trial's own process.
 
-    Tune wants it to have something: a byte.
+    The workers of a data-parallel trial get all of its resources, and its own process gets none. Tune requires
+    something, so it asks for one byte of memory.
     """
     return {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else {"memory": 1}
 
 
 class StudySearcher(Searcher):
-    """Hand out the jobs of the study in its order and report how each one ended."""
+    """Give Tune the study's jobs in order, and tell the study how each job ended."""
 
     def __init__(self, state: StudyState, place: Place) -> None:
         super().__init__()
@@ -105,37 +106,37 @@ class StudySearcher(Searcher):
         self.state.ended(self.jobs.pop(trial_id), died)
 
     def save(self, checkpoint_path: str) -> None:
-        """The ledger is the memory."""
+        """Save nothing: the ledger has everything."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise AssertionError("a study resumes from its ledger")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles the searcher beside its own state, which nobody reads
+        return {}  # Tune pickles the searcher with its own state, which is never read
 
 
-class Deaths(Callback):
-    """Ends the retries of a job whose process keeps dying in one place."""
+class DeathLimit(Callback):
+    """Stop retrying a job whose process keeps dying at the same epoch."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         self.searcher = searcher
-        self.places: dict[str, tuple[int, int]] = {}  # by Tune's id: epochs done at the last death, deaths there
+        self.deaths: dict[str, tuple[int, int]] = {}  # by Tune's id: epochs done at the last death, deaths there
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        done, (before, deaths) = self._epochs(trial), self.places.get(trial.trial_id, (0, 0))
+        done, (before, deaths) = self._epochs(trial), self.deaths.get(trial.trial_id, (0, 0))
         deaths = deaths + 1 if done == before else 1
-        self.places[trial.trial_id] = done, deaths
-        # Tune gives up when a trial has failed more often in all.
+        self.deaths[trial.trial_id] = done, deaths
+        # Tune compares this with the total number of failures.
         trial.max_failures = trial.num_failures + MOST_DEATHS - 1 - deaths
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if self._epochs(trial) > self.places.get(trial.trial_id, (0, 0))[0]:
+        if self._epochs(trial) > self.deaths.get(trial.trial_id, (0, 0))[0]:
             trial.max_failures = _FOR_EVER
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.places.pop(trial.trial_id, None)
+        self.deaths.pop(trial.trial_id, None)
 
     def _epochs(self, trial: Any) -> int:
         job = self.searcher.jobs.get(trial.trial_id)
@@ -143,7 +144,7 @@ class Deaths(Callback):
 
 
 class Silence(TrialProgressCallback):
-    """In place of Tune's own, which prints a line for some trials that end, whatever the verbosity."""
+    """Replace Tune's own progress callback, which prints some ended trials at every verbosity."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         pass
@@ -153,7 +154,7 @@ class Silence(TrialProgressCallback):
 
 
 class StudyScheduler(FIFOScheduler):
-    """Ask the study whether a trial goes on."""
+    """Ask the study whether a trial continues."""
 
     def __init__(self, state: StudyState, actors: int) -> None:
         super().__init__()
@@ -163,8 +164,8 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let Tune keep as many idle actors as trials may run at once.
 
-        By itself it ends an idle actor, imports and all, whenever no further trial is waiting at that moment, which
-        is so at the end of every phase; there is no public setting.
+        By default Tune ends an idle actor, with all its imports, if no trial is waiting at that moment. That happens
+        at the end of every phase. There is no public setting.
         """
         super().on_trial_add(tune_controller, trial)
         if not self.keeps_actors:
@@ -176,7 +177,7 @@ class StudyScheduler(FIFOScheduler):
         return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Drop Tune's statistics of every metric, 37 KiB a trial: it keeps its trials to the end of the run."""
+        """Drop Tune's statistics of every metric, 37 KiB per trial, which it would keep to the end of the run."""
         super().on_trial_complete(tune_controller, trial, result)
         trial.metric_analysis.clear()
         trial.metric_n_steps.clear()

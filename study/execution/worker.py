@@ -1,11 +1,11 @@
-"""How a worker does a job, without Ray: what it needs from there, and what it computes, are arguments."""
+"""Do one job of a study: train a trial or test a model. Ray and the training loop are passed in as arguments."""
 
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 import pandas as pd
 import torch
@@ -26,20 +26,20 @@ from trainables.learning.team import ALONE, Team
 from trainables.place import Place
 from trainables.trial import Diverged, Row, run_trial
 
-# An exception that comes back this often at one epoch is the config's fault, not the machine's.
+# After this many exceptions at one epoch the config is at fault, not the machine, and the trial has failed.
 MOST_ERRORS = 3
-# Called with each row of a trial; does not return where the trial is to stop.
+# Takes each row of a trial. It does not return if the trial must stop.
 Tell = Callable[[ledger.Row], None]
-# What a job reports instead of a row where the study must stop: why.
+# The key under which a job reports, instead of a row, why the study must stop.
 UNAVAILABLE = "unavailable"
 
 
 class JobConfig(TypedDict):
-    """One job as Tune hands it to an actor."""
+    """One job as Tune passes it to an actor."""
 
-    task: str  # train or test
+    task: Literal["train", "test"]
     trial: str
-    out: str  # the study's folder or address, as every node knows it
+    out: str  # the study's folder or address, valid on every node
     place: Place
     driver: str  # the driver's node
     needs: list[str]  # folders and addresses that every other node must see
@@ -53,8 +53,8 @@ class RunTrial(Protocol):
     ) -> Iterator[tuple[Row, State]]: ...
 
 
-class TrainTogether(Protocol):
-    """Run `work(*job, tell, team)` in every worker of a trial, and `tell` here what rank 0 tells there."""
+class TrainDataParallel(Protocol):
+    """Run `work(*job, tell, team)` in every worker of a trial. Rows that rank 0 tells are passed to `tell`."""
 
     def __call__(
         self,
@@ -66,7 +66,7 @@ class TrainTogether(Protocol):
     ) -> None: ...
 
 
-# The predictions of a trial's model on the folds that it is tested on.
+# Returns the predictions of a trial's model on its test and validation folds.
 PredictFolds = Callable[[TrialConfig, Place, str, Weights], pd.DataFrame]
 
 
@@ -74,16 +74,16 @@ def do_job(
     job: JobConfig,
     node: str,
     report: Tell,
-    train_together: TrainTogether,
+    train_data_parallel: TrainDataParallel,
     run: RunTrial = run_trial,
     predict_folds: PredictFolds = predictions,
 ) -> None:
-    """Do one job on `node`; each row, and the end of a test job, is reported.
+    """Do one job on `node`. Report each row of a training job and the end of a test job.
 
-    An exception that says nothing against the trial, such as a full disk, is reported under `UNAVAILABLE`.
+    An exception that is not the trial's fault, such as a full disk, is reported under `UNAVAILABLE`.
 
     Raises:
-        Exception: what the trial raised, where it is to be tried again.
+        Exception: the exception of a trial that will be retried.
     """
     try:
         if node != job["driver"] and (blind := blind_to(job["needs"])):
@@ -93,21 +93,21 @@ def do_job(
                 _test_or_record(folder, job["trial"], place, predict_folds)
                 report({"tested": 1})
             else:
-                _train_or_record(folder, job["trial"], place, job["out"], report, train_together, run)
+                _train_or_record(folder, job["trial"], place, job["out"], report, train_data_parallel, run)
     except Exception as problem:
-        stops = unavailable(problem)
-        if stops is None:
+        lost = unavailable(problem)
+        if lost is None:
             raise
-        report({UNAVAILABLE: str(stops)})
+        report({UNAVAILABLE: str(lost)})
     finally:
         free_gpu()
 
 
 def take_in(state: StudyState, trial: str, result: dict[str, Any]) -> bool:
-    """Take in what a job reported, on the driver's side; False where the trial is to stop.
+    """Record what a job reported. This runs in the driver. Return False if the trial must stop.
 
     Raises:
-        Unavailable: the job said that the study must stop.
+        Unavailable: the job reported that the study must stop.
     """
     if UNAVAILABLE in result:
         raise Unavailable(result[UNAVAILABLE])
@@ -119,13 +119,13 @@ def take_in(state: StudyState, trial: str, result: dict[str, Any]) -> bool:
 
 @contextmanager
 def _on_node(out: str, trial: str, place: Place) -> Iterator[tuple[Path, Place]]:
-    """The study's folder and place as this node has them."""
+    """Yield the study's folder and place on this node."""
     with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
         yield folder, replace(place, manifest=folder / MANIFEST_FILE)
 
 
 def free_gpu() -> None:
-    """Give what a trial held back to the device, which other workers may share."""
+    """Free the GPU memory that a trial used, because other workers may share the device."""
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()
@@ -134,23 +134,33 @@ def free_gpu() -> None:
 def _test_or_record(out: Path, trial: str, place: Place, predict_folds: PredictFolds) -> None:
     try:
         see_test_fold(out, trial, place, predict_folds)
-    except Diverged as problem:  # it would again, so its confirmation is taken back
+    except Diverged as problem:  # a retry would diverge too, so the trial has failed after all
         ledger.write_end(out, trial, "failed", f"Diverged: {problem}")
 
 
 def _train_or_record(
-    out: Path, trial: str, place: Place, shared: str, report: Tell, train_together: TrainTogether, run: RunTrial
+    out: Path,
+    trial: str,
+    place: Place,
+    shared_out: str,
+    report: Tell,
+    train_data_parallel: TrainDataParallel,
+    run: RunTrial,
 ) -> None:
-    """`shared` is `out` as every node knows it."""
+    """Train a trial. Record an exception, and the end of the trial if it will not be retried.
+
+    Args:
+        shared_out: the study's folder or address, valid on every node.
+    """
     _, values = ledger.read_setting(out, trial)
     config = from_dict(values)
     try:
         if config.workers == 1:
             train(out, trial, place, report, run)
         else:
-            job = (shared, trial, place, run)
-            train_together(train_as_member, job, config, storage.for_ray(out, trial), report)
-    except Exception as problem:  # of any kind: recorded and tried again; the last time, the trial has failed
+            job = (shared_out, trial, place, run)
+            train_data_parallel(train_as_member, job, config, storage.for_ray(out, trial), report)
+    except Exception as problem:
         if unavailable(problem):
             raise
         error = f"{type(problem).__name__}: {problem}"
@@ -161,21 +171,24 @@ def _train_or_record(
 
 
 def train_as_member(out: str, trial: str, place: Place, run: RunTrial, tell: Tell, team: Team) -> None:
-    """`train`, on the node of this worker of a trial."""
+    """Run `train` in one worker of a data-parallel trial."""
     with _on_node(out, trial, place) as (folder, place):
         train(folder, trial, place, tell, run, team)
-        team.wait()  # what the others may still read stays until all are done
+        team.wait()  # the end of the block removes files that other workers may still read
 
 
 def train(out: Path, trial: str, place: Place, tell: Tell, run: RunTrial = run_trial, team: Team = ALONE) -> None:
-    """Train from the beginning or from the checkpoint; every row is in the ledger before it is told.
+    """Train a trial from its checkpoint, or from the beginning. Each row is in the ledger before `tell` gets it.
 
     A resumed trial first tells its last row again, so that a pending verdict is taken. Only rank 0 of a team writes.
+
+    Raises:
+        Diverged: the loss is not finite, or a logit is too large to store.
     """
     planned, values = ledger.read_setting(out, trial)
     config, checkpoint = from_dict(values), checkpoint_file(out, trial)
     rows, attempts = ledger.read_reports(out, trial)
-    start = _standing(checkpoint, rows)
+    start = _resumable(checkpoint, rows)
     if start is not None:
         tell(rows[start.epoch])
     best = start.best if start is not None else {}
@@ -195,8 +208,8 @@ def train(out: Path, trial: str, place: Place, tell: Tell, run: RunTrial = run_t
     storage.drop(checkpoint)
 
 
-def _standing(checkpoint: Path, rows: dict[int, ledger.Row]) -> State | None:
-    """Where the trial stands; None, and it begins anew, where the checkpoint or a row before it cannot be read."""
+def _resumable(checkpoint: Path, rows: dict[int, ledger.Row]) -> State | None:
+    """Return the state to resume from; None if the checkpoint or a row before it cannot be read."""
     try:
         start = checkpoints.load(checkpoint)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
@@ -205,10 +218,10 @@ def _standing(checkpoint: Path, rows: dict[int, ledger.Row]) -> State | None:
 
 
 def see_test_fold(out: Path, trial: str, place: Place, predict_folds: PredictFolds = predictions) -> None:
-    """Write the predictions of one confirmed model.
+    """Write the predictions of one confirmed model on its test and validation folds.
 
     Raises:
-        Diverged: they cannot be kept.
+        Diverged: a logit is too large to store.
     """
     _, values = ledger.read_setting(out, trial)
     trained = checkpoints.load_tensors(model_file(out, trial))

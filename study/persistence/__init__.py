@@ -1,1 +1,1 @@
-"""What outlives the process: the ledger, the folder that mirrors remote storage, and who may write there."""
+"""Storage that outlives the process: the ledger, mirrors of a remote --out, locks and the cache folder."""

@@ -1,7 +1,7 @@
-"""The cache folder: what lies there, whether a study uses it, and removing it.
+"""The cache folder: list its entries, check whether a study uses it, and remove entries.
 
-Whoever may write into the folder must not make another user delete files elsewhere. So links are neither followed nor
-removed, and everything is opened and removed by its name in a folder that is already open.
+Somebody with write access to the folder must not be able to make another user delete files elsewhere. Therefore links
+are neither followed nor removed, and every file is opened and removed by its name in a folder that is already open.
 """
 
 import fcntl
@@ -20,11 +20,11 @@ from trainables.errors import InputError
 
 KINDS = {
     "images": "decoded images",
-    "scans": "what was found of the files of a data folder",
-    "frozen": "activations of a frozen prefix",
-    "proofs": "a backbone that came back from its export",
-    "rates": "how fast this machine computes",
-    "mirrors": "the working copy of a study with a remote --out",
+    "scans": "metadata of the files of a data folder",
+    "frozen": "activations of frozen layers",
+    "proofs": "export checks of a backbone",
+    "rates": "measured speed of this machine",
+    "mirrors": "local copy of a study with a remote --out",
 }
 _FOLDERS = {"scans": SCANS, "frozen": FROZEN, "proofs": PROOFS, "mirrors": MIRRORS}
 _NOT_LISTED = {FROZEN_LOCKS, IMAGES_LOCK}
@@ -34,42 +34,44 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 @dataclass(frozen=True)
 class Entry:
-    """Files that are useful only together, and are removed together."""
+    """Files that are useful only together and are removed together."""
 
-    kind: str  # of KINDS
+    kind: str  # a key of KINDS
     folder: str  # below the cache; empty for the cache itself
-    names: tuple[str, ...]  # in `folder`; each is a file or a folder
+    names: tuple[str, ...]  # files or folders in `folder`
     size: int  # bytes
-    used: float  # seconds since the epoch, of the last use that left a trace
-    about: str = ""  # the data set or the backbone, where that is known
+    used: float  # Unix time of the last recorded use
+    about: str = ""  # the dataset or the backbone, if known
 
 
 @contextmanager
 def in_use(cache: Path) -> Iterator[None]:
-    """Within it `clear` refuses to touch the cache, which is made if it is missing and goes if it stays empty.
+    """Mark the cache as used: within the block `clear` refuses to touch it.
+
+    A missing folder is created, and removed at the end if it is still empty.
 
     Raises:
         InputError: the cache cannot be written.
     """
-    made = [folder for folder in (cache, *cache.absolute().parents) if not folder.exists()]
+    created = [folder for folder in (cache, *cache.absolute().parents) if not folder.exists()]
     try:
         cache.mkdir(parents=True, exist_ok=True)
         folder = os.open(cache, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
-        raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.") from None
+        raise InputError(f"--cache {cache} cannot be written: choose a folder that you can write to.") from None
     try:
-        with suppress(OSError):  # a network file system that locks no folders
+        with suppress(OSError):  # a network file system that cannot lock folders
             fcntl.flock(folder, fcntl.LOCK_SH)
         yield
     finally:
         os.close(folder)
-        with suppress(OSError):  # it holds something by now
-            for empty in made:
+        with suppress(OSError):  # not empty any more
+            for empty in created:
                 empty.rmdir()
 
 
 def entries(cache: Path) -> list[Entry]:
-    """Everything that studies left in the cache, by kind, the longest unused first. Files of others are left out."""
+    """Return all entries that studies left in the cache, by kind, least recently used first. Skip unrelated files."""
     if not cache.is_dir():
         return []
     with _opened(str(cache)) as top:
@@ -77,17 +79,17 @@ def entries(cache: Path) -> list[Entry]:
         for kind, folder in _FOLDERS.items():
             with suppress(OSError), _opened(folder, top) as below:
                 names = _names(below, folder)
-                together = [(name, *_journal(name, names)) for name in names if not name.endswith(_JOURNAL)]
-                listed += [_entry(kind, folder, below, *each) for each in together]
+                groups = [(name, *_journal(name, names)) for name in names if not name.endswith(_JOURNAL)]
+                listed += [_entry(kind, folder, below, *group) for group in groups]
     order = list(KINDS)
     return sorted(listed, key=lambda entry: (order.index(entry.kind), entry.used, entry.names))
 
 
 def clear(cache: Path, doomed: list[Entry]) -> int:
-    """Remove these entries; returns how many bytes they had.
+    """Remove these entries and return their size in bytes.
 
     Raises:
-        InputError: a study uses the cache, or its file system cannot tell. Nothing is removed then.
+        InputError: a study uses the cache, or the file system cannot tell. Nothing is removed.
     """
     with _opened(str(cache)) as top:
         _check_unused(cache, top)
@@ -99,7 +101,7 @@ def clear(cache: Path, doomed: list[Entry]) -> int:
 
 
 def _check_unused(cache: Path, top: int) -> None:
-    """The lock on the folder itself is kept until `top` is closed: a study that begins meanwhile waits."""
+    """Refuse a cache in use. The folder stays locked until `top` is closed, so a study that starts meanwhile waits."""
     busy = f"{cache} is in use by a study: wait for it to end, or interrupt it. Nothing was removed."
     try:
         fcntl.flock(top, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,8 +117,8 @@ def _check_unused(cache: Path, top: int) -> None:
         raise InputError(busy) from None
     except OSError as problem:
         raise InputError(
-            f"{cache} cannot be locked ({problem.strerror}), so a study might use it: delete the folder yourself "
-            "while none runs."
+            f"{cache} cannot be locked ({problem.strerror}), so a study may be using it: delete the folder yourself "
+            "when no study runs."
         ) from None
 
 
@@ -143,9 +145,9 @@ def _images(top: int) -> Iterator[Entry]:
     for name in names:
         about = f"{name.removesuffix(IMAGES)}.json"
         if name.endswith(IMAGES):
-            together = (name, about) if about in names else (name,)
-            yield _entry("images", "", top, *together, about=_read(about, top) if about in names else "")
-        elif name.endswith(".part") and not name.startswith(RATES):  # of a writer that was killed
+            group = (name, about) if about in names else (name,)
+            yield _entry("images", "", top, *group, about=_read(about, top) if about in names else "")
+        elif name.endswith(".part") and not name.startswith(RATES):  # left by a killed process
             yield _entry("images", "", top, name, about="unfinished")
 
 
@@ -155,22 +157,30 @@ def _rates(top: int) -> Iterator[Entry]:
 
 
 def _entry(kind: str, folder: str, descriptor: int, *names: str, about: str = "") -> Entry:
-    files = [found for name in names for found in _stats(name, descriptor)]
+    files = [status for name in names for status in _stats(name, descriptor)]
     if kind == "proofs":
         about = _read(names[0], descriptor)
     elif kind == "scans":
         about = _scanned_folder(names[0], descriptor)
-    used = max((found.st_mtime for found in files), default=0.0)
-    return Entry(kind, folder, names, sum(found.st_size for found in files if stat.S_ISREG(found.st_mode)), used, about)
+    used = max((status.st_mtime for status in files), default=0.0)
+    size = sum(status.st_size for status in files if stat.S_ISREG(status.st_mode))
+    return Entry(kind, folder, names, size, used, about)
 
 
 def _journal(name: str, names: list[str]) -> list[str]:
-    """What a killed writer of a scan left: without it the next file of this name would be taken for torn."""
+    """Return the journal that a killed process left beside a scan.
+
+    Both must be removed together: with the journal alone, SQLite would treat the next scan of this name as damaged.
+    """
     return [name + _JOURNAL] if name + _JOURNAL in names else []
 
 
 def _names(folder: int, of: str = "") -> list[str]:
-    """The entries of a folder, but for links, hidden files, locks, and what is no folder where only folders belong."""
+    """Return the names in a folder without links, hidden files and locks, and only folders where entries are folders.
+
+    Args:
+        of: the name of the folder below the cache; empty for the cache itself.
+    """
     with os.scandir(folder) as scan:
         return [
             entry.name
@@ -183,11 +193,11 @@ def _names(folder: int, of: str = "") -> list[str]:
 
 
 def _stats(name: str, folder: int) -> Iterator[os.stat_result]:
-    """Of a file; of a folder and everything below it."""
-    with suppress(FileNotFoundError):  # another process made room
-        own = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        yield own
-        if stat.S_ISDIR(own.st_mode):
+    """Yield the status of a file, or of a folder and every file below it."""
+    with suppress(FileNotFoundError):  # another process removed it
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        yield status
+        if stat.S_ISDIR(status.st_mode):
             for _, _, files, below in os.fwalk(name, dir_fd=folder):
                 for file in files:
                     with suppress(FileNotFoundError):
@@ -195,20 +205,20 @@ def _stats(name: str, folder: int) -> Iterator[os.stat_result]:
 
 
 def _read(name: str, folder: int) -> str:
-    """The data set of decoded images, or the backbone of a proof; empty where the file does not say."""
+    """Return the dataset of decoded images or the backbone of an export check; empty if the file does not say."""
     try:
         with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), encoding="utf-8") as file:
-            known = json.loads(file.read(10_000))
-        return str(known["data"] if "data" in known else known["case"]["backbone"])
+            values = json.loads(file.read(10_000))
+        return str(values["data"] if "data" in values else values["case"]["backbone"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
 def _scanned_folder(name: str, folder: int) -> str:
-    """The data folder of a scan; empty for a scan that does not say, or that a writer has locked."""
+    """Return the data folder of a scan; empty if the scan does not say or another process has locked it."""
     try:
-        where = f"file:/proc/self/fd/{folder}/{name}?mode=ro&immutable=1"
-        with closing(sqlite3.connect(where, uri=True)) as connection:
+        uri = f"file:/proc/self/fd/{folder}/{name}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
             return str(connection.execute("SELECT folder FROM about").fetchone()[0])
     except (sqlite3.Error, TypeError):
         return ""
@@ -216,7 +226,7 @@ def _scanned_folder(name: str, folder: int) -> str:
 
 @contextmanager
 def _opened(name: str, folder: int | None = None) -> Iterator[int]:
-    """A folder's descriptor. A link is refused, except as the cache itself, which its user names."""
+    """Yield the descriptor of a folder. Only the cache itself, which the user names, may be a link."""
     flags = _DIRECTORY if folder is not None else os.O_RDONLY | os.O_DIRECTORY
     descriptor = os.open(name, flags, dir_fd=folder)
     try:

@@ -1,10 +1,10 @@
 """A lease on a study whose --out is remote: object stores have no locks, so its driver renews an object regularly.
 
-Each driver writes its own object below OUT/drivers and only then looks for others, so of two that start together at
+Each driver writes its own object below OUT/drivers and only then looks for others, so if two drivers start together, at
 least one sees the other. If another driver's object changes, that driver is alive, and the later driver is refused. If
-it does not change for SILENT seconds, its lease has expired. No clocks are compared. A driver that was suspended for
-longer, while another one took over, ends itself when it next renews; what it writes until then (for at most BEAT
-seconds) reaches the study. On one machine, within one --cache, a file lock decides at once.
+it does not change for SILENT seconds, its lease has expired. No clocks are compared. If a driver is suspended for
+longer and another driver takes over, the first one ends itself at its next renewal. Until then, for at most BEAT
+seconds, its writes still reach the study. On one machine with one --cache, a file lock decides at once.
 """
 
 import json
@@ -34,47 +34,47 @@ def sole_remote_driver(remote: Remote, driver: str) -> Iterator[None]:
     Raises:
         InputError: another process drives it, or nothing can be written there.
     """
-    mine = f"{DRIVERS}/{driver}.json"
+    own_object = f"{DRIVERS}/{driver}.json"
     about = {"host": socket.gethostname(), "pid": os.getpid()}
-    over = Event()
-    remote.write(mine, _beat(about, 0))
-    heart = Thread(target=_live, args=(remote, mine, about, over), daemon=True)
-    heart.start()
+    done = Event()
+    remote.write(own_object, _beat(about, 0))
+    renewing = Thread(target=_renew, args=(remote, own_object, about, done), daemon=True)
+    renewing.start()
     try:
-        _outlive_others(remote, mine)
+        _wait_for_others(remote, own_object)
         yield
     finally:
-        over.set()
-        heart.join()
+        done.set()
+        renewing.join()
         with suppress(RemoteError):  # its lease expires
-            remote.delete(mine)
+            remote.delete(own_object)
 
 
 def _beat(about: dict[str, object], count: int) -> bytes:
     return json.dumps(about | {"beat": count}).encode()
 
 
-def _live(remote: Remote, mine: str, about: dict[str, object], over: Event) -> None:
+def _renew(remote: Remote, own_object: str, about: dict[str, object], done: Event) -> None:
     count = 0
-    while not over.wait(BEAT):
+    while not done.wait(BEAT):
         count += 1
         with suppress(RemoteError):  # an outage; the study's own writes tell whether it can continue
-            if remote.read(mine) is None:
+            if remote.read(own_object) is None:
                 print(f"Another process took over {remote.uri} while this one was suspended.", file=sys.stderr)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            remote.write(mine, _beat(about, count))
+            remote.write(own_object, _beat(about, count))
 
 
-def _outlive_others(remote: Remote, mine: str) -> None:
+def _wait_for_others(remote: Remote, own_object: str) -> None:
     """Wait until the leases of all other drivers have expired, or refuse if one is renewed."""
-    others = _others(remote, mine)
+    others = _others(remote, own_object)
     if others:
         print(f"{remote.uri} has another driver; waiting {SILENT:.0f} s for it to renew its lease.", file=sys.stderr)
     deadline = time.monotonic() + SILENT
     while others and time.monotonic() < deadline:
         time.sleep(min(1.0, BEAT))
-        now = _others(remote, mine)
+        now = _others(remote, own_object)
         alive = [beat for name, beat in now.items() if beat != others.get(name)]
         if alive:
             about = json.loads(alive[0])
@@ -87,6 +87,6 @@ def _outlive_others(remote: Remote, mine: str) -> None:
         remote.delete(name)
 
 
-def _others(remote: Remote, mine: str) -> dict[str, bytes]:
-    beats = {name: remote.read(name) for name in remote.listing(DRIVERS) if name != mine}
+def _others(remote: Remote, own_object: str) -> dict[str, bytes]:
+    beats = {name: remote.read(name) for name in remote.listing(DRIVERS) if name != own_object}
     return {name: beat for name, beat in beats.items() if beat is not None}

@@ -1,12 +1,12 @@
 """The ledger: small immutable objects under OUT/ledger, from which a study resumes. Each is written once.
 
     studies/NNN.json            study.json as each driver began with it
-    plan/NNN.json               the settings decided on before the first trial; one more for each extension
+    plan/NNN.json               the plan of the search, before the first trial; one more for each extension
     settings/TRIAL.json         a trial's resolved config, before it starts
-    reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written from the trial's side
+    reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written by the trial's worker
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
     errors/TRIAL/NN.json        an exception of a trial, before the trial is retried
-    ends/TRIAL.json             how a trial ended; written again only if its test predictions cannot be kept
+    ends/TRIAL.json             how a trial ended; overwritten only if its test predictions cannot be stored
     openings/NNN.json           an opening of the test fold, before it is read
 
 Objects are written under a temporary name and renamed, so a reader finds a complete object or none. With a remote --out
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass
 class Record:
-    """The state of one trial."""
+    """One trial: its setting, its rows and how it ended."""
 
     planned: Planned
     config: dict[str, Any]
@@ -50,7 +50,7 @@ class Record:
 
     @property
     def best(self) -> Row | None:
-        """The row with the best validation metric; the first of equal ones."""
+        """The row with the best validation metric; the first one if several are equal."""
         return max(self.rows.values(), key=lambda row: (self.score_of(row), -row["epoch"]), default=None)
 
     @property
@@ -64,7 +64,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What ASHA decided about a trial at a rung, and the value it used."""
+    """ASHA's decision about a trial at a rung, and the value it is based on."""
 
     trial: str
     epoch: int
@@ -74,7 +74,7 @@ class Verdict:
 
 @contextmanager
 def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
-    """Lock the study in `out`: no other process drives it within the block. A killed process leaves no lock behind.
+    """Lock the study in `out`, so no other process drives it within the block. A killed process leaves no lock.
 
     Args:
         shown: the name of `out` in the error.
@@ -98,6 +98,12 @@ def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
 
 
 def write_object(path: Path, value: Any) -> None:
+    """Write an object of the ledger as JSON, in one step.
+
+    Raises:
+        ValueError: a number in it is not finite.
+        OSError: the disk is full, for example.
+    """
     text = json.dumps(value, allow_nan=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path, len(text)):
@@ -143,12 +149,17 @@ def read_end(out: Path, trial: str) -> tuple[Status, str] | None:
 def write_error(out: Path, trial: str, epoch: int, error: str) -> int:
     """Record an exception of a trial after `epoch` epochs. Return how many it has raised there so far."""
     folder = out / LEDGER / "errors" / trial
-    known = _objects(folder)
-    write_object(folder / f"{len(known):02d}.json", {"epoch": epoch, "error": error})
-    return 1 + sum(_read(path, lambda value: value["epoch"] == epoch) or 0 for path in known)
+    earlier = _objects(folder)
+    write_object(folder / f"{len(earlier):02d}.json", {"epoch": epoch, "error": error})
+    return 1 + sum(_read(path, lambda value: value["epoch"] == epoch) or 0 for path in earlier)
 
 
 def read_setting(out: Path, trial: str) -> tuple[Planned, dict[str, Any]]:
+    """Return a trial as planned, and its resolved config.
+
+    Raises:
+        OSError, ValueError, KeyError: its setting is missing or damaged.
+    """
     return _setting(json.loads((out / LEDGER / "settings" / f"{trial}.json").read_text()))
 
 
@@ -211,14 +222,14 @@ def write_plan(out: Path, planned: Iterable[Planned], number: int | None = None)
     """Write another part of the plan, or part `number` again."""
     if number is None:
         number = len(_objects(out / LEDGER / "plan"))
-    write_object(out / LEDGER / "plan" / f"{number:03d}.json", [each.to_dict() for each in planned])
+    write_object(out / LEDGER / "plan" / f"{number:03d}.json", [trial.to_dict() for trial in planned])
 
 
 def read_plan(out: Path) -> list[Planned]:
     """Return the planned search trials, extensions last.
 
     Raises:
-        InputError: a part is damaged. To continue without it would start another study under the same name.
+        InputError: a part is damaged. Without it this would be a different study under the same name.
     """
     planned: list[Planned] = []
     for path in _objects(out / LEDGER / "plan"):
@@ -242,7 +253,7 @@ def next_verdict(out: Path) -> int:
 def read_records(out: Path) -> dict[str, Record]:
     """Return every trial whose setting was recorded, by name."""
     settings = (_read(path, _setting) for path in _objects(out / LEDGER / "settings"))
-    return {one[0].trial: read_record(out, *one) for one in settings if one is not None}
+    return {planned.trial: read_record(out, planned, config) for planned, config in filter(None, settings)}
 
 
 def read_record(out: Path, planned: Planned, config: dict[str, Any]) -> Record:

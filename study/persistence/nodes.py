@@ -1,4 +1,4 @@
-"""What every node of a cluster must see: the study's folder and its images, or the remote it is written to."""
+"""Check that every node of a cluster sees --out and --data, or reaches the remote that the study is written to."""
 
 import socket
 import tempfile
@@ -10,12 +10,12 @@ from study.persistence.remote import connect, is_uri
 from trainables.errors import InputError
 
 _SEEN = ".seen-"
-# Runs a function on each node that may get a trial; gives each node's answer.
+# Calls a function on each node that may get a trial and yields the results.
 OnNodes = Callable[[Callable[[Sequence[str]], str | None], Sequence[str]], Iterator[str | None]]
 
 
 def blind_to(places: Sequence[str]) -> str | None:
-    """The first of these files, folders or addresses that this node does not see, as a sentence about it."""
+    """Return an error message about the first of these files, folders or addresses that this node does not see."""
     for place in places:
         if is_uri(place):
             try:
@@ -25,19 +25,19 @@ def blind_to(places: Sequence[str]) -> str | None:
         elif not Path(place).exists():
             shown = Path(place).parent if Path(place).name.startswith(_SEEN) else place
             return (
-                f"Every node must see --out and --data, but {socket.gethostname()} does not see {shown} as it is: "
-                "give a folder that all nodes share, or s3://BUCKET/PATH as --out."
+                f"Every node must see --out and --data, but {socket.gethostname()} does not see the driver's {shown}: "
+                "use a folder that all nodes share, or s3://BUCKET/PATH as --out."
             )
     return None
 
 
 def check_nodes(out: Path | str, data: Path, on_nodes: OnNodes) -> None:
-    """Refuse a cluster on which a trial would look in vain for what the driver sees.
+    """Refuse a cluster whose nodes do not see the folders of this study.
 
     A node that joins later is checked by its first trial.
 
     Raises:
-        InputError: a node does not see `data` (where this one does), or what is written where `out` is to be.
+        InputError: a node does not see `data`, although this node does, or a folder that this node creates near `out`.
     """
     with _something_in(out) as seen:
         for problem in on_nodes(blind_to, [seen, *needed(data)]):
@@ -46,13 +46,13 @@ def check_nodes(out: Path | str, data: Path, on_nodes: OnNodes) -> None:
 
 
 def needed(data: Path) -> list[str]:
-    """Digits come with a package: where this node has no folder of images, no other needs one."""
+    """Return the data folder if it exists here. Digits come with a package, so no node needs a folder for them."""
     return [str(data.absolute())] if data.exists() else []
 
 
 @contextmanager
 def _something_in(out: Path | str) -> Iterator[str]:
-    """A folder that was not there before, for the time of the block; beside `out`, which may not exist yet."""
+    """Create a new folder for the duration of the block, in `out` or in its nearest existing parent."""
     if isinstance(out, str):
         yield out
         return

@@ -1,4 +1,4 @@
-"""Where a study may be written: looked at before anything is imported or started for it."""
+"""Open the output of a study: check --out before anything heavy is imported, and lock a remote."""
 
 import uuid
 from collections.abc import Iterator
@@ -17,15 +17,16 @@ from trainables.errors import InputError
 
 @contextmanager
 def opened(out: Path | str, cache: Path, resume: bool) -> Iterator[tuple[Path, bool]]:
-    """The folder to work in, and whether a study to go on with lies there; of a remote `out` its mirror.
+    """Yield the folder to work in, which mirrors a remote `out`, and whether it holds a study to resume.
 
     Raises:
-        InputError: it is in use, and not to be resumed, or it can not be written.
+        InputError: `out` or `cache` cannot be written, `out` holds other files, or it holds a study and `resume` is
+            False.
     """
     if isinstance(out, Path):
-        known = check_out(out, resume)
+        resumes = check_out(out, resume)
         with in_use(cache):
-            yield out, known
+            yield out, resumes
         return
     with in_use(cache), _opened_remote(out, cache, resume) as opened_out:
         yield opened_out
@@ -38,47 +39,48 @@ def _opened_remote(out: str, cache: Path, resume: bool) -> Iterator[tuple[Path, 
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError:
-        raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.") from None
+        raise InputError(f"--cache {cache} cannot be written: choose a folder that you can write to.") from None
     with sole_driver(home, out), sole_remote_driver(remote, _name_of(home)):
         names = remote.names() - {DRIVERS}
-        known = _holds_study(out, names, resume)
+        resumes = _holds_study(out, names, resume)
         folder = home / "driver"
         storage.remove(folder)
-        storage.mirror(folder, out, names - {storage.CHECKPOINTS} if known else ())
-        yield folder, known
+        storage.mirror(folder, out, names - {storage.CHECKPOINTS} if resumes else ())
+        yield folder, resumes
 
 
 def check_out(out: Path, resume: bool) -> bool:
-    """Whether `out` holds a study to go on with.
+    """Return whether `out` holds a study to resume.
 
     Raises:
-        InputError: it is in use, and not to be resumed, or it can not be written.
+        InputError: `out` cannot be written, it holds other files, or it holds a study and `resume` is False.
     """
     try:
         if out.exists() and not out.is_dir():
             raise InputError(f"--out must be a folder, but {out} is a file.")
         names = {path.name for path in out.iterdir()} if out.exists() else set()
     except OSError as problem:
-        raise InputError(f"--out {out} cannot be used ({problem.strerror}): choose a folder of your own.") from None
+        message = f"--out {out} cannot be used ({problem.strerror}): choose a folder that you can write to."
+        raise InputError(message) from None
     if _holds_study(out, names, resume):
         return True
     if not can_be_written(out):
-        raise InputError(f"--out {out} cannot be written: choose a folder of your own.")
+        raise InputError(f"--out {out} cannot be written: choose a folder that you can write to.")
     return False
 
 
 def withdraw(out: Path) -> None:
-    """Take back what a study has written before its study.json, unless another process begins one there."""
+    """Remove what a study wrote before its study.json, unless another process is starting a study there."""
     with suppress(InputError, OSError), sole_driver(out):
         for name in (MANIFEST_FILE, UNSEEN_FILE, LEDGER):
             storage.remove(out / name)
-        out.rmdir()  # where it holds nothing else
+        out.rmdir()  # fails if it holds anything else
 
 
 def _holds_study(out: Path | str, names: set[str], resume: bool) -> bool:
     if STUDY_FILE in names:
         if not resume:
-            raise InputError(f"--out {out} already holds a study: go on with it by --resume, or choose another.")
+            raise InputError(f"--out {out} already holds a study: continue it with --resume, or choose another folder.")
         return True
     if names and not (resume and _is_half_begun(names)):
         raise InputError(f"--out {out} is in use: it holds other files. Choose an empty or a new folder.")
@@ -86,12 +88,12 @@ def _holds_study(out: Path | str, names: set[str], resume: bool) -> bool:
 
 
 def _is_half_begun(names: set[str]) -> bool:
-    """Whether all that lies there is what a study writes before its study.json: it was killed in between."""
+    """Return whether these are only files that a study writes before its study.json: it was killed in between."""
     return {name for name in names if not name.endswith(".part")} <= {MANIFEST_FILE, UNSEEN_FILE, LEDGER}
 
 
 def _name_of(home: Path) -> str:
-    """The name under which drivers of this machine are known to others; drawn once."""
+    """Return the name of this machine's drivers in the remote, drawn at random the first time."""
     file = home / "name"
     if not file.exists():
         file.write_text(uuid.uuid4().hex)

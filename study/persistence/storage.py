@@ -1,8 +1,9 @@
-"""A study whose --out is remote: a plain folder to work in that mirrors it. With a local one nothing happens here.
+"""Local folders that mirror a remote --out. With a local --out these functions do nothing.
 
-Mirrors lie under --cache: one of the driver's, and one that the trials of a node share. The remote is the truth. What a
-crash must not lose (the ledger, checkpoints, models, predictions) is `put` there by whoever writes it, before it takes
-effect; what can be made again (tables, report, event files) is pushed by the driver every now and then.
+The driver has a mirror below --cache, and the trials of a node share another one. The remote is the source of truth.
+Files that a crash must not lose (the ledger, checkpoints, models, predictions) are uploaded with `put` by the process
+that writes them, before they take effect. The driver pushes everything that can be made again (tables, report, event
+files) from time to time.
 """
 
 import hashlib
@@ -19,32 +20,37 @@ from study.results import STUDY_FILE
 from trainables.cache_layout import MIRRORS
 
 MODELS, CHECKPOINTS = "models", "checkpoints"
-RAY_FOLDER = ".ray"  # what Tune and Train want to write; nobody reads it
-_PUT_BY_THEMSELVES = ("ledger", MODELS, CHECKPOINTS)
+RAY_FOLDER = ".ray"  # Tune and Train write here; nobody reads it
+_PUT_BY_THEIR_WRITERS = ("ledger", MODELS, CHECKPOINTS)
 _AT_ONCE = 16
 
 _MIRRORS: dict[Path, Remote] = {}  # of this process
 
 
 def home(uri: str, cache: Path) -> Path:
-    """Where the mirrors of a remote lie on a machine."""
+    """Return the folder of a remote's mirrors on this machine."""
     return cache.absolute() / MIRRORS / hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def mirror(folder: Path, uri: str, names: Iterable[str] = ()) -> None:
-    """From here on `folder` mirrors the remote, for this process; what lies there under `names` is brought."""
+    """Make `folder` a mirror of the remote in this process, and download the files and folders called `names`.
+
+    Raises:
+        InputError: the address is not supported.
+        RemoteError: the remote cannot be reached or read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _MIRRORS[folder] = Remote(uri)
     pull(folder, *names)
 
 
 def uri_of(out: Path) -> str | None:
-    """The address that `out` mirrors; None where it mirrors none."""
+    """Return the address that `out` mirrors; None if it is not a mirror."""
     return _MIRRORS[out].uri if out in _MIRRORS else None
 
 
 def for_ray(out: Path, name: str) -> dict[str, Any]:
-    """Where a run of Ray Train may write, in its own words: a place that all its workers see."""
+    """Return the arguments that tell Ray Train's RunConfig to write where all workers of a trial can."""
     remote = _MIRRORS.get(out)
     if remote is None:
         return {"name": name, "storage_path": str((out / RAY_FOLDER).resolve())}
@@ -53,9 +59,14 @@ def for_ray(out: Path, name: str) -> dict[str, Any]:
 
 @contextmanager
 def on_node(out: str, cache: Path, kept: str, *names: str) -> Iterator[Path]:
-    """`out` as a folder on this node.
+    """Yield `out` as a folder on this node.
 
-    Of a remote it holds the file `kept`, which stays here for others, and within the block what lies under `names`.
+    Args:
+        kept: a file of a remote that is downloaded and stays on this node for other trials.
+        names: files and folders of a remote that are downloaded, and removed from this node after the block.
+
+    Raises:
+        RemoteError: the remote cannot be reached or read.
     """
     if not is_uri(out):
         yield Path(out)
@@ -80,53 +91,60 @@ def remove(place: Path) -> None:
 
 
 def put(file: Path) -> None:
-    """Bring a file of a mirror to its remote: when this returns, it is there, whole."""
+    """Upload a file of a mirror. When this returns, the remote has the complete file.
+
+    Raises:
+        RemoteError: the remote cannot be written.
+    """
     for folder in _mirrors_of(file):
         _MIRRORS[folder].upload(file, file.relative_to(folder).as_posix())
 
 
 def drop(file: Path) -> None:
-    """Delete a file, in a mirror and in its remote."""
+    """Delete a file in a mirror and in its remote."""
     file.unlink(missing_ok=True)
     for folder in _mirrors_of(file):
         _MIRRORS[folder].delete(file.relative_to(folder).as_posix())
 
 
 def pull(out: Path, *names: str) -> None:
-    """Where `out` is a mirror: make what lies under these names as it is in the remote."""
+    """If `out` is a mirror, make the files and folders called `names` equal to those in the remote."""
     if (remote := _MIRRORS.get(out)) is None:
         return
-    there = {name: info for each in names for name, info in remote.listing(each).items()}
-    for each in names:
-        for file in _files(out / each):
-            if file.relative_to(out).as_posix() not in there:
+    objects = {key: info for name in names for key, info in remote.listing(name).items()}
+    for name in names:
+        for file in _files(out / name):
+            if file.relative_to(out).as_posix() not in objects:
                 file.unlink(missing_ok=True)
-    changed = [name for name, info in there.items() if not _is_same(out / name, info)]
-    _at_once(lambda name: remote.download(there[name], name, out / name), changed)
+    changed = [key for key, info in objects.items() if not _is_same(out / key, info)]
+    _in_parallel(lambda key: remote.download(objects[key], key, out / key), changed)
 
 
 def push(out: Path) -> None:
-    """Where `out` is a mirror: bring what changed in it to the remote, and delete there what is gone here.
+    """If `out` is a mirror, upload its changed files to the remote, and delete there what was deleted here.
 
-    study.json comes last: with it the study exists.
+    study.json comes last, because a study exists as soon as it has one.
+
+    Raises:
+        RemoteError: the remote cannot be written.
     """
     if (remote := _MIRRORS.get(out)) is None:
         return
     files = {file.relative_to(out).as_posix(): file for file in _files(out)}
-    changed = {each for each in files if _is_pushed(each) and remote.pushed.get(each) != state_of(files[each])}
+    changed = {name for name in files if _is_pushed(name) and remote.pushed.get(name) != state_of(files[name])}
     gone = [name for name in remote.pushed if _is_pushed(name) and name not in files]
-    _at_once(lambda name: remote.upload(files[name], name), changed - {STUDY_FILE})
-    _at_once(remote.delete, gone)
+    _in_parallel(lambda name: remote.upload(files[name], name), changed - {STUDY_FILE})
+    _in_parallel(remote.delete, gone)
     if STUDY_FILE in changed:
         remote.upload(files[STUDY_FILE], STUDY_FILE)
 
 
-def _at_once(work: Callable[[str], object], names: Iterable[str]) -> None:
+def _in_parallel(work: Callable[[str], object], names: Iterable[str]) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         try:
             list(threads.map(work, names))
         except RemoteError:
-            threads.shutdown(cancel_futures=True)  # they would wait as long, one after the other
+            threads.shutdown(cancel_futures=True)  # the others would time out too, one after the other
             raise
 
 
@@ -135,7 +153,7 @@ def _mirrors_of(file: Path) -> list[Path]:
 
 
 def _is_pushed(name: str) -> bool:
-    return name.partition("/")[0] not in _PUT_BY_THEMSELVES
+    return name.partition("/")[0] not in _PUT_BY_THEIR_WRITERS
 
 
 def _is_same(file: Path, info: Any) -> bool:
@@ -143,7 +161,7 @@ def _is_same(file: Path, info: Any) -> bool:
 
 
 def _files(place: Path) -> list[Path]:
-    """The files at or below a place, but for hidden ones: those being written, and Tune's own."""
+    """Return the files at or below a path, without hidden ones, which are unfinished or Tune's."""
     if place.is_file():
         return [place]
     files = []

@@ -1,4 +1,4 @@
-"""Storage that gave out, an image that is gone: no trial is to blame, so the study stops and none is failed for it."""
+"""Failures that are not the trial's fault, such as a full disk or a missing image. They stop the study."""
 
 import os
 from collections.abc import Iterator
@@ -8,15 +8,16 @@ from trainables.storage_errors import gave_out
 
 
 def unavailable(problem: BaseException | None) -> Unavailable | None:
-    """What `problem`, or what it came from, says is missing for every trial; None where it is about one alone."""
-    for each in (chain := list(_chain(problem))):
-        if isinstance(each, Unavailable):
-            return each
-    for each in chain:
-        if (number := gave_out(each)) is not None:
-            file = getattr(each, "filename", None)
-            room = "".join(f" ({note})" for note in getattr(each, "__notes__", ()))
-            return Unavailable(f"{os.strerror(number)}{f' at {file}' if file else ''}{room}: put that right.")
+    """Return what an exception, or one of its causes, says about every trial; None if it concerns one trial only."""
+    chain = list(_chain(problem))
+    for cause in chain:
+        if isinstance(cause, Unavailable):
+            return cause
+    for cause in chain:
+        if (number := gave_out(cause)) is not None:
+            file = getattr(cause, "filename", None)
+            notes = "".join(f" ({note})" for note in getattr(cause, "__notes__", ()))
+            return Unavailable(f"{os.strerror(number)}{f' at {file}' if file else ''}{notes}: fix that.")
     return None
 
 

@@ -1,1 +1,1 @@
-"""What a study leaves: tables, examples, and the winner as a model."""
+"""The output of a study: tables, example images, and the winner as a model."""

@@ -1,4 +1,4 @@
-"""best/ read back: a study's winner, and how images go into it."""
+"""Load a study's winner from best/, and preprocess images for it."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from trainables.data.greys import Greys, from_json
 from trainables.errors import InputError
 from trainables.frozen.activations import normalised, scaling
 from trainables.metrics import softmax
-from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
+from trainables.nets import scratch_nets  # noqa: F401  (registers them with timm)
 from trainables.preprocess import reduced
 
 MODEL_FILE = "model.safetensors"
@@ -27,31 +27,31 @@ CONFIG_FILE = "config.json"  # timm's
 LABELS_FILE = "labels.json"
 PREPROCESSING_FILE = "preprocessing.json"
 PREPROCESS_FILE = "preprocess.py"
-PROOF_FILE = "proof.json"  # on what it was seen that this is the model that was tested
+PROOF_FILE = "proof.json"  # evidence that this is the tested model
 TEMPERATURE_FILE = "temperature.json"
 ONNX_FILE = "model.onnx"  # written on request
-TRIAL_FILE = "trial.json"  # which trial it is, with its config
+TRIAL_FILE = "trial.json"  # the winning trial and its config
 
 
 @dataclass(frozen=True)
 class Best:
-    """The winner in evaluation mode: `net` gives logits (n, classes), `names` are the classes in their order."""
+    """The winner, ready for inference."""
 
-    net: nn.Module
-    names: list[str]
+    net: nn.Module  # in evaluation mode; returns logits (n, classes)
+    names: list[str]  # of the classes, in the order of the logits
     contract: InputContract
     size: int
-    stored_side: int  # what the study reduced the shorter side of larger images to, before it cut views from them
-    temperature: float  # 1 where the study ended without validation logits to fit it on
+    stored_side: int  # the study reduced the shorter side of larger images to this before it cut views
+    temperature: float  # 1 if the study has no validation logits to fit it on
     device: str
-    greys: Greys  # what more than 8 bits of gray are scaled by, as in the study
+    greys: Greys  # how the study scaled images with more than 8 bits of gray
 
 
 def load_best(out: Path, device: str | None = None) -> Best:
-    """The winner of the study in `out`, on `device`, or on a GPU where there is one.
+    """Load the winner of the study in `out` on `device`, by default on a GPU if there is one.
 
     Raises:
-        InputError: there is none, or it is not whole.
+        InputError: there is no winner, or its files are damaged.
     """
     folder = out / BEST_FOLDER
     if not (folder / MODEL_FILE).is_file():
@@ -60,7 +60,7 @@ def load_best(out: Path, device: str | None = None) -> Best:
         )
     names, how = _read(folder / LABELS_FILE), _read(folder / PREPROCESSING_FILE)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.allow_tf32 = False  # as in the study: float32 is one
+    torch.backends.cudnn.allow_tf32 = False  # full float32, as in the study
     try:
         net = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=len(names))
         return Best(
@@ -75,33 +75,37 @@ def load_best(out: Path, device: str | None = None) -> Best:
         )
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as problem:
         reason = " ".join(str(problem).split())[:200]
-        raise InputError(f"{str(folder)!r} holds no whole winner ({reason}): run the study with --resume.") from None
+        raise InputError(f"The winner in {str(folder)!r} is damaged ({reason}): run the study with --resume.") from None
 
 
 def prepared(best: Best, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image (h, w, 3) as the study kept it: views of it are those that the study evaluated."""
+    """Return an image (h, w, 3) as the study stores it. Its views equal those that the study evaluates."""
     return reduced(picture, best.stored_side)
 
 
 def views(best: Best, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """The evaluation views of prepared images as the net takes them: normalized, shape (n, 3, size, size)."""
+    """Return the evaluation views of prepared images as the net's input: normalized, shape (n, 3, size, size)."""
     cut = torch.from_numpy(evaluation_views(pictures, best.size, best.contract)).to(best.device)
     return normalised(cut, *scaling(best.contract, best.device)).contiguous()
 
 
 def logits(best: Best, inputs: torch.Tensor) -> NDArray[np.float32]:
-    """The logits (n, classes) of normalized views."""
+    """Return the logits (n, classes) of normalized views."""
     with torch.no_grad():
         return best.net(inputs).float().cpu().numpy()
 
 
 def probabilities(best: Best, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Logits (n, classes) as confidences that fit how often the winner was right on its validation fold."""
+    """Return calibrated probabilities for logits (n, classes), with the temperature fitted on the validation fold."""
     return softmax(scores.astype(np.float64) / best.temperature)
 
 
 def read_trial(out: Path) -> dict[str, Any]:
-    """Which trial the winner is and its config: {"trial": ..., "config": {...}}."""
+    """Return the winning trial and its config: {"trial": ..., "config": {...}}.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     return _read(out / BEST_FOLDER / TRIAL_FILE)
 
 
@@ -113,5 +117,5 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or "no JSON"
+        reason = getattr(problem, "strerror", None) or "not JSON"
         raise InputError(f"{str(path)!r} cannot be read ({reason}): run the study with --resume.") from None

@@ -48,8 +48,8 @@ def write_examples(state: StudyState, winner: Record, place: Place, manifest: pd
     pixels = open_trial_data(from_dict(winner.config), place).pixels
     folder = state.out / EXAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
-    chosen = choose(pd.read_parquet(predictions_file(state.out, winner.planned.trial)), state.base.study_seed)
-    items, labels, predicted = (chosen[name].astype(int).tolist() for name in ("item", "label", "predicted"))
+    selected = select(pd.read_parquet(predictions_file(state.out, winner.planned.trial)), state.base.study_seed)
+    items, labels, predicted = (selected[name].astype(int).tolist() for name in ("item", "label", "predicted"))
     pictures = [np.asarray(pixels[item]) for item in items]
     heats = _heats(state, pictures, predicted)
     of_item = manifest.set_index("item").to_dict("index")
@@ -62,8 +62,8 @@ def write_examples(state: StudyState, winner: Record, place: Place, manifest: pd
             "file": f"{item}.png",
             "label": names[labels[number]],
             "predicted": names[predicted[number]],
-            "confidence": chosen["confidence"].iloc[number],
-            "kind": chosen["kind"].iloc[number],
+            "confidence": selected["confidence"].iloc[number],
+            "kind": selected["kind"].iloc[number],
         }
         if heat is not None:
             row["heatmap"] = f"{item}-heat.png"
@@ -74,7 +74,7 @@ def write_examples(state: StudyState, winner: Record, place: Place, manifest: pd
     write_table(pd.DataFrame(rows, columns=columns), folder / EXAMPLES_FILE)
 
 
-def choose(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
+def select(predictions: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the predictions of the test images to show, each once, with the reason in the column `kind`."""
     test = predictions[predictions["fold"] == "test"].sort_values("item")
     drawn = test[test["item"].isin(order(key("examples", seed), test["item"])[:EACH])]
@@ -91,13 +91,13 @@ def _confused(test: pd.DataFrame, left: pd.DataFrame) -> pd.DataFrame:
     wrong = test[test["label"] != test["predicted"]]
     ends = wrong[["label", "predicted"]]
     counts = wrong.groupby([ends.min(axis=1), ends.max(axis=1)]).size().sort_values(ascending=False, kind="stable")
-    directions = [each for low, high in counts.index[:PAIRS] for each in ((low, high), (high, low))]
-    found = [left[(left["label"] == label) & (left["predicted"] == predicted)][:1] for label, predicted in directions]
-    return pd.concat([left[:0], *found])
+    directions = [pair for low, high in counts.index[:PAIRS] for pair in ((low, high), (high, low))]
+    errors = [left[(left["label"] == label) & (left["predicted"] == predicted)][:1] for label, predicted in directions]
+    return pd.concat([left[:0], *errors])
 
 
 def _heats(state: StudyState, pictures: Sequence[NDArray[np.uint8]], classes: Sequence[int]) -> list[_Heat | None]:
-    """Return a heat map per image, or None for all if Grad-CAM does not support the net: that is no reason to fail."""
+    """Return a heat map per image, or only None if Grad-CAM does not support the net, which must not fail the study."""
     try:
         best: Best = load_best(state.out)
         return [_Heat(values, best.contract.crop) for values in explain(best, pictures, classes)]

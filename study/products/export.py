@@ -1,4 +1,4 @@
-"""best/: the confirmed winner as a model that timm loads by itself, with what one needs to use it."""
+"""Export the confirmed winner to best/: a model that timm loads without this project, and everything to use it."""
 
 import json
 import shutil
@@ -34,18 +34,18 @@ from trainables.place import Place
 
 
 def shipped(state: StudyState) -> Record | None:
-    """The winner's retrained model where the study has one, else its best seed."""
-    now = {planned.trial for planned in retrain_trials(state.confirmed())}  # not of an earlier winner
+    """Return the winner's retrained model if the study has one, else its best seed."""
+    of_winner = {planned.trial for planned in retrain_trials(state.confirmed())}  # not of an earlier winner
     retrained = [record for record in state.of_phase("retrain") if record.status == "completed"]
-    retrained = [record for record in retrained if record.planned.trial in now]
+    retrained = [record for record in retrained if record.planned.trial in of_winner]
     return retrained[0] if retrained else confirmed_winner(state.confirmed())
 
 
 def export_best(state: StudyState, record: Record, place: Place, manifest: pd.DataFrame) -> None:
-    """The model in timm's local-dir convention, and what one needs to use it.
+    """Write the model in timm's local-dir format, with its preprocessing, labels, temperature and model card.
 
     Raises:
-        NotTheSame: what was written is not the model that was tested. It is gone again, and an earlier one with it.
+        NotTheSame: the exported model differs from the tested one. best/ is removed, with any earlier model.
     """
     try:
         _export(state, record, place, manifest)
@@ -68,23 +68,27 @@ def _export(state: StudyState, record: Record, place: Place, manifest: pd.DataFr
     if earlier != winner:
         drop_stale(state.out, earlier["trial"], trial, searches=state.study.unseen > 0)
     write_json(winner, folder / TRIAL_FILE)
-    # A model that trained on the validation cannot be scaled by it: the winner's best seed is.
-    seed = confirmed_winner(state.confirmed()) if record.planned.phase == "retrain" else record
-    assert seed is not None
-    write_temperature(predictions_file(state.out, seed.planned.trial), folder / TEMPERATURE_FILE)
+    # A retrained model has trained on the validation fold, so T is fitted on the winner's best seed instead.
+    calibrated = confirmed_winner(state.confirmed()) if record.planned.phase == "retrain" else record
+    assert calibrated is not None
+    write_temperature(predictions_file(state.out, calibrated.planned.trial), folder / TEMPERATURE_FILE)
     proof = prove_best(state.out, config, place, net, predictions_file(state.out, trial), manifest)
-    known = json.loads((folder / PROOF_FILE).read_text(encoding="utf-8")) if earlier == winner else {}
-    write_json(proof.to_dict() | {"onnx": known["onnx"]} if "onnx" in known else proof.to_dict(), folder / PROOF_FILE)
+    before = json.loads((folder / PROOF_FILE).read_text(encoding="utf-8")) if earlier == winner else {}
+    onnx = {"onnx": before["onnx"]} if "onnx" in before else {}  # from study.export_onnx
+    write_json(proof.to_dict() | onnx, folder / PROOF_FILE)
     write_text(model_card(state, record, len(names), proof), folder / "README.md")
 
 
 def write_temperature(predictions: Path, file: Path) -> None:
-    """What makes the winner's confidences fit its validation fold; none where it was not shown its folds."""
+    """Fit the temperature that calibrates the winner on its validation fold.
+
+    No file is written if there are no validation logits.
+    """
     file.unlink(missing_ok=True)
     if not predictions.exists():
         return
-    seen = pd.read_parquet(predictions, columns=["fold", "label", LOGITS])
-    val = seen[(seen["fold"] == "val") & seen[LOGITS].notna()]
+    rows = pd.read_parquet(predictions, columns=["fold", "label", LOGITS])
+    val = rows[(rows["fold"] == "val") & rows[LOGITS].notna()]
     if val.empty:
         return
     logits, labels = np.stack(val[LOGITS].to_list()).astype(np.float64), val["label"].to_numpy(np.int64)
@@ -95,18 +99,19 @@ def write_temperature(predictions: Path, file: Path) -> None:
         "pictures": len(labels),
         "cross_entropy": metrics.cross_entropy(logits, labels),
         "cross_entropy_scaled": metrics.cross_entropy(logits / temperature, labels),
-        "how": "confidences are softmax(logits / temperature)",
+        "how": "confidence = softmax(logits / temperature)",
     }
     write_json(fitted, file)
 
 
 def model_card(state: StudyState, record: Record, classes: int, proof: Proof) -> str:
+    """Return best/README.md."""
     config = {name: value for name, value in record.config.items() if value not in (None, "")}
     best = record.best
     assert best is not None  # it was confirmed
     k = record.config["neighbours"]
     neighbours = (
-        [f"- The study's test numbers are those of the {k} nearest neighbors of its features; this is the net itself."]
+        [f"- The study tested {k} nearest neighbors on its features, but this model has the net's own classifier."]
         if k is not None
         else []
     )
@@ -116,15 +121,15 @@ def model_card(state: StudyState, record: Record, classes: int, proof: Proof) ->
         state.study.question,
         "",
         f"- {classes} classes; validation accuracy {best['val_accuracy']:.4f} at epoch {best['epoch']}, "
-        "the fold it was chosen on. The report has the test accuracy with its interval.",
-        f"- Proved: loaded from these files, the model gave the logits of {proof.compared_with} on {proof.images} of "
-        f"{proof.of} test images, to within {proof.largest_difference:.2g} where rounding explains {proof.allowed:.2g} "
-        f"({PROOF_FILE}).",
+        "the fold that selected it. The report has the test accuracy with its interval.",
+        f"- Verified: loaded from these files, the model reproduces the logits of {proof.compared_with} on "
+        f"{proof.images} of {proof.of} test images. The largest difference is {proof.largest_difference:.2g}; rounding "
+        f"allows {proof.allowed:.2g} ({PROOF_FILE}).",
         *neighbours,
-        "- Use: `python -m study.predict OUT photo.jpg`, where OUT is the folder that best/ lies in.",
-        f"- Load: `timm.create_model('local-dir:best', pretrained=True)`; {PREPROCESS_FILE} makes its input of a file, "
-        f"with Pillow and NumPy alone, {LABELS_FILE} names the classes in the order of the logits, {TEMPERATURE_FILE} "
-        "says what to divide these by before the softmax.",
+        "- Use: `python -m study.predict OUT photo.jpg`, where OUT is the folder that contains best/.",
+        f"- Load: `timm.create_model('local-dir:best', pretrained=True)`. {PREPROCESS_FILE} turns a file into its "
+        f"input and needs only Pillow and NumPy. {LABELS_FILE} lists the classes in the order of the logits. "
+        f"{TEMPERATURE_FILE} has the temperature to divide the logits by before the softmax.",
         "- The weights inherit the license of the pretrained backbone and of the images.",
         "",
         "```json",

@@ -1,6 +1,6 @@
-"""What a net costs to keep and to use: the bytes of its file, the time for one image.
+"""The size of a net's file and its latency for one image.
 
-Milliseconds hang on the machine: like `seconds` they stand in trials.parquet and are no part of what must be equal.
+Latency depends on the machine. Like `seconds` it is a column of trials.parquet that two runs need not agree on.
 """
 
 import statistics
@@ -14,35 +14,40 @@ import timm
 import torch
 from torch import nn
 
-from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
+from trainables.nets import scratch_nets  # noqa: F401  (registers them with timm)
 
-NET = ["backbone", "size"]  # fields of a trial's config that a row hangs on
-# Single images that are timed, after those that fill caches.
-_TIMED, _WARMING = 20, 3
+NET_FIELDS = ["backbone", "size"]  # fields of a trial's config that determine its row
+# Number of timed images, and of images before them that fill caches.
+_TIMED, _WARM_UP = 20, 3
 
 
 def footprint(configs: Iterable[Mapping[str, Any]], classes: int) -> pd.DataFrame:
-    """One row for each net at each image size: columns backbone, size, `file_bytes` of its tensors in float32, and
-    `latency_ms`, the median of single images on one CPU thread of this machine."""
-    nets = dict.fromkeys(tuple(config[name] for name in NET) for config in configs)
+    """Measure every net at every image size of these configs.
+
+    Returns:
+        One row per net and size, with the columns backbone, size, `file_bytes` (the tensors in float32) and
+        `latency_ms` (the median over single images on one CPU thread of this machine).
+    """
+    nets = dict.fromkeys(tuple(config[name] for name in NET_FIELDS) for config in configs)
     rows = [(backbone, size, *_measured(backbone, size, classes)) for backbone, size in nets]
-    return pd.DataFrame(rows, columns=[*NET, "file_bytes", "latency_ms"])
+    return pd.DataFrame(rows, columns=[*NET_FIELDS, "file_bytes", "latency_ms"])
 
 
 def _measured(backbone: str, size: int, classes: int) -> tuple[int, float]:
-    net = timm.create_model(backbone, num_classes=classes).eval()  # its weights' values change nothing
-    return sum(each.numel() * each.element_size() for each in net.state_dict().values()), 1e3 * _seconds(net, size)
+    net = timm.create_model(backbone, num_classes=classes).eval()  # random weights: their values do not matter
+    file_bytes = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
+    return file_bytes, 1e3 * _seconds(net, size)
 
 
 def _seconds(net: nn.Module, size: int) -> float:
     picture = torch.zeros(1, 3, size, size)
     times = []
     with torch.inference_mode(), _one_thread():
-        for _ in range(_WARMING + _TIMED):
+        for _ in range(_WARM_UP + _TIMED):
             began = time.perf_counter()
             net(picture)
             times.append(time.perf_counter() - began)
-    return statistics.median(times[_WARMING:])
+    return statistics.median(times[_WARM_UP:])
 
 
 @contextmanager

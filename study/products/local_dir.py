@@ -1,6 +1,6 @@
-"""A trained net as model.safetensors and config.json, from which timm rebuilds it by itself (its local-dir convention).
+"""Write a trained net as model.safetensors and config.json, timm's local-dir format.
 
-That timm's net is the same function is seen, not assumed: see `timm_state`.
+Equality of timm's net and ours is checked on inputs, not assumed: see `timm_state`.
 """
 
 from collections.abc import Iterator
@@ -23,33 +23,33 @@ from trainables.learning.checkpoints import save_tensors
 from trainables.nets.models import Net
 from trainables.nets.weights import architecture
 
-# float32 sums are taken in another order by another memory layout, number of threads, device or runtime, and by folded
-# norms. Logits may differ by this share of the largest, at least of 1; what was seen is in docs/architectures.md.
+# The order of float32 sums depends on memory layout, number of threads, device, runtime and folded norms. Logits may
+# differ by this share of the largest logit, or of 1 if that is larger. docs/architectures.md has measured differences.
 TOLERANCE = 2.0**-11
-# What of the backbone's own description says how timm builds it; the rest says where its weights came from.
+# The keys of timm's pretrained_cfg that change how a net is built. The others describe its weights.
 _STRUCTURE = ("fixed_input_size", "pool_size", "global_pool", "first_conv", "classifier")
 
 
 class NotTheSame(RuntimeError):
-    """timm's own net cannot be the net that trained; the text says what differs."""
+    """timm's net is not the trained net. The message says what differs."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of logits that should be equal: the largest difference, and what may be."""
+    """The largest difference between logits that should be equal, and the tolerance."""
 
     worst: float
     allowed: float
 
     @property
     def agrees(self) -> bool:
-        return self.worst <= self.allowed  # and not where it is NaN
+        return self.worst <= self.allowed  # False for NaN
 
 
-def difference(found: torch.Tensor, expected: torch.Tensor) -> Difference:
-    """Of two (n, classes) in float32."""
+def difference(actual: torch.Tensor, expected: torch.Tensor) -> Difference:
+    """Compare two tensors of logits (n, classes) in float32."""
     return Difference(
-        worst=float((found - expected).abs().max()), allowed=TOLERANCE * max(1.0, float(expected.abs().max()))
+        worst=float((actual - expected).abs().max()), allowed=TOLERANCE * max(1.0, float(expected.abs().max()))
     )
 
 
@@ -57,7 +57,7 @@ def write_net(net: Net, backbone: str, names: list[str], size: int, folder: Path
     """Write the files that timm reads, and the names of the classes.
 
     Raises:
-        NotTheSame: timm has no net of this kind that gives the same logits.
+        NotTheSame: no net that timm builds gives the same logits.
     """
     config = timm_config(net, backbone, names, size)
     save_tensors(timm_state(net, config), folder / MODEL_FILE, {"format": "pt"})
@@ -68,7 +68,7 @@ def write_net(net: Net, backbone: str, names: list[str], size: int, folder: Path
 def write_preprocessing(
     contract: InputContract, size: int, stored_side: int, region: str, greys: Greys, folder: Path
 ) -> None:
-    """How images go in: as numbers and words, and as a program that needs nothing of this project."""
+    """Write the preprocessing of images twice: as numbers, and as a program that does not need this project."""
     numbers = {
         "size": size,
         "stored_side": stored_side,
@@ -77,18 +77,19 @@ def write_preprocessing(
         "mean": contract.mean,
         "std": contract.std,
         **to_json(greys),
-        "how": "the first frame, turned upright as its EXIF data says, transparent parts on white, 8-bit RGB; "
-        + ("cut to the annotated box where the image has one; " if region == "box" else "")
-        + "shorter side reduced to stored_side (Lanczos) where it is longer; center square of crop_pct of the shorter "
-        "side, resized to size (interpolation); divided by 255, minus mean, divided by std; RGB channels first. "
-        f"{PREPROCESS_FILE} does it; the logits are in the order of {LABELS_FILE}",
+        "how": "take the first frame, rotate it as its EXIF orientation says, paste transparent parts on white, and "
+        "convert it to 8-bit RGB; "
+        + ("crop to the annotated box if the image has one; " if region == "box" else "")
+        + "reduce the shorter side to stored_side (Lanczos) if it is longer; crop the center square of crop_pct of the "
+        "shorter side and resize it to size (interpolation); divide by 255, subtract mean, divide by std; channels "
+        f"first, in the order RGB. {PREPROCESS_FILE} does all of this. The logits are in the order of {LABELS_FILE}.",
     }
     write_json(numbers, folder / PREPROCESSING_FILE)
     write_text(Path(preprocess.__file__).read_text(encoding="utf-8"), folder / PREPROCESS_FILE)
 
 
 def timm_config(net: Net, backbone: str, names: list[str], size: int) -> dict[str, Any]:
-    """What `timm.create_model("local-dir:best", pretrained=True)` reads."""
+    """Return config.json, which `timm.create_model("local-dir:best", pretrained=True)` reads."""
     data = resolve_model_data_config(net.backbone)
     own = getattr(net.backbone, "pretrained_cfg", {})
     return {
@@ -105,21 +106,20 @@ def timm_config(net: Net, backbone: str, names: list[str], size: int) -> dict[st
             "mean": list(data["mean"]),
             "std": list(data["std"]),
         },
-        # Said twice, because a net of fixed size has no other way to know it: the code's default is often 224.
+        # The size again, because a net of fixed input size ignores input_size; its default is often 224.
         "model_args": {"img_size": size} if own.get("fixed_input_size") else {},
     }
 
 
 def timm_state(net: Net, config: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The net's tensors under the names that timm's own net of this kind has.
+    """Return the net's tensors under the names that timm's net of this architecture has.
 
-    timm's net has what the backbone has, one or more layers that give classes, and perhaps norms before them, which
-    are to pass on what they get. Where there are several it may take
-    their mean or add a part of the others to the first (an auxiliary head): the head is put into all of them, else
-    into one and zeros into the others, whichever gives the logits of `net`.
+    timm's net consists of the backbone, one or more classifiers, and sometimes norms before them, which are set to the
+    identity. timm may average several classifiers, or add a part of an auxiliary one to the first. Therefore the head
+    is copied into all of them, or into one with zeros in the others, whichever gives the logits of `net`.
 
     Raises:
-        NotTheSame: nothing does.
+        NotTheSame: no way of filling the classifiers gives the same logits.
     """
     with torch.device("meta"):
         whole = rebuilt(config)
@@ -131,20 +131,22 @@ def timm_state(net: Net, config: dict[str, Any]) -> dict[str, torch.Tensor]:
     heads = [layer for layer in added if layer not in norms]
     for layer in heads:
         _check_gives_classes(layer, wanted, weight)
-    passed_on = {name: tensor for layer in norms for name, tensor in _identity(layer, whole.get_submodule(layer))}
-    for chosen in [heads, *([each] for each in heads if len(heads) > 1)]:
-        state = own | passed_on
+    identities = {name: tensor for layer in norms for name, tensor in _identity(layer, whole.get_submodule(layer))}
+    for filled in [heads, *([head] for head in heads if len(heads) > 1)]:
+        state = own | identities
         for layer in heads:
-            share = float(layer in chosen)
+            share = float(layer in filled)
             state[f"{layer}.weight"] = share * weight.reshape(wanted[f"{layer}.weight"])
             state[f"{layer}.bias"] = share * bias
         if len(heads) == 1 or _same_function(net, config, state):
             return state
-    raise NotTheSame(f"timm's own has the classifiers {', '.join(heads)}, and no way to fill them is the same function")
+    raise NotTheSame(
+        f"timm's net has the classifiers {', '.join(heads)}, and no way to fill them gives the same logits"
+    )
 
 
 def rebuilt(config: dict[str, Any]) -> nn.Module:
-    """timm's own net as a config describes it, in evaluation mode, with random weights."""
+    """Return timm's net for a config, in evaluation mode, with random weights."""
     return timm.create_model(
         config["architecture"],
         num_classes=config["num_classes"],
@@ -154,7 +156,7 @@ def rebuilt(config: dict[str, Any]) -> nn.Module:
 
 
 def as_classes(head: nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias with a row a class: one output z, the log odds of the second of two classes, is (0, z)."""
+    """Return weight (classes, features) and bias (classes,). A single logit z of two classes becomes (0, z)."""
     weight, bias = head.weight.detach(), head.bias.detach()
     if head.out_features > 1:
         return weight, bias
@@ -162,12 +164,12 @@ def as_classes(head: nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def noise(size: int, count: int = 2) -> torch.Tensor:
-    """Inputs (count, 3, size, size) on which functions can be told apart."""
+    """Return fixed random inputs (count, 3, size, size) to compare two nets on."""
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
 def _identity(layer: str, norm: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """The state of a batch norm that passes its input on: its variance and `eps` together are 1."""
+    """Yield the state of a batch norm that is the identity: its variance plus `eps` is 1."""
     assert isinstance(norm, _BatchNorm)
     zeros = torch.zeros(norm.num_features)
     values = {"weight": zeros + 1, "bias": zeros, "running_mean": zeros, "running_var": zeros + (1 - norm.eps)}
@@ -176,13 +178,13 @@ def _identity(layer: str, norm: nn.Module) -> Iterator[tuple[str, torch.Tensor]]
 
 
 def _check_gives_classes(layer: str, wanted: dict[str, torch.Size], weight: torch.Tensor) -> None:
-    """A linear layer or 1x1 convolution from the features that the head takes."""
+    """Refuse a classifier that is not a single linear layer or 1x1 convolution on the head's features."""
     has = {name.rpartition(".")[2]: shape for name, shape in wanted.items() if name.rpartition(".")[0] == layer}
     shape = has.get("weight", torch.Size())
     if set(has) == {"weight", "bias"} and len(shape) >= 2 and shape[0] == len(weight):
         if shape[1] != weight.shape[1]:
             raise NotTheSame(
-                f"its classifier {layer} takes {shape[1]} features of its own, where a head takes {weight.shape[1]}"
+                f"its classifier {layer} has {shape[1]} input features, but the head has {weight.shape[1]}"
             )
         if shape.numel() == weight.numel():
             return

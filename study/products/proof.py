@@ -1,4 +1,4 @@
-"""After the study: whether what lies in best/ is the model that was tested, seen on its own test images."""
+"""After the study: check on its test images that the model in best/ is the model that was tested."""
 
 import platform
 import runpy
@@ -25,25 +25,25 @@ from trainables.keyed import key, order
 from trainables.nets.models import Net
 from trainables.place import Place
 
-# Test images that best/ is shown: a wrong function differs on each of them.
+# Maximum number of test images to compare. A wrong model differs on every image.
 MOST = 256
 _AT_ONCE = 32
-# Half of a unit in the last place of float16, as a share of a stored logit.
-_STORED = 2.0**-11
+# Rounding error of float16, relative to a stored logit: half a unit in the last place.
+_FLOAT16_ERROR = 2.0**-11
 
 
 @dataclass(frozen=True)
 class Proof:
-    """On what it was seen that a model of best/ is the one that was tested."""
+    """Evidence that the model in best/ is the tested one: proof.json."""
 
-    images: int
-    of: int  # test images in all
-    largest_difference: float  # of a logit
-    allowed: float  # for that image: what float16 and the order of float32 sums explain
-    labels_otherwise: int  # images whose likeliest class is another: of classes that are as good as equal
+    images: int  # compared
+    of: int  # test images in total
+    largest_difference: float  # of a logit, relative to the tolerance of its image
+    allowed: float  # the tolerance of that image: float16 rounding and the order of float32 sums
+    labels_otherwise: int  # images whose most likely class differs, because two classes are practically tied
     compared_with: str
     inputs: str
-    files_otherwise: int  # images that Pillow alone cannot open, or opens as something else than the study
+    files_otherwise: int  # images for which preprocess.py fails or gives other inputs than the study
     device: str
     versions: dict[str, str]
 
@@ -54,13 +54,16 @@ class Proof:
 def prove_best(
     out: Path, config: TrialConfig, place: Place, net: Net, predictions: Path, manifest: pd.DataFrame
 ) -> Proof:
-    """Load best/ as anybody would and show it test images: from the files on, where the study used whole images.
+    """Load best/ as a user would, and compare its logits on test images with those of the study.
 
-    `net` is the winner in this process. It is compared with where `predictions` hold no logits of the net's own: none
-    of more classes than are kept, and votes where nearest neighbors were tested.
+    If the study used whole images, the comparison starts from the image files.
+
+    Args:
+        net: the winner in this process. It is compared with if `predictions` has no logits of the net: there are too
+            many classes to store them, or the study tested nearest neighbors.
 
     Raises:
-        NotTheSame: it is another model; the text says by how much.
+        NotTheSame: best/ is a different model. The message says by how much the logits differ.
     """
     try:
         best = load_best(out)
@@ -71,28 +74,28 @@ def prove_best(
     paths = manifest.set_index("item")["path"]
     from_files, data = config.region == "picture", data_folder(place.data)
     stored = None if config.neighbours is not None else _stored(predictions, items)
-    found, computed, otherwise = [], [], []
-    for some in np.array_split(items, -(-len(items) // _AT_ONCE)):
-        inputs = views(best, [np.asarray(pictures.pixels[int(item)]) for item in some])
+    loaded, computed, differing = [], [], []
+    for batch in np.array_split(items, -(-len(items) // _AT_ONCE)):
+        inputs = views(best, [np.asarray(pictures.pixels[int(item)]) for item in batch])
         if from_files:
-            otherwise += _made_otherwise(out / BEST_FOLDER, [data / path for path in paths[some]], inputs)
-        found.append(logits(best, inputs))
+            differing += _differing_files(out / BEST_FOLDER, [data / path for path in paths[batch]], inputs)
+        loaded.append(logits(best, inputs))
         if stored is None:
             computed.append(_logits(net, inputs))
-    found = np.concatenate(found).astype(np.float64)
+    actual = np.concatenate(loaded).astype(np.float64)
     expected = np.concatenate(computed).astype(np.float64) if stored is None else stored
     largest = np.abs(expected).max(axis=1)
-    allowed = TOLERANCE * np.maximum(1.0, largest) + (0.0 if stored is None else _STORED * largest)
-    difference = np.abs(found - expected).max(axis=1)
+    allowed = TOLERANCE * np.maximum(1.0, largest) + (0.0 if stored is None else _FLOAT16_ERROR * largest)
+    difference = np.abs(actual - expected).max(axis=1)
     worst = int((difference / allowed).argmax())
     if not (difference <= allowed).all():
         raise NotTheSame(
-            f"on a test image a logit differs by {difference[worst]:.2g}, where rounding explains {allowed[worst]:.2g}"
+            f"a logit of a test image differs by {difference[worst]:.2g}, but rounding allows only {allowed[worst]:.2g}"
         )
-    if otherwise:
+    if differing:
         print(
-            f"{PREPROCESS_FILE} gives other inputs than the study for {len(otherwise)} of {len(items)} test images, "
-            f"the first is {otherwise[0].name!r}: use study.predict for such files.",
+            f"{PREPROCESS_FILE} and the study preprocess {len(differing)} of {len(items)} test images differently, "
+            f"for example {differing[0].name!r}: use study.predict for such files.",
             file=sys.stderr,
         )
     return Proof(
@@ -100,35 +103,35 @@ def prove_best(
         of=len(pictures.test),
         largest_difference=float(difference[worst]),
         allowed=float(allowed[worst]),
-        labels_otherwise=int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+        labels_otherwise=int((actual.argmax(axis=1) != expected.argmax(axis=1)).sum()),
         compared_with="the net in the study's process" if stored is None else "predictions.parquet",
-        inputs=f"the files through {PREPROCESS_FILE}" if from_files else "the annotated boxes as the study cut them",
-        files_otherwise=len(otherwise),
+        inputs=f"the files, read by {PREPROCESS_FILE}" if from_files else "the annotated boxes, cropped by the study",
+        files_otherwise=len(differing),
         device=best.device,
         versions={"python": platform.python_version(), "torch": torch.__version__, "timm": timm.__version__},
     )
 
 
-def _made_otherwise(folder: Path, files: list[Path], inputs: torch.Tensor) -> Iterator[Path]:
-    """The files of which the program that ships does not make, bit for bit, the inputs that the study made."""
+def _differing_files(folder: Path, files: list[Path], inputs: torch.Tensor) -> Iterator[Path]:
+    """Yield the files for which the shipped preprocess.py does not give exactly the inputs of the study."""
     shipped = runpy.run_path(str(folder / PREPROCESS_FILE))
     numbers = shipped["read_numbers"](folder)
     for file, expected in zip(files, inputs.cpu().numpy(), strict=True):
         try:
-            made = shipped["inputs"]([file], numbers)[0]
-        except Exception:  # the file is gone, or Pillow refuses metadata that the study does without
+            actual = shipped["inputs"]([file], numbers)[0]
+        except Exception:  # the file is gone, or Pillow refuses metadata that the study ignores
             yield file
         else:
-            if not np.array_equal(made, expected):
+            if not np.array_equal(actual, expected):
                 yield file
 
 
 def _stored(predictions: Path, items: NDArray[np.int64]) -> NDArray[np.float64] | None:
     if not predictions.exists():
         return None
-    seen = pd.read_parquet(predictions, columns=["item", "fold", LOGITS])
-    rows = seen[seen["fold"] == "test"].set_index("item")[LOGITS].reindex(items)
-    return None if rows.isna().any() else np.stack(rows.to_list()).astype(np.float64)
+    rows = pd.read_parquet(predictions, columns=["item", "fold", LOGITS])
+    of_items = rows[rows["fold"] == "test"].set_index("item")[LOGITS].reindex(items)
+    return None if of_items.isna().any() else np.stack(of_items.to_list()).astype(np.float64)
 
 
 def _logits(net: Net, x: torch.Tensor) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Tables of the winner's features as a space in which images of one class lie together; see study/retrieval.py."""
+"""Evaluate the winner's features by kNN classification and image retrieval; see study/retrieval.py."""
 
 import time
 from dataclasses import replace
@@ -32,29 +32,39 @@ _AT_ONCE = 64
 
 
 def write_retrieval(out: Path, place: Place, frozen: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables of the winner, with `frozen` also of its backbone as the pretrained weights came."""
+    """Write and return knn.csv and retrieval.csv.
+
+    Args:
+        frozen: also evaluate the winner's backbone with its original pretrained weights.
+
+    Raises:
+        InputError: there is no winner, or `frozen` is asked for a backbone that was trained from scratch.
+    """
     best, config = load_best(out), from_dict(read_trial(out)["config"])
     if frozen and config.weights != "pretrained":
-        raise InputError(f"--frozen is for pretrained backbones, but the winner's {config.backbone} began from none.")
+        raise InputError(
+            f"--frozen needs a pretrained backbone, but the winner's {config.backbone} was trained from scratch: leave "
+            "it out."
+        )
     backbones = {trained_on(config): best}
     if frozen and config.unfreeze != "head":
         backbones["pretraining"] = pretrained(best, config, place)
     pictures = open_trial_data(config, place)
-    aside = _set_aside(out, config, place)
+    unseen = _unseen_images(out, config, place)
     knn: list[dict[str, Any]] = []
     retrieved: list[dict[str, Any]] = []
-    for trained, each in backbones.items():
+    for trained, backbone in backbones.items():
         folds = [
-            embed(each, pictures.pixels, items, pictures.labels[items])
+            embed(backbone, pictures.pixels, items, pictures.labels[items])
             for items in (pictures.train, pictures.val, pictures.test)
         ]
         about = {"backbone": config.backbone, "trained_on": trained}
         knn += [about | {"features": folds[0].features.shape[1]} | row for row in knn_classification(*folds)]
-        untrained = each is not best or config.unfreeze == "head"
+        untrained = backbone is not best or config.unfreeze == "head"
         searched = _searched(folds[2], pictures.classes, untrained)
-        if aside is not None:
-            searched.append(("zero-shot", embed(each, *aside)))
-        retrieved += [about | _retrieval_row(protocol, some) for protocol, some in searched]
+        if unseen is not None:
+            searched.append(("zero-shot", embed(backbone, *unseen)))
+        retrieved += [about | _retrieval_row(protocol, features) for protocol, features in searched]
     tables = pd.DataFrame(knn, columns=KNN_COLUMNS), pd.DataFrame(retrieved, columns=RETRIEVAL_COLUMNS)
     (out / TABLES_FOLDER).mkdir(exist_ok=True)
     for table, name in zip(tables, (KNN_FILE, RETRIEVAL_FILE), strict=True):
@@ -63,21 +73,25 @@ def write_retrieval(out: Path, place: Place, frozen: bool = False) -> tuple[pd.D
 
 
 def trained_on(config: TrialConfig) -> str:
-    """What formed the features of a trial's backbone."""
-    began = "pretraining" if config.weights == "pretrained" else "nothing"
+    """Return what the features of a trial's backbone were trained on."""
+    start = "pretraining" if config.weights == "pretrained" else "nothing"
     if config.unfreeze == "head":
-        return began
-    return "training fold" if began == "nothing" else f"{began}, training fold ({config.unfreeze})"
+        return start
+    return "training fold" if start == "nothing" else f"{start}, training fold ({config.unfreeze})"
 
 
 def pretrained(best: Best, config: TrialConfig, place: Place) -> Best:
-    """The winner's backbone as its pretrained weights are."""
+    """Return the winner's backbone with its original pretrained weights.
+
+    Raises:
+        InputError: the weights are not found.
+    """
     net = build(config.backbone, find(config.backbone, place.weights), seed=0).module
     return replace(best, net=net.requires_grad_(False).to(best.device))
 
 
 def embed(best: Best, pixels: Pixels, items: NDArray[np.int64], labels: NDArray[np.int64]) -> LabeledFeatures:
-    """The pooled features of these items: what the classifier would be given."""
+    """Return the pooled features of these items, which are the input of the classifier."""
     best.net.reset_classifier(0)  # pyright: ignore[reportCallIssue] (a method of every timm net)
     parts = [
         logits(best, views(best, [pixels[int(item)] for item in items[first : first + _AT_ONCE]]))
@@ -86,10 +100,10 @@ def embed(best: Best, pixels: Pixels, items: NDArray[np.int64], labels: NDArray[
     return LabeledFeatures(np.concatenate(parts), labels)
 
 
-def _set_aside(
+def _unseen_images(
     out: Path, config: TrialConfig, place: Place
 ) -> tuple[Pixels, NDArray[np.int64], NDArray[np.int64]] | None:
-    """Images, items and labels of the classes that the study set aside; None where it did not."""
+    """Return images, items and labels of the classes that the study set aside; None if it set none aside."""
     if not (out / UNSEEN_FILE).exists():
         return None
     unseen = pd.read_parquet(out / UNSEEN_FILE)
@@ -98,14 +112,14 @@ def _set_aside(
 
 
 def _searched(test: LabeledFeatures, classes: int, untrained: bool) -> list[tuple[str, LabeledFeatures]]:
-    """What is searched under which protocol among the test images."""
+    """Return the sets of test images to search, each with the name of its protocol."""
     if untrained:
         return [("zero-shot", test), ("zero-shot", second_half(test, classes))]
     return [("closed set", test)]
 
 
-def _retrieval_row(protocol: str, some: LabeledFeatures) -> dict[str, Any]:
+def _retrieval_row(protocol: str, features: LabeledFeatures) -> dict[str, Any]:
     began = time.perf_counter()
-    scores = retrieval(some)
-    about = {"protocol": protocol, "classes": len(np.unique(some.labels)), "pictures": len(some.labels)}
+    scores = retrieval(features)
+    about = {"protocol": protocol, "classes": len(np.unique(features.labels)), "pictures": len(features.labels)}
     return about | scores | {"seconds": time.perf_counter() - began}

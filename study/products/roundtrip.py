@@ -1,7 +1,7 @@
-"""Before a study begins: whether the nets of its plan come back from what the study would ship.
+"""Before a study: check that every net of its plan can be exported and loaded again as the same function.
 
-Each backbone is built with random numbers everywhere, exported by the functions that ship a winner, loaded again by
-timm and by the path of `study.predict`, and both are shown the same images. What was proved once is kept in the cache.
+Each backbone gets random weights, is exported by the functions that export a winner, and is loaded by timm in the way
+of `study.predict`. The original and the loaded net must agree on the same images. Results are kept in the cache.
 """
 
 import hashlib
@@ -36,42 +36,47 @@ from trainables.frozen.activations import normalised, scaling
 from trainables.learning.checkpoints import save_tensors
 from trainables.nets.models import Body, Net, build, input_contract
 
-# Raise it whenever what is exported or how it is compared changes: older proofs are then left alone.
+# Increase it when the export or the comparison changes: cached results of older versions are then ignored.
 VERSION = 2
 _IMAGES = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the round trip of a net hangs on."""
+    """The parameters that determine the outcome of a round trip."""
 
     backbone: str
-    weights: str  # "pretrained" or "none": timm builds some nets otherwise where weights are to come (fbnetc_100's eps)
+    weights: str  # "pretrained" or "none": timm builds some nets differently for pretrained weights (fbnetc_100's eps)
     size: int
     stored_side: int
     classes: int
-    outputs: int  # of the head: one where two classes are told apart by it
+    outputs: int  # of the head; 1 with a single logit for two classes
     drop_paths: bool
 
 
 @dataclass(frozen=True)
-class Proved:
-    """What the round trip of a net showed."""
+class RoundTrip:
+    """The outcome of a net's round trip."""
 
-    worst: float  # difference of a logit
+    worst: float  # largest difference of a logit
     allowed: float
-    no_onnx: str | None = None  # why it cannot be exported as ONNX; empty where it can, None where that was not tried
+    no_onnx: str | None = None  # why it cannot be exported as ONNX; empty if it can, None if that was not tried
 
 
 def check_exports(
     configs: Iterable[TrialConfig], classes: int, cache: Path, keep: bool = True, with_onnx: bool = False
 ) -> None:
-    """Refuse a study that could not ship one of its nets. What was proved is looked up in `cache` and kept there.
+    """Refuse a study if one of its nets cannot be exported.
 
-    A net that is no ONNX is named and not refused: only who asks for that file needs it.
+    A net that only the ONNX export does not support gets a warning.
+
+    Args:
+        cache: the folder with the results of earlier checks.
+        keep: whether new results are written there.
+        with_onnx: whether to try the ONNX export too.
 
     Raises:
-        InputError: a net does not come back as the same function; the message names it and what differs.
+        InputError: a loaded net differs from the original. The message names the net and the difference.
     """
     cases = {
         Case(
@@ -87,54 +92,54 @@ def check_exports(
     }
     for case in sorted(cases, key=astuple):
         file = cache / PROOFS / f"{_digest(case)}.json"
-        proof = _known(file)
-        if proof is None or (with_onnx and proof.no_onnx is None):
-            proof = prove(case, with_onnx)
+        outcome = _cached(file)
+        if outcome is None or (with_onnx and outcome.no_onnx is None):
+            outcome = round_trip(case, with_onnx)
             if keep:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                write_json({"case": vars(case), **asdict(proof)}, file)
-        if with_onnx and proof.no_onnx:
+                write_json({"case": vars(case), **asdict(outcome)}, file)
+        if with_onnx and outcome.no_onnx:
             print(
-                f"{case.backbone} cannot be exported as ONNX ({proof.no_onnx}); everything else works with it.",
+                f"{case.backbone} cannot be exported as ONNX ({outcome.no_onnx}); everything else works with it.",
                 file=sys.stderr,
             )
 
 
-def _known(file: Path) -> Proved | None:
-    """What was proved before; a damaged file proves nothing."""
+def _cached(file: Path) -> RoundTrip | None:
+    """Return the outcome of an earlier check; None if there is none or its file is damaged."""
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        return Proved(float(known["worst"]), float(known["allowed"]), known["no_onnx"])
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return RoundTrip(float(values["worst"]), float(values["allowed"]), values["no_onnx"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def prove(case: Case, with_onnx: bool = False) -> Proved:
-    """By how much the logits of the net that comes back differ from those of the net that went.
+def round_trip(case: Case, with_onnx: bool = False) -> RoundTrip:
+    """Export a net with random weights, load it, and compare the logits of both.
 
     Raises:
-        InputError: by more than float32 explains, or it cannot be built, written or loaded.
+        InputError: the logits differ by more than float32 explains, or the net cannot be built, written or loaded.
     """
     folder = Path()
     try:
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            seen = there_and_back(case, folder)
-            if not seen.agrees:
-                raise NotTheSame(f"its logits differ by {seen.worst:.2g}")
+            compared = there_and_back(case, folder)
+            if not compared.agrees:
+                raise NotTheSame(f"its logits differ by {compared.worst:.2g}")
             no_onnx = _no_onnx(folder) if with_onnx else None
-    except Exception as problem:  # timm, torch and safetensors raise a dozen kinds; each means: not this net
+    except Exception as problem:  # timm, torch and safetensors raise a dozen types; each means that the export failed
         kind = "" if isinstance(problem, InputError | NotTheSame) else f"{type(problem).__name__}: "
         reason = " ".join(f"{kind}{problem}".replace(str(folder), "").split())[:200].rstrip(".")
         raise InputError(
-            f"Backbone {case.backbone} at {case.size} px cannot be shipped as the net that would be tested: {reason}. "
-            "Take another backbone."
+            f"Backbone {case.backbone} at {case.size} px cannot be exported as the net that would be tested: {reason}. "
+            "Use another backbone."
         ) from problem
-    return Proved(seen.worst, seen.allowed, no_onnx)
+    return RoundTrip(compared.worst, compared.allowed, no_onnx)
 
 
 def _no_onnx(folder: Path) -> str:
-    """Why the model in `folder`/best is no ONNX; empty where it is."""
+    """Return why the model in `folder`/best cannot be exported as ONNX; empty if it can."""
     from study.products.to_onnx import NotExported, export_onnx  # loads ONNX Runtime
 
     try:
@@ -145,9 +150,13 @@ def _no_onnx(folder: Path) -> str:
 
 
 def there_and_back(case: Case, folder: Path) -> Difference:
-    """Write a net of random numbers to `folder`/best, load it, and compare."""
+    """Write a net with random weights to `folder`/best, load it, and compare.
+
+    Raises:
+        NotTheSame: the loaded preprocessing gives other inputs, or timm cannot build this net.
+    """
     net = Net(_body(case, folder), case.outputs)
-    randomise(net)
+    randomize(net)
     contract = input_contract(net.backbone)
     names = [f"class {number}" for number in range(case.classes)]
     write_net(net, case.backbone, names, case.size, folder / BEST_FOLDER)
@@ -159,13 +168,13 @@ def there_and_back(case: Case, folder: Path) -> Difference:
     files = [_png(picture) for picture in _pictures(case.stored_side)]
     numbers = preprocess.read_numbers(folder / BEST_FOLDER)
     if not torch.equal(served.views(best, pictures), x) or not np.array_equal(preprocess.inputs(files, numbers), x):
-        raise NotTheSame("the images do not go into it as they went into the net that trained")
+        raise NotTheSame("its preprocessing differs from the preprocessing in training")
     with torch.no_grad():
         return difference(torch.from_numpy(served.logits(best, x)), net(x))
 
 
 def _body(case: Case, folder: Path) -> Body:
-    """The backbone as a trial has it; where weights are to come, random ones come in their place."""
+    """Return the backbone as a trial builds it, with random numbers instead of pretrained weights."""
     if case.weights == "none":
         return build(case.backbone, None, 0, case.drop_paths)
     start = folder / "start.safetensors"
@@ -175,16 +184,16 @@ def _body(case: Case, folder: Path) -> Body:
     return build(case.backbone, start, 0, case.drop_paths)
 
 
-def randomise(net: nn.Module) -> None:
-    """Move every parameter and every statistic of a norm: one at 0, such as a layer's scale, would hide what is behind.
+def randomize(net: nn.Module) -> None:
+    """Change every parameter and every statistic of a norm, because a layer scale of 0 would hide the layers before it.
 
-    They stay about as large as they were, or a deep net without norms would overflow.
+    The changes are small compared with the usual initialization, or a deep net without norms would overflow.
     """
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for each in net.parameters():
-            spread = 0.5 * each[0].numel() ** -0.5 if each.ndim > 1 else 0.1
-            each.add_(spread * torch.randn(each.shape, generator=random))
+        for parameter in net.parameters():
+            spread = 0.5 * parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+            parameter.add_(spread * torch.randn(parameter.shape, generator=random))
         for name, buffer in net.named_buffers():
             if name.endswith("running_mean"):
                 buffer.add_(0.1 * torch.randn(buffer.shape, generator=random))
@@ -193,7 +202,7 @@ def randomise(net: nn.Module) -> None:
 
 
 def _pictures(side: int) -> list[NDArray[np.uint8]]:
-    """Images of noise that is coarse enough to outlive the reduction: larger and smaller than `side`, not square."""
+    """Return images of coarse noise, which survives downscaling. Some are larger than `side`, some smaller."""
     random = np.random.default_rng(0)
     shapes = [(2 * side + 3, side + 40), (max(side // 2, 8), side), (side, side + 1)][:_IMAGES]
     return [

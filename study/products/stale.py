@@ -1,4 +1,4 @@
-"""What was made of an earlier winner: it goes when another one is exported, and a line says so."""
+"""Remove files that were made from an earlier winner, and say so, when another winner is exported."""
 
 import shlex
 import shutil
@@ -17,29 +17,31 @@ from study.results import (
 
 
 def drop_stale(out: Path, earlier: str, winner: str, searches: bool) -> None:
-    """Remove what `earlier` was exported as, and set its explained images aside; says how to make each again.
+    """Remove the files of the winner `earlier`, rename its folder of heat maps, and print how to make each again.
 
-    The examples go without a word: the study draws them again. `searches`: so it does the tables of neighbors and
-    retrieval.
+    The examples are removed without a message, because the study draws them again.
+
+    Args:
+        searches: whether the study also makes the tables of neighbors and retrieval again.
     """
     shutil.rmtree(out / EXAMPLES_FOLDER, ignore_errors=True)
     tables = [f"{TABLES_FOLDER}/{name}" for name in (KNN_FILE, RETRIEVAL_FILE)]
     _remove(out, [f"{BEST_FOLDER}/{ONNX_FILE}"], winner, ["study.export_onnx"])
     _remove(out, tables, winner, [] if searches else ["study.retrieval"])
     if (out / EXPLAINED_FOLDER).is_dir():
-        aside = _free(out / f"{EXPLAINED_FOLDER}-{Path(earlier).name}")
-        (out / EXPLAINED_FOLDER).rename(aside)
+        renamed = _free(out / f"{EXPLAINED_FOLDER}-{Path(earlier).name}")
+        (out / EXPLAINED_FOLDER).rename(renamed)
         again = shlex.join(["python", "-m", "study.predict", str(out), "PICTURE", "--explain"])
-        _say(f"{EXPLAINED_FOLDER}/ shows an earlier winner and is now {aside.name}/. Make it again: {again}", winner)
+        _say(f"{EXPLAINED_FOLDER}/ shows an earlier winner and is now {renamed.name}/. Make it again: {again}", winner)
 
 
 def _remove(out: Path, names: list[str], winner: str, again: list[str]) -> None:
-    gone = [name for name in names if (out / name).is_file()]
-    for name in gone:
+    existing = [name for name in names if (out / name).is_file()]
+    for name in existing:
         (out / name).unlink()
-    if gone:
+    if existing:
         command = f" Make it again: {shlex.join(['python', '-m', *again, str(out)])}" if again else ""
-        _say(f"Removed {' and '.join(gone)}, made of an earlier winner.{command}", winner)
+        _say(f"Removed {' and '.join(existing)}, made from an earlier winner.{command}", winner)
 
 
 def _free(folder: Path) -> Path:
@@ -50,5 +52,5 @@ def _free(folder: Path) -> Path:
     return free
 
 
-def _say(what: str, winner: str) -> None:
-    print(f"The winner is now {winner}. {what}", file=sys.stderr)
+def _say(message: str, winner: str) -> None:
+    print(f"The winner is now {winner}. {message}", file=sys.stderr)

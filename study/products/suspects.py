@@ -1,4 +1,4 @@
-"""examples/suspect-ITEM.jpg: the images whose label the winner's models find least probable, for the report."""
+"""examples/suspect-ITEM.jpg: the images whose labels have the lowest probability, for the report."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,8 +25,8 @@ def write_suspects(state: StudyState, winner: Record, place: Place) -> None:
     folder.mkdir(exist_ok=True)
     for stale in folder.glob(f"{SUSPECTS_PREFIX}*.jpg"):
         stale.unlink()
-    same = [each.planned.trial for each in state.of_phase("confirm") if setting_of(each) == setting_of(winner)]
-    files = [file for trial in same if (file := predictions_file(state.out, trial)).exists()]
+    seeds = [record.planned.trial for record in state.of_phase("confirm") if setting_of(record) == setting_of(winner)]
+    files = [file for trial in seeds if (file := predictions_file(state.out, trial)).exists()]
     pixels = open_trial_data(from_dict(winner.config), place).pixels
     for item in least_probable(files):
         image = Image.fromarray(np.asarray(pixels[item]))
@@ -42,7 +42,7 @@ def least_probable(files: Iterable[Path]) -> list[int]:
     parts = [pd.read_parquet(file, columns=["item", "cross_entropy"]) for file in files]
     if not parts:
         return []
-    seen = pd.concat(parts)
-    of_label = pd.Series(np.exp(-seen["cross_entropy"].to_numpy()))
-    probability = of_label.groupby(seen["item"].to_numpy()).mean()
+    rows = pd.concat(parts)
+    of_label = pd.Series(np.exp(-rows["cross_entropy"].to_numpy()))
+    probability = of_label.groupby(rows["item"].to_numpy()).mean()
     return probability[probability < 0.5].sort_values(kind="stable").index[:MOST].tolist()

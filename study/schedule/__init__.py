@@ -1,1 +1,1 @@
-"""What runs next: a function of the ledger alone. Nothing here but the sampler knows of Ray."""
+"""Decide what runs next, as a function of the ledger alone. Only the sampler uses Ray."""

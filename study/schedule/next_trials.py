@@ -1,4 +1,4 @@
-"""The trials of each phase as pure functions of the trials so far, so that a resumed study decides the same."""
+"""The trials of each phase, as pure functions of earlier trials, so that a resumed study makes the same decisions."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ from trainables.keyed import key
 
 # With goal="best", this many settings of the search are confirmed.
 CONFIRMED_BEST = 3
-# With fewer seeds a negative control could not find anything, whatever happened.
+# With fewer seeds a negative control cannot detect anything.
 FEWEST_CONTROL_SEEDS = 3
 # The seeds of the control begin after this one, far beyond any --seeds of a confirmation.
 _BEFORE_CONTROL_SEEDS = 1000
@@ -28,8 +28,8 @@ def best_trial(records: Iterable[Record]) -> Record | None:
 def refine_trials(study: Study, search: list[Record], seed: int) -> list[Planned]:
     """Plan every level of every factor with the winner's other levels, at the same few nuisance points.
 
-    Settings that coincide run once; with test folds, once per fold. The winner's levels were found in the search, on
-    images that are tested later, but they are equal for all compared levels and so favor none of them.
+    Equal settings run once; with test folds, once per fold. With test folds the search has seen images that are tested
+    later, but the winner's other levels are the same for all compared levels, so this favors none of them.
     """
     settings = level_settings(study, search)
     points = nuisance_points(study, study.budget.refine, key("refine nuisances", seed))
@@ -86,16 +86,16 @@ def setting_of(record: Record) -> str:
 
 
 def has_control(study: Study) -> bool:
-    """Whether the study has a negative control. With test folds it has none: each round would need a refinement."""
+    """Return whether the study has a negative control. With test folds it would need another refinement per round."""
     return study.control and not study.budget.test_folds and study.budget.seeds >= FEWEST_CONTROL_SEEDS
 
 
 def control_trials(study: Study, confirmed: list[Record]) -> list[Planned]:
     """Plan the winner once more, with as many seeds as in the confirmation, all of them new."""
-    winning, seeds = confirmed_winner(confirmed), study.budget.seeds
-    if winning is None or seeds < FEWEST_CONTROL_SEEDS:
+    winner, seeds = confirmed_winner(confirmed), study.budget.seeds
+    if winner is None or seeds < FEWEST_CONTROL_SEEDS:
         return []
-    planned = winning.planned
+    planned = winner.planned
     return [
         Planned(
             trial=f"control-{planned.arm}-{repeat}",
@@ -110,19 +110,20 @@ def control_trials(study: Study, confirmed: list[Record]) -> list[Planned]:
 
 def retrain_trials(confirmed: list[Record]) -> list[Planned]:
     """Plan the winner once more, on training and validation data, for as many epochs as its seeds took on average."""
-    winning = confirmed_winner(confirmed)
-    if winning is None:
+    winner = confirmed_winner(confirmed)
+    if winner is None:
         return []
-    of_arm = [record.best["epoch"] for record in confirmed if record.planned.arm == winning.planned.arm and record.best]
-    planned, epochs = winning.planned, max(1, round(sum(of_arm) / len(of_arm)))
+    planned = winner.planned
+    best_epochs = [record.best["epoch"] for record in confirmed if record.planned.arm == planned.arm and record.best]
+    epochs = max(1, round(sum(best_epochs) / len(best_epochs)))
     name = f"retrain-{planned.arm}-{planned.seed}"
     return [Planned(name, "retrain", planned.factors, planned.nuisances, seed=planned.seed, epochs=epochs)]
 
 
 def level_settings(study: Study, search: list[Record]) -> dict[str, dict[str, Any]]:
-    """Return for every "factor=level" the levels it is judged with: the winner's, with this one level replaced.
+    """Return the setting in which each "factor=level" is compared: the winner's, with this one level replaced.
 
-    A factor that does not exist in the winner's setting is judged in the best setting that has it.
+    A factor that does not exist in the winner's setting is compared in the best setting that has it.
     """
     best = best_trial(search)
     assert best is not None
@@ -132,25 +133,28 @@ def level_settings(study: Study, search: list[Record]) -> dict[str, dict[str, An
         if base is None:
             continue
         for level in study.levels(factor):
-            own = _best_with(search, lambda f, name=factor, level=level: f.get(name) == level)
-            setting = _moved(study, base.planned.factors, factor, level, own)
+            best_of_level = _best_with(search, lambda f, name=factor, level=level: f.get(name) == level)
+            setting = _moved(study, base.planned.factors, factor, level, best_of_level)
             if setting is not None:
                 settings[f"{factor}={level}"] = setting
     return settings
 
 
-def _moved(study: Study, base: Levels, factor: str, level: Any, own: Record | None) -> dict[str, Any] | None:
-    """Return `base` with one level changed. A factor that exists only now takes its level from `own`."""
+def _moved(study: Study, base: Levels, factor: str, level: Any, best_of_level: Record | None) -> dict[str, Any] | None:
+    """Return `base` with one level replaced; None if every trial with a factor that now exists has failed.
+
+    A factor that exists only after the change takes its level from `best_of_level`.
+    """
     wanted = dict(base) | {factor: level}
     setting: dict[str, Any] = {}
     for name, conditional in study.factors.items():
         if holds(conditional.when, setting):
             if name in wanted:
                 setting[name] = wanted[name]
-            elif own is not None and name in own.planned.factors:
-                setting[name] = own.planned.factors[name]
+            elif best_of_level is not None and name in best_of_level.planned.factors:
+                setting[name] = best_of_level.planned.factors[name]
             else:
-                return None  # every trial that has the factor failed
+                return None
     return setting
 
 
@@ -161,11 +165,11 @@ def _best_of_levels(
     stands_for: dict[str, list[str]] = {}
     best: dict[str, Planned] = {}
     for name, setting in settings.items():
-        own = [record for record in refined if record.planned.factors == setting]
-        best_own = best_trial(own)
-        if best_own is not None and all(ended.status is not None for ended in own):
-            best[best_own.planned.arm] = best_own.planned
-            stands_for.setdefault(best_own.planned.arm, []).append(name)
+        of_level = [record for record in refined if record.planned.factors == setting]
+        winner = best_trial(of_level)
+        if winner is not None and all(record.status is not None for record in of_level):
+            best[winner.planned.arm] = winner.planned
+            stands_for.setdefault(winner.planned.arm, []).append(name)
     return {name: (planned, tuple(stands_for[name])) for name, planned in best.items()}
 
 

@@ -1,7 +1,7 @@
-"""Asynchronous successive halving (Li et al. 2020) that does not bend the comparison.
+"""Asynchronous successive halving (ASHA, Li et al. 2020) that does not bias the comparison of levels.
 
-The rungs are the same epochs for all arms. Three rules are added: an audited trial is never stopped and sets no
-cut-off; every level of every factor keeps its best two at each rung; a verdict once taken is never taken again.
+All trials have the same rungs. Three rules are added: audited trials are never stopped and do not count for cutoffs;
+every level of every factor keeps its best two trials at each rung; a verdict is final.
 """
 
 from bisect import bisect_right, insort
@@ -11,12 +11,12 @@ from typing import Any
 from study.design.plan import Planned
 from study.spec import Budget
 
-# A level's trials that are safe from being stopped, at every rung.
+# At every rung, the best trials of each level that are not stopped.
 KEPT_PER_LEVEL = 2
 
 
 def rung_epochs(budget: Budget) -> list[int]:
-    """The epochs at which trials are judged: grace, grace * reduction, ... below the last epoch."""
+    """Return the epochs at which trials are judged: grace, grace * reduction, ... below the last epoch."""
     epochs, epoch = [], budget.grace
     while epoch < budget.epochs:
         epochs.append(epoch)
@@ -26,11 +26,11 @@ def rung_epochs(budget: Budget) -> list[int]:
 
 @dataclass
 class Rung:
-    """The values of the trials that reached one epoch so far; a verdict costs the same however many there are."""
+    """The values of the trials that have reached one epoch. The cost of a verdict hardly grows with their number."""
 
     reduction: int
     counted: list[float] = field(default_factory=list)  # sorted; without audited trials
-    leaders: dict[tuple[str, Any], list[float]] = field(default_factory=dict)  # of each level its best, ascending
+    leaders: dict[tuple[str, Any], list[float]] = field(default_factory=dict)  # the best values by level, ascending
 
     def goes_on(self, planned: Planned, value: float) -> bool:
         return planned.audit or self._passes(value) or self._leads_a_level(planned, value)
@@ -44,7 +44,7 @@ class Rung:
             del best[:-KEPT_PER_LEVEL]
 
     def _passes(self, value: float) -> bool:
-        """Whether the value is in the top 1/reduction of those that reached the rung so far, this one included."""
+        """Return whether the value is in the top 1/reduction of all values so far, including itself."""
         kept = (len(self.counted) + 1) // self.reduction
         if kept == 0:  # too few to cut
             return True

@@ -1,4 +1,4 @@
-"""Settings for a study with goal="best": Ray's OptunaSearch with a TPE that understands conditional spaces."""
+"""Settings for a study with goal="best": Ray's OptunaSearch with a TPE sampler for conditional spaces."""
 
 import warnings
 from pathlib import Path
@@ -14,36 +14,36 @@ from study.design.plan import Planned
 from study.persistence import ledger
 from study.spec import Study
 
-_METRIC = "score"  # the study's metric, turned so that more is better
+_METRIC = "score"  # the study's metric, with its sign changed if less is better
 _NAME = "study"
 
 
 class Space:
-    """The study's space, define-by-run. A class of its own module, because Ray pickles it plainly."""
+    """The study's search space, define-by-run. A module-level class, because Ray pickles it."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
 
     def __call__(self, trial: Any) -> None:
-        chosen: dict[str, Any] = {}
+        levels: dict[str, Any] = {}
         for name, factor in self.study.factors.items():
-            if holds(factor.when, chosen):
-                chosen[name] = trial.suggest_categorical(name, list(factor.levels))
+            if holds(factor.when, levels):
+                levels[name] = trial.suggest_categorical(name, list(factor.levels))
         for name, nuisance in self.study.nuisances.items():
-            if holds(nuisance.when, chosen):
+            if holds(nuisance.when, levels):
                 trial.suggest_float(name, nuisance.low, nuisance.high, log=nuisance.log)
 
 
 class OptunaSampler:
-    """Asks and tells OptunaSearch; on a resume it knows the search's earlier trials from the ledger."""
+    """Draw settings with OptunaSearch. On a resume it learns earlier trials from the ledger."""
 
     def __init__(self, study: Study, seed: int, out: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = optuna.storages.InMemoryStorage()
         self.study = study
         self.past = optuna.create_study(storage=storage, study_name=_NAME, direction="maximize")
-        records = [each for each in ledger.read_records(out).values() if each.planned.phase == "search"]
-        # Asked for by an earlier process and not ended: OptunaSearch does not know them.
+        records = [record for record in ledger.read_records(out).values() if record.planned.phase == "search"]
+        # Trials that an earlier process started and did not end. OptunaSearch does not know them.
         self.open = {record.planned.trial: record.planned for record in records if record.status is None}
         for record in records:
             if record.status is not None:
@@ -51,11 +51,11 @@ class OptunaSampler:
                 self.past.add_trial(_frozen(study, record.planned, value))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
-            # A resumed sampler must not draw again what it drew before.
+            # A resumed sampler must not repeat its earlier draws.
             sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed + len(records))
         self.search = OptunaSearch(
             Space(study),
-            metric=_METRIC,  # OptunaSearch does not take them over from Tune once it has a space
+            metric=_METRIC,  # with a space of its own, OptunaSearch does not get metric and mode from Tune
             mode="max",
             sampler=sampler,
             storage=storage,
@@ -77,7 +77,7 @@ class OptunaSampler:
 
 
 def _frozen(study: Study, planned: Planned, value: float | None) -> optuna.trial.FrozenTrial:
-    """An earlier trial as Optuna keeps it; without a value it failed."""
+    """Return an earlier trial in Optuna's format. A trial without a value has failed."""
     distributions: dict[str, BaseDistribution] = {
         name: CategoricalDistribution(list(study.factors[name].levels)) for name in planned.factors
     }

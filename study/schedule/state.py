@@ -42,7 +42,7 @@ class Job:
 
 
 class Sampler(Protocol):
-    """The source of settings for a study with goal="best", one by one."""
+    """Draws settings for a study with goal="best"."""
 
     def ask(self, trial: str) -> tuple[dict[str, Any], dict[str, float]]:
         """Return the factors and nuisances to try next."""
@@ -57,7 +57,13 @@ Listener = Callable[[Event, Record], object]
 
 
 class StudyState:
-    """What a running study knows and decides. It calls `notify(event, record)` on every start, row, end and test."""
+    """The state and the decisions of a running study.
+
+    It calls `notify(event, record)` on every start, row, end and test.
+
+    Raises:
+        InputError: a damaged plan or setting is needed to replay the verdicts.
+    """
 
     def __init__(
         self,
@@ -81,15 +87,15 @@ class StudyState:
         self.phase: Step = ""
         self.stands_for: dict[str, tuple[str, ...]] = {}  # of the trials being confirmed
         self._running: set[Job] = set()
-        self._begun: set[Job] = set()  # by this process; none is begun twice
+        self._begun: set[Job] = set()  # by this process, which begins no job twice
         self._queue: deque[Job] = deque()
-        self._news = False  # whether a trial ended since the decided levels were last looked for
+        self._news = False  # whether a trial has ended since decided levels were last looked for
 
     def next_job(self) -> Job | None:
-        """Return the next job; None while that depends on running ones, and at the end."""
+        """Return the next job; None if it depends on running jobs, or at the end of the study."""
         job = self._waiting()
         if job is None and self.phase == "refine" and self._news:
-            # So that no worker waits for the last refined level, those that are decided are confirmed already.
+            # Decided levels are confirmed while others are still refined, so that no worker idles.
             self._news = False
             self._enqueue(self._confirm_jobs())
             job = self._waiting()
@@ -116,7 +122,11 @@ class StudyState:
         return go_on
 
     def ended(self, job: Job, error: str = "") -> None:
-        """Take in that a job is over. What the trial wrote in the ledger counts, or else `error`."""
+        """Take in that a job has ended.
+
+        Args:
+            error: why the trial failed, if it wrote no end into the ledger.
+        """
         self._running.discard(job)
         self._news = True
         record = self.records[job.trial]
@@ -138,14 +148,14 @@ class StudyState:
 
     def confirmed(self) -> list[Record]:
         """Return the completed trials that now stand for a level or a published configuration."""
-        standing = [record for record in self.of_phase("confirm") if record.planned.trial in self.stands_for]
-        return [record for record in standing + self.of_phase("published") if record.status == "completed"]
+        current = [record for record in self.of_phase("confirm") if record.planned.trial in self.stands_for]
+        return [record for record in current + self.of_phase("published") if record.status == "completed"]
 
     def controls(self) -> list[Record]:
         """Return the completed control trials of the present winner."""
-        winning = confirmed_winner(self.confirmed())
-        again = [record for record in self.of_phase("control") if record.status == "completed"]
-        return [record for record in again if winning is not None and record.planned.arm == winning.planned.arm]
+        winner = confirmed_winner(self.confirmed())
+        completed = [record for record in self.of_phase("control") if record.status == "completed"]
+        return [record for record in completed if winner is not None and record.planned.arm == winner.planned.arm]
 
     def shown(self) -> list[Record]:
         """Return the models that see the test fold: the confirmed ones, the control, and the shipped one."""
@@ -171,7 +181,7 @@ class StudyState:
         return self._training_jobs(PLANNED_BY["confirm"](self))
 
     def _test_jobs(self) -> list[Job]:
-        """Return the models that have yet to be tested. The opening, with hashes of all models, is recorded first."""
+        """Return the jobs for models that are not tested yet. The opening, with all hashes, is recorded first."""
         shown = self.shown()
         storage.pull(self.out, storage.MODELS)
         if all(predictions_file(self.out, record.planned.trial).exists() for record in shown):
@@ -183,11 +193,11 @@ class StudyState:
         return [Job("test", trial) for trial in models if not predictions_file(self.out, trial).exists()]
 
     def _sampled(self) -> Job | None:
-        """Return a further trial of a search that is sampled instead of planned."""
-        asked = len(self.of_phase("search"))
-        if self.sampler is None or self.phase != "search" or asked >= self.study.budget.trials:
+        """Return the next trial of a search that is sampled instead of planned."""
+        sampled = len(self.of_phase("search"))
+        if self.sampler is None or self.phase != "search" or sampled >= self.study.budget.trials:
             return None
-        # A trial whose setting is damaged has no record, and its number is used again.
+        # A trial with a damaged setting has no record, so its number is used again.
         names = (f"search-{number:04d}" for number in count(1))
         trial = next(name for name in names if name not in self.records)
         factors, nuisances = self.sampler.ask(trial)
@@ -195,18 +205,19 @@ class StudyState:
         return Job("train", trial)
 
     def _restore_judged(self) -> None:
-        """Restore from the plan those judged trials whose own setting is damaged: a rung needs them all."""
+        """Restore judged trials with damaged settings from the plan, because a rung needs all of its trials."""
         judged = {trial for trial, _ in self.verdicts}
         for planned in ledger.read_plan(self.out):
             if planned.trial in judged:
                 self._register(planned)
         if lost := sorted(judged - self.records.keys()):
             raise InputError(
-                f"The setting of {lost[0]} in {self.out}/ledger is damaged: restore a copy, or choose another --out."
+                f"The setting of {lost[0]} in {self.out}/ledger is damaged: restore a copy of it, or choose another "
+                "--out."
             )
 
     def _drop_checkpoints_of_ended(self) -> None:
-        """A kill right after a trial's end leaves its checkpoint, which nobody reads."""
+        """Delete checkpoints of ended trials, which a kill right after the end leaves behind."""
         for trial, record in self.records.items():
             if record.status is not None and (checkpoint := checkpoint_file(self.out, trial)).exists():
                 storage.drop(checkpoint)
@@ -219,7 +230,7 @@ class StudyState:
         return self.records[planned.trial]
 
     def _verdict(self, record: Record, row: ledger.Row) -> bool:
-        """Return the verdict on a row. One that was taken before is replayed, never taken again."""
+        """Return the verdict on a row. An earlier verdict is replayed."""
         trial, epoch = record.planned.trial, row["epoch"]
         if (trial, epoch) not in self.verdicts:
             rung, value = self.rungs[epoch], record.score_of(row)
@@ -231,7 +242,7 @@ class StudyState:
 
 
 def _planned_search(state: StudyState) -> list[Planned]:
-    """Return the plan, or what was sampled so far."""
+    """Return the plan, or the trials sampled so far."""
     search = [record.planned for record in state.of_phase("search")]
     return ledger.read_plan(state.out) if state.sampler is None else search
 
@@ -266,8 +277,8 @@ def _planned_published(state: StudyState) -> list[Planned]:
     return ledger.read_plan(state.out)
 
 
-# What each phase trains. The phases of a study run in this order, then its models see the test fold; a study of
-# published configurations has a single phase.
+# The function that plans the trials of each phase. Phases run in this order, and then the test fold is opened. A study
+# of published configurations has a single phase.
 PLANNED_BY: dict[Phase, Callable[[StudyState], list[Planned]]] = {
     "search": _planned_search,
     "refine": _planned_refine,
@@ -285,17 +296,17 @@ def steps_of(study: Study) -> tuple[Step, ...]:
 
 
 def checkpoint_file(out: Path, trial: str) -> Path:
-    """The checkpoint of a running trial."""
+    """Return the path of a running trial's checkpoint."""
     return out / storage.CHECKPOINTS / f"{trial}.safetensors"
 
 
 def model_file(out: Path, trial: str) -> Path:
-    """The weights of a confirmed trial at its best epoch."""
+    """Return the path of a confirmed trial's weights, from its best epoch."""
     return out / storage.MODELS / f"{trial}.safetensors"
 
 
 def predictions_file(out: Path, trial: str) -> Path:
-    """The part of predictions.parquet that belongs to one confirmed trial."""
+    """Return the path of a confirmed trial's predictions, a part of predictions.parquet."""
     return out / storage.MODELS / f"{trial}.predictions.parquet"
 
 

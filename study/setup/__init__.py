@@ -1,1 +1,1 @@
-"""From flags to a study that may run: everything is checked before the first file is written."""
+"""Set up or resume a study: everything is checked before the first file is written."""

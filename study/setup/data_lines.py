@@ -1,11 +1,14 @@
-"""What the data holds, in lines: how it was read, its classes, its folds, and what was skipped."""
+"""Describe the data in lines of text: how it was read, its classes, its folds, and what was skipped."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import pandas as pd
 
 from study.spec import Study
+from study.writing import printable
 from trainables.data.duplicates import conflicting_groups, copies
+from trainables.data.folds import OfficialFold
 from trainables.data.greys import described
 from trainables.data.manifest import Source, label_names
 
@@ -18,27 +21,28 @@ def layout_lines(source: Source) -> list[str]:
     layout = [f"read as: {source.layout}"] if source.layout else []
     more = len(source.notes) - _NOTES
     rest = [f"and {more} more lines like these"] if more > 0 else []
-    return [_printable(line) for line in [*layout, *source.notes[:_NOTES], *rest]]
+    return [printable(line) for line in [*layout, *source.notes[:_NOTES], *rest]]
 
 
 def class_line(manifest: pd.DataFrame) -> str:
     """Return every class in label order with its number of usable images; with many classes, some and the extremes."""
     counts = manifest[manifest["keep"]].groupby("label_name").size()
     names = [name for name in label_names(manifest) if name in counts]
-    said = [f"{_printable(name)!r} {counts[name]}" for name in names]
-    if len(said) <= _CLASSES:
-        return f"classes: {', '.join(said)}"
+    parts = [f"{printable(name)!r} {counts[name]}" for name in names]
+    if len(parts) <= _CLASSES:
+        return f"classes: {', '.join(parts)}"
     return (
-        f"classes: {', '.join(said[: _CLASSES // 2])} ... {', '.join(said[-3:])}; "
+        f"classes: {', '.join(parts[: _CLASSES // 2])} ... {', '.join(parts[-3:])}; "
         f"from {counts.min()} to {counts.max()} images each"
     )
 
 
 def split_line(manifest: pd.DataFrame, official: bool) -> str:
     """Return where the folds come from."""
-    given = manifest.loc[manifest["keep"], "official_split"].value_counts()
-    counts = ", ".join(f"{fold} {given[fold]}" for fold in ("train", "val", "test") if given.get(fold))
-    held_out = [fold for fold in ("val", "test") if given.get(fold)]
+    official_counts = manifest.loc[manifest["keep"], "official_split"].value_counts()
+    folds = [fold for fold in get_args(OfficialFold) if official_counts.get(fold)]
+    counts = ", ".join(f"{fold} {official_counts[fold]}" for fold in folds)
+    held_out = [fold for fold in folds if fold != "train"]
     if not held_out:
         return "folds: drawn, because the data has none"
     if not official:
@@ -48,13 +52,8 @@ def split_line(manifest: pd.DataFrame, official: bool) -> str:
     return f"folds: the data's own ({counts})" + (f"; {', '.join(rest)}" if rest else "")
 
 
-def _printable(text: str) -> str:
-    """Escape what a terminal would obey: names in the data are untrusted."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def fold_lines(manifest: pd.DataFrame, study: Study, layout: Sequence[str] = ()) -> list[str]:
-    """Return a line each on what the study has to work with and what it left out.
+    """Return lines about the images of the study, and about those it left out.
 
     Args:
         layout: the lines of `layout_lines`.

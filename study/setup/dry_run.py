@@ -16,35 +16,35 @@ from study.tracking.display import clock
 
 
 def asked(study: Study) -> str:
-    """Return what the study file says without its data: the question, every hyperparameter and what was published."""
+    """Return the contents of the study file: the question, every hyperparameter and the published configurations."""
     lines = [study.question, ""]
     for name, factor in study.factors.items():
         lines.append(f"factor    {name}: {', '.join(map(str, factor.levels))}{_under(factor.when)}")
-    for name, each in study.nuisances.items():
-        scaled = " on a log scale" if each.log else ""
-        lines.append(f"nuisance  {name}: {each.low:g} to {each.high:g}{scaled}{_under(each.when)}")
+    for name, nuisance in study.nuisances.items():
+        scale = " on a log scale" if nuisance.log else ""
+        lines.append(f"nuisance  {name}: {nuisance.low:g} to {nuisance.high:g}{scale}{_under(nuisance.when)}")
     lines += [f"fixed     {name}: {value}" for name, value in study.fixed.items()]
     if study.goal != "published" and "unfreeze" not in {*study.factors, *study.fixed}:
         lines.append("default   unfreeze: head, and all layers of a net that is trained from scratch")
-    return "\n".join(lines + [line for each in study.published for line in ("", *_published(each))])
+    return "\n".join(lines + [line for published in study.published for line in ("", *_published(published))])
 
 
 def _under(condition: Condition) -> str:
-    """Return a condition in words; a tuple of levels names alternatives."""
-    named = [f"{factor}={' or '.join(map(str, accepted(level)))}" for factor, level in condition.items()]
-    return f"  (only under {', '.join(named)})" if named else ""
+    """Return a condition in words. A tuple of levels means any of them."""
+    parts = [f"{factor}={' or '.join(map(str, accepted(level)))}" for factor, level in condition.items()]
+    return f"  (only under {', '.join(parts)})" if parts else ""
 
 
 def _published(published: Published) -> list[str]:
-    """Return a published configuration with its numbers. --published runs it."""
-    named = {published.metric: published.value, **published.also}
-    numbers = ", ".join(f"{metric.replace('_', ' ')} {value:.4g}" for metric, value in named.items())
+    """Return the lines of a published configuration with its numbers."""
+    values = {published.metric: published.value, **published.also}
+    numbers = ", ".join(f"{metric.replace('_', ' ')} {value:.4g}" for metric, value in values.items())
     config = ", ".join(f"{name} {value}" for name, value in published.config.items())
     return [f"published {published.name}: {numbers} on {published.fold}"] + ([f"          {config}"] if config else [])
 
 
 def describe(prepared: Prepared, resources: Resources) -> str:
-    """Return arms, trials, epochs, folds, the resolvable difference, and the estimated cost of each phase."""
+    """Return the folds, the search, the estimated cost of each phase, what is stored, and the resolvable difference."""
     study, inputs = prepared.study, prepared.inputs
     costs = estimate(study, inputs)
     lines = ["", *fold_lines(prepared.manifest, study, prepared.layout), "", _search_line(prepared)]
@@ -85,10 +85,10 @@ def _resolution_line(prepared: Prepared) -> str:
     )
 
 
-def sharing_lines(found: Sequence[Shareable]) -> list[str]:
-    """Return what is computed once and stored, and what is not because reading saves nothing or there is no room."""
+def sharing_lines(candidates: Sequence[Shareable]) -> list[str]:
+    """Return a line for each kind of activations or views: whether they are stored, their cost and their size."""
     lines = []
-    for shareable in found:
+    for shareable in candidates:
         what = "views" if shareable.depth == "all" else f"frozen layers at unfreeze {shareable.depth!r}"
         computing, reading = 1e3 * shareable.computing, 1e3 * shareable.reading
         lines.append(

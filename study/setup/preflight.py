@@ -1,4 +1,4 @@
-"""The checks before a search: once per backbone and start, where its trials will run, before study.json exists."""
+"""The checks before the search: once for each backbone and start, on the machines that run its trials."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,25 +13,28 @@ from trainables.config import TrialConfig
 from trainables.errors import InputError
 from trainables.preflight import Findings, examine
 
-_OTHERWISE = "fix that, or skip the checks with --skip-preflight"
+_FIX = "fix that, or skip the checks with --skip-preflight"
 
 
 @dataclass(frozen=True)
 class ExaminedNet:
-    """A backbone with its start, the config of one of its trials, and every unfreeze depth that the study gives it."""
+    """A backbone with its start, pretrained or from scratch."""
 
     name: str
-    config: TrialConfig
-    depths: tuple[str, ...]
+    config: TrialConfig  # of one of its trials
+    depths: tuple[str, ...]  # every unfreeze depth that the study gives it
 
 
 def preflight(
     prepared: Prepared, resources: Resources, wait_for_ray: Callable[[], None], skip: bool
 ) -> PreflightRecords:
-    """Run the checks on every net of the study and return what study.json records of them, by net.
+    """Run the checks on every net of the study.
+
+    Returns:
+        The outcomes for study.json, by net.
 
     Raises:
-        InputError: a check failed or could not finish.
+        InputError: a check failed or did not finish.
     """
     if skip:
         return SKIPPED
@@ -47,12 +50,12 @@ def preflight(
             findings = next(outcomes)
         except InputError:
             raise
-        except Exception as problem:  # from Ray, the memory or the net: its trials would fail alike
+        except Exception as problem:  # from Ray, memory or the net; its trials would fail too
             reason = f"{type(problem).__name__}: {problem}".partition("\n")[0]
-            raise InputError(f"Preflight of {net.name} must finish, but failed ({reason}); {_OTHERWISE}.") from problem
+            raise InputError(f"Preflight of {net.name} must finish, but failed ({reason}); {_FIX}.") from problem
         failed = next((gate for gate in findings.gates if not gate.passed), None)
         if failed is not None:
-            raise InputError(f"Preflight of {net.name}, {failed.name}: {failed.said}; {_OTHERWISE}.")
+            raise InputError(f"Preflight of {net.name}, {failed.name}: {failed.said}; {_FIX}.")
         log.info(line(net.name, findings))
         records[net.name] = record(findings)
     return records
@@ -61,30 +64,31 @@ def preflight(
 def nets_of(study: Study, base: Base) -> list[ExaminedNet]:
     """Return every backbone with every start that the study gives it, at its largest size.
 
-    A net has the name of its backbone. Where a study trains a backbone both from pretrained weights and from scratch,
-    the latter is called "resnet18 none".
+    A net has the name of its backbone. If a study trains a backbone both from pretrained weights and from scratch, the
+    latter is called, for example, "resnet18 none".
     """
-    found: dict[tuple[str, str], list[TrialConfig]] = {}
+    by_net: dict[tuple[str, str], list[TrialConfig]] = {}
     for config in planned_configs(study, base, "backbone", "weights", "unfreeze", "size"):
-        found.setdefault((config.backbone, config.weights), []).append(config)
+        by_net.setdefault((config.backbone, config.weights), []).append(config)
     return [
         ExaminedNet(
-            name=backbone if start == "pretrained" or (backbone, "pretrained") not in found else f"{backbone} {start}",
+            name=backbone if start == "pretrained" or (backbone, "pretrained") not in by_net else f"{backbone} {start}",
             config=max(configs, key=lambda config: config.size),
             depths=tuple(sorted({config.unfreeze for config in configs})),
         )
-        for (backbone, start), configs in sorted(found.items())
+        for (backbone, start), configs in sorted(by_net.items())
     ]
 
 
 def line(name: str, findings: Findings) -> str:
-    """Describe the outcome for one net."""
+    """Return a line about the outcome for one net."""
     probe = findings.probe_accuracy
     accuracies = f", linear probe {probe:.0%}, most frequent class {findings.chance:.0%}" if probe is not None else ""
     return f"preflight {name}: ok{accuracies}"
 
 
 def record(findings: Findings) -> PreflightRecord:
+    """Return the outcome for one net in the format of study.json."""
     return {
         "probe_accuracy": findings.probe_accuracy,
         "chance": findings.chance,

@@ -1,4 +1,4 @@
-"""From flags to a study that is ready to run: data read, weights found, everything checked, nothing written."""
+"""Prepare a study to run: read the data, find the weights, check everything, and write nothing."""
 
 import math
 import sys
@@ -32,15 +32,15 @@ from trainables.fields import check_share
 from trainables.nets.arithmetic import computes_bfloat16
 from trainables.place import Place
 
-# Seconds of estimated run time above which the rates of this machine are measured, which takes seconds.
+# Above this estimated run time in seconds the rates of this machine are measured, which takes seconds itself.
 _WORTH_MEASURING = 600
-# Ratio of the largest class to the smallest above which accuracy says little about the small ones.
+# Above this ratio of the largest to the smallest class, accuracy says little about small classes.
 _UNEQUAL = 3
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study on its data: what it takes to plan it, run it or estimate its cost."""
+    """A study with its data, ready to be planned and run."""
 
     name: str
     study: Study
@@ -51,10 +51,8 @@ class Prepared:
     out: Path
     inputs: CostInputs
     declared: Budget | None = None  # of the study file, before any flag
-    unseen: pd.DataFrame | None = (
-        None  # manifest of the classes set aside; None on a resume, where it is written already
-    )
-    layout: Sequence[str] = ()  # lines on how the data was read; empty on a resume
+    unseen: pd.DataFrame | None = None  # manifest of the classes set aside; None on a resume, which has it on disk
+    layout: Sequence[str] = ()  # lines about how the data was read; empty on a resume
 
 
 def as_asked(study: Study, flags: Flags) -> Study:
@@ -83,15 +81,17 @@ def _with_epochs(study: Study, epochs: int) -> Study:
 
 
 def consequences(study: Study, asked: Study) -> list[str]:
-    """Return a line for each thing, besides the budget, in which the flags change the study file."""
+    """Return a line for each part of the study file that the flags change, except the budget."""
     changed = [
         f"{name} {value} instead of {study.fixed[name]}"
         for name, value in asked.fixed.items()
         if study.fixed.get(name, value) != value
     ]
     if asked.goal == "published":
-        before = {each.name: each.differs for each in study.published}
-        added = Counter(line for each in asked.published for line in each.differs if line not in before[each.name])
+        before = {published.name: published.differs for published in study.published}
+        added = Counter(
+            line for published in asked.published for line in published.differs if line not in before[published.name]
+        )
         changed += [f"{line}, in {count} of the published configurations" for line, count in added.items()]
     return [f"Changed by the flags: {line}." for line in [*changed, *asked.unfit()]]
 
@@ -106,7 +106,8 @@ def prepare_study(
     """Read the data and find the weights. Nothing is written.
 
     Args:
-        has_bfloat16: whether a device computes in bfloat16 where the trials run, by default on this machine.
+        has_bfloat16: returns whether a device computes in bfloat16 on the machines that run the trials, by default on
+            this machine.
 
     Raises:
         InputError: something is wrong with the flags, the data or the weights.
@@ -191,15 +192,15 @@ def metric_for(manifest: pd.DataFrame) -> str:
 
 
 def check_folders(weights: Path | None, cache: Path) -> None:
-    """Refuse folders with which every trial would fail.
+    """Check the folders of weights and cache.
 
     Raises:
-        InputError: the weights are not in a folder, or the cache is not writable.
+        InputError: the weights are not a folder, or the cache is not writable.
     """
     if weights is not None and not weights.is_dir():
         raise InputError(f"--weights must be a folder of weight files or 'none', but got {weights}.")
     if not can_be_written(cache):
-        raise InputError(f"--cache {cache} cannot be written: choose a folder of your own.")
+        raise InputError(f"--cache {cache} cannot be written: choose a folder that you can write to.")
 
 
 def check_pictures(manifest: pd.DataFrame, data: Path) -> None:
@@ -226,10 +227,10 @@ def nets(study: Study, *names: str) -> list[dict[str, Any]]:
 
 
 def check_nets(study: Study, workers: int) -> None:
-    """Refuse what a backbone does not support, as far as this can be told without images and weights.
+    """Check that every backbone supports its size, unfreeze depth, regularizer and batch size. This needs no images.
 
     Raises:
-        InputError: a backbone is unknown, takes no such size, or has too few parts to unfreeze or to skip.
+        InputError: a backbone is unknown or does not support one of them.
     """
     from trainables.nets.models import check_depth, check_drop_path, check_size
     from trainables.nets.weights import check_known
@@ -250,7 +251,11 @@ def check_nets(study: Study, workers: int) -> None:
 
 
 def weight_hashes(study: Study, folder: Path | None) -> dict[str, str]:
-    """Return the hash of every pretrained weights file that the study will use, by backbone."""
+    """Return the hash of every file of pretrained weights that the study will use, by backbone.
+
+    Raises:
+        InputError: the weights of a backbone are not found.
+    """
     from trainables.nets.weights import file_hash, find
 
     pretrained = [values["backbone"] for values in nets(study) if values["weights"] == "pretrained"]
@@ -258,14 +263,14 @@ def weight_hashes(study: Study, folder: Path | None) -> dict[str, str]:
 
 
 def _stored_side(study: Study) -> int:
-    """Return the shorter side of decoded images, in pixels: what the largest evaluation view is cut from."""
+    """Return the shorter side of stored images, in pixels. It is large enough for the largest evaluation view."""
     from trainables.nets.models import crop_share
 
     return max(math.ceil(values["size"] / crop_share(values["backbone"])) for values in nets(study, "size"))
 
 
 def _check_on_data(study: Study, base: Base, manifest: pd.DataFrame) -> None:
-    """Refuse what these images do not support."""
+    """Check that these images support the loss and the region of every trial."""
     for values in nets(study, "loss", "region"):
         if values["loss"] == "binary_cross_entropy" and base.classes != 2:
             raise InputError(

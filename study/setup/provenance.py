@@ -1,4 +1,4 @@
-"""Versions, revision and hardware, for study.json."""
+"""The versions, revision and hardware that study.json records."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str:
-    """Return the commit of this code, with a plus if files were changed; empty outside of a Git checkout."""
+    """Return the commit of this code, with a plus if files are modified; empty outside a Git checkout."""
     root = Path(__file__).parent.parent.parent
     try:
         commit = _git(root, "rev-parse", "HEAD")

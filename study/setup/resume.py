@@ -1,4 +1,4 @@
-"""--resume: continue the study in a folder as it began, perhaps with more trials or seeds."""
+"""--resume: continue the study in a folder as it began, possibly with more trials or seeds."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from trainables.place import Place
 
 
 def as_before(flags: Flags, out: Path) -> Flags:
-    """Return the flags with the resources per trial of the study in `out`, where they are left out.
+    """Return the flags, with resources that are left out taken from the study in `out`.
 
     Raises:
         InputError: study.json cannot be read.
@@ -46,7 +46,10 @@ def resume_study(
     out: Path,
     before_writing: Callable[[], None] = lambda: None,
 ) -> tuple[Prepared, StudyJson]:
-    """Return the study in `out`, perhaps extended, and its study.json.
+    """Return the study in `out`, possibly extended, and its study.json.
+
+    Args:
+        before_writing: called when all checks have passed, before anything is written.
 
     Raises:
         InputError: the study file, a flag that changes results, the images or the weights differ from before.
@@ -83,7 +86,7 @@ def resume_study(
 
 
 def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
-    """Return the study of the file with the flags that it began with, and those that may grow as given now."""
+    """Return the study with the flags that it began with. Trials and seeds come from the present flags."""
     first = replace(
         flags,
         published=begun.definition.get("goal") == "published",
@@ -99,7 +102,7 @@ def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
 
 
 def _check_same(begun: StudyJson, loaded: Loaded, study: Study, manifest: pd.DataFrame) -> None:
-    """Refuse an edited study file, and name the edit."""
+    """Refuse an edited study file. The error names the edit."""
     before = begun.to_dict()
     now: dict[str, Any] = json.loads(json.dumps(definition(study))) | {"metric": study.metric or metric_for(manifest)}
     now["declared_budget"] = budget_record(loaded.study.budget)
@@ -111,7 +114,7 @@ def _check_same(begun: StudyJson, loaded: Loaded, study: Study, manifest: pd.Dat
             )
 
 
-# A part of study.json, and what one of its entries is called.
+# Parts of study.json, and what error messages call one of their entries.
 _ENTRIES = {
     "factors": "factor",
     "conditional": "condition of factor",
@@ -123,11 +126,11 @@ _ENTRIES = {
 
 
 def _differences(part: str, before: Any, now: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield the entries of one part that differ, each with its name, its old and its new value."""
+    """Yield the name, the old and the new value of each entry of one part that differs."""
     if part == "published":
         before, now = ({f"{row['name']}, {row['metric']}": row for row in rows} for rows in (before, now))
     if part not in _ENTRIES or not isinstance(before, dict):
-        if before != now and part != "declared_budget":  # which earlier versions did not record
+        if before != now and part != "declared_budget":  # earlier versions did not record the declared budget
             yield part.replace("_", " "), _shown(before), _shown(now)
         return
     for name in dict.fromkeys([*before, *now]):
@@ -151,9 +154,8 @@ def _shown(value: Any) -> str:
 
 def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, resources: Resources) -> None:
     base, epochs = begun.base, flags.epochs
-    if (
-        epochs is not None and begun.definition.get("goal") == "published"
-    ):  # more than the longest configuration has change nothing
+    if epochs is not None and begun.definition.get("goal") == "published":
+        # More epochs than the longest configuration has do not change anything.
         epochs = loaded.study.as_published(epochs).budget.epochs
     start = "none" if flags.weights == "none" else "pretrained" if flags.weights else None
     pairs = [
@@ -166,19 +168,22 @@ def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, r
         ("--cpus-per-trial", flags.cpus_per_trial, base.threads * base.workers),
         ("--workers-per-trial", flags.workers_per_trial, base.workers),
     ]
-    for flag, given, recorded in pairs:
-        if given is not None and given != recorded:
+    for flag, value, recorded in pairs:
+        if value is not None and value != recorded:
             raise InputError(
-                f"A study must continue as it began, with {flag} {recorded}, but got {given}: leave it out."
+                f"A study must continue as it began, with {flag} {recorded}, but got {value}: leave it out."
             )
     if (resources.gpus > 0) != (base.device == "cuda"):
-        raise InputError(f"The study began on {base.device} and can only continue there, or its rows would differ.")
-    for flag, given, recorded in (
+        raise InputError(
+            f"A study must continue on the device that it began on, {base.device}, or its results would differ: use "
+            "the same kind of machine."
+        )
+    for flag, value, recorded in (
         ("--trials", study.budget.trials, begun.budget["trials"]),
         ("--seeds", study.budget.seeds, begun.budget["seeds"]),
     ):
-        if given < recorded:
-            raise InputError(f"{flag} can only grow: the study has {recorded}, but got {given}.")
+        if value < recorded:
+            raise InputError(f"{flag} can only grow: the study has {recorded}, but got {value}.")
 
 
 def _check_still_there(study: Study, begun: StudyJson, place: Place, manifest: pd.DataFrame) -> None:
@@ -187,12 +192,13 @@ def _check_still_there(study: Study, begun: StudyJson, place: Place, manifest: p
     for backbone, digest in weight_hashes(study, place.weights).items():
         if digest != begun.base.weights_hashes[backbone]:
             raise InputError(
-                f"The weights of {backbone} are not those that the study began with: pass their folder as --weights."
+                f"The weights of {backbone} have changed since the study began: pass the folder of the original "
+                "weights as --weights."
             )
 
 
 def _extend(begun: StudyJson, study: Study, out: Path) -> None:
-    """Record in study.json what grew and what changed around the study, and extend the plan in the ledger."""
+    """Record in study.json which budgets grew and what changed on the machine, and extend the plan in the ledger."""
     seed = begun.base.study_seed
     if study.goal != "best":
         _restore_plan(begun, study, out)
@@ -202,8 +208,8 @@ def _extend(begun: StudyJson, study: Study, out: Path) -> None:
     if study.budget.seeds > seeds:
         begun.deviations.append(f"seeds extended from {seeds} to {study.budget.seeds} after the first plan")
     begun.budget["trials"], begun.budget["seeds"] = max(trials, study.budget.trials), max(seeds, study.budget.seeds)
-    begun.deviations += [change for change in _changes_around(begun) if change not in begun.deviations]
-    # Before the plan: a resume after a crash in between then extends the plan.
+    begun.deviations += [change for change in _changes(begun) if change not in begun.deviations]
+    # Written before the plan, so that a resume after a crash in between extends the plan.
     ledger.write_study(out, begun.to_dict())
     begun.write(out)
     storage.push(out)
@@ -221,7 +227,7 @@ def _manifest(file: Path) -> pd.DataFrame:
 
 
 def _restore_plan(begun: StudyJson, study: Study, out: Path) -> None:
-    """Draw a damaged plan again, if nothing has extended it. Its hash tells whether it is the same plan."""
+    """Draw a damaged plan again, unless it was extended. Its hash shows whether it is the same plan."""
     try:
         ledger.read_plan(out)
     except InputError:
@@ -231,7 +237,7 @@ def _restore_plan(begun: StudyJson, study: Study, out: Path) -> None:
         ledger.write_plan(out, plan, number=0)
 
 
-def _changes_around(begun: StudyJson) -> list[str]:
+def _changes(begun: StudyJson) -> list[str]:
     """Return a sentence for each change of code, packages or machine since the study began."""
     before, now = begun.hardware, provenance.hardware()
     pairs = [
@@ -241,9 +247,9 @@ def _changes_around(begun: StudyJson) -> list[str]:
         ("CPU", before.get("cpu"), now["cpu"]),
         ("GPUs", before.get("gpus"), now["gpus"]),
     ]
-    return [f"went on with {name} {after}, begun with {before}" for name, before, after in pairs if before != after]
+    return [f"continued with {name} {after}, begun with {before}" for name, before, after in pairs if before != after]
 
 
-def _weights_folder(given: str | None, recorded: str | None) -> Path | None:
-    folder = given if given not in (None, "none") else recorded
+def _weights_folder(flag: str | None, recorded: str | None) -> Path | None:
+    folder = flag if flag not in (None, "none") else recorded
     return Path(folder).absolute() if folder else None

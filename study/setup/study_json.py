@@ -1,4 +1,4 @@
-"""study.json: the record of a study, written before its first trial and read when the study is resumed."""
+"""Write study.json, the record of a study, before the first trial, and read it when the study is resumed."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ from trainables.errors import InputError
 
 @dataclass(kw_only=True)
 class StudyJson:
-    """study.json of a study that this program began: study_record.StudyRecord with every key."""
+    """study.json of a study that this program began. It has every key of study_record.StudyRecord."""
 
     name: str
     definition: DefinitionRecord
@@ -65,12 +65,12 @@ class StudyJson:
     hours: float | None
     base: Base
     place: PlaceRecord
-    others: dict[str, Any] = field(default_factory=dict)  # keys that somebody added
+    others: dict[str, Any] = field(default_factory=dict)  # unknown keys, which are kept
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        name, of_file, others = (values.pop(key) for key in ("name", "definition", "others"))
-        return {"name": name, **of_file, **values, **others}
+        name, definition, others = (values.pop(key) for key in ("name", "definition", "others"))
+        return {"name": name, **definition, **values, **others}
 
     def write(self, out: Path) -> None:
         write_json(self.to_dict(), out / STUDY_FILE)
@@ -82,14 +82,14 @@ def begin_study(
     """Write the manifest, the plan and study.json. From here on the study exists.
 
     Args:
-        preflight: what the checks before the search found.
+        preflight: the outcomes of the checks before the search.
 
     Raises:
         InputError: another process has just begun a study in the same folder.
     """
     study, out = prepared.study, prepared.out
     if (out / STUDY_FILE).exists():
-        raise InputError(f"--out {out} already holds a study, started a moment ago: choose another folder.")
+        raise InputError(f"--out {out} already holds a study, which has just started: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / ledger.LEDGER, ignore_errors=True)  # of a study that was killed before its study.json
     write_table(prepared.manifest, out / MANIFEST_FILE)
@@ -131,7 +131,7 @@ def begin_study(
 
 
 def read_study_json(out: Path) -> StudyJson:
-    """Read study.json of a study that this program began, or a copy in the ledger where it is damaged.
+    """Read study.json of a study that this program began. If it is damaged, read a copy from the ledger.
 
     Raises:
         InputError: neither can be read.
@@ -152,24 +152,30 @@ def _read(file: Path) -> StudyJson:
     values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     values |= {"base": Base(**values["base"]), "resources": Resources(**values["resources"])}
     values["definition"] = {key: values.pop(key) for key in DefinitionRecord.__annotations__}
-    known = {each.name for each in fields(StudyJson)} - {"others"}
+    known = {key.name for key in fields(StudyJson)} - {"others"}
     others = {key: values.pop(key) for key in list(values) if key not in known}
     return StudyJson(**values, others=others)
 
 
 def save(out: Path, study_json: StudyJson, wall: float, compute: float, openings: int) -> None:
-    """Update what grows while a study runs: the seconds spent, and how often the test fold was opened."""
+    """Update the numbers that grow while a study runs, and write study.json.
+
+    Args:
+        wall: seconds that this process has taken, which are added.
+        compute: seconds of all trials together.
+        openings: how often the test fold has been opened.
+    """
     study_json.wall_seconds += wall
     study_json.compute_seconds = compute
     study_json.repeated_epochs = ledger.repeated_epochs(out)
     for number in range(max(study_json.test_openings, 1) + 1, openings + 1):
-        study_json.deviations.append(f"the test fold was opened again (opening {number}): it had been seen before")
+        study_json.deviations.append(f"the test fold was opened again (opening {number}), after it had been seen")
     study_json.test_openings = openings
     study_json.write(out)
 
 
 def definition(study: Study) -> DefinitionRecord:
-    """Return what no flag changes, as JSON."""
+    """Return the part of study.json that no flag changes."""
     return {
         "dataset": study.dataset,
         "question": study.question,
@@ -210,7 +216,7 @@ def _nuisance_record(nuisance: Range) -> NuisanceRecord:
 
 
 def _published_records(published: Published) -> list[PublishedRecord]:
-    """Return one row per number that was published for a configuration."""
+    """Return one record per published number of a configuration."""
     numbers: Sequence[tuple[str, float]] = [(published.metric, published.value), *published.also.items()]
     return [
         {
@@ -227,6 +233,7 @@ def _published_records(published: Published) -> list[PublishedRecord]:
 
 
 def plan_hash(plan: list[Planned]) -> str:
+    """Return the hash that study.json keeps of its first plan."""
     return hashlib.sha256(json.dumps([planned.to_dict() for planned in plan]).encode()).hexdigest()
 
 

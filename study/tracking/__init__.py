@@ -1,1 +1,1 @@
-"""What is seen while a study runs: the terminal, TensorBoard, MLflow and Weights & Biases."""
+"""Show and log the progress of a study: the terminal, TensorBoard, MLflow and Weights & Biases."""

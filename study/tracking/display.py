@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, or else one line per finished trial."""
+"""The progress of a running study: a live table on a terminal, or else one line per finished trial."""
 
 import time
 from collections import Counter
@@ -25,14 +25,15 @@ class _Console(Console):
 class Display:
     """A listener that shows the progress of a study. Use it as a context manager around the run.
 
-    `metric` is what the study chooses by.
+    Args:
+        metric: the validation metric that selects the best trial.
     """
 
     def __init__(
         self, title: str, epochs: int, expected_seconds: float, metric: str, console: Console | None = None
     ) -> None:
         self.title, self.epochs, self.expected, self.metric = title, epochs, expected_seconds, metric
-        # In a notebook rich would print HTML, and each line of it as a cell output of its own.
+        # In a notebook rich would print HTML, with a separate cell output for every line.
         self.console = console or _Console(stderr=True, force_jupyter=False)
         self.began = time.monotonic()
         self.running: dict[str, Record] = {}
@@ -70,9 +71,9 @@ class Display:
         """Describe a trial that ended."""
         score = self._value(record) if record.best else "no epoch"
         error = "".join(filter(str.isprintable, " ".join(record.error.split())))
-        rest = f": {error}" if error else ""
+        reason = f": {error}" if error else ""
         epochs = "1 epoch" if len(record.rows) == 1 else f"{len(record.rows)} epochs"
-        return f"{record.planned.trial} {record.status} after {epochs}, {score}{rest}"
+        return f"{record.planned.trial} {record.status} after {epochs}, {score}{reason}"
 
     def render(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -83,7 +84,7 @@ class Display:
         if self.tested:
             table.add_row("test", f"{self.tested} models evaluated on the test fold")
         if self.best is not None:
-            table.add_row("best so far", Text(f"{self._value(self.best)}  {setting(self.best)}"))
+            table.add_row("best so far", Text(f"{self._value(self.best)}  {setting_line(self.best)}"))
         for trial, record in sorted(self.running.items()):
             done = len(record.rows)
             state = f"epoch {done} of {self.epochs}" + (f", {self._value(record)}" if record.best else "")
@@ -111,7 +112,7 @@ class Display:
         return f"{clock(passed)} elapsed, about {clock(left)} left" if left else f"{clock(passed)} elapsed"
 
 
-def setting(record: Record) -> str:
+def setting_line(record: Record) -> str:
     """Return the levels and nuisances of a trial on one line."""
     planned = record.planned
     nuisances = [f"{name} {value:.2g}" for name, value in planned.nuisances.items()]
@@ -119,6 +120,7 @@ def setting(record: Record) -> str:
 
 
 def clock(seconds: float) -> str:
+    """Return a duration in words: 42 s, 3 min 07 s, 2 h 05 min."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,4 +1,4 @@
-"""Trials as runs of an MLflow experiment, which has the study's name."""
+"""Log trials as runs of an MLflow experiment with the study's name."""
 
 import os
 import time
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from study.persistence.ledger import Event, Record
-from study.tracking.tracked import measured, setting, summary
+from study.tracking.tracked import hyperparameters, measured, summary
 from trainables.errors import InputError
 
 _DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # of a server that does not answer it asks seven times, for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default of 7 takes minutes if a server does not answer
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
@@ -18,7 +18,11 @@ _STATUS = {"completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 
 
 class MLflowRuns:
-    """One run a trial; a trial that goes on after a crash is a new run with all its rows."""
+    """One run per trial. A trial that continues after a crash becomes a new run with all its rows.
+
+    Raises:
+        InputError: MLflow cannot be reached.
+    """
 
     def __init__(self, uri: str, name: str, out: Path) -> None:
         for variable, value in _DEFAULTS.items():
@@ -31,7 +35,7 @@ class MLflowRuns:
         try:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
-        except Exception as problem:  # of MLflow's own, of its database's, of its HTTP client's
+        except Exception as problem:  # from MLflow, its database or its HTTP client
             first = str(problem).strip().partition("\n")[0]
             raise InputError(f"--mlflow {uri} cannot be used: {first}") from None
         self.experiment = ""
@@ -40,7 +44,7 @@ class MLflowRuns:
 
     def hear(self, event: Event, record: Record) -> None:
         if event == "tested" or (event == "start" and record.status is not None):
-            return  # a look at the test fold
+            return  # the test of a trial is not a run
         trial = record.planned.trial
         if trial not in self.runs:
             self._begin(trial, record)
@@ -49,7 +53,7 @@ class MLflowRuns:
             self._end(trial, record)
 
     def close(self) -> None:
-        """What still runs was interrupted."""
+        """End the runs of interrupted trials."""
         for run in self.runs.values():
             self.client.set_terminated(run, "KILLED")
 
@@ -59,18 +63,18 @@ class MLflowRuns:
             self._end_lost_runs()
         tags = {"trial": trial, "out": self.out, "arm": record.planned.arm, "audit": str(record.planned.audit)}
         run = self.client.create_run(self.experiment, tags=tags, run_name=trial).info.run_id
-        params = [self.param(name, str(value)) for name, value in setting(record).items()]
+        params = [self.param(name, str(value)) for name, value in hyperparameters(record).items()]
         self.client.log_batch(run, params=params)
         self.runs[trial], self.logged[trial] = run, 0
 
     def _experiment(self) -> str:
-        known = self.client.get_experiment_by_name(self.name)
-        return known.experiment_id if known else self.client.create_experiment(self.name)
+        experiment = self.client.get_experiment_by_name(self.name)
+        return experiment.experiment_id if experiment else self.client.create_experiment(self.name)
 
     def _end_lost_runs(self) -> None:
-        """Of a process that was killed: no other drives the study in this folder."""
-        ours = f"tags.out = '{self.out.replace(chr(39), chr(39) * 2)}' and attributes.status = 'RUNNING'"
-        for run in self.client.search_runs([self.experiment], ours):
+        """End the runs that a killed process left in this study. No other process drives it now."""
+        of_study = f"tags.out = '{self.out.replace(chr(39), chr(39) * 2)}' and attributes.status = 'RUNNING'"
+        for run in self.client.search_runs([self.experiment], of_study):
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _log_rows(self, trial: str, record: Record) -> None:

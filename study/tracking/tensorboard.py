@@ -28,25 +28,30 @@ from study.spec import Study
 FOLDER = "tensorboard"
 BEST = "best/val_accuracy"
 SECONDS = "total/seconds"
-# Row -> tag and what TensorBoard says of it; it lays train and val of one quantity into one chart group.
-_SHARE = "share of the images named right, 0 to 1"
-_NATS = "pure cross-entropy in nats an image, without penalty or smoothing; guessing has ln K"
+# Column of a row -> tag and description. TensorBoard shows train and val of one quantity in one group of charts.
+_ACCURACY = "accuracy, 0 to 1"
+_NATS = "cross-entropy in nats per image, without penalty and label smoothing; ln K for uniform predictions"
 _TAGS = {
-    "train_accuracy": ("accuracy/train", f"{_SHARE}: a fixed sample of the training fold, without augmentation"),
-    "val_accuracy": ("accuracy/val", f"{_SHARE}: the common validation"),
+    "train_accuracy": ("accuracy/train", f"{_ACCURACY}, on a fixed sample of the training fold, without augmentation"),
+    "val_accuracy": ("accuracy/val", f"{_ACCURACY}, on the validation fold"),
     "train_cross_entropy": ("cross_entropy/train", _NATS),
     "val_cross_entropy": ("cross_entropy/val", _NATS),
-    "penalty": ("loss/penalty", "what the regularizer adds to the loss that is trained on, in nats"),
-    "learning_rate": ("optimizer/learning_rate", "of the head, at this epoch"),
-    "images_per_second": ("speed/images_per_second", "training images a second"),
+    "penalty": ("loss/penalty", "the regularizer's part of the training loss, in nats"),
+    "learning_rate": ("optimizer/learning_rate", "of the head, in this epoch"),
+    "images_per_second": ("speed/images_per_second", "training images per second"),
 }
 
 
 class EventFiles:
-    """One folder a trial under OUT/tensorboard, written as the rows come; a resumed trial's is written anew."""
+    """Event files in one folder per trial below OUT/tensorboard, written with every row.
+
+    The event files of a resumed trial are written again from the first row.
+
+    Args:
+        metric: the validation metric that selects epochs and settings.
+    """
 
     def __init__(self, out: Path, study: Study, metric: str = "val_accuracy") -> None:
-        """`metric` is what the study chooses by."""
         self.folder = out / FOLDER
         self.study, self.metric = study, metric
         self.writers: dict[str, SummaryWriter] = {}
@@ -57,7 +62,7 @@ class EventFiles:
 
     def hear(self, event: Event, record: Record) -> None:
         if event == "tested" or (event == "start" and record.status is not None):
-            return  # a look at the test fold is no part of the training that is shown here
+            return  # the test of a trial is not part of its training
         trial = record.planned.trial
         writer = self.writers.get(trial) or self._begin(record)
         for epoch in sorted(record.rows):
@@ -92,7 +97,7 @@ class EventFiles:
         writer.close()
 
     def _experiment(self) -> Any:
-        """The columns. TensorBoard shows the first five hyperparameters, those that differ before the others."""
+        """Return the columns of the HParams table. It shows the first five, and columns with `differs` come first."""
         factors = [
             _column(name, summary_v2.Discrete(_levels(factor)), differs=True)
             for name, factor in self.study.factors.items()
@@ -104,23 +109,26 @@ class EventFiles:
         seeds = summary_v2.RealInterval(0.0, float(self.study.budget.repeats))
         others = [_column("phase", summary_v2.Discrete(list(PHASES))), _column("seed", seeds)]
         if self.study.goal == "published":
-            names = dict.fromkeys(["-", *(each.name for each in self.study.published)])
+            names = dict.fromkeys(["-", *(published.name for published in self.study.published)])
             others.append(_column("published", summary_v2.Discrete(list(names)), differs=True))
         experiment = Experiment(
-            hparam_infos=[*factors, *nuisances, *others], metric_infos=[each.as_proto() for each in self._metrics()]
+            hparam_infos=[*factors, *nuisances, *others], metric_infos=[metric.as_proto() for metric in self._metrics()]
         )
         return _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
 
     def _metrics(self) -> list[summary_v2.Metric]:
-        chosen_by = [self.metric] if self.metric != "val_accuracy" else []
+        best = summary_v2.Metric(f"best/{self.metric}", display_name=f"{self.metric}, best epoch (selects)")
         return [
-            *(summary_v2.Metric(f"best/{each}", display_name=f"{each}, best (chosen by)") for each in chosen_by),
-            summary_v2.Metric(BEST, display_name="validation accuracy, best epoch (share)"),
+            *([best] if self.metric != "val_accuracy" else []),
+            summary_v2.Metric(BEST, display_name="validation accuracy, best epoch"),
             summary_v2.Metric(SECONDS, display_name="training time (s)"),
         ]
 
     def _values(self, record: Record) -> dict[str, Any]:
-        """One type a column, or the plugin hides runs: text for factors, 0 for a strength that does not exist."""
+        """Return a trial's row of the HParams table.
+
+        A column must have one type, or the plugin hides runs: text for factors, 0 for nuisances that do not exist.
+        """
         planned = record.planned
         factors = {name: str(planned.factors.get(name, "-")) for name in self.study.factors}
         nuisances = {name: float(planned.nuisances.get(name, 0.0)) for name in self.study.nuisances}
@@ -129,7 +137,7 @@ class EventFiles:
 
 
 def _levels(factor: Conditional) -> list[str]:
-    """A conditional factor does not exist in every trial."""
+    """Return the values of a factor's column. A conditional factor also has "-", where it does not exist."""
     return [str(level) for level in factor.levels] + (["-"] if factor.when else [])
 
 
@@ -160,6 +168,6 @@ def _summary(tag: str, data: HParamsPluginData) -> Summary:
 
 
 def _add(writer: SummaryWriter, summary: Any) -> None:
-    """tensorboardX has protos of its own; the wire format is the same."""
+    """Write a summary. tensorboardX has its own protobuf classes, with the same wire format as TensorBoard's."""
     assert writer.file_writer is not None
     writer.file_writer.add_summary(XSummary.FromString(summary.SerializeToString()))

@@ -1,7 +1,7 @@
-"""Other people's trackers beside our tables: MLflow and Weights & Biases hear what the display hears.
+"""Optional experiment trackers, MLflow and Weights & Biases. They get the same events as the display.
 
-Ray's own callbacks for both are not used: one of Tune's trials is a job here, whose config says where the job lies
-and not which setting it has, and a look at the test fold is a trial to Tune, too.
+Ray's own callbacks for them are not used. For Tune a trial is one of our jobs, whose config has no hyperparameters, and
+the test of a model is another Tune trial.
 """
 
 import sys
@@ -16,12 +16,12 @@ from typing import Protocol
 from study.persistence.ledger import Event, Record
 from trainables.errors import InputError
 
-# What a study waits at its end for a tracker that is slow.
+# How long a study waits at its end for a slow tracker.
 _PATIENCE = 60  # seconds
 
 
 class Tracker(Protocol):
-    """Hears of the events of a study, as the display does."""
+    """A listener for the events of a study, as the display is."""
 
     def hear(self, event: Event, record: Record) -> None: ...
 
@@ -29,12 +29,12 @@ class Tracker(Protocol):
 
 
 def check_installed(mlflow: str | None, wandb: str | None) -> None:
-    """Refuse a tracker whose package is missing, before anything is imported.
+    """Check that the packages of the trackers are installed, without importing them.
 
     Raises:
-        InputError: it is.
+        InputError: a package is missing.
     """
-    # MLflow whole asks for an older pandas; its skinny package has all that writes to a server.
+    # The full MLflow package requires an older pandas. The skinny one has everything needed to write to a server.
     for flag, value, module, package in (
         ("--mlflow", mlflow, "mlflow", "mlflow-skinny"),
         ("--wandb", wandb, "wandb", "wandb"),
@@ -44,10 +44,13 @@ def check_installed(mlflow: str | None, wandb: str | None) -> None:
 
 
 def connect(mlflow: str | None, wandb: str | None, name: str, out: Path) -> "list[Background]":
-    """The trackers that were asked for, reached once.
+    """Connect to the trackers that the flags ask for.
+
+    Args:
+        name: the name of the study.
 
     Raises:
-        InputError: one cannot be reached.
+        InputError: a tracker cannot be reached.
     """
     trackers = []
     if mlflow is not None:
@@ -62,9 +65,9 @@ def connect(mlflow: str | None, wandb: str | None, name: str, out: Path) -> "lis
 
 
 class Background:
-    """A tracker in a thread of its own: one that is slow holds up no trial, one that fails ends no study.
+    """Run a tracker in a separate thread, so that a slow tracker delays no trial and a failing one stops no study.
 
-    After its first error it hears nothing more; the study's own tables are whole without it.
+    After its first error a tracker gets no more events. The study's own tables do not depend on it.
     """
 
     def __init__(self, title: str, tracker: Tracker) -> None:
@@ -74,15 +77,15 @@ class Background:
         self.thread.start()
 
     def hear(self, event: Event, record: Record) -> None:
-        as_of_now = replace(record, rows=dict(record.rows))  # the study keeps writing into it
-        self.calls.put(lambda: self.tracker.hear(event, as_of_now))
+        snapshot = replace(record, rows=dict(record.rows))  # the study keeps changing the record
+        self.calls.put(lambda: self.tracker.hear(event, snapshot))
 
     def close(self) -> None:
         self.calls.put(self.tracker.close)
         self.calls.put(None)
         self.thread.join(_PATIENCE)
         if self.thread.is_alive():
-            print(f"{self.title} has not taken in everything yet; the study does not wait for it.", file=sys.stderr)
+            print(f"{self.title} is too slow: the study ends before everything is logged.", file=sys.stderr)
 
     def _work(self) -> None:
         works = True
@@ -90,7 +93,7 @@ class Background:
             try:
                 if works:
                     call()
-            except Exception as problem:  # whatever it is: the study goes on
+            except Exception as problem:  # no error of a tracker may stop the study
                 works = False
-                said = " ".join(f"{type(problem).__name__}: {problem}".split())
-                print(f"{self.title} hears no more of this study: {said}", file=sys.stderr)
+                reason = " ".join(f"{type(problem).__name__}: {problem}".split())
+                print(f"{self.title} failed, so this study is no longer logged there: {reason}", file=sys.stderr)

@@ -114,7 +114,7 @@ def _cells(one: Calibration) -> str:
 
 
 def _percent(value: Share) -> str:
-    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f} %"
+    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}%"
 
 
 def story_table(measured: dict[str, Calibration]) -> str:

@@ -206,7 +206,7 @@ def rows(pictures: int, measured: dict[str, dict[str, Coverage]]) -> str:
 
 
 def _cells(one: Coverage) -> str:
-    return f"{100 * one.held[0]:.1f} ± {100 * one.held[1]:.1f} % | {one.width:.1f} | {100 * one.found[0]:.1f} %"
+    return f"{100 * one.held[0]:.1f} ± {100 * one.held[1]:.1f}% | {one.width:.1f} | {100 * one.found[0]:.1f}%"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -21,7 +21,7 @@ class Policy:
 
 
 # None is the evaluation view itself. The cut of "light" to "strong" widens from half to torchvision's classic
-# 8 % (Szegedy et al. 2015); operations that two policies share use the same keyed numbers.
+# 8% (Szegedy et al. 2015); operations that two policies share use the same keyed numbers.
 POLICIES: dict[str, Policy | None] = {
     "none": None,
     "crop": Policy(area=(0.7, 1.0), ratio=(0.9, 1.1), flip=False),  # for digits and signs, which must not be flipped

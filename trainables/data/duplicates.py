@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # half a second, that a helper need not spend
 THUMBNAIL_SIDE = 32
 
 # Chosen on 1,239 clip-art images of at most 160 pixels: saved again as JPEG of quality 90, 50 and 30, or at
-# half size, 100, 99, 97 and 96 % are found again. Of all pairs of scikit-learn's 8 x 8 digits, 462 pass the
+# half size, 100, 99, 97 and 96% are found again. Of all pairs of scikit-learn's 8 x 8 digits, 462 pass the
 # hash and none the thumbnails (the closest differs by 6.9 on average and 30 in its worst block).
 MAX_HAMMING = 6  # of 64 bits
 MAX_MEAN_DIFFERENCE = 6.0  # of 255, over the thumbnail; re-encoding stays below

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.folds import Fold
 from trainables.frozen.nearest_neighbors import ExactSearch, vote
 
 KS = (1, 3, 7, 10)
@@ -38,7 +39,7 @@ def knn_classification(train: LabeledFeatures, val: LabeledFeatures, test: Label
     return [row | {"chosen": row is best} for row in rows] + [tested | {"chosen": True}]
 
 
-def _accuracies(train: LabeledFeatures, queries: LabeledFeatures, fold: str, metric: str) -> Iterator[dict[str, Any]]:
+def _accuracies(train: LabeledFeatures, queries: LabeledFeatures, fold: Fold, metric: str) -> Iterator[dict[str, Any]]:
     began = time.perf_counter()
     search = ExactSearch(train.features, metric)
     fitted = time.perf_counter()

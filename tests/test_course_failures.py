@@ -1,0 +1,102 @@
+"""Trials and studies that fail: exceptions, a full disk, dead processes, diverged trials."""
+
+import errno
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from study.design.plan import Planned
+from study.execution.worker import MOST_ERRORS
+from study.persistence import ledger
+from study.persistence.ledger import LEDGER
+from tests.courses import (
+    BONUS,
+    SMALLEST,
+    begin,
+    drive,
+    phases_of,
+    small_study,
+)
+from trainables.errors import Unavailable
+
+PLAIN = small_study(budget=SMALLEST)
+
+
+def test_an_exception_is_recorded_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    failures = Counter[int]()
+
+    def fails(planned: Planned, epoch: int) -> float | None:
+        failures[epoch] += planned.trial == "search-0001"
+        if planned.trial == "search-0001" and epoch == 2 and failures[epoch] < MOST_ERRORS:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return BONUS(planned, epoch)
+
+    course, undisturbed = begin(tmp_path / "out", PLAIN), begin(tmp_path / "other", PLAIN)
+    drive(course, fails)
+    drive(undisturbed, BONUS)
+    assert course.records == undisturbed.records
+    assert failures == {1: 1, 2: MOST_ERRORS}
+    assert len(list((course.out / LEDGER / "errors" / "search-0001").glob("*.json"))) == MOST_ERRORS - 1
+
+
+def test_an_exception_that_comes_back_fails_its_trial_alone(tmp_path: Path) -> None:
+    def fails(planned: Planned, epoch: int) -> float | None:
+        if planned.trial == "search-0001" and epoch == 2:
+            raise RuntimeError("out of memory")
+        return BONUS(planned, epoch)
+
+    course = begin(tmp_path, PLAIN)
+    drive(course, fails)
+    failed = [record for record in course.records.values() if record.status == "failed"]
+    assert [(record.planned.trial, record.error, len(record.rows)) for record in failed] == [
+        ("search-0001", "RuntimeError: out of memory", 1)
+    ]
+
+
+def test_a_full_disk_stops_the_study_and_costs_no_trial(tmp_path: Path) -> None:
+    full = True
+
+    def fills(planned: Planned, epoch: int) -> float | None:
+        if full and epoch == 2:
+            raise OSError(errno.ENOSPC, "full", "f")
+        return BONUS(planned, epoch)
+
+    with pytest.raises(Unavailable, match="No space left on device at f: fix that"):
+        drive(begin(tmp_path / "out", PLAIN), fills)
+    assert not (tmp_path / "out" / LEDGER / "errors").exists()
+    full = False
+    resumed, undisturbed = begin(tmp_path / "out", PLAIN), begin(tmp_path / "other", PLAIN)
+    drive(resumed, fills)
+    drive(undisturbed, BONUS)
+    assert resumed.records == undisturbed.records
+
+
+def test_a_failed_trial_is_recorded_and_never_chosen(tmp_path: Path) -> None:
+    def dropout_fails(planned: Planned, epoch: int) -> float | None:
+        return None if planned.factors["regularizer"] == "dropout" and epoch == 2 else BONUS(planned, epoch)
+
+    course = begin(tmp_path, small_study())
+    drive(course, dropout_fails)
+    failed = [record for record in course.records.values() if record.status == "failed"]
+    assert {record.planned.factors["regularizer"] for record in failed} == {"dropout"}
+    assert all(record.error == "Diverged: the loss is not finite" for record in failed)
+    assert all(len(record.rows) == 1 for record in failed)
+    stood_for = {level for levels in course.stands_for.values() for level in levels}
+    assert stood_for == {"regularizer=none", "augmentation=none", "augmentation=light"}
+
+
+def test_a_process_that_dies_for_good_is_recorded_with_what_tune_says(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    job = course.next_job()
+    assert job is not None
+    course.ended(job, "its process died 4 times")
+    assert ledger.read_end(tmp_path, job.trial) == ("failed", "its process died 4 times")
+
+
+def test_where_all_fail_nothing_follows_the_search(tmp_path: Path) -> None:
+    course = begin(tmp_path, small_study())
+    assert phases_of(drive(course, lambda planned, epoch: None)) == ["search"]
+    assert course.phase == "done"
+    assert course.confirmed() == []
+    assert ledger.read_openings(tmp_path) == []
