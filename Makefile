@@ -8,7 +8,7 @@ demo: setup ## run the study of handwritten digits
 	$(BIN)/python -m study.run digits
 
 test: setup lint ## run lint and the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 long-test: setup ## run the README's commands, the published configurations, the race against other tools
 	$(BIN)/python -m pytest -m long

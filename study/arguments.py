@@ -62,6 +62,7 @@ class Flags:
     test: Path | None
     trials: int | None
     epochs: int | None
+    refine: int | None
     seeds: int | None
     hours: float | None
     seed: int | None
@@ -97,6 +98,7 @@ def parser() -> Parser:
     add("--test", type=Path, metavar="DIR", help="your own test images, one folder per class")
     add("--trials", type=_positive_int, metavar="N", help="number of search trials")
     add("--epochs", type=_positive_int, metavar="N", help="maximum epochs per trial")
+    add("--refine", type=_positive_int, metavar="N", help="refinement trials of each level")
     add("--seeds", type=_positive_int, metavar="N", help="number of seeds in the confirmation")
     add("--hours", type=_positive, metavar="H", help="choose trials, epochs and seeds to fit this time")
     add("--seed", type=_natural, metavar="N", help=f"random seed of the study (default: {DEFAULT_SEED})")
@@ -138,8 +140,10 @@ def parse(arguments: Sequence[str]) -> Flags:
     flags = Flags(**values | {"study": values["study"] or "", "new": new, "cache": values["cache"] or Path()})
     if flags.hours is not None and (flags.trials or flags.epochs or flags.seeds):
         raise InputError("--hours chooses the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
-    if flags.published and (flags.hours or flags.trials):
-        raise InputError("--published runs every published configuration as it is: leave --trials and --hours out.")
+    if flags.published and (flags.hours or flags.trials or flags.refine):
+        raise InputError(
+            "--published runs every published configuration as it is: leave --trials, --refine and --hours out."
+        )
     if flags.quiet and flags.verbose:
         raise InputError("--quiet and --verbose contradict each other: leave one of them out.")
     return flags

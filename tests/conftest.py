@@ -32,10 +32,11 @@ settings.load_profile("untimed")
 
 # Files that run whole studies: first, the longest before the others, so that the two processes end together.
 SLOW = (
+    "test_studies.py",
+    "test_readme.py",
     "test_study_run.py",
     "test_study_kinds.py",
-    "test_readme.py",
-    "test_studies.py",
+    "test_interruptions.py",
     "test_benchmarks.py",
     "test_preflight.py",
     "test_kfold_run.py",

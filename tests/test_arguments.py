@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from study.arguments import parse, parser
+from study.budget import Budget
 from study.design.load import load, names
 from study.estimates.resources import Resources, plan_resources
 from study.persistence.output_dir import check_out
@@ -83,12 +84,10 @@ def test_out_takes_relative_absolute_and_strange_paths(ready: Prepare, tmp_path:
     assert prepared.place.manifest.is_absolute()
 
 
-def test_trials_epochs_and_seeds_replace_the_studys_own(ready: Prepare) -> None:
-    own, _ = ready()
-    assert (own.study.budget.trials, own.study.budget.epochs, own.study.budget.seeds) == (16, 4, 3)
-    other, _ = ready("--trials", 7, "--epochs", 1, "--seeds", 9)
-    assert (other.study.budget.trials, other.study.budget.epochs, other.study.budget.seeds) == (7, 1, 9)
-    assert (other.study.budget.refine, other.study.budget.grace) == (own.study.budget.refine, own.study.budget.grace)
+def test_flags_replace_the_studys_own_budget(ready: Prepare) -> None:
+    assert ready()[0].study.budget == Budget(trials=16, epochs=4, refine=2, seeds=3)
+    budget = ready("--trials", 7, "--epochs", 1, "--refine", 5, "--seeds", 9)[0].study.budget
+    assert budget == Budget(trials=7, epochs=1, refine=5, seeds=9)
 
 
 def test_hours_fit_the_study(ready: Prepare) -> None:

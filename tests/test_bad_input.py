@@ -129,6 +129,10 @@ def test_hours_and_what_they_fit(fails: Fails) -> None:
     fails("--hours chooses the trials, epochs and seeds: leave", "--hours", 1, "--trials", 8)
 
 
+def test_a_published_configuration_is_not_refined(fails: Fails) -> None:
+    fails("--published runs .* as it is: leave --trials, --refine and --hours out", "--published", "--refine", 1)
+
+
 def test_too_few_hours(fails: Fails) -> None:
     fails("--hours 1e-06 is too little: .* needs about", "--hours", 0.000001)
 

@@ -66,7 +66,7 @@ def _smaller(words: list[str]) -> list[str]:
     """The same command with a budget of seconds."""
     words = ["3" if word == "72" else word for word in words]
     if words[:3] == ["-m", "study.run", "digits"] and "--dry-run" not in words:
-        words += ["--trials", "2", "--epochs", "1", "--seeds", "1", "--cache", "cache"]
+        words += ["--trials", "2", "--epochs", "1", "--refine", "1", "--seeds", "1", "--cache", "cache"]
     return words
 
 

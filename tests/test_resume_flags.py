@@ -66,6 +66,7 @@ def test_flags_left_out_on_a_resume_are_as_they_were(ready: Prepare, tmp_path: P
     [
         ('"unfreeze": "all", ', "", ["--weights", "none"]),
         ('"size": 16', '"size": 16, "warmup_epochs": 2, "patience": 3', ["--epochs", 2]),
+        ("", "", ["--refine", 1]),
         ("    control=", "    published=[ROW],\n    control=", ["--published", "--epochs", 1, "--weights", "none"]),
     ],
 )
@@ -194,6 +195,7 @@ def test_the_printed_line_goes_on_where_epochs_were_more_than_any_published_conf
     ("flags", "pattern"),
     [
         (["--epochs", "5"], "with --epochs 4, but got 5: leave it out"),
+        (["--refine", "3"], "with --refine 2, but got 3: leave it out"),
         (["--seed", "1"], "with --seed 0, but got 1"),
         (["--hours", "1"], "with --hours None, but got 1"),
         (["--weights", "none"], "with --weights pretrained, but got none"),

@@ -56,13 +56,15 @@ class Prepared:
 
 
 def as_asked(study: Study, flags: Flags) -> Study:
-    """Return the study after --published, --weights none, --trials, --epochs and --seeds.
+    """Return the study after --published, --weights none, --trials, --epochs, --refine and --seeds.
 
     Raises:
         InputError: the study does not allow one of them.
     """
     if flags.seeds is not None:
         study = replace(study, budget=replace(study.budget, seeds=flags.seeds))
+    if flags.refine is not None:
+        study = replace(study, budget=replace(study.budget, refine=flags.refine))
     if flags.published:
         study = study.as_published(flags.epochs)
     elif flags.epochs is not None:

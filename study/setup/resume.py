@@ -92,6 +92,7 @@ def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
         published=begun.definition.get("goal") == "published",
         epochs=begun.budget["epochs"],
         weights="none" if begun.base.weights == "none" else None,
+        refine=begun.budget["refine"],
         trials=flags.trials or begun.budget["trials"],
         seeds=flags.seeds or begun.budget["seeds"],
     )
@@ -160,6 +161,7 @@ def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, r
     start = "none" if flags.weights == "none" else "pretrained" if flags.weights else None
     pairs = [
         ("--epochs", epochs, begun.budget["epochs"]),
+        ("--refine", flags.refine, begun.budget["refine"]),
         ("--seed", flags.seed, begun.seed),
         ("--hours", flags.hours, begun.hours),
         ("--test", absolute(flags.test), begun.place["test"]),
