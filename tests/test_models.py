@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.pictures import config
+from tests.images import config
 from trainables.data.pixels import Pixels
 from trainables.data.trial_data import TrialData
 from trainables.errors import InputError

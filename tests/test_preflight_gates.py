@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
-from tests.pictures import COLOURS, config, make_place, noisy
+from tests.images import COLORS, config, make_place, noisy
 from tests.trees import class_folders, encoded, put
 from trainables import preflight, trial
 from trainables.augmentation.views import InputContract
@@ -63,9 +63,9 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, pd.DataFrame]:
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, pd.DataFrame]:
     """600 images of three colors, 360 to train on, and weights for one net."""
     folder, random = tmp_path_factory.mktemp("many"), np.random.default_rng(5)
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         for i in range(200):
-            put(folder / "data" / name / f"{i:03}.png", encoded(noisy(colour, random, 20, 24)))
+            put(folder / "data" / name / f"{i:03}.png", encoded(noisy(color, random, 20, 24)))
     torch.manual_seed(3)
     save_file(timm.create_model("test_resnet").state_dict(), folder / "test_resnet.safetensors")
     return read(folder)

@@ -16,7 +16,7 @@ from study.products.proof import prove_best
 from study.schedule.state import Job, model_file, predictions_file
 from study.writing import write_json, write_table
 from tests.finished import TRIAL, Finished, finish
-from tests.pictures import config, make_place
+from tests.images import config, make_place
 from trainables.data.trial_data import open_trial_data
 from trainables.learning.checkpoints import load_tensors, save_tensors
 from trainables.nets.divided import whole_net

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pictures import config, make_place, measured
+from tests.images import config, make_place, measured
 from trainables.config import TrialConfig
 from trainables.data.trial_data import open_trial_data
 from trainables.frozen import store as stores
 from trainables.frozen.store import Store, open_store
-from trainables.learning.inputs import seen
+from trainables.learning.inputs import views_of_epoch
 from trainables.nets.prefixes import Frozen
 from trainables.place import Place
 from trainables.trial import run_trial
@@ -179,8 +179,8 @@ def test_processes_compute_a_study_together(place: Place) -> None:
 def test_views_are_taken_in_turn() -> None:
     items, occurrence = np.array([5, 7, 5]), np.array([0, 0, 1])
     chosen = trial(augmentation="light", views=3)
-    taken = [seen(chosen, items, occurrence, epoch).epoch.tolist() for epoch in (1, 2, 3, 4)]
+    taken = [views_of_epoch(chosen, items, occurrence, epoch).epoch.tolist() for epoch in (1, 2, 3, 4)]
     assert taken == [[1, 1, 2], [2, 2, 3], [3, 3, 1], [1, 1, 2]]
-    fresh = seen(trial(augmentation="light"), items, occurrence, 4)
+    fresh = views_of_epoch(trial(augmentation="light"), items, occurrence, 4)
     assert (fresh.epoch.tolist(), fresh.occurrence.tolist()) == ([4, 4, 4], [0, 0, 1])
-    assert not seen(trial(), items, occurrence, 4).epoch.any()  # no augmentation: the evaluation view, always
+    assert not views_of_epoch(trial(), items, occurrence, 4).epoch.any()  # no augmentation: the evaluation view, always

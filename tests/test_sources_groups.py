@@ -69,7 +69,9 @@ def test_a_column_group_in_the_table_of_images(tmp_path: Path) -> None:
     manifest = read_manifest("folder", tmp_path)
     assert list(manifest["group"]) == [0, 1, 2, 1]
     assert list(read_manifest("folder", tmp_path / "all.csv")["group"]) == [0, 1, 2, 1]
-    refused(tmp_path, "path,group\nx/a/0.png,1\n", "One table of groups is enough, but .*groups.csv is a second")
+    refused(
+        tmp_path, "path,group\nx/a/0.png,1\n", "Only one source of groups is allowed, but got .*groups.csv and a column"
+    )
 
 
 def test_groups_beside_a_table_of_images_and_in_a_known_dataset(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_bad_tables_of_breeds_are_refused(tmp_path: Path, rows: str, message: st
 
 
 def test_dog_breeds_say_what_to_place(tmp_path: Path) -> None:
-    message = "must hold labels.csv and train/ of Kaggle's .* or train.zip for train/, or dog-breed-identification.zip"
+    message = "must have labels.csv and train/ of Kaggle's .* or train.zip for train/, or dog-breed-identification.zip"
     refused("dog_breeds", tmp_path, message)
     fetch = DATASETS["dog_breeds"].download
     assert fetch is not None
@@ -92,7 +92,7 @@ def test_dog_breeds_and_the_users_own_dogs(tmp_path: Path) -> None:
     manifest = read_manifest("dog_breeds", trees.dog_breeds(tmp_path / "data"), tmp_path / "mine")
     assert list(manifest["official_split"].dropna()) == ["test", "test"]
     class_folders(tmp_path / "mine", {"pug": 1})
-    with pytest.raises(InputError, match=r"'pug' .* has none: rename it .*; the classes are boston_bull, dingo"):
+    with pytest.raises(InputError, match=r"'pug' .* has none: rename or remove it; the classes are boston_bull, dingo"):
         read_manifest("dog_breeds", tmp_path / "data", tmp_path / "mine")
 
 
@@ -128,7 +128,7 @@ def test_cats_and_dogs_from_kaggles_archives(tmp_path: Path) -> None:
 
 def test_another_name_in_the_flat_folder_is_refused(tmp_path: Path) -> None:
     put(trees.cats_flat(tmp_path) / "train/1.jpg", b"")
-    refused("cats_vs_dogs", tmp_path, "are named cat.0.jpg, dog.0.jpg and so on, but got 'train/1.jpg'")
+    refused("cats_vs_dogs", tmp_path, "must be named cat.0.jpg, dog.0.jpg, ..., but got 'train/1.jpg'")
     shutil.rmtree(tmp_path / "train")
     put(tmp_path / "train/cats/cat.0.jpg", b"")
     refused("cats_vs_dogs", tmp_path, "but got 'train/cats/cat.0.jpg'")
@@ -174,13 +174,13 @@ def test_pet_images_from_either_edition_of_the_zip(tmp_path: Path, monkeypatch: 
 
 
 def test_both_packagings_at_once_or_none_are_refused(tmp_path: Path) -> None:
-    message = "must hold Microsoft's PetImages/ or its zip, or Kaggle's train/ .*: add --download for the first"
+    message = "must have Microsoft's PetImages/ or its zip, or Kaggle's train/ .*: add --download to get the first"
     refused("cats_vs_dogs", tmp_path, message)
     trees.cats_flat(trees.pet_images(tmp_path))
-    refused("cats_vs_dogs", tmp_path, "share images, but .* holds both: keep one")
+    refused("cats_vs_dogs", tmp_path, "share images, but .* has both: keep one")
     shutil.rmtree(tmp_path / "train")
     shutil.rmtree(tmp_path / "PetImages/Dog")
-    refused("cats_vs_dogs", tmp_path, "PetImages must hold Cat/ and Dog/, but has no Dog/")
+    refused("cats_vs_dogs", tmp_path, "PetImages must have Cat/ and Dog/, but has no Dog/")
 
 
 def test_only_what_is_not_there_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

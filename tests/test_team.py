@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from tests.pictures import config, make_place
+from tests.images import config, make_place
 from trainables.config import TrialConfig
 from trainables.errors import InputError
 from trainables.learning.team import Team

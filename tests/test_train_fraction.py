@@ -12,7 +12,7 @@ import torch
 from study.design.plan import search_plan
 from study.design.settings import resolve
 from tests.courses import BASE, small_study
-from tests.pictures import config, make_place, measured
+from tests.images import config, make_place, measured
 from trainables.data.folds import count_training_images
 from trainables.data.trial_data import open_trial_data
 from trainables.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.pictures import config, make_place, measured
+from tests.images import config, make_place, measured
 from trainables.augmentation.mixing import Mixture, blend, mixture
 from trainables.errors import InputError
 from trainables.learning.losses import batch_loss

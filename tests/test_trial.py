@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.pictures import config, make_place, measured
+from tests.images import config, make_place, measured
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData, open_trial_data
 from trainables.learning import checkpoints

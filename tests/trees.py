@@ -142,8 +142,8 @@ def cars_a(root: Path) -> Path:
         rows: list[dict[str, Any]] = []
         for number, label in enumerate(labels, 1):
             picture = pixels(200 + 10 * number + (split == "test" and number != 3))
-            grey = (split, number) == ("train", 1)
-            put(root / f"cars_{split}" / f"{number:05}.jpg", encoded(picture[:, :, 0] if grey else picture, "JPEG"))
+            gray = (split, number) == ("train", 1)
+            put(root / f"cars_{split}" / f"{number:05}.jpg", encoded(picture[:, :, 0] if gray else picture, "JPEG"))
             edges = (0, -1, 49, 99) if (split, number) == ("test", 2) else (3, 4, 40 + number, 30)
             rows.append(car_row(edges) | {"class": label, "fname": f"{number:05}.jpg"})
         file = "cars_test_annos_withlabels.mat" if split == "test" else "devkit/cars_train_annos.mat"

@@ -199,7 +199,7 @@ def build_inputs(config: TrialConfig, place: Place, data: TrialData, team: Team 
     stored_depths = frozenset(depth for backbone, depth in place.stored if backbone == config.backbone)
     store = open_store(place.cache, place.cache_gib) if stored_depths else None
     activations = Activations(config, divided.frozen, divided.cut, data, store, stored_depths)
-    team.synchronise_norms(divided.net)
+    team.synchronize_norms(divided.net)
     return Inputs(config, divided.net.to(config.device), activations, data, divided.drop_paths, team)
 
 

@@ -15,9 +15,9 @@ from torch import nn
 
 from study.results import BEST_FOLDER
 from trainables.augmentation.views import InputContract, evaluation_views
-from trainables.data.greys import Greys, from_json
+from trainables.data.grayscale import GrayRanges, from_json
 from trainables.errors import InputError
-from trainables.frozen.activations import normalised, scaling
+from trainables.frozen.activations import normalized, scaling
 from trainables.metrics import softmax
 from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
 from trainables.preprocess import reduced
@@ -44,7 +44,7 @@ class Best:
     stored_side: int  # what the study reduced the shorter side of larger images to, before it cut views from them
     temperature: float  # 1 where the study ended without validation logits to fit it on
     device: str
-    greys: Greys  # what more than 8 bits of gray are scaled by, as in the study
+    gray_ranges: GrayRanges  # what more than 8 bits of gray are scaled by, as in the study
 
 
 def load_best(out: Path, device: str | None = None) -> Best:
@@ -71,7 +71,7 @@ def load_best(out: Path, device: str | None = None) -> Best:
             stored_side=how["stored_side"],
             temperature=_temperature(folder / TEMPERATURE_FILE),
             device=device,
-            greys=from_json(how),
+            gray_ranges=from_json(how),
         )
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as problem:
         reason = " ".join(str(problem).split())[:200]
@@ -86,7 +86,7 @@ def prepared(best: Best, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def views(best: Best, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
     """The evaluation views of prepared images as the net takes them: normalized, shape (n, 3, size, size)."""
     cut = torch.from_numpy(evaluation_views(pictures, best.size, best.contract)).to(best.device)
-    return normalised(cut, *scaling(best.contract, best.device)).contiguous()
+    return normalized(cut, *scaling(best.contract, best.device)).contiguous()
 
 
 def logits(best: Best, inputs: torch.Tensor) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from study.spec import Study
 from trainables.data.duplicates import conflicting_groups, copies
-from trainables.data.greys import described
+from trainables.data.grayscale import described
 from trainables.data.manifest import Source, label_names
 
 _CLASSES = 20  # listed in full; above that, only the first and the last few

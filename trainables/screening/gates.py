@@ -37,8 +37,8 @@ class Gate:
     said: str
 
 
-def input_contract(weights: Mapping[str, Any], views: NDArray[np.uint8], normalised: torch.Tensor) -> Gate:
-    """G1: the net's input `normalised` (n, 3, s, s) is `views` (n, s, s, 3), normalized as its `weights` ask."""
+def input_contract(weights: Mapping[str, Any], views: NDArray[np.uint8], normalized: torch.Tensor) -> Gate:
+    """G1: the net's input `normalized` (n, 3, s, s) is `views` (n, s, s, 3), normalized as its `weights` ask."""
     name = "input contract"
     missing = [part for part in ("mean", "std", "interpolation", "input_size") if not weights.get(part)]
     if missing:
@@ -48,7 +48,7 @@ def input_contract(weights: Mapping[str, Any], views: NDArray[np.uint8], normali
         return Gate(name, False, f"the weights' mean must be of pixels from 0 to 1, but is {_numbers(mean)}")
     if int(views.max()) - int(views.min()) <= 1:
         return Gate(name, False, f"images must differ, but all pixels of {len(views)} views are {views.max()} of 255")
-    x = normalised.float().cpu().permute(0, 2, 3, 1).numpy()
+    x = normalized.float().cpu().permute(0, 2, 3, 1).numpy()
     low, high = ((0 - mean) / std).min(), ((1 - mean) / std).max()
     reach = f"from {x.min():.2f} to {x.max():.2f}"
     slack = _INPUT_TOLERANCE * (high - low)

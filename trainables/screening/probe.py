@@ -14,10 +14,10 @@ def hat_matrices(features: NDArray[np.floating]) -> list[NDArray[np.float64]]:
 
     It maps targets to fitted targets. Features are standardized; the intercept is not penalized.
     """
-    centred = features - features.mean(axis=0, dtype=np.float64)
-    spread = centred.std(axis=0)
-    centred /= np.where(spread > 0, spread, 1.0)
-    energies, directions = np.linalg.eigh(centred @ centred.T)
+    centered = features - features.mean(axis=0, dtype=np.float64)
+    spread = centered.std(axis=0)
+    centered /= np.where(spread > 0, spread, 1.0)
+    energies, directions = np.linalg.eigh(centered @ centered.T)
     energies = np.clip(energies, 0.0, None)
     mean = energies.mean() or 1.0  # where all features are constant nothing is fitted but the intercept
     return [
