@@ -93,7 +93,7 @@ def test_a_sound_net_from_random_numbers(few: tuple[Place, pd.DataFrame]) -> Non
         "overfit",
         "frozen",
     ]
-    assert found.pictures == len(open_trial_data_of(few[1], config(), few[0]).pool) == 27
+    assert found.images == len(open_trial_data_of(few[1], config(), few[0]).pool) == 27
     assert found.chance == pytest.approx(1 / 3)
     assert found.probe_accuracy is not None
     assert "not applicable: the net starts from random weights" in found.gates[1].said
@@ -102,7 +102,7 @@ def test_a_sound_net_from_random_numbers(few: tuple[Place, pd.DataFrame]) -> Non
 def test_a_sound_pretrained_net(many: tuple[Place, pd.DataFrame]) -> None:
     found = examine(pretrained(many[0]), ["head", "last stage", "all"], *many)
     assert failed(found) == {}
-    assert found.pictures == 360
+    assert found.images == 360
     assert found.probe_accuracy is not None
     assert found.probe_accuracy > 0.5
     assert [gate.name for gate in found.gates].count("frozen") == 2

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 # Squared distances count as equal if they differ by less than this share of the largest squared length.
 _EQUAL = 1e-12
 _CHUNK = 256  # queries whose distances to the whole gallery are in memory at once
-# A bonus for a vote's winner, relative to its count, so that it wins ties. A smaller one would vanish in half precision.
+# A relative bonus on the count of a vote's winner, so that it wins ties. A smaller one would vanish in half precision.
 _LEAD = 0.01
 
 

@@ -17,8 +17,8 @@ from trainables.storage_errors import writing
 class State:
     """The state after an epoch, from which `run_trial` resumes bit for bit.
 
-    `net`, `average` and `best` hold trained tensors only: the current weights, their moving average if there is one, and
-    the evaluated weights of the best epoch. Everything else is rebuilt from the config.
+    `net`, `average` and `best` hold trained tensors only: the current weights, their moving average if there is one,
+    and the evaluated weights of the best epoch. Everything else is rebuilt from the config.
     """
 
     epoch: int

@@ -77,7 +77,7 @@ def _draws(inputs: Inputs, epoch: int) -> tuple[Items, Items]:
 
 
 def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: Items, epoch: int) -> torch.Tensor:
-    """Apply dropout to features (b, f); the mask is keyed by image and unit, so it is independent of the batch order."""
+    """Apply dropout to features (b, f) with a mask that is keyed by image and unit, whatever the batch order."""
     assert config.dropout is not None
     stream = key("dropout", config.study_seed, config.seed, epoch)
     u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])
@@ -86,7 +86,7 @@ def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: 
 
 
 def kept_connections(config: TrialConfig, weight: torch.Tensor, epoch: int, step: int) -> torch.Tensor | None:
-    """Return the DropConnect mask (Wan et al. 2013), of the shape of the head's weights and with mean 1; None if off."""
+    """Return the DropConnect mask (Wan et al. 2013) of the head's weights, with expectation 1; None if it is off."""
     if not config.drop_connect:
         return None
     stream = key("drop connect", config.study_seed, config.seed, epoch, step)
