@@ -15,6 +15,7 @@ from study.design.load import load
 from study.estimates.resources import Resources, plan_resources
 from study.setup.prepare import Prepared, prepare_study
 from tests.tiny import MACHINE, Prepare, make_pictures, write_study
+from trainables.place import Place
 
 # Machines are shared: how long an example takes says nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,6 +62,32 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def restored_threads() -> Iterator[None]:
+    """Restore PyTorch's number of threads, which a trial sets."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Noisy images for a trial, with a cache that the tests of a module share."""
+    from tests.images import make_place
+
+    return make_place(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def fresh_place(tmp_path: Path) -> Place:
+    """Noisy images for a trial, with an empty cache."""
+    from tests.images import make_place
+
+    return make_place(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_one_good_model_stays_alone() -> None:
     assert set(greedy(labels, two_class([[3, 3, 3, 3], [-1, 1, -1, 1]]))) == {0}
 
 
-def change(out: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> results.Results:
+def with_predictions(out: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> results.Results:
     rewrite(out, "predictions", edit)
     return results.read(out, logits=True)
 
@@ -70,7 +70,7 @@ def test_every_kind_is_there_with_what_it_takes(tmp_path: Path) -> None:
 
 def test_models_that_agree_gain_nothing(tmp_path: Path) -> None:
     fabricate(tmp_path, PLAN)
-    read = change(tmp_path, lambda t: as_said(t, np.where(t["item"] % 4 == 0, 1 - t["label"], t["label"])))
+    read = with_predictions(tmp_path, lambda t: as_said(t, np.where(t["item"] % 4 == 0, 1 - t["label"], t["label"])))
     frame = table(read)
     assert set(frame["accuracy"]) == {0.75}
     assert (frame[["difference", "difference_low", "difference_high"]].drop(SINGLE) == 0).to_numpy().all()
@@ -89,7 +89,7 @@ def test_errors_that_no_two_models_share_are_voted_out(tmp_path: Path) -> None:
         wrong = (t["item"] % 6 == t["trial"].map(order)) & (t["item"] < 36)
         return as_said(t, np.where(wrong, 1 - t["label"], t["label"]))
 
-    frame = table(change(tmp_path, apart))
+    frame = table(with_predictions(tmp_path, apart))
     assert frame["accuracy"][[SINGLE, ANY_SEED, SEEDS, ALL]].tolist() == pytest.approx([34 / 40, 34 / 40, 1, 1])
     assert frame.loc[ALL, "difference"] == pytest.approx(6 / 40)
     assert cells(frame, "difference_low")[ALL] > 0
@@ -111,7 +111,7 @@ def test_greedy_selection_stays_within_a_repeat_and_on_validation_that_none_trai
         t = as_said(t, np.where(shared & (level == "x"), 1 - t["label"], t["label"]))
         return t[~val | shared | extra]
 
-    frame = table(change(tmp_path, own))
+    frame = table(with_predictions(tmp_path, own))
     assert frame.loc[GREEDY, "val_accuracy"] == 1
     members = str(frame.loc[GREEDY, "members"]).split("; ")
     chosen = [[one.split(" ")[0] for one in each.split(", ")] for each in members]
@@ -127,7 +127,7 @@ def test_without_shared_validation_nothing_is_chosen(tmp_path: Path) -> None:
         odd = t["trial"].map(trials["f"]) == "x"
         return t[(t["fold"] == "test") | ((t["item"] % 2 == 1) == odd)]
 
-    frame = table(change(tmp_path, disjoint))
+    frame = table(with_predictions(tmp_path, disjoint))
     assert GREEDY not in frame.index
     assert {SINGLE, SEEDS, ALL, EACH} <= set(frame.index)
 

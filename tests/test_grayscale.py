@@ -15,7 +15,7 @@ from study.predict import main
 from study.products.best import load_best
 from tests.finished import finish
 from tests.tiny import make_pictures
-from tests.trees import encoded, put
+from tests.trees import encoded, png_chunk, put
 from trainables.data.grayscale import GrayRanges, described, from_json, gray_ranges_of, to_json
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
@@ -94,12 +94,9 @@ def test_a_gray_that_is_transparent_is_seen_on_white() -> None:
 def test_of_a_color_of_16_bits_the_high_bytes_are_transparent() -> None:
     body = np.array([[[0x1234, 0x5678, 0x9ABC], [0x3400, 0x7800, 0xBC00]]], dtype=">u2").tobytes()
 
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
-    data += chunk(b"tRNS", struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC))
-    data += chunk(b"IDAT", zlib.compress(b"\0" + body)) + chunk(b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
+    data += png_chunk(b"tRNS", struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC))
+    data += png_chunk(b"IDAT", zlib.compress(b"\0" + body)) + png_chunk(b"IEND", b"")
     assert decode(data).pixels.tolist() == [[[255, 255, 255], [0x34, 0x78, 0xBC]]]
 
 

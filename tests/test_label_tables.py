@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.trees import class_folders, encoded, pixels, put
+from tests.trees import class_folders, encoded, pixels, put, refused
 from trainables.data.datasets import find, read_manifest
 from trainables.data.manifest import Source
-from trainables.errors import InputError
 
 NAMES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -26,12 +25,6 @@ def found(data: Path) -> dict[str, str]:
 
 def folds(source: Source) -> dict[str, str | None]:
     return {one.path: one.official_split for one in source.candidates}
-
-
-def refused(data: Path, message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        find("folder", data)
-    assert "\n" not in str(caught.value)
 
 
 ALL = {"images/a.jpg": "x", "images/b.jpg": "y", "images/c.jpg": "x", "images/d.jpg": "y"}

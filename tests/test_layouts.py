@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.predict import list_files
-from tests.trees import class_folders, encoded, make_tar, pixels, put
+from tests.trees import class_folders, encoded, make_tar, pixels, put, refused
 from trainables.data.datasets import find, read_manifest
 from trainables.errors import InputError
 
@@ -26,12 +26,6 @@ def in_folds(data: Path, *names: str) -> Path:
     for number, name in enumerate(names):
         class_folders(data / name, TWO, 10 * number)
     return data
-
-
-def refused(data: Path, message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        find("folder", data)
-    assert "\n" not in str(caught.value)
 
 
 # ---- folds by name

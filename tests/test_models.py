@@ -291,5 +291,5 @@ def test_the_contract_is_the_weights_own(
 def test_a_net_of_one_size_refuses_another() -> None:
     check_size("vit_tiny_patch16_224", 224)
     check_size("resnet18", 96)
-    with pytest.raises(InputError, match="224 px only, but `size` is 96"):
+    with pytest.raises(InputError, match="only images of 224 px, but `size` is 96"):
         check_size("vit_tiny_patch16_224", 96)

@@ -1,6 +1,5 @@
 """The gates through the code that trials run: sound nets pass, and what is broken fails its own gate."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,7 @@ from trainables.preflight import Findings, examine, sample_of
 
 LEVEL = "60-20-20"
 
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("restored_threads")
 
 
 def test_the_sample_has_one_of_each_duplicate_group_and_a_bounded_size() -> None:
@@ -157,7 +151,7 @@ def test_shuffled_images(many: tuple[Place, pd.DataFrame]) -> None:
     shuffled = manifest.assign(label=np.random.default_rng(2).permutation(manifest["label"]))
     found = failed(examine(pretrained(place), ["head"], place, shuffled))
     assert set(found) == {"linear probe"}
-    assert "images and labels may not belong together" in found["linear probe"]
+    assert "images and labels may not match" in found["linear probe"]
 
 
 def test_a_probe_that_sees_what_it_must_predict(
@@ -171,7 +165,7 @@ def test_training_that_moves_nothing(few: tuple[Place, pd.DataFrame], monkeypatc
     monkeypatch.setattr(training, "schedule", lambda config, step: 0.0)
     found = failed(examine(config(), ["all"], *few))
     assert set(found) == {"overfit"}
-    assert "3 at 0.001" in found["overfit"]  # of eight images of three classes the first class's
+    assert "3 at learning rate 0.001" in found["overfit"]  # of eight images of three classes the first class's
 
 
 def test_a_frozen_batch_norm_in_training_mode(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:

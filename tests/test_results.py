@@ -12,17 +12,12 @@ from study.design.settings import Base
 from study.estimates.resources import Resources
 from study.setup.study_json import StudyJson
 from study.study_record import BaseRecord, BudgetRecord, DefinitionRecord, ResourcesRecord, StudyRecord
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, rewrite
 
 
 @pytest.fixture
 def out(tmp_path):
     return fabricate(tmp_path / "study", Plan(trials=8, seeds=2, items=20))
-
-
-def change(out, file, edit):
-    """Rewrite one table of a study."""
-    writing.write_table(edit(pd.read_parquet(out / file)), out / file)
 
 
 def test_read_gives_every_table_with_the_contracts_columns(out):
@@ -94,7 +89,7 @@ def test_levels_must_be_a_list(out):
     ],
 )
 def test_tables_are_checked_in_one_line(out, file, edit, said):
-    change(out, file, edit)
+    rewrite(out, file.removesuffix(".parquet"), edit)
     with pytest.raises(results.ResultsError, match=re.escape(said)) as caught:
         results.read(out)
     assert file in str(caught.value)
@@ -108,7 +103,7 @@ def test_not_parquet(out):
 
 
 def test_categories_are_read_as_what_they_hold(out):
-    change(out, results.PREDICTIONS_FILE, lambda t: t.assign(trial=t["trial"].astype("category")))
+    rewrite(out, "predictions", lambda t: t.assign(trial=t["trial"].astype("category")))
     assert results.read(out).predictions["trial"].dtype == "str"
 
 

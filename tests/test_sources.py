@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.trees import class_folders, put
+from tests.trees import class_folders, put, refused
 from trainables.data.datasets import DATASETS, read_manifest
 from trainables.data.sources import digits, folder
 from trainables.errors import InputError
@@ -14,12 +14,6 @@ from trainables.errors import InputError
 
 def paths(data: Path, test: Path | None = None) -> dict[str, tuple[str, str | None]]:
     return {one.path: (one.label_name, one.official_split) for one in folder.candidates(data, test).candidates}
-
-
-def refused(data: Path, message: str, test: Path | None = None) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        read_manifest("folder", data, test)
-    assert "\n" not in str(caught.value)
 
 
 # ---- folder

@@ -8,9 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.trees import class_folders, encoded, make_tar, pixels, put, write_parquet
+from tests.trees import class_folders, encoded, make_tar, pixels, put, refused, write_parquet
 from trainables.data.datasets import read_manifest
-from trainables.errors import InputError
 
 
 def read(data: Path) -> list[tuple[str, int, str, str | None]]:
@@ -18,12 +17,6 @@ def read(data: Path) -> list[tuple[str, int, str, str | None]]:
     assert manifest["keep"].all()
     splits = [None if pd.isna(split) else split for split in manifest["official_split"]]
     return list(zip(manifest["path"], manifest["label"], manifest["label_name"], splits, strict=True))
-
-
-def refused(data: Path, message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        read_manifest("folder", data)
-    assert "\n" not in str(caught.value)
 
 
 def picture(seed: int, kind: str = "PNG") -> bytes:
