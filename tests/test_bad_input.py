@@ -212,7 +212,7 @@ def test_folders_without_the_images_of_a_study(fails: Fails, tmp_path: Path) -> 
 
 
 def test_test_images_that_do_not_fit(fails: Fails, tmp_path: Path) -> None:
-    fails("nowhere is none: give --test", "--test", tmp_path / "nowhere")
+    fails("nowhere is not a folder: correct the path", "--test", tmp_path / "nowhere")
     (tmp_path / "other" / "yellow").mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(tmp_path / "other" / "yellow" / "1.png")
     fails("'yellow'.*has none", "--test", tmp_path / "other")

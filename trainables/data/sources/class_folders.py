@@ -62,7 +62,7 @@ def own_test(test: Path, training: list[Candidate]) -> list[Candidate]:
         InputError: `test` has no class folders, has a class without training images, or is a second test set.
     """
     if not test.is_dir():
-        raise InputError(f"--test must be a folder of class folders, but {test} is not a folder.")
+        raise InputError(f"--test must be a folder of class folders, but {test} is not a folder: correct the path.")
     if any(candidate.official_split == "test" for candidate in training):
         raise InputError(f"Only one test set is allowed, but the data has one and {test} is another: remove one.")
     root = test.absolute()
