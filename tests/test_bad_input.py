@@ -205,7 +205,7 @@ def test_folders_without_the_images_of_a_study(fails: Fails, tmp_path: Path) -> 
         for file in (tmp_path / "one" / name).iterdir():
             file.unlink()
         (tmp_path / "one" / name).rmdir()
-    fails("At least two classes are needed, but got only, 'blue'", data=tmp_path / "one")
+    fails("At least two classes are needed, but got only 'blue'", data=tmp_path / "one")
     (tmp_path / "text" / "a").mkdir(parents=True)
     (tmp_path / "text" / "a" / "x.jpg").write_text("no image")
     fails("None of the 1 files can be decoded", data=tmp_path / "text")
