@@ -30,7 +30,7 @@ from trainables.errors import InputError
 
 if TYPE_CHECKING:
     from study.products.best import Best
-    from trainables.data.greys import Greys
+    from trainables.data.grayscale import GrayRanges
 
 TOP = 3
 _AT_ONCE = 32
@@ -192,7 +192,7 @@ def predictions(best: "Best", files: Sequence[Path]) -> Iterator[list[Prediction
         for first in range(0, len(files), _AT_ONCE):
             batch = files[first : first + _AT_ONCE]
             read: list[tuple[Path, NDArray[np.uint8]]] = []
-            for file, picture in zip(batch, pool.map(lambda file: _read(file, best.greys), batch), strict=True):
+            for file, picture in zip(batch, pool.map(lambda file: _read(file, best.gray_ranges), batch), strict=True):
                 if isinstance(picture, str):
                     print(f"{printable(str(file))}: {picture}", file=sys.stderr)
                 else:
@@ -252,12 +252,12 @@ def _write_submission(sample: Sample, by_id: dict[str, NDArray[np.float64]], fil
         print(f"{extra} images are not in the sample and were left out of {printable(str(file))}.", file=sys.stderr)
 
 
-def _read(file: Path, greys: "Greys") -> NDArray[np.uint8] | str:
+def _read(file: Path, gray_ranges: "GrayRanges") -> NDArray[np.uint8] | str:
     """Return the image (h, w, 3), or why it cannot be read."""
     from trainables.data.images import DecodeError, decode
 
     try:
-        return decode(file.read_bytes(), greys).pixels
+        return decode(file.read_bytes(), gray_ranges).pixels
     except OSError as problem:
         return f"unreadable: {(problem.strerror or 'input or output error').lower()}"
     except DecodeError as problem:

@@ -25,6 +25,7 @@ from tests.tiny import MACHINE, Fails, Prepare, make_pictures, write_study
 
 if TYPE_CHECKING:
     from tests.finished import Finished
+from trainables.place import Place
 
 # Machines are shared: how long an example takes says nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -76,7 +77,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def restored_threads() -> Iterator[None]:
-    """Restore the number of threads that a trial sets."""
+    """Restore PyTorch's number of threads, which a trial sets."""
     import torch
 
     before = torch.get_num_threads()
@@ -90,6 +91,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> "Finished":
     from tests.finished import finish
 
     return finish(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Noisy images for a trial, with a cache that the tests of a module share."""
+    from tests.images import make_place
+
+    return make_place(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def fresh_place(tmp_path: Path) -> Place:
+    """Noisy images for a trial, with an empty cache."""
+    from tests.images import make_place
+
+    return make_place(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from study import results, writing
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, rewrite
 
 FRACTIONS = [0.25, 0.5, 0.75, 1.0]
 POOL = 1200  # images of the whole training set
@@ -32,9 +29,5 @@ def fabricate_sizes(out: Path, error: Callable[[float], float] = law, **changes:
         epochs=3,
     )
     fabricate(out, replace(plan, **changes))
-    rewrite(out, lambda trials: trials.assign(train_pictures=trials["train_fraction"] * POOL))
+    rewrite(out, "trials", lambda trials: trials.assign(train_pictures=trials["train_fraction"] * POOL))
     return out
-
-
-def rewrite(out: Path, edit: Callable[[pd.DataFrame], pd.DataFrame], file: str = results.TRIALS_FILE) -> None:
-    writing.write_table(edit(pd.read_parquet(out / file)), out / file)

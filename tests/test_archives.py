@@ -42,7 +42,7 @@ def test_members_that_leave_the_folder_are_refused(tmp_path: Path, name: str) ->
         make_zip(tmp_path / "x.zip", {"good": b"", name: b""}),
         make_tar(tmp_path / "x.tar", {name: b""}),
     ):
-        with pytest.raises(InputError, match=r"cannot be unpacked .*leaves the folder\): get it again"):
+        with pytest.raises(InputError, match=r"cannot be unpacked .*would leave the folder\): download it again"):
             extract(archive, tmp_path / "data")
         assert tree(tmp_path / "data") == {}, "nothing of it stays"
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_an_input_error(tmp_path: Path, make: Make) -> No
     archive = make(tmp_path / "x", {"a": bytes(range(256)) * 64})
     archive.write_bytes(archive.read_bytes()[: 200 if make is make_zip else 9000])
     for file in (archive, tmp_path / "missing.tar"):
-        with pytest.raises(InputError, match=f"{file.name} cannot be unpacked into .*: get it again"):
+        with pytest.raises(InputError, match=f"{file.name} cannot be unpacked into .*: download it again"):
             extract(file, tmp_path / "data")
     assert tree(tmp_path / "data") == {}
 
@@ -146,9 +146,9 @@ def test_a_wrong_hash_leaves_nothing(site: str, tmp_path: Path) -> None:
 
 def test_a_failed_download_names_the_address_and_the_place(site: str, tmp_path: Path) -> None:
     for url in (f"{site}/gone.tar", "http://127.0.0.1:9/x.tar"):
-        with pytest.raises(InputError, match=f"^{url} cannot be fetched .*: save it as {tmp_path}/x.tar by hand.$"):
+        with pytest.raises(InputError, match=f"^{url} cannot be downloaded .*: save it as {tmp_path}/x.tar by hand.$"):
             fetch(url, tmp_path / "x.tar", "md5", MD5)
-    with pytest.raises(InputError, match="begins with http:// or https://, but got 'file:///etc/passwd'"):
+    with pytest.raises(InputError, match="must start with http:// or https://, but got 'file:///etc/passwd'"):
         fetch("file:///etc/passwd", tmp_path / "x.tar", "md5", MD5)
 
 
@@ -157,5 +157,7 @@ def test_the_hash_of_a_file(tmp_path: Path, algorithm: Algorithm) -> None:
     (tmp_path / "x").write_bytes(b"content")
     right = hashlib.new(algorithm, b"content").hexdigest()
     check_hash(tmp_path / "x", algorithm, right)
-    with pytest.raises(InputError, match=f"x must have the {algorithm.upper()} ffff, but has {right}: get it again"):
+    with pytest.raises(
+        InputError, match=f"x must have the {algorithm.upper()} ffff, but has {right}: download it again"
+    ):
         check_hash(tmp_path / "x", algorithm, "ffff")

@@ -60,14 +60,14 @@ def test_folders_without_the_images_of_a_study(fails: Fails, tmp_path: Path) -> 
         for file in (tmp_path / "one" / name).iterdir():
             file.unlink()
         (tmp_path / "one" / name).rmdir()
-    fails("At least two classes are needed, found one, 'blue'", data=tmp_path / "one")
+    fails("At least two classes are needed, but got only 'blue'", data=tmp_path / "one")
     (tmp_path / "text" / "a").mkdir(parents=True)
     (tmp_path / "text" / "a" / "x.jpg").write_text("no image")
     fails("None of the 1 files can be decoded", data=tmp_path / "text")
 
 
 def test_test_images_that_do_not_fit(fails: Fails, tmp_path: Path) -> None:
-    fails("nowhere is none: give --test", "--test", tmp_path / "nowhere")
+    fails("nowhere is not a folder: correct the path", "--test", tmp_path / "nowhere")
     (tmp_path / "other" / "yellow").mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(tmp_path / "other" / "yellow" / "1.png")
     fails("'yellow'.*has none", "--test", tmp_path / "other")
@@ -83,7 +83,7 @@ def test_archives_that_are_not_the_published_ones(
     monkeypatch.setitem(stanford_dogs.MD5, "images.tar", hashlib.md5(b"no archive").hexdigest())
     fails("images.tar cannot be unpacked.*get it again", "--weights", "none", study="dogs", data=data)
     (data / "images.tar").unlink()
-    fails("must hold Images/ or images.tar.*--download", "--weights", "none", study="dogs", data=data)
+    fails("must have Images/ or images.tar.*--download", "--weights", "none", study="dogs", data=data)
 
 
 def test_what_cannot_be_downloaded(fails: Fails) -> None:
@@ -122,7 +122,7 @@ def test_resources_that_are_not_there(fails: Fails) -> None:
 
 
 def test_a_cache_that_is_too_small_for_the_images(fails: Fails) -> None:
-    fails("need .* GiB, but the cache may take 1e-06 GiB: allow more with --cache-gib", "--cache-gib", 1e-6)
+    fails("need .* GiB, but the cache is limited to 1e-06 GiB: allow more with --cache-gib", "--cache-gib", 1e-6)
 
 
 def test_hours_and_what_they_fit(fails: Fails) -> None:

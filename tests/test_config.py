@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import config
+from tests.images import config
 from trainables.config import from_dict
 from trainables.errors import InputError
 

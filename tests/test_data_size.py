@@ -5,8 +5,8 @@ from analysis.confirmed.settings import settings
 from analysis.findings.data_size import data_size_sections, refusal, sizes
 from analysis.layout.text import number
 from study import results
-from tests.fabricated import Plan, fabricate
-from tests.sized import FRACTIONS, POOL, fabricate_sizes, law, rewrite
+from tests.fabricated import Plan, fabricate, rewrite
+from tests.sized import FRACTIONS, POOL, fabricate_sizes, law
 
 
 def section(out):
@@ -83,7 +83,7 @@ def other_augmentation(trials):
 )
 def test_what_supports_no_law_is_refused_in_words(edit, why, tmp_path):
     fabricate_sizes(tmp_path, items=60)
-    rewrite(tmp_path, edit)
+    rewrite(tmp_path, "trials", edit)
     assert why in measured(tmp_path)[1]
 
 
@@ -97,7 +97,7 @@ def test_before_the_test_fold_is_opened_there_is_validation_and_no_law(tmp_path)
 
 def test_a_size_without_errors_has_no_place_in_a_law(tmp_path):
     fabricate_sizes(tmp_path, lambda fraction: 0.0 if fraction == 1 else law(fraction), items=60, spread=0.0)
-    rewrite(tmp_path, lambda p: p.assign(predicted=p["label"]), results.PREDICTIONS_FILE)
+    rewrite(tmp_path, "predictions", lambda p: p.assign(predicted=p["label"]))
     assert "a power law cannot fit a size without errors" in measured(tmp_path)[1]
 
 
@@ -109,10 +109,10 @@ def test_ratios_are_sizes_too_and_the_manifest_tells_them_where_no_column_does(t
         train = manifest["fold"].where(manifest["fold"] != "pool", "train")
         return manifest.assign(**{"split_80-10-10": train, "split_60-30-10": train.where(manifest["item"] % 2 == 0)})
 
-    rewrite(tmp_path, folds, results.MANIFEST_FILE)
+    rewrite(tmp_path, "manifest", folds)
     frame, why = measured(tmp_path, "split")
     assert dict(zip(frame["level"], frame["pictures"], strict=True)) == {"80-10-10": 120, "60-30-10": 60}
     assert "but there are 2" in why
-    rewrite(tmp_path, lambda t: t.assign(train_pictures=120.0))
+    rewrite(tmp_path, "trials", lambda t: t.assign(train_pictures=120.0))
     read = results.read(tmp_path)
     assert data_size_sections(read, settings(read), "") == [], "one size is no curve"

@@ -131,8 +131,8 @@ def test_groups_are_those_of_comparing_all_with_all(seed: int, count: int, at_on
 
 
 def test_a_difference_counts_on_average_and_in_the_worst_block() -> None:
-    grey = np.full((32, 32, 3), 100, dtype=np.uint8)
-    spot, weak_spot, checks, weak_checks = (grey.copy() for _ in range(4))
+    gray = np.full((32, 32, 3), 100, dtype=np.uint8)
+    spot, weak_spot, checks, weak_checks = (gray.copy() for _ in range(4))
     spot[8:12, 4:8] += 17
     weak_spot[8:12, 4:8] += 16
     for board, contrast in ((checks, 7), (weak_checks, 6)):  # every block's mean stays 100
@@ -143,10 +143,10 @@ def test_a_difference_counts_on_average_and_in_the_worst_block() -> None:
 
     def together(one: np.ndarray, distance: int = 0) -> bool:
         hashes = np.array([0, 2**distance - 1], dtype=np.uint64)
-        return find_groups(["a", "b"], hashes, np.stack([grey, one])).tolist() == [0, 0]
+        return find_groups(["a", "b"], hashes, np.stack([gray, one])).tolist() == [0, 0]
 
     assert [together(one) for one in (spot, weak_spot, checks, weak_checks)] == [False, True, False, True]
-    assert [together(grey, distance) for distance in (6, 7)] == [True, False]
+    assert [together(gray, distance) for distance in (6, 7)] == [True, False]
 
 
 def test_the_same_image_under_two_labels_is_reported(tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ def test_heat_is_colored_where_it_is_and_what_was_not_seen_is_faded() -> None:
     heat[:5] = 1
     drawn = np.asarray(overlay(picture, heat, 0.5)).astype(int)
     assert drawn.shape == (40, 60, 3)
-    grey = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
-    assert drawn[28, 30].tolist() == [grey] * 3  # seen, without heat
+    gray = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    assert drawn[28, 30].tolist() == [gray] * 3  # seen, without heat
     red, green, blue = drawn[12, 30]
     assert red > green > blue  # the warm end of the scale
     outside = drawn[20, 5]
     assert len(set(outside)) == 1
-    assert abs(outside[0] - 128) < abs(grey - 128)
+    assert abs(outside[0] - 128) < abs(gray - 128)
 
 
 @pytest.mark.parametrize("crop", [0.001, 1.0])

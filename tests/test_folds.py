@@ -76,5 +76,5 @@ def test_what_a_test_fold_leaves_of_a_class_must_train_and_validate(sizes: list[
 
 
 def test_more_test_folds_than_images_are_refused() -> None:
-    with pytest.raises(InputError, match="9 test folds need at least as many different images, but there are 8"):
+    with pytest.raises(InputError, match="9 test folds need at least as many different images, but got 8"):
         divide(table({"a": [1] * 4, "b": [2] * 4}), ["70-15-15"], 0, test_folds=9)

@@ -22,7 +22,7 @@ def views(low: int = 0, high: int = 256) -> np.ndarray:
     return np.random.default_rng(1).integers(low, high, (6, 8, 8, 3), dtype=np.uint8)
 
 
-def normalised(made: np.ndarray, mean: Any = IMAGENET["mean"], std: Any = IMAGENET["std"]) -> torch.Tensor:
+def normalized(made: np.ndarray, mean: Any = IMAGENET["mean"], std: Any = IMAGENET["std"]) -> torch.Tensor:
     return torch.from_numpy((made / 255 - np.array(mean)) / np.array(std)).permute(0, 3, 1, 2)
 
 
@@ -36,28 +36,28 @@ def says(gate: Gate, *parts: str) -> None:
 
 def test_the_input_contract() -> None:
     made = views()
-    passed = gates.input_contract(IMAGENET, made, normalised(made))
+    passed = gates.input_contract(IMAGENET, made, normalized(made))
     assert passed.passed
     assert "views of 8 px (weights: 224 px)" in passed.said
     assert "within -2.12 and 2.64" in passed.said  # (0 - 0.485) / 0.229 and (1 - 0.406) / 0.225
     dark = views(0, 90)
-    assert gates.input_contract(IMAGENET, dark, normalised(dark)).passed
+    assert gates.input_contract(IMAGENET, dark, normalized(dark)).passed
     scaled = IMAGENET | {"mean": (0.0, 0.0, 0.0), "std": (1 / 255,) * 3}  # nets that take 0 to 255
     assert gates.input_contract(scaled, made, torch.from_numpy(made).permute(0, 3, 1, 2)).passed
 
 
 def test_an_input_that_breaks_the_contract() -> None:
     made = views(60, 190)
-    says(gates.input_contract(IMAGENET, made, normalised(made, mean=(0.5, 0.5, 0.5))), "mean (0.485, 0.456, 0.406)")
-    says(gates.input_contract(IMAGENET, made, normalised(made).flip(1)), "off by")  # blue, green, red
+    says(gates.input_contract(IMAGENET, made, normalized(made, mean=(0.5, 0.5, 0.5))), "mean (0.485, 0.456, 0.406)")
+    says(gates.input_contract(IMAGENET, made, normalized(made).flip(1)), "off by")  # blue, green, red
     says(gates.input_contract(IMAGENET, made, torch.from_numpy(made).permute(0, 3, 1, 2)), "-2.12 and 2.64", "to 189.0")
-    says(gates.input_contract(IMAGENET, made, normalised(made) * torch.nan), "off by nan")
+    says(gates.input_contract(IMAGENET, made, normalized(made) * torch.nan), "off by nan")
     flat = np.full_like(made, 7)
-    says(gates.input_contract(IMAGENET, flat, normalised(flat)), "pixels of 6 views are 7 of 255")
+    says(gates.input_contract(IMAGENET, flat, normalized(flat)), "pixels of 6 views are 7 of 255")
     unit = (made / 255).astype(np.uint8)  # scaled before it should be
-    says(gates.input_contract(IMAGENET, unit, normalised(unit)), "must differ")
-    says(gates.input_contract(IMAGENET | {"mean": None}, made, normalised(made)), "must name their mean")
-    says(gates.input_contract(IMAGENET | {"mean": (123.7, 116.3, 103.5)}, made, normalised(made)), "(123.7, 116.3")
+    says(gates.input_contract(IMAGENET, unit, normalized(unit)), "must have contrast")
+    says(gates.input_contract(IMAGENET | {"mean": None}, made, normalized(made)), "must have mean")
+    says(gates.input_contract(IMAGENET | {"mean": (123.7, 116.3, 103.5)}, made, normalized(made)), "(123.7, 116.3")
 
 
 def head(hits: int, of: int) -> tuple[torch.Tensor, list[frozenset[int]]]:
@@ -143,10 +143,10 @@ def test_overfitting_a_few_images() -> None:
     passed = gates.overfit({1e-3: 7, 1e-2: 8}, 8, 40)
     assert passed.said == "8 images were overfit at learning rate 0.01"
     assert passed.passed
-    says(gates.overfit({1e-3: 2, 1e-2: 7}, 8, 40), "8 images", "40 steps", "2 at 0.001, 7 at 0.01")
+    says(gates.overfit({1e-3: 2, 1e-2: 7}, 8, 40), "8 images", "40 steps", "2 at learning rate 0.001, 7 at")
 
 
 def test_what_is_frozen() -> None:
     before = {"a": torch.zeros(2), "b": torch.ones(3)}
     assert gates.frozen(before, {"a": torch.zeros(2), "b": torch.ones(3)}, "head").passed
-    says(gates.frozen(before, {"a": torch.zeros(2), "b": torch.ones(3) + 1e-7}, "head"), "1 of 2", "the first b")
+    says(gates.frozen(before, {"a": torch.zeros(2), "b": torch.ones(3) + 1e-7}, "head"), "1 of 2", "the first is b")

@@ -17,7 +17,7 @@ from tests.tiny import PATIENCE
 from tests.trees import class_folders, encoded, pixels, put
 from trainables.cache_layout import SCANS
 from trainables.data import inspection, inspections, known_files
-from trainables.data.greys import Greys
+from trainables.data.grayscale import GrayRanges
 from trainables.data.images import Decoded, decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
 from trainables.data.pixels import open_pixels
@@ -48,9 +48,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of all files that are decoded from here on."""
     sizes: list[int] = []
 
-    def counted(data: bytes, greys: Greys | None = None) -> Decoded:
+    def counted(data: bytes, gray_ranges: GrayRanges | None = None) -> Decoded:
         sizes.append(len(data))
-        return decode(data, greys)
+        return decode(data, gray_ranges)
 
     monkeypatch.setattr(inspection, "decode", counted)
     return sizes

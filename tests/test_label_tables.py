@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.trees import class_folders, encoded, pixels, put
+from tests.trees import class_folders, encoded, pixels, put, refused
 from trainables.data.datasets import find, read_manifest
 from trainables.data.manifest import Source
-from trainables.errors import InputError
 
 NAMES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -26,12 +25,6 @@ def found(data: Path) -> dict[str, str]:
 
 def folds(source: Source) -> dict[str, str | None]:
     return {one.path: one.official_split for one in source.candidates}
-
-
-def refused(data: Path, message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        find("folder", data)
-    assert "\n" not in str(caught.value)
 
 
 ALL = {"images/a.jpg": "x", "images/b.jpg": "y", "images/c.jpg": "x", "images/d.jpg": "y"}
@@ -72,7 +65,7 @@ def test_what_was_read_is_said(data: Path) -> None:
     assert source.layout == "labels.csv, where 'image_id' names the image, 'breed' is its label, 'usage' its fold"
     assert folds(source) == {"images/a.jpg": "train", "images/b.jpg": "test"}
     assert source.notes == [
-        "left out: 2 images in the folder are not in labels.csv, the first is 'images/c.jpg'",
+        "left out: 2 images in the folder are not in labels.csv; the first is 'images/c.jpg'",
         "left out: 1 hidden or system file, 'images/.DS_Store'",
     ]
 
@@ -80,16 +73,19 @@ def test_what_was_read_is_said(data: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("foo,bar\na,x\n", r"must have the columns path and label, but has foo, bar \(none is known to name images\)"),
-        ("a.jpg,x\nb.jpg,y\n", r"but has a.jpg, x \(none is known to name images\): rename them"),
-        ("image,age\na.jpg,3\nb.jpg,4\n", r"but has image, age \(none is known to be a label\): rename them"),
-        ("image,breed,species\na,x,y\n", r"\(breed and species may both be the label\): rename them"),
+        (
+            "foo,bar\na,x\n",
+            r"must have the columns path and label, but has foo, bar \(no known name of an image column\)",
+        ),
+        ("a.jpg,x\nb.jpg,y\n", r"but has a.jpg, x \(no known name of an image column\): rename them"),
+        ("image,age\na.jpg,3\nb.jpg,4\n", r"but has image, age \(no known name of a label column\): rename them"),
+        ("image,breed,species\na,x,y\n", r"\(breed and species could both be the label\): rename them"),
         ("image_id,label\na,\nb,\n", "Each row of .*labels.csv needs a path and a label, but got 'a', ''"),
-        ("image_id,x,y\na,1,0\nb,1,1\n", r"'b' of .*labels.csv has 2 of the columns at 1 \(x, y\): leave one label"),
-        ("image_id,x,y\na,1,0\nb,0,0\n", r"'b' of .*labels.csv has 0 of the columns at 1 \(none\)"),
+        ("image_id,x,y\na,1,0\nb,1,1\n", r"'b' of .*labels.csv has a 1 in 2 columns \(x, y\): keep one label"),
+        ("image_id,x,y\na,1,0\nb,0,0\n", r"'b' of .*labels.csv has a 1 in 0 columns \(none\)"),
         ("image_id,label\na,x\nz,y\n", "1 of 2 images of .*labels.csv do not exist, the first is 'z'"),
         ("id,label\n0,x\n1,y\n", "2 of 2 images of .*labels.csv do not exist, the first is '0'"),
-        ("image_id,label\na,x\na.jpg,y\n", "labels.csv lists 'images/a.jpg' twice: leave one row"),
+        ("image_id,label\na,x\na.jpg,y\n", "labels.csv lists 'images/a.jpg' twice: keep one row"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused_by_name(data: Path, rows: str, message: str) -> None:
@@ -105,9 +101,9 @@ def test_other_tables_beside_class_folders_are_said(tmp_path: Path) -> None:
     put(tmp_path / "captions.csv", b"image,caption\n0.png,a dog\n")
     assert found(tmp_path) == {"cat/0.png": "cat", "dog/0.png": "dog"}
     assert find("folder", tmp_path).notes == [
-        "left out: 'captions.csv', its columns are image, caption (none is known to be a label)",
-        "left out: 'history.csv', no image here is 'elsewhere.png'",
-        "left out: 'submission.csv', a form for predictions",
+        "left out: 'captions.csv', its columns are image, caption (no known name of a label column)",
+        "left out: 'history.csv', no image 'elsewhere.png' here",
+        "left out: 'submission.csv', a submission template",
     ]
 
 
@@ -118,7 +114,7 @@ def test_an_id_that_fits_two_files_is_refused_unless_the_table_tells_the_folder(
     put(data / "test/a.jpg", b"")
     put(data / "train_images/a.jpg", b"")
     put(data / "labels.csv", b"image_id,label\na,x\nb,y\n")
-    refused(data, "labels.csv is one file, but 'a' may be 'images/a.jpg' or 'test/a.jpg': write the path from")
+    refused(data, "labels.csv must match one file, but 'a' matches 'images/a.jpg' and 'test/a.jpg': write the path rel")
     (data / "labels.csv").rename(data / "train.csv")
     assert found(data) == {"train_images/a.jpg": "x", "images/b.jpg": "y"}
 
@@ -142,10 +138,10 @@ def test_a_name_with_a_backslash_is_that_file(data: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        (r"C:\data\images\a.jpg", "is absolute, from a Windows machine: write it from that folder on, with forward sl"),
-        (r"\\server\images\a.jpg", "is absolute, from a Windows machine"),
-        (r"..\secret\a.jpg", "stay below its folder, but .* does not"),
-        ("/somewhere/images/a.jpg", "stay below its folder, but '/somewhere/images/a.jpg' does not: move .* or write"),
+        (r"C:\data\images\a.jpg", "is an absolute Windows path: write it relative to that folder, with forward sl"),
+        (r"\\server\images\a.jpg", "is an absolute Windows path"),
+        (r"..\secret\a.jpg", "must be below its folder, but .* is not"),
+        ("/somewhere/images/a.jpg", "must be below its folder, but '/somewhere/images/a.jpg' is not: move .* or write"),
     ],
 )
 def test_paths_of_elsewhere_are_refused_in_true_words(data: Path, path: str, message: str) -> None:
@@ -178,7 +174,7 @@ def test_tables_named_as_folds_are_the_official_split(data: Path) -> None:
         "test_labels.csv, where 'image' names the image, 'label' is its label (test)"
     )
     put(data / "test_labels.csv", b"image,label\na.jpg,x\nd.jpg,y\n")
-    refused(data, "Two tables of .* list 'images/a.jpg': leave one row")
+    refused(data, "Two tables of .* list 'images/a.jpg': keep one row")
 
 
 def test_a_test_table_without_labels_is_left_out_and_said(data: Path) -> None:
@@ -188,8 +184,8 @@ def test_a_test_table_without_labels_is_left_out_and_said(data: Path) -> None:
     source = find("folder", data)
     assert folds(source) == {"images/a.jpg": None, "images/b.jpg": None}
     assert source.notes == [
-        "left out: 2 images in the folder are not in train.csv, the first is 'images/c.jpg'",
-        "left out: 'test.csv', its columns are image_id (none is known to be a label)",
+        "left out: 2 images in the folder are not in train.csv; the first is 'images/c.jpg'",
+        "left out: 'test.csv', its columns are image_id (no known name of a label column)",
         "left out: 'val.csv', no labels",
     ]
 
@@ -197,10 +193,12 @@ def test_a_test_table_without_labels_is_left_out_and_said(data: Path) -> None:
 def test_two_tables_whose_names_tell_no_folds_are_refused(data: Path) -> None:
     put(data / "labels.csv", b"image,label\na.jpg,x\n")
     put(data / "more.csv", b"path,label\nimages/b.jpg,y\n")
-    refused(data, "One table of labels is enough, but .* has labels.csv, more.csv: leave one, or call them train.csv")
+    refused(
+        data, "Only one table of labels is allowed, but .* has labels.csv, more.csv: keep one, or name them train.csv"
+    )
     (data / "more.csv").unlink()
     put(data / "metadata.jsonl", b'{"file_name": "images/b.jpg", "label": "y"}')
-    refused(data, "One list of labels is enough, but .* has labels.csv and metadata.jsonl: leave one")
+    refused(data, "Only one list of labels is allowed, but .* has labels.csv and metadata.jsonl: remove one")
 
 
 def test_the_folder_of_an_image_tells_its_fold_where_train_is_one(tmp_path: Path) -> None:
@@ -229,7 +227,7 @@ def test_blanks_and_forms_that_nobody_sees_make_no_class(data: Path) -> None:
 @pytest.mark.parametrize("file", ["labels.csv", "metadata.csv"])
 def test_several_labels_in_a_cell_are_refused(data: Path, joined: str, file: str) -> None:
     put(data / file, f"file_name,label\nimages/a.jpg,x\nimages/b.jpg,y\nimages/c.jpg,{joined}\n".encode())
-    refused(data, f"An image has one label, but .*{file} has .* beside '[xy]'.*: leave one label for each image")
+    refused(data, f"An image must have one label, but .*{file} has .* beside '[xy]'.*: keep one label per image")
 
 
 @pytest.mark.parametrize("label", ["golden retriever", '"Washington, D.C."', "n/a", "R&B", "a;b"])

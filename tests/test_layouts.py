@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.predict import list_files
-from tests.trees import class_folders, encoded, make_tar, pixels, put
+from tests.trees import class_folders, encoded, make_tar, pixels, put, refused
 from trainables.data.datasets import find, read_manifest
 from trainables.errors import InputError
 
@@ -26,12 +26,6 @@ def in_folds(data: Path, *names: str) -> Path:
     for number, name in enumerate(names):
         class_folders(data / name, TWO, 10 * number)
     return data
-
-
-def refused(data: Path, message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        find("folder", data)
-    assert "\n" not in str(caught.value)
 
 
 # ---- folds by name
@@ -95,7 +89,7 @@ def test_classes_with_folders_of_their_own_stay_classes(tmp_path: Path) -> None:
 def test_folds_within_classes_are_refused(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         class_folders(tmp_path / name, {"Train": 1, "Test": 1})
-    refused(tmp_path, "Folds are outside and classes within, as train/CLASS, but 'cat', 'dog' hold 'Test', 'Train'")
+    refused(tmp_path, "Folders must be nested as train/CLASS, but 'cat', 'dog' contain 'Test', 'Train'")
 
 
 def test_a_test_folder_without_labels_is_left_out_and_said(tmp_path: Path) -> None:
@@ -105,8 +99,8 @@ def test_a_test_folder_without_labels_is_left_out_and_said(tmp_path: Path) -> No
     put(tmp_path / "seg_test/1.jpg", b"")
     assert {fold for _, fold in counts(tmp_path)} == {"train", "val"}
     assert find("folder", tmp_path).notes == [
-        "left out: 'seg_test/' (1 image), which has no class folders, so no labels",
-        "left out: 'seg_pred/' (1 image), which has no class folders, and is no fold",
+        "left out: 'seg_test/' (1 image), which has no class folders and therefore no labels",
+        "left out: 'seg_pred/' (1 image), which has no class folders and is not a fold",
     ]
 
 
@@ -167,12 +161,12 @@ def test_links_are_followed_once_and_never_in_circles(tmp_path: Path) -> None:
     }
     assert list(manifest["keep"]) == [reason == "" for reason in manifest["drop_reason"]]
     assert find("folder", data).notes == [
-        "left out: 'again', a link to b, which is read at its own place",
-        "left out: 'b/loop', a link to a folder around it",
-        "left out: 'bird/up', a link to a folder around it",
+        "left out: 'again', a link to b, which is read itself",
+        "left out: 'b/loop', a link to a folder that contains it",
+        "left out: 'bird/up', a link to a folder that contains it",
         "left out: 'bird2', the same folder as bird",
         "left out: 1 broken link, 'gone'",
-        "followed: links to 3 files, the first is 'a/link.png': each machine of a cluster must see the targets",
+        "followed: links to 3 files, such as 'a/link.png'; every machine of a cluster must be able to read the targets",
     ]
 
 
@@ -235,11 +229,11 @@ def test_empty_classes_are_said_by_name(tmp_path: Path) -> None:
     put(tmp_path / "bird/.gitkeep", b"")
     (tmp_path / "fox/deep").mkdir(parents=True)
     (line,) = (note for note in find("folder", tmp_path).notes if "class folder" in note)
-    assert line == "left out: 'bird/', 'fox/': a class folder without any image, of which nothing can be learned"
+    assert line == "left out: 'bird/', 'fox/': class folders without images"
     in_folds(tmp_path / "folds", "train", "test")
     (tmp_path / "folds/test/bird").mkdir()
     (line,) = find("folder", tmp_path / "folds").notes
-    assert line.startswith("left out: 'test/bird/': a class folder without any image")
+    assert line.startswith("left out: 'test/bird/': class folders without images")
 
 
 def test_junk_is_no_class_and_no_fold_wherever_it_lies(tmp_path: Path) -> None:
@@ -254,7 +248,7 @@ def test_junk_is_no_class_and_no_fold_wherever_it_lies(tmp_path: Path) -> None:
     assert len(manifest) == 7
     assert list(manifest.loc[~manifest["keep"], "path"]) == ["train/cat/desktop.ini"]
     (line,) = (note for note in find("folder", tmp_path).notes if "hidden" in note)
-    assert line == "left out: 13 hidden or system files, the first is '$RECYCLE.BIN'"
+    assert line == "left out: 13 hidden or system files, such as '$RECYCLE.BIN'"
 
 
 def test_what_lies_beside_class_folders_is_said(tmp_path: Path) -> None:
@@ -265,8 +259,8 @@ def test_what_lies_beside_class_folders_is_said(tmp_path: Path) -> None:
     make_tar(tmp_path / "old.tar", {})
     assert find("folder", tmp_path).layout == "one folder per class"
     assert find("folder", tmp_path).notes == [
-        "left out: 2 images beside the class folders, without a label, the first is '8.PNG'",
-        "left out: 'notes.csv', its columns are date, weather (none is known to name images)",
+        "left out: 2 images beside the class folders, without a label; the first is '8.PNG'",
+        "left out: 'notes.csv', its columns are date, weather (no known name of an image column)",
         "left out: 'old.tar', beside the class folders",
     ]
 
@@ -285,10 +279,10 @@ def test_class_folders_that_look_the_same_are_one_class(tmp_path: Path) -> None:
         ("cat", None): 1,
     }
     assert find("folder", tmp_path).notes == [
-        r"one class, 'a b': 'a b' and 'a\xa0b' look the same",
-        "one class, 'caf\u00e9': 'cafe\\u0301' and 'caf\\xe9' look the same",
-        r"one class, 'dog': 'dog' and 'dog ' and 'd\u200bog' look the same",
-        "look alike: the classes 'Cat' and 'cat': if they are one, give them one name",
+        r"merged into one class, 'a b': 'a b' and 'a\xa0b' look the same",
+        "merged into one class, 'caf\u00e9': 'cafe\\u0301' and 'caf\\xe9' look the same",
+        r"merged into one class, 'dog': 'dog' and 'dog ' and 'd\u200bog' look the same",
+        "similar names: the classes 'Cat' and 'cat': if they are the same class, give them one name",
     ]
 
 
@@ -331,7 +325,7 @@ def test_numbers_are_in_the_order_of_their_values_in_every_layout(
 def test_a_fold_beside_the_classes_it_holds_is_no_class(tmp_path: Path, fold: str) -> None:
     class_folders(tmp_path, TWO)
     class_folders(tmp_path / fold, TWO, 10)
-    refused(tmp_path, f"Class folders stand beside the fold .*{fold}, which holds 'cat', too: move them into train/")
+    refused(tmp_path, f"but 'cat' is both in the fold .*{fold} and beside it: move the class folders into train/")
 
 
 def test_a_class_may_be_called_as_a_fold(tmp_path: Path) -> None:
@@ -344,7 +338,7 @@ def test_what_has_no_classes_beside_a_lone_train_is_left_out(tmp_path: Path) -> 
     class_folders(tmp_path, {"unlabeled": 3}, 20)
     assert counts(tmp_path) == {("cat", "train"): 2, ("dog", "train"): 1}
     assert (
-        "left out: 'unlabeled/' (3 images), which has no class folders, and is no fold"
+        "left out: 'unlabeled/' (3 images), which has no class folders and is not a fold"
         in find("folder", tmp_path).notes
     )
 
@@ -352,5 +346,5 @@ def test_what_has_no_classes_beside_a_lone_train_is_left_out(tmp_path: Path) -> 
 def test_the_users_own_test_images_lie_outside_of_the_data(tmp_path: Path) -> None:
     class_folders(tmp_path, TWO)
     class_folders(tmp_path / "mine", {"cat": 1, "dog": 1}, 10)
-    with pytest.raises(InputError, match=r"mine lies in .*: move it out"):
+    with pytest.raises(InputError, match=r"mine is in .*: move it out"):
         find("folder", tmp_path, tmp_path / "mine")

@@ -150,13 +150,13 @@ def test_the_hash_of_images_with_a_twin_stays(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="At least two images are needed, found none"):
+    with pytest.raises(InputError, match="At least two images are needed, but got none"):
         check(scan(tmp_path, []))
     class_folders(tmp_path, {"only": 2})
-    with pytest.raises(InputError, match="two classes are needed, found one, 'only'"):
+    with pytest.raises(InputError, match="two classes are needed, but got only 'only'"):
         check(scan(tmp_path, listed(tmp_path)))
     put(tmp_path / "bad/x.png", b"text")
-    with pytest.raises(InputError, match=r"Class 'bad' has no image that can be used \(1 dropped.*'not a JPEG"):
+    with pytest.raises(InputError, match=r"Class 'bad' has no image that can be decoded \(1 dropped.*'not a JPEG"):
         check(scan(tmp_path, listed(tmp_path)))
     with pytest.raises(InputError, match=r"None of the 1 files can be decoded, the first is 'bad/x.png' \(not a"):
         check(scan(tmp_path, [Candidate("bad/x.png", "bad")]))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from tests.trees import encoded, pixels, put
+from tests.trees import encoded, pixels, png_chunk, put
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import Candidate, scan
 
@@ -41,10 +41,6 @@ def exif(orientation: int, *more: tuple[int, int, bytes]) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + listed + bytes(4)
 
 
-def chunk(name: bytes, body: bytes, checksum: int = 0) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body) ^ checksum)
-
-
 def with_chunks(png: bytes, *chunks: bytes) -> bytes:
     return png[:33] + b"".join(chunks) + png[33:]  # after the signature and IHDR
 
@@ -58,7 +54,7 @@ def with_exif(kind: str, array: np.ndarray, block: bytes) -> bytes:
     if kind == "JPEG":
         return with_segment(encoded(array, kind, quality=95), 0xE1, b"Exif\0\0" + block)
     if kind == "PNG":
-        return with_chunks(encoded(array, kind), chunk(b"eXIf", block))
+        return with_chunks(encoded(array, kind), png_chunk(b"eXIf", block))
     if kind == "WEBP":
         return encoded(array, kind, lossless=True, exif=b"Exif\0\0" + block)
     return tiff_with_tags(array, block)
@@ -117,16 +113,16 @@ def png_with_much(array: np.ndarray) -> dict[str, bytes]:
     files = {name: encoded(array, "PNG", **options) for name, options in made.items()}
     stream = io.BytesIO()
     image.save(stream, "PNG", pnginfo=plain)
-    end = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000)))
+    end = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000)))
     return files | {
         "tEXt": stream.getvalue(),
         "after the pixels": bare[:-12] + end + bare[-12:],
-        "profile of no kind": with_chunks(bare, chunk(b"iCCP", b"sRGB\0\7nothing")),
-        "gamma cut short": with_chunks(bare, chunk(b"gAMA", b"\0\0")),
-        "wrong checksum of text": with_chunks(bare, chunk(b"tEXt", b"Author\0me", checksum=1)),
-        "wrong checksum of a time": with_chunks(bare, chunk(b"tIME", bytes(7), checksum=1)),
-        "wrong checksum of transparency": with_chunks(bare, chunk(b"tRNS", bytes(6), checksum=1)),
-        "a frame too many": with_chunks(bare, chunk(b"acTL", bytes(3))),
+        "profile of no kind": with_chunks(bare, png_chunk(b"iCCP", b"sRGB\0\7nothing")),
+        "gamma cut short": with_chunks(bare, png_chunk(b"gAMA", b"\0\0")),
+        "wrong checksum of text": with_chunks(bare, png_chunk(b"tEXt", b"Author\0me", checksum=1)),
+        "wrong checksum of a time": with_chunks(bare, png_chunk(b"tIME", bytes(7), checksum=1)),
+        "wrong checksum of transparency": with_chunks(bare, png_chunk(b"tRNS", bytes(6), checksum=1)),
+        "a frame too many": with_chunks(bare, png_chunk(b"acTL", bytes(3))),
     }
 
 
@@ -152,7 +148,7 @@ def test_a_bomb_beside_good_pixels_is_never_unpacked() -> None:
     bomb = zlib.compressobj(9)
     packed = b"".join(bomb.compress(bytes(2**20)) for _ in range(512)) + bomb.flush()
     assert len(packed) < 2**20
-    chunks = [chunk(b"zTXt", b"a\0\0" + packed), chunk(b"iCCP", b"a\0\0" + packed)]
+    chunks = [png_chunk(b"zTXt", b"a\0\0" + packed), png_chunk(b"iCCP", b"a\0\0" + packed)]
     np.testing.assert_array_equal(decode(with_chunks(encoded(pixels(0)), *chunks)).pixels, pixels(0))
 
 
@@ -195,10 +191,10 @@ def test_a_webp_whose_metadata_are_cut_short() -> None:
     ("data", "reason"),
     [
         (encoded(pixels(0))[:-200], "truncated"),
-        (with_chunks(encoded(pixels(0)), chunk(b"iCCP", b"sRGB\0\7nothing"))[:-200], "truncated"),
+        (with_chunks(encoded(pixels(0)), png_chunk(b"iCCP", b"sRGB\0\7nothing"))[:-200], "truncated"),
         (with_segment(encoded(pixels(0), "JPEG"), 0xE2, b"ICC_PROFILE\0")[:-200], "truncated"),
         (b"\x89PNG\r\n\x1a\n" + bytes(60), "damaged"),
-        (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0), 1), "damaged"),
+        (b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0), 1), "damaged"),
         (b"\xff\xd8\xff\xe0" + bytes(60), "damaged"),
         (b"GIF89a" + bytes(3), "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"),

@@ -14,8 +14,7 @@ from analysis.findings.regularization_strength import strength_sections, strengt
 from analysis.findings.unfreeze_depth import depth_section, depths
 from analysis.layout.text import percent
 from study import results, writing
-from tests.fabricated import Plan, fabricate
-from tests.sized import rewrite
+from tests.fabricated import Plan, fabricate, rewrite
 
 DEPTHS = ["all", "last 20 layers", "head", "last stage", "last 2 stages"]
 SHARES = {"head": 0.0, "last 20 layers": 0.7, "last stage": 0.6, "last 2 stages": 0.9, "all": 1.0}
@@ -33,7 +32,9 @@ def test_depths_are_ordered_by_what_trains_else_by_name(tmp_path):
     _, line = depths(tables.comparison(read, settings(read), "unfreeze"))
     assert line["level"].tolist() == ["head", "last 20 layers", "last stage", "last 2 stages", "all"]
     assert line["share"].isna().all()
-    rewrite(tmp_path, lambda t: t.assign(parameters=1000.0, trained_parameters=t["unfreeze"].map(SHARES) * 1000))
+    rewrite(
+        tmp_path, "trials", lambda t: t.assign(parameters=1000.0, trained_parameters=t["unfreeze"].map(SHARES) * 1000)
+    )
     read = results.read(tmp_path)
     said, line = depths(tables.comparison(read, settings(read), "unfreeze"))
     assert (said, line["level"].tolist()) == ("test accuracy", sorted(SHARES, key=lambda one: SHARES[one]))
@@ -62,7 +63,7 @@ def regularized(tmp_path):
         trials.loc[refined, "val_accuracy"] = [0.93, 0.91]
         return trials.assign(dropout=dropout, l2=np.where(trials["regularizer"] == "l2", 1e-3, np.nan))
 
-    rewrite(tmp_path, strong)
+    rewrite(tmp_path, "trials", strong)
     return tmp_path
 
 
@@ -80,6 +81,7 @@ def test_strengths_are_those_under_a_level_that_were_tried_at_several_values(reg
 def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     rewrite(
         regularized,
+        "trials",
         lambda t: t.assign(l2=np.where(t["regularizer"] == "l2", 10.0 ** -(np.arange(len(t)) % 4 + 2), np.nan)),
     )
     read = results.read(regularized)
@@ -121,9 +123,9 @@ def test_the_table_of_classes_has_the_training_images_of_each(tmp_path):
         more = pd.DataFrame(rows).assign(fold="pool", keep=True, path="p", sha256="s", mode="RGB", group=range(60))
         return pd.concat([rest, more], ignore_index=True)
 
-    rewrite(tmp_path, pool, results.MANIFEST_FILE)
+    rewrite(tmp_path, "manifest", pool)
     for share, expected in ((1.0, [10, 20, 30]), (0.5, [5, 10, 15])):
-        rewrite(tmp_path, lambda t, share=share: t.assign(train_fraction=share))
+        rewrite(tmp_path, "trials", lambda t, share=share: t.assign(train_fraction=share))
         report.build(tmp_path)
         classes = pd.read_csv(tmp_path / results.TABLES_FOLDER / "classes.csv").sort_values("label")
         assert classes["training_images"].tolist() == expected
@@ -131,7 +133,11 @@ def test_the_table_of_classes_has_the_training_images_of_each(tmp_path):
 
 def test_the_epoch_that_is_kept_over_seeds(tmp_path):
     fabricate(tmp_path, Plan(items=40, seeds=3, trials=6, factors={"f": ["x", "y"]}, winner={"f": "y"}))
-    rewrite(tmp_path, lambda t: t.assign(best_epoch=np.where(t["phase"] == "confirm", t["seed"] + 3, t["best_epoch"])))
+    rewrite(
+        tmp_path,
+        "trials",
+        lambda t: t.assign(best_epoch=np.where(t["phase"] == "confirm", t["seed"] + 3, t["best_epoch"])),
+    )
     read = results.read(tmp_path)
     frame = generalization(read, settings(read))
     kept = frame.iloc[0][["best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high"]].tolist()

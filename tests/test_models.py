@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.pictures import config
+from tests.images import config
 from trainables.data.pixels import Pixels
 from trainables.data.trial_data import TrialData
 from trainables.errors import InputError
@@ -291,5 +291,5 @@ def test_the_contract_is_the_weights_own(
 def test_a_net_of_one_size_refuses_another() -> None:
     check_size("vit_tiny_patch16_224", 224)
     check_size("resnet18", 96)
-    with pytest.raises(InputError, match="224 px only, but `size` is 96"):
+    with pytest.raises(InputError, match="only images of 224 px, but `size` is 96"):
         check_size("vit_tiny_patch16_224", 96)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.pictures import config
+from tests.images import config
 from trainables.config import OPTIMIZERS
 from trainables.learning.optimizers import (
     build_optimizer,

@@ -115,12 +115,12 @@ def test_a_file_in_use_is_never_removed(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_a_folder_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be made \(Not a directory\): give --cache"):
+    with pytest.raises(InputError, match=r"cannot be created \(Not a directory\): give --cache"):
         open_pixels(read(data), data, 48, data / "a/0.png/cache")
 
 
 def test_a_cache_too_small_for_this_study_alone_says_both_numbers(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"need 3.22e-05 GiB, but the cache may take 1e-05 GiB: .*--cache-gib"):
+    with pytest.raises(InputError, match=r"need 3.22e-05 GiB, but the cache is limited to 1e-05 GiB: .*--cache-gib"):
         open_pixels(read(data), data, 48, tmp_path / "cache", cache_gib=1e-5)
 
 

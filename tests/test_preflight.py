@@ -141,7 +141,7 @@ def test_a_failing_gate_stops_the_study_before_anything_is_written(tmp_path: Pat
     flags = [study, "--data", tmp_path / "pictures", "--weights", tmp_path / "weights", "--cache", tmp_path / "cache"]
     done = run(*flags, "--out", tmp_path / "out", expect=2)
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("Preflight of test_resnet, zero-shot identity: pretrained weights must know images of ")
+    assert last.startswith("Preflight of test_resnet, zero-shot identity: pretrained weights must recognize images of ")
     assert last.endswith("skip the checks with --skip-preflight.")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

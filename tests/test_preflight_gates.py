@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
-from tests.pictures import COLOURS, config, make_place, noisy
+from tests.images import COLORS, config, make_place, noisy
 from tests.trees import class_folders, encoded, put
 from trainables import preflight, trial
 from trainables.augmentation.views import InputContract
@@ -56,9 +56,9 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, pd.DataFrame]:
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, pd.DataFrame]:
     """600 images of three colors, 360 to train on, and weights for one net."""
     folder, random = tmp_path_factory.mktemp("many"), np.random.default_rng(5)
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         for i in range(200):
-            put(folder / "data" / name / f"{i:03}.png", encoded(noisy(colour, random, 20, 24)))
+            put(folder / "data" / name / f"{i:03}.png", encoded(noisy(color, random, 20, 24)))
     torch.manual_seed(3)
     save_file(timm.create_model("test_resnet").state_dict(), folder / "test_resnet.safetensors")
     return read(folder)
@@ -86,7 +86,7 @@ def test_a_sound_net_from_random_numbers(few: tuple[Place, pd.DataFrame]) -> Non
         "overfit",
         "frozen",
     ]
-    assert found.pictures == len(open_trial_data_of(few[1], config(), few[0]).pool) == 27
+    assert found.images == len(open_trial_data_of(few[1], config(), few[0]).pool) == 27
     assert found.chance == pytest.approx(1 / 3)
     assert found.probe_accuracy is not None
     assert "not applicable: the net starts from random weights" in found.gates[1].said
@@ -95,7 +95,7 @@ def test_a_sound_net_from_random_numbers(few: tuple[Place, pd.DataFrame]) -> Non
 def test_a_sound_pretrained_net(many: tuple[Place, pd.DataFrame]) -> None:
     found = examine(pretrained(many[0]), ["head", "last stage", "all"], *many)
     assert failed(found) == {}
-    assert found.pictures == 360
+    assert found.images == 360
     assert found.probe_accuracy is not None
     assert found.probe_accuracy > 0.5
     assert [gate.name for gate in found.gates].count("frozen") == 2
@@ -150,7 +150,7 @@ def test_shuffled_images(many: tuple[Place, pd.DataFrame]) -> None:
     shuffled = manifest.assign(label=np.random.default_rng(2).permutation(manifest["label"]))
     found = failed(examine(pretrained(place), ["head"], place, shuffled))
     assert set(found) == {"linear probe"}
-    assert "images and labels may not belong together" in found["linear probe"]
+    assert "images and labels may not match" in found["linear probe"]
 
 
 def test_a_probe_that_sees_what_it_must_predict(
@@ -164,7 +164,7 @@ def test_training_that_moves_nothing(few: tuple[Place, pd.DataFrame], monkeypatc
     monkeypatch.setattr(training, "schedule", lambda config, step: 0.0)
     found = failed(examine(config(), ["all"], *few))
     assert set(found) == {"overfit"}
-    assert "3 at 0.001" in found["overfit"]  # of eight images of three classes the first class's
+    assert "3 at learning rate 0.001" in found["overfit"]  # of eight images of three classes the first class's
 
 
 def test_a_frozen_batch_norm_in_training_mode(few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch) -> None:

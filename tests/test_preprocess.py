@@ -13,9 +13,9 @@ from PIL import Image
 
 from study.products.local_dir import write_preprocessing
 from trainables.augmentation.views import InputContract, evaluation_views
-from trainables.data.greys import Greys, to_json
+from trainables.data.grayscale import GrayRanges, to_json
 from trainables.data.images import decode
-from trainables.frozen.activations import normalised, scaling
+from trainables.frozen.activations import normalized, scaling
 from trainables.preprocess import reduced
 
 CONTRACT = InputContract(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bicubic", crop=0.875)
@@ -42,7 +42,7 @@ def turned(orientation: int) -> bytes:
     return saved(made("RGB"), "JPEG", exif=exif)
 
 
-def grey_16_bit() -> bytes:
+def gray_16_bit() -> bytes:
     return saved(Image.fromarray(np.random.default_rng(4).integers(0, 65536, (51, 70), np.uint16)))
 
 
@@ -56,7 +56,7 @@ FILES = {
     "palette": saved(made("RGB").quantize(16)),
     "palette with a transparent color": saved(made("RGB").quantize(16), transparency=3),
     "gray with a transparent value": saved(made("L"), transparency=7),
-    "16-bit gray": grey_16_bit(),
+    "16-bit gray": gray_16_bit(),
     "32-bit float": saved(Image.fromarray(np.random.default_rng(5).normal(size=(51, 70)).astype(np.float32)), "TIFF"),
     "animated": several_frames(),
     **{f"EXIF orientation {number}": turned(number) for number in range(1, 9)},
@@ -70,7 +70,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("best")
-    write_preprocessing(CONTRACT, SIZE, STORED, "picture", Greys(), folder)
+    write_preprocessing(CONTRACT, SIZE, STORED, "picture", GrayRanges(), folder)
     return folder
 
 
@@ -78,7 +78,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_goes_in_as_the_study_has_it(name: str, shipped: Path) -> None:
     kept = reduced(decode(FILES[name]).pixels, STORED)
     view = torch.from_numpy(evaluation_views([kept], SIZE, CONTRACT))
-    expected = normalised(view, *scaling(CONTRACT, "cpu"))
+    expected = normalized(view, *scaling(CONTRACT, "cpu"))
     found = runpy.run_path(str(shipped / "preprocess.py"))["inputs"]([FILES[name]])
     assert found.shape == (1, 3, SIZE, SIZE)
     assert found.dtype == np.float32
@@ -92,8 +92,10 @@ def test_the_range_of_deep_gray_is_read_beside_it(shipped: Path) -> None:
     assert program["decoded"](saved(scan), numbers)[0, :, 0].tolist() == [0, 128, 255, 255]
 
 
-@pytest.mark.parametrize("greys", [Greys(), Greys((0, 4095), (-1.5, 2.0)), Greys((-1000, 3000), (0.0, 1.0))])
-def test_deep_gray_is_scaled_as_the_study_scales_it(greys: Greys, shipped: Path) -> None:
+@pytest.mark.parametrize(
+    "gray_ranges", [GrayRanges(), GrayRanges((0, 4095), (-1.5, 2.0)), GrayRanges((-1000, 3000), (0.0, 1.0))]
+)
+def test_deep_gray_is_scaled_as_the_study_scales_it(gray_ranges: GrayRanges, shipped: Path) -> None:
     random = np.random.default_rng(6)
     whole = random.integers(0, 5000, (9, 12), np.uint16)
     pixels = [whole, whole.astype(np.int32) - 1000, random.normal(size=(9, 12)).astype(np.float32)]
@@ -105,8 +107,8 @@ def test_deep_gray_is_scaled_as_the_study_scales_it(greys: Greys, shipped: Path)
     ]
     program = runpy.run_path(str(shipped / "preprocess.py"))
     for file in files:
-        found = program["decoded"](file, program["read_numbers"]() | to_json(greys))
-        np.testing.assert_array_equal(found, decode(file, greys).pixels)
+        found = program["decoded"](file, program["read_numbers"]() | to_json(gray_ranges))
+        np.testing.assert_array_equal(found, decode(file, gray_ranges).pixels)
 
 
 def test_it_needs_pillow_and_numpy_alone(shipped: Path) -> None:

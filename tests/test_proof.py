@@ -16,7 +16,7 @@ from study.products.proof import prove_best
 from study.schedule.state import Job, model_file, predictions_file
 from study.writing import write_json, write_table
 from tests.finished import TRIAL, Finished, finish
-from tests.pictures import config, make_place
+from tests.images import config
 from trainables.data.trial_data import open_trial_data
 from trainables.learning.checkpoints import load_tensors, save_tensors
 from trainables.nets.divided import whole_net
@@ -28,11 +28,6 @@ from trainables.trial import Diverged, predict, run_trial
 @pytest.fixture
 def study(tmp_path: Path) -> Finished:
     return finish(tmp_path)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return make_place(tmp_path)
 
 
 def best_files(study: Finished) -> list[str]:
@@ -102,24 +97,24 @@ def test_where_votes_were_tested_the_net_itself_is_compared(study: Finished) -> 
 
 
 @pytest.mark.parametrize("depth", ["head", "last stage", "all"])
-def test_what_is_evaluated_is_float32_whatever_trains(depth: str, place: Place) -> None:
+def test_what_is_evaluated_is_float32_whatever_trains(depth: str, fresh_place: Place) -> None:
     net = {"backbone": "test_efficientnet", "size": 32, "unfreeze": depth, "augmentation": "light"}
     half = config(**net, precision="bfloat16", frozen_precision="bfloat16")
-    [*_, (row, state)] = run_trial(half, place)
-    items = open_trial_data(half, place).val
-    whole = predict(replace(half, precision="float32", frozen_precision="float32"), place, state.net, items)
-    np.testing.assert_array_equal(predict(half, place, state.net, items), whole)
-    labels = open_trial_data(half, place).labels[items]
+    [*_, (row, state)] = run_trial(half, fresh_place)
+    items = open_trial_data(half, fresh_place).val
+    whole = predict(replace(half, precision="float32", frozen_precision="float32"), fresh_place, state.net, items)
+    np.testing.assert_array_equal(predict(half, fresh_place, state.net, items), whole)
+    labels = open_trial_data(half, fresh_place).labels[items]
     assert row["val_accuracy"] == (whole.argmax(axis=1) == labels).mean()
 
 
-def test_logits_that_cannot_be_stored_are_a_divergence(place: Place) -> None:
+def test_logits_that_cannot_be_stored_are_a_divergence(fresh_place: Place) -> None:
     with pytest.raises(Diverged, match=r"A logit of .* after epoch 1 .* is beyond the 65,504 that can be stored"):
-        list(run_trial(config(learning_rate=1e5, unfreeze="head", optimizer="sgd"), place))
-    [*_, (_, state)] = run_trial(config(epochs=1), place)
+        list(run_trial(config(learning_rate=1e5, unfreeze="head", optimizer="sgd"), fresh_place))
+    [*_, (_, state)] = run_trial(config(epochs=1), fresh_place)
     huge = state.net | {"head.bias": torch.tensor([7e4, 0.0, 0.0])}
     with pytest.raises(Diverged, match="on images that were not trained on"):
-        predict(config(epochs=1), place, huge, open_trial_data(config(), place).test)
+        predict(config(epochs=1), fresh_place, huge, open_trial_data(config(), fresh_place).test)
 
 
 def test_json_holds_null_for_what_is_no_number(tmp_path: Path) -> None:

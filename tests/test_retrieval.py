@@ -14,7 +14,7 @@ from study.results import KNN_FILE, MANIFEST_FILE, RETRIEVAL_FILE, TABLES_FOLDER
 from study.retrieval import main
 from tests.fabricated import fabricate
 from tests.finished import HEAD_ONLY, LAST_STAGE, Finished, finish
-from tests.pictures import config
+from tests.images import config
 from tests.tiny import COLOURS, STUDY_FILE
 from trainables.data.trial_data import open_trial_data
 

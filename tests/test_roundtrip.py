@@ -10,9 +10,9 @@ from study.products import local_dir, roundtrip
 from study.products.local_dir import timm_config, timm_state, write_preprocessing
 from study.products.roundtrip import Case, RoundTrip, check_exports, round_trip
 from study.run import main
-from tests.pictures import config
+from tests.images import config
 from tests.tiny import STUDY_FILE, make_pictures, write_study
-from trainables.data.greys import Greys
+from trainables.data.grayscale import GrayRanges
 from trainables.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,8 +81,8 @@ def test_a_config_that_describes_another_net_is_seen(monkeypatch: pytest.MonkeyP
 
 
 def test_images_that_go_in_otherwise_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def other(contract: Any, size: int, stored_side: int, region: str, greys: Greys, folder: Path) -> None:
-        write_preprocessing(contract, size, stored_side - 3, region, greys, folder)
+    def other(contract: Any, size: int, stored_side: int, region: str, gray_ranges: GrayRanges, folder: Path) -> None:
+        write_preprocessing(contract, size, stored_side - 3, region, gray_ranges, folder)
 
     monkeypatch.setattr(roundtrip, "write_preprocessing", other)
     with pytest.raises(InputError, match="its preprocessing differs"):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.trees import class_folders, put
+from tests.trees import class_folders, put, refused
 from trainables.data.datasets import DATASETS, read_manifest
 from trainables.data.sources import digits, folder
 from trainables.errors import InputError
@@ -14,12 +14,6 @@ from trainables.errors import InputError
 
 def paths(data: Path, test: Path | None = None) -> dict[str, tuple[str, str | None]]:
     return {one.path: (one.label_name, one.official_split) for one in folder.candidates(data, test).candidates}
-
-
-def refused(data: Path, message: str, test: Path | None = None) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        read_manifest("folder", data, test)
-    assert "\n" not in str(caught.value)
 
 
 # ---- folder
@@ -65,13 +59,13 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_a_third_folder_beside_train_and_test_is_refused(tmp_path: Path) -> None:
     for split in ("train", "test", "unlabelled"):
         class_folders(tmp_path / split, {"a": 1})
-    refused(tmp_path, "Beside train/, val/ and test/ no other folder may stand, but .*unlabelled does")
+    refused(tmp_path, "No other folder is allowed beside train/, val/ and test/, but got .*unlabelled")
 
 
 def test_held_out_classes_must_be_known(tmp_path: Path) -> None:
     class_folders(tmp_path / "train", {"a": 1, "b": 1})
     class_folders(tmp_path / "test", {"a": 1, "c": 1})
-    refused(tmp_path, r"'c' \(test/c/0.png\) has none: rename it .* the classes are a, b")
+    refused(tmp_path, r"'c' \(test/c/0.png\) has none: rename or remove it; the classes are a, b")
 
 
 def test_the_users_own_test_images(tmp_path: Path) -> None:
@@ -84,11 +78,11 @@ def test_the_users_own_test_images(tmp_path: Path) -> None:
     ]
     assert manifest["keep"].all()
     class_folders(tmp_path / "mine", {"cat": 1})
-    refused(tmp_path / "data", "'cat' .* has none: rename it", tmp_path / "mine")
-    refused(tmp_path / "data", "must be a folder of class folders, but .*nowhere is none", tmp_path / "nowhere")
+    refused(tmp_path / "data", "'cat' .* has none: rename or remove it", tmp_path / "mine")
+    refused(tmp_path / "data", "must be a folder of class folders, but .*nowhere is not", tmp_path / "nowhere")
     for split in ("train", "test"):
         class_folders(tmp_path / "split" / split, {"a": 1, "b": 1})
-    refused(tmp_path / "split", "One test set is enough", tmp_path / "mine")
+    refused(tmp_path / "split", "Only one test set is allowed", tmp_path / "mine")
 
 
 def test_a_table_of_path_and_label(tmp_path: Path) -> None:
@@ -116,9 +110,9 @@ def test_other_tables_in_a_folder_of_classes_are_left_alone(tmp_path: Path) -> N
             "path,label\na.png,x\ngone.png,x\nlost.png,y\n",
             "2 of 3 images of .* do not exist, the first is 'gone.png'",
         ),
-        ("path,label\n../a.png,x\n", "stay below its folder, but '../a.png' does not"),
-        ("path,label\nx/../a.png,x\n", "stay below its folder, but 'x/../a.png' does not"),
-        ("path,label\n/etc/passwd,x\n", "stay below its folder, but '/etc/passwd' does not"),
+        ("path,label\n../a.png,x\n", "must be below its folder, but '../a.png' is not"),
+        ("path,label\nx/../a.png,x\n", "must be below its folder, but 'x/../a.png' is not"),
+        ("path,label\n/etc/passwd,x\n", "must be below its folder, but '/etc/passwd' is not"),
         ("path,label\na.png,\n", "needs a path and a label, but got 'a.png', ''"),
         ("path,label,split\na.png,x,dev\n", "train, val, test or empty, but 'a.png' has 'dev'"),
         ("path,label\na.png,x\n./a.png,y\n", "lists 'a.png' twice"),
@@ -135,11 +129,11 @@ def test_bad_tables_are_refused(tmp_path: Path, rows: str, message: str) -> None
 
 def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "must be a folder or a CSV file, but .*nowhere does not exist")
-    refused(tmp_path, "has one subfolder with images per class, but .* has none")
+    refused(tmp_path, "must have one subfolder with images per class, but .* has none")
     put(tmp_path / "flat.png", b"")
-    refused(tmp_path, "has one subfolder with images per class, but .* has none")
+    refused(tmp_path, "must have one subfolder with images per class, but .* has none")
     class_folders(tmp_path, {"only": 2})
-    refused(tmp_path, "At least two classes are needed, found one, 'only'")
+    refused(tmp_path, "At least two classes are needed, but got only 'only'")
 
 
 # ---- digits
@@ -162,11 +156,11 @@ def test_the_digits_are_written_once_and_read_like_a_folder(tmp_path: Path) -> N
 
 def test_the_digits_refuse_other_folders_and_test_images(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 2})
-    with pytest.raises(InputError, match=r"holds 1797 images, but .* holds 2: name an empty folder"):
+    with pytest.raises(InputError, match=r"must have 1797 images, but .* has 2: give an empty folder"):
         digits.candidates(tmp_path, None)
     with pytest.raises(InputError, match=r"cannot be written to .* \(File exists\)"):
         digits.candidates(tmp_path / "a/0.png/digits", None)
-    with pytest.raises(InputError, match="The digits take no test images"):
+    with pytest.raises(InputError, match="The digits do not support your own test images"):
         digits.candidates(tmp_path / "digits", tmp_path)
 
 

@@ -43,7 +43,9 @@ BOMB = """<?xml version="1.0"?>
 )
 def test_annotations_of_strangers(tmp_path: Path, content: bytes, reason: str) -> None:
     file = put(tmp_path / "n02085620_7", content)
-    with pytest.raises(InputError, match=rf"n02085620_7 is no annotation of an image \(.*({reason}).*\): get it again"):
+    with pytest.raises(
+        InputError, match=rf"n02085620_7 is not an image annotation \(.*({reason}).*\): download it again"
+    ):
         largest_box(file)
 
 

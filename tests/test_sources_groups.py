@@ -23,7 +23,7 @@ def grouped(data: Path, rows: str, name: str = "folder") -> dict[str, int]:
     return dict(zip(manifest["path"], manifest["group"], strict=True))
 
 
-def refused(data: Path, rows: str, message: str) -> None:
+def groups_refused(data: Path, rows: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         grouped(data, rows)
     assert "\n" not in str(caught.value)
@@ -69,7 +69,9 @@ def test_a_column_group_in_the_table_of_images(tmp_path: Path) -> None:
     manifest = read_manifest("folder", tmp_path)
     assert list(manifest["group"]) == [0, 1, 2, 1]
     assert list(read_manifest("folder", tmp_path / "all.csv")["group"]) == [0, 1, 2, 1]
-    refused(tmp_path, "path,group\nx/a/0.png,1\n", "One table of groups is enough, but .*groups.csv is a second")
+    groups_refused(
+        tmp_path, "path,group\nx/a/0.png,1\n", "Only one source of groups is allowed, but got .*groups.csv and a column"
+    )
 
 
 def test_groups_beside_a_table_of_images_and_in_a_known_dataset(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_a_group_across_an_official_boundary_loses_its_training_images(tmp_path:
     ],
 )
 def test_bad_tables_of_groups_are_refused(tmp_path: Path, rows: str, message: str) -> None:
-    refused(class_folders(tmp_path, {"a": 1, "b": 1}), rows, message)
+    groups_refused(class_folders(tmp_path, {"a": 1, "b": 1}), rows, message)
 
 
 def test_groups_are_part_of_the_version(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.trees import class_folders, encoded, make_tar, pixels, put, write_parquet
+from tests.trees import class_folders, encoded, make_tar, pixels, put, refused, write_parquet
 from trainables.data.datasets import read_manifest
-from trainables.errors import InputError
 
 
 def read(data: Path) -> list[tuple[str, int, str, str | None]]:
@@ -18,12 +17,6 @@ def read(data: Path) -> list[tuple[str, int, str, str | None]]:
     assert manifest["keep"].all()
     splits = [None if pd.isna(split) else split for split in manifest["official_split"]]
     return list(zip(manifest["path"], manifest["label"], manifest["label_name"], splits, strict=True))
-
-
-def refused(data: Path, message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        read_manifest("folder", data)
-    assert "\n" not in str(caught.value)
 
 
 def picture(seed: int, kind: str = "PNG") -> bytes:
@@ -100,22 +93,25 @@ def test_an_archive_beside_class_folders_is_no_shard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"1.png": b"x"}, r"one image with its .cls or .json, but '1' of .*0.tar has .png: mend the shard"),
+        ({"1.png": b"x"}, r"one image with .cls or .json, but '1' of .*0.tar has .png: fix the shard"),
         ({"1.cls": b"x"}, r"but '1' of .*0.tar has .cls"),
         ({"1.png": b"", "1.jpg": b"", "1.cls": b"1"}, r"but '1' of .*0.tar has .cls, .jpg, .png"),
-        ({"1.txt": b"x"}, r"but .*0.tar has none: mend it"),
-        ({"a.1.png": b"x", "a.1.cls": b"1"}, r"but .*0.tar has none: mend it"),
-        ({"1.png": b"", "1.cls": b"-1"}, r"number from 0 or a name, but '.*1.cls' has -1: mend it, or take away"),
+        ({"1.txt": b"x"}, r"but .*0.tar has none: fix it"),
+        ({"a.1.png": b"x", "a.1.cls": b"1"}, r"but .*0.tar has none: fix it"),
+        ({"1.png": b"", "1.cls": b"-1"}, r"number from 0 or a name, but '.*1.cls' has -1: fix it, or remove"),
         ({"1.png": b"", "1.cls": b" \n"}, r"but '.*1.cls' has ''"),
-        ({"1.png": b"", "1.cls": b"\xff"}, r"1.cls holds no label \(.*utf-8"),
-        ({"1.png": b"", "1.cls": bytes(2**20 + 1)}, r"1.cls holds no label \(more than 1048576 bytes\)"),
-        ({"1.png": b"", "1.cls": b"9" * 5000}, r"1.cls holds no label \(Exceeds the limit"),
-        ({"1.png": b"", "1.json": b"[" * 200_000}, r"1.json holds no label \(maximum recursion depth"),
-        ({"1.png": b"", "1.json": b"{"}, r"1.json holds no label \(Expecting property name"),
+        ({"1.png": b"", "1.cls": b"\xff"}, r"1.cls has no valid label \(.*utf-8"),
+        ({"1.png": b"", "1.cls": bytes(2**20 + 1)}, r"1.cls has no valid label \(more than 1048576 bytes\)"),
+        ({"1.png": b"", "1.cls": b"9" * 5000}, r"1.cls has no valid label \(Exceeds the limit"),
+        ({"1.png": b"", "1.json": b"[" * 200_000}, r"1.json has no valid label \(maximum recursion depth"),
+        ({"1.png": b"", "1.json": b"{"}, r"1.json has no valid label \(Expecting property name"),
         ({"1.png": b"", "1.json": b'{"class": 3}'}, r"but '.*1.json' has None"),
         ({"1.png": b"", "1.json": b'{"label": true}'}, r"but '.*1.json' has True"),
         ({"1.png": b"", "1.json": b"[3]"}, r"but '.*1.json' has None"),
-        ({"../1.png": b"", "../1.cls": b"1"}, r"0.tar cannot be unpacked .*its member '../1.png' leaves the folder"),
+        (
+            {"../1.png": b"", "../1.cls": b"1"},
+            r"0.tar cannot be unpacked .*its member '../1.png' would leave the folder",
+        ),
     ],
 )
 def test_bad_shards_are_refused(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
@@ -126,7 +122,7 @@ def test_bad_shards_are_refused(tmp_path: Path, members: dict[str, bytes], messa
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (b"cat\ndog\n", "Class numbers run from 0 to 1, but .*0002.cls' has 9|has 10"),
+        (b"cat\ndog\n", "Class numbers must be from 0 to 1, but .*0002.cls' has 9|has 10"),
         (b"cat\n\ndog\n", "must name one class per line, but line 2 is empty"),
         (b"cat\ndog\ncat", "must name each class once, but has 'cat' twice"),
         (b"\xff", "classes.txt cannot be read"),
@@ -175,15 +171,17 @@ def test_tables_without_class_names(tmp_path: Path) -> None:
 def test_bad_tables_of_images_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "all.parquet"
     write_parquet(table, [*ROWS, (None, "elsewhere.png", 1)])
-    refused(tmp_path, "Each row must hold its image, but row 3 of .*all.parquet has no bytes")
+    refused(tmp_path, "Each row must have an image, but row 3 of .*all.parquet has no bytes")
     write_parquet(table, [*ROWS, (picture(4), None, -1)], ["a", "b"])
-    refused(tmp_path, "number from 0 or a name, but row 3 of .*all.parquet has -1: mend it, or take away what has no l")
+    refused(
+        tmp_path, "number from 0 or a name, but row 3 of .*all.parquet has -1: fix it, or remove the images without a l"
+    )
     write_parquet(table, [*ROWS, (picture(4), None, 2)], ["a", "b"])
-    refused(tmp_path, "Class numbers run from 0 to 1, but row 3 of .*all.parquet has 2")
+    refused(tmp_path, "Class numbers must be from 0 to 1, but row 3 of .*all.parquet has 2")
     write_parquet(table, [(picture(4), None, None)])
     refused(tmp_path, "but row 0 of .*all.parquet has None")
     table.write_bytes(table.read_bytes()[:-20])
-    refused(tmp_path, "all.parquet cannot be read as a parquet table .*: get it again")
+    refused(tmp_path, "all.parquet cannot be read as a parquet table .*: download it again")
     read_manifest("folder", class_folders(tmp_path / "x", {"a": 1, "b": 1})).to_parquet(table)
     shutil.rmtree(tmp_path / "x")
     refused(tmp_path, r"must have the columns image \(with bytes and path\) and label, but has item \(int64\), path")
@@ -211,7 +209,7 @@ def test_metadata_in_each_split(tmp_path: Path) -> None:
         ("validation/a.png", 0, "9", "val"),
     ]
     (tmp_path / "test/metadata.jsonl").unlink()
-    refused(tmp_path, "test/ needs its metadata with file_name and label, but .*test has none")
+    refused(tmp_path, "test/ needs metadata with file_name and label, but .*test has none")
 
 
 def test_one_metadata_file_for_all(tmp_path: Path) -> None:
@@ -242,15 +240,15 @@ def test_metadata_without_labels_leaves_the_class_folders_alone(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("metadata.csv", b"file_name,label\n../a.png,x\n", "stay below its folder, but '../a.png' does not"),
-        ("metadata.csv", b"file_name,label\n/a.png,x\n", "stay below its folder, but '/a.png' does not"),
+        ("metadata.csv", b"file_name,label\n../a.png,x\n", "must be below its folder, but '../a.png' is not"),
+        ("metadata.csv", b"file_name,label\n/a.png,x\n", "must be below its folder, but '/a.png' is not"),
         ("metadata.csv", b"file_name,label\nb.png,x\n", "1 of 1 images of .* do not exist, the first is 'b.png'"),
         ("metadata.csv", b"file_name,label\na.png,\n", "needs a path and a label, but got 'a.png', ''"),
         ("metadata.jsonl", b'{"file_name": "a.png", "label": null}', "needs a path and a label, but got 'a.png', ''"),
-        ("metadata.jsonl", b'{"file_name": "a\\u0000", "label": 1}', "stay below its folder"),
-        ("metadata.jsonl", b'{"file_name": "a.png", "label": 1}\n{"file', r"line 2 of .*metadata.jsonl is none \(Unt"),
-        ("metadata.jsonl", b"3", r"must be a JSON object, but line 1 of .*metadata.jsonl is none: mend it"),
-        ("metadata.jsonl", b"[" * 200_000, r"line 1 of .*metadata.jsonl is none \(maximum recursion"),
+        ("metadata.jsonl", b'{"file_name": "a\\u0000", "label": 1}', "must be below its folder"),
+        ("metadata.jsonl", b'{"file_name": "a.png", "label": 1}\n{"file', r"line 2 of .*metadata.jsonl is not \(Unt"),
+        ("metadata.jsonl", b"3", r"must be a JSON object, but line 1 of .*metadata.jsonl is not: fix it"),
+        ("metadata.jsonl", b"[" * 200_000, r"line 1 of .*metadata.jsonl is not \(maximum recursion"),
         ("metadata.jsonl", b"\xff", "metadata.jsonl cannot be read"),
     ],
 )

@@ -61,7 +61,7 @@ def test_stanford_dogs_without_lists_has_no_official_split(tmp_path: Path) -> No
 def test_an_annotation_of_stanford_dogs_that_grows_is_refused(tmp_path: Path) -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;&b;">]><annotation>&c;</annotation>'
     put(trees.stanford_dogs(tmp_path) / f"Annotation/{trees.DOGS[1]}/n02086240_3", bomb)
-    with pytest.raises(InputError, match=r"n02086240_3 is no annotation of an image \(it declares a document type\)"):
+    with pytest.raises(InputError, match=r"n02086240_3 is not an image annotation \(it declares a document type\)"):
         read_manifest("stanford_dogs", tmp_path)
 
 
@@ -70,7 +70,7 @@ def test_stanford_dogs_lists_are_checked(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             stanford_dogs.candidates(tmp_path, None)
 
-    refused(r"must hold Images/ or images.tar of Stanford Dogs")
+    refused(r"must have Images/ or images.tar of Stanford Dogs")
     trees.stanford_dogs(tmp_path)
     path = f"{trees.DOGS[1]}/n02086240_1.jpg"
     trees.write_list(tmp_path / "train_list.mat", [(path, 3)])
@@ -82,8 +82,8 @@ def test_stanford_dogs_lists_are_checked(tmp_path: Path) -> None:
     (tmp_path / "train_list.mat").write_bytes(b"no matrix")
     refused(r"train_list.mat is not a list of Stanford Dogs")
     (tmp_path / "train_list.mat").unlink()
-    refused("both train_list.mat and test_list.mat or none, but has one")
-    with pytest.raises(InputError, match="has a test set of its own"):
+    refused("both train_list.mat and test_list.mat or neither, but has one")
+    with pytest.raises(InputError, match="has its own test set"):
         stanford_dogs.candidates(tmp_path, tmp_path)
 
 
@@ -168,11 +168,13 @@ def test_cars_without_test_labels_name_the_file_to_get(tmp_path: Path) -> None:
     (trees.cars_a(tmp_path) / "cars_test_annos_withlabels.mat").unlink()
     refused_cars(
         tmp_path,
-        r"devkit/cars_test_annos.mat has no field class, so no labels: "
+        r"devkit/cars_test_annos.mat has no field class and so no labels: "
         r"put cars_test_annos_withlabels.mat \(MD5 b0a2b23655a3edd16d84508592a98d10\) beside devkit/",
     )
     (tmp_path / "devkit/cars_test_annos.mat").unlink()
-    refused_cars(tmp_path, r"needs .*/cars_test_annos_withlabels.mat, which is not there: get cars_test_annos_withlab")
+    refused_cars(
+        tmp_path, r"needs .*/cars_test_annos_withlabels.mat, which does not exist: download cars_test_annos_withlab"
+    )
 
 
 def test_the_two_layouts_of_cars_are_never_mixed(tmp_path: Path) -> None:
@@ -181,22 +183,24 @@ def test_the_two_layouts_of_cars_are_never_mixed(tmp_path: Path) -> None:
     (tmp_path / "b/cars_annos.mat").rename(tmp_path / "a/cars_annos.mat")
     assert len(stanford_cars.candidates(tmp_path / "a", None).candidates) == 7, "not read"
     (tmp_path / "a/devkit").rename(tmp_path / "devkit")
-    refused_cars(tmp_path / "a", "cars_annos.mat numbers the images of car_ims/, not those of cars_train/: get car_")
-    refused_cars(tmp_path / "b", "cars_annos.mat, which is not there: get cars_annos.mat")
+    refused_cars(tmp_path / "a", "cars_annos.mat describes the images of car_ims/, not of cars_train/: download car_")
+    refused_cars(tmp_path / "b", "cars_annos.mat, which does not exist: download cars_annos.mat")
     (tmp_path / "devkit").rename(tmp_path / "a/devkit")
     (tmp_path / "a/car_ims.tgz").write_bytes(b"")
-    refused_cars(tmp_path / "a", "number the images differently, but .*a holds both: keep one")
+    refused_cars(tmp_path / "a", "number the images differently, but .*a has both: keep one")
 
 
 def test_cars_cannot_be_fetched_and_say_what_to_place(tmp_path: Path) -> None:
     assert DATASETS["stanford_cars"].download is not None
-    with pytest.raises(InputError, match="must hold Stanford Cars, which its authors no longer offer") as caught:
+    with pytest.raises(
+        InputError, match="must have the files of Stanford Cars, which its authors no longer offer"
+    ) as caught:
         DATASETS["stanford_cars"].download(tmp_path)
     for name, md5 in stanford_cars.MD5.items():
         assert f"{name} (MD5 {md5})" in str(caught.value)
-    refused_cars(tmp_path, "must hold Stanford Cars, which its authors no longer offer")
+    refused_cars(tmp_path, "must have the files of Stanford Cars, which its authors no longer offer")
     DATASETS["stanford_cars"].download(trees.cars_b(tmp_path))
-    with pytest.raises(InputError, match="has a test set of its own"):
+    with pytest.raises(InputError, match="has its own test set"):
         stanford_cars.candidates(tmp_path, tmp_path)
 
 
@@ -210,13 +214,15 @@ def test_the_annotations_of_cars_are_checked(tmp_path: Path) -> None:
     refused_cars(tmp_path, "1 of .*cars_train are not in .*cars_train_annos.mat, the first is '00009.jpg'")
     (tmp_path / "cars_train/00009.jpg").unlink()
     trees.write_cars(tmp_path / "devkit/cars_train_annos.mat", [*train, train[0]])
-    refused_cars(tmp_path, "cars_train_annos.mat must list each image once, but lists 3 images 4 times")
+    refused_cars(tmp_path, "cars_train_annos.mat must list each image once, but lists 3 images in 4 rows")
     for label in (0, 4):
         trees.write_cars(tmp_path / "devkit/cars_train_annos.mat", [*train[:2], train[2] | {"class": label}])
-        refused_cars(tmp_path, f"Classes run from 1 to 3, but .*cars_train_annos.mat gives '00003.jpg' {label}")
+        refused_cars(
+            tmp_path, f"Classes must be from 1 to 3, but .*cars_train_annos.mat gives '00003.jpg' the class {label}"
+        )
     trees.write_cars(tmp_path / "devkit/cars_train_annos.mat", [one | {"fname": "../../x.jpg"} for one in train])
     refused_cars(tmp_path, r"1 of .*cars_train_annos.mat are not in .*, the first is '../../x.jpg'")
     (tmp_path / "devkit/cars_train_annos.mat").write_bytes(b"no matrix")
-    refused_cars(tmp_path, r"cars_train_annos.mat is not a file of Stanford Cars \(\w+\): get it again")
+    refused_cars(tmp_path, r"cars_train_annos.mat is not a file of Stanford Cars \(\w+\): download it again")
     (tmp_path / "cars_train").rename(tmp_path / "elsewhere")
-    refused_cars(tmp_path, "must hold Stanford Cars")
+    refused_cars(tmp_path, "must have the files of Stanford Cars")

@@ -115,7 +115,7 @@ def test_the_official_validation_holds_in_repeat_0_and_gives_its_size_to_the_oth
     assert later.val.tolist() != [1, 2, 3, 21]
     assert [(later.val < 20).sum(), (later.val >= 20).sum()] == [3, 1]
     assert first.test.tolist() == later.test.tolist() == [0, 20]
-    with pytest.raises(InputError, match="there is no ratio to compare, but got splits 80-10-10, 60-30-10"):
+    with pytest.raises(InputError, match="leaves no ratio to compare, but got the splits 80-10-10, 60-30-10"):
         divide(manifest, ["80-10-10", "60-30-10"], seed=1)
 
 

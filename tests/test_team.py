@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from tests.pictures import config, make_place
+from tests.images import config
 from trainables.config import TrialConfig
 from trainables.errors import InputError
 from trainables.learning.team import Team
@@ -29,11 +29,6 @@ TRIALS: dict[str, dict[str, Any]] = {
 
 def chosen(name: str, workers: int) -> TrialConfig:
     return config(size=32, learning_rate=1e-2, workers=workers, **TRIALS[name])
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return make_place(tmp_path_factory.mktemp("study"))
 
 
 def member(rank: int, size: int, place: Place, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from study.design.plan import search_plan
 from study.design.settings import resolve
 from tests.courses import BASE, small_study
-from tests.pictures import config, make_place, measured
+from tests.images import config, measured
 from trainables.data.folds import count_training_images
 from trainables.data.trial_data import open_trial_data
 from trainables.errors import InputError
@@ -23,19 +22,14 @@ FRACTIONS = [0.25, 0.5, 0.75, 1.0]
 NET = "test_efficientnet"
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return make_place(tmp_path)
-
-
 def results(place: Place, **changes: Any) -> tuple[list[Any], dict[str, torch.Tensor]]:
     chosen = config(backbone=NET, unfreeze="last stage", size=32, augmentation="light", epochs=2, **changes)
     rows, states = zip(*run_trial(chosen, place), strict=True)
     return [measured(row) for row in rows], states[-1].net
 
 
-def test_a_smaller_share_lies_within_a_larger_one_and_all_are_measured_on_their_own(place: Place) -> None:
-    each = [open_trial_data(config(train_fraction=one), place) for one in FRACTIONS]
+def test_a_smaller_share_lies_within_a_larger_one_and_all_are_measured_on_their_own(fresh_place: Place) -> None:
+    each = [open_trial_data(config(train_fraction=one), fresh_place) for one in FRACTIONS]
     assert [len(one.train) for one in each] == [6, 12, 21, 27]  # of 9 a class
     for smaller, larger in pairwise(each):
         assert set(smaller.train) <= set(larger.train)
@@ -43,25 +37,30 @@ def test_a_smaller_share_lies_within_a_larger_one_and_all_are_measured_on_their_
         assert np.array_equal(smaller.pool, larger.pool)
     assert set(each[0].sample) == set(each[0].train)
     assert [len(one.sample) for one in each[1:]] == [9, 9, 9]  # as many as validate
-    assert [count_training_images(config(train_fraction=one), place.manifest) for one in FRACTIONS] == [6, 12, 21, 27]
+    assert [count_training_images(config(train_fraction=one), fresh_place.manifest) for one in FRACTIONS] == [
+        6,
+        12,
+        21,
+        27,
+    ]
     both = config(train_fraction=0.25, trains_on="train+val")
-    assert count_training_images(both, place.manifest) == 6 + 9
+    assert count_training_images(both, fresh_place.manifest) == 6 + 9
 
 
-def test_rows_hang_on_the_share_and_the_whole_is_the_default(place: Place) -> None:
-    whole = results(place)
-    assert results(place, train_fraction=1.0)[0] == whole[0]
-    assert results(place, train_fraction=0.5)[0] != whole[0]
+def test_rows_hang_on_the_share_and_the_whole_is_the_default(fresh_place: Place) -> None:
+    whole = results(fresh_place)
+    assert results(fresh_place, train_fraction=1.0)[0] == whole[0]
+    assert results(fresh_place, train_fraction=0.5)[0] != whole[0]
 
 
-def test_what_is_frozen_is_shared_by_all_shares(place: Place) -> None:
-    shared = replace(place, stored=frozenset({(NET, "head"), (NET, "last stage")}))
+def test_what_is_frozen_is_shared_by_all_shares(fresh_place: Place) -> None:
+    shared = replace(fresh_place, stored=frozenset({(NET, "head"), (NET, "last stage")}))
     results(shared, steps_per_epoch=3)  # 24 of 27 images: one pass
-    stored = set((place.cache / "prefixes").rglob("*.safetensors"))
+    stored = set((fresh_place.cache / "prefixes").rglob("*.safetensors"))
     fewer = results(shared, train_fraction=0.75, steps_per_epoch=2)
-    training = {unit.parent for unit in set((place.cache / "prefixes").rglob("*.safetensors")) - stored}
+    training = {unit.parent for unit in set((fresh_place.cache / "prefixes").rglob("*.safetensors")) - stored}
     assert len(training) == 1, "its own sample of the training fold, which is evaluated, and no more"
-    rows, net = results(place, train_fraction=0.75, steps_per_epoch=2)
+    rows, net = results(fresh_place, train_fraction=0.75, steps_per_epoch=2)
     assert fewer[0] == rows
     assert all(torch.equal(tensor, fewer[1][name]) for name, tensor in net.items())
 

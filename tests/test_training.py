@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.pictures import config, make_place, measured
+from tests.images import config, measured
 from trainables.augmentation.mixing import Mixture, blend, mixture
 from trainables.errors import InputError
 from trainables.learning.losses import batch_loss
@@ -20,11 +20,6 @@ from trainables.nets.drop_path import KeyedDropPath, key_drop_paths
 from trainables.nets.models import Net, build, check_drop_path, unfreeze
 from trainables.place import Place
 from trainables.trial import Phase, phases_of, run_trial
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return make_place(tmp_path_factory.mktemp("study"))
 
 
 def test_draws_go_through_all_items_before_any_again() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.pictures import config, make_place, measured
+from tests.images import config, measured
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData, open_trial_data
 from trainables.learning import checkpoints
@@ -21,11 +21,6 @@ from trainables.place import Place
 from trainables.trial import Diverged, build_inputs, predict, run_trial, score
 
 pytestmark = pytest.mark.usefixtures("restored_threads")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return make_place(tmp_path_factory.mktemp("study"))
 
 
 def run(chosen: TrialConfig, place: Place) -> tuple[list[dict[str, Any]], list[State]]:
@@ -210,7 +205,7 @@ def test_every_start_is_ln_k_and_pretrained_weights_are_checked(place: Place) ->
     pictures = open_trial_data(chosen, place)
     logits = build_inputs(chosen, place, pictures).evaluation_logits(pictures.val)
     assert F.cross_entropy(logits.double(), torch.zeros(9, dtype=torch.int64)).item() == math.log(3)
-    with pytest.raises(RuntimeError, match=r"must be those of the study \(0123\), but .*pth has"):
+    with pytest.raises(RuntimeError, match=r"must have the SHA-256 of the study \(0123\.\.\.\), but .*pth has"):
         build_inputs(config(**(chosen.to_dict() | {"weights_hash": "0123"})), place, pictures)
 
 

@@ -31,7 +31,7 @@ def test_a_folder_that_cannot_be_listed_is_no_class_less(
     class_folders(tmp_path, {"a": 3, "b": 3, "b/deep": 1})
     forbid(monkeypatch, tmp_path / place)
     with pytest.raises(
-        InputError, match=rf"'{tmp_path / place}' cannot be read \(permission denied\): allow it, or move"
+        InputError, match=rf"'{tmp_path / place}' cannot be read \(permission denied\): check its permissions, or move"
     ):
         read_manifest("folder", tmp_path)
 
@@ -48,7 +48,7 @@ def test_a_list_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, star
 
 def test_a_list_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").mkdir()
-    with pytest.raises(InputError, match=r"labels.csv cannot be read \(is a directory\): allow it"):
+    with pytest.raises(InputError, match=r"labels.csv cannot be read \(is a directory\): check its permissions"):
         table.read(tmp_path / "labels.csv")
     with pytest.raises(InputError, match=r"cannot be read as a CSV file .*: save it as UTF-8"):
         table.read(put(tmp_path / "utf16.csv", "path,label\n".encode("utf-16")))

@@ -28,5 +28,5 @@ def test_no_share_sets_nothing_aside() -> None:
 
 @pytest.mark.parametrize("share", [0.2, 0.8])
 def test_both_sides_need_two_classes(share: float) -> None:
-    with pytest.raises(InputError, match=r"must leave at least 2 of the 5 classes in both parts"):
+    with pytest.raises(InputError, match=r"must leave at least 2 of the 5 classes in each part"):
         set_aside(MANIFEST, share)

@@ -109,16 +109,16 @@ def test_policies_share_colors(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Policy(area=(1.0, 1.0), ratio=(1.0, 1.0))
     monkeypatch.setitem(POLICIES, "mild", dataclasses.replace(whole, colour=0.1))
     monkeypatch.setitem(POLICIES, "vivid", dataclasses.replace(whole, colour=0.4))
-    grey = np.full((20, 20, 3), 100, np.uint8)
+    gray = np.full((20, 20, 3), 100, np.uint8)
     for i in range(20):
-        mild, vivid = (int(view(grey, name, i)[0, 0, 0]) - 100 for name in ("mild", "vivid"))
+        mild, vivid = (int(view(gray, name, i)[0, 0, 0]) - 100 for name in ("mild", "vivid"))
         assert abs(vivid - 4 * mild) <= 3  # each is rounded to a whole number
 
 
 def test_color_keeps_gray_gray_and_changes_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(POLICIES, "colour", Policy(area=(1.0, 1.0), ratio=(1.0, 1.0), flip=False, colour=0.4))
-    grey = np.full((20, 20, 3), 100, np.uint8)
-    values = [view(grey, "colour", i) for i in range(50)]
+    gray = np.full((20, 20, 3), 100, np.uint8)
+    values = [view(gray, "colour", i) for i in range(50)]
     assert all((v == v[0, 0, 0]).all() for v in values)
     brightness = [int(v[0, 0, 0]) for v in values]
     assert 60 <= min(brightness) < 75

@@ -97,7 +97,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("backbone", ["resnet1k", "", "ResNet18", "hf-hub:resnet18"])
 def test_an_unknown_backbone_is_refused(backbone: str) -> None:
     for refuse in (check_known, find):
-        with pytest.raises(InputError, match=f"Unknown backbone '{backbone}': use a name that timm.list_models"):
+        with pytest.raises(InputError, match=f"Unknown backbone '{backbone}': use a name from timm.list_models"):
             refuse(backbone)
 
 
@@ -175,7 +175,7 @@ def test_a_packages_tensors_fit_one_after_another(backbone: str) -> None:
 
 
 def test_a_package_of_another_net_is_refused() -> None:
-    with pytest.raises(InputError, match="must hold 2 tensors, but has"):
+    with pytest.raises(InputError, match="must have 2 tensors, but has"):
         read(find("tf_efficientnet_lite0"), ["a", "b"])
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures import config
+from tests.images import config
 from trainables import rates
 from trainables.cache_layout import RATES
 from trainables.nets.work import parameters_of, work_of

@@ -2,8 +2,10 @@
 
 import io
 import json
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 from scipy.io import savemat
+
+from trainables.data.datasets import read_manifest
+from trainables.errors import InputError
 
 
 def pixels(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
@@ -142,8 +148,8 @@ def cars_a(root: Path) -> Path:
         rows: list[dict[str, Any]] = []
         for number, label in enumerate(labels, 1):
             picture = pixels(200 + 10 * number + (split == "test" and number != 3))
-            grey = (split, number) == ("train", 1)
-            put(root / f"cars_{split}" / f"{number:05}.jpg", encoded(picture[:, :, 0] if grey else picture, "JPEG"))
+            gray = (split, number) == ("train", 1)
+            put(root / f"cars_{split}" / f"{number:05}.jpg", encoded(picture[:, :, 0] if gray else picture, "JPEG"))
             edges = (0, -1, 49, 99) if (split, number) == ("test", 2) else (3, 4, 40 + number, 30)
             rows.append(car_row(edges) | {"class": label, "fname": f"{number:05}.jpg"})
         file = "cars_test_annos_withlabels.mat" if split == "test" else "devkit/cars_train_annos.mat"
@@ -249,3 +255,15 @@ def write_parquet(
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, file)
     return file
+
+
+def png_chunk(name: bytes, body: bytes, checksum: int = 0) -> bytes:
+    """Return a PNG chunk; any `checksum` but 0 makes its CRC wrong."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body) ^ checksum)
+
+
+def refused(data: Path, message: str, test: Path | None = None, dataset: str = "folder") -> None:
+    """Expect that the data cannot be read, with an error of one line that matches `message`."""
+    with pytest.raises(InputError, match=message) as caught:
+        read_manifest(dataset, data, test)
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The config of a trial: everything its rows depend on, in one flat frozen record."""
+"""The config of a trial: everything that its rows depend on, in one flat frozen record."""
 
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal
@@ -26,10 +26,10 @@ class TrialConfig:
     official_split: bool  # whether the dataset's own test fold is used
     train_fraction: float = 1.0  # share of the training fold; smaller shares are subsets of larger ones
     study_seed: int
-    trains_on: str = "train"  # or train+val, for a model to ship: no validation is left, so the last epoch is kept
+    trains_on: str = "train"  # or train+val, for a model to ship: without validation images, the last epoch is kept
     seed: int = 0  # the repeat: 0 in the search, 1 to S in the confirmation
-    folds: int | None = None  # k, if the confirmation's repeats are a repeated k-fold cross-validation
-    test_folds: int | None = None  # the same for the test fold: every image tests once in this many repeats
+    folds: int | None = None  # k of a repeated k-fold cross-validation in the confirmation
+    test_folds: int | None = None  # k of a repeated k-fold over the test fold: every image tests once in k repeats
 
     # -- the net
     backbone: str  # any timm name, with or without the tag of its weights
@@ -44,26 +44,26 @@ class TrialConfig:
     region: str = "picture"  # or the annotated box
     stored_side: int  # shorter side of the decoded images that views are cropped from, in pixels
     augmentation: str = "none"
-    views: int | None = None  # number of distinct training views per image, used in turn; None: a new one every epoch
+    views: int | None = None  # number of training views per image, used in turn; None: a new view in every epoch
 
     # -- the batches
     sampling: str = "uniform"  # or class_balanced
     mixing: str = "none"  # or mixup, cutmix
-    mixing_alpha: float | None = None  # alpha of the Beta distribution of the mixing ratio; set exactly when mixing
+    mixing_alpha: float | None = None  # alpha of the Beta distribution of the mixing ratio; None without mixing
 
     # -- the loss
-    loss: str = "cross_entropy"  # binary_cross_entropy has one output, for two classes
+    loss: str = "cross_entropy"  # or binary_cross_entropy: one output, for two classes
     label_smoothing: float = 0.0
     metric: str = "val_accuracy"  # selects the best epoch
 
     # -- the training
     epochs: int
-    steps_per_epoch: int  # equal for all splits and training fractions, so that size and steps are not confounded
+    steps_per_epoch: int  # equal for all splits and training fractions, so that data size and steps are not confounded
     batch_size: int
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.9  # of sgd and rmsprop
-    weight_decay: float = 0.0  # decoupled for adamw, added to the gradient for the others
+    weight_decay: float = 0.0  # decoupled for adamw; added to the gradient for the others
     clip_norm: float | None = None  # maximum gradient norm
     schedule: str = "cosine"
     warmup_epochs: int = 0  # the learning rate rises linearly from 0 before the schedule begins
@@ -72,17 +72,17 @@ class TrialConfig:
     layer_decay: float = 1.0  # learning-rate factor per block of distance from the head
     frozen_epochs: int = 0  # epochs at the start in which only the head trains
     frozen_learning_rate: float | None = None  # learning rate of those epochs; None: `learning_rate`
-    ema_decay: float | None = None  # decay of the moving average of the weights, which is evaluated and kept
+    ema_decay: float | None = None  # of the moving average of the weights, which is then evaluated and kept
     patience: int | None = None  # epochs without improvement before the trial ends
     regularizer: str = "none"
     dropout: float | None = None  # rate of dropped features before the head
     drop_connect: float | None = None  # rate of dropped weights in the head
-    drop_path: float | None = None  # rate of the last residual branch; earlier ones are dropped less (stochastic depth)
+    drop_path: float | None = None  # stochastic depth: rate of the last residual branch; earlier rates are smaller
     l2: float | None = None  # lambda * sum(w^2)
     l2_sp: float | None = None  # lambda * sum((w - w_start)^2)
     l1: float | None = None  # lambda * sum(|w|)
 
-    # -- the arithmetic: everything that changes bits is set here, never inferred from the machine's load
+    # -- the arithmetic: everything that changes bits is set here, and never inferred from the machine
     device: Literal["cpu", "cuda"] = "cpu"
     workers: int = 1  # data-parallel processes, each with its share of every batch
     threads: int = 1  # per process
@@ -102,11 +102,16 @@ class TrialConfig:
             check(values)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return all fields by name."""
         return asdict(self)
 
 
 def from_dict(values: dict[str, Any]) -> TrialConfig:
-    """Return the config from a mapping that holds all of its fields; other keys are ignored."""
+    """Return the config from a mapping with all of its fields; other keys are ignored.
+
+    Raises:
+        InputError: A value breaks its field's rule, or two fields do not fit together.
+    """
     return TrialConfig(**{name: values[name] for name in FIELDS})
 
 

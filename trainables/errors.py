@@ -12,9 +12,9 @@ class InputError(ValueError):
 
 
 class Unavailable(InputError):
-    """Something that every trial needs has vanished, such as an image. No trial's setting is at fault.
+    """Something that every trial needs has vanished, such as an image. No setting is at fault.
 
-    The study stops with this message and resumes where it was once the problem is fixed.
+    The study stops with this message, and can be resumed once the problem is fixed.
     """
 
 
@@ -25,7 +25,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return a sentence with the closest known name, to end a message with; empty if none is close."""
+    """Return " Did you mean ...?" with the closest known name, to end a message; empty if no name is close."""
     folded = {candidate.casefold(): candidate for candidate in known}
     close = get_close_matches(str(name).casefold(), folded, n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""

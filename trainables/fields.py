@@ -1,4 +1,4 @@
-"""The rules of a trial's config fields, each alone and in combination. Study files are checked by the same rules."""
+"""The rules of the fields of a trial's config, alone and in combination. Study files are checked by the same rules."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ from trainables.metrics import METRICS
 
 Values = Mapping[str, Any]
 
-# Every one is a field that is set exactly under its regularizer: rates below 1, and weights of a penalty.
+# Each regularizer has a field of its own name for its strength: a rate below 1, or the weight of a penalty.
 RATES = ("dropout", "drop_connect", "drop_path")
 PENALTIES = ("l2", "l2_sp", "l1")
 STRENGTHS = (*RATES, *PENALTIES)
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
-# Nets to train from scratch: no pretrained weights exist.
+# Nets to train from scratch, which have no pretrained weights.
 FROM_SCRATCH = ("small_cnn", "lenet5", "three_block_cnn", "plain_cnn", "norm_cnn")
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -51,8 +51,10 @@ WHOLE = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Rule:
+    """A condition on the value of a field."""
+
     holds: Callable[[Any], bool]
-    words: str  # with {} for the field's name
+    words: str  # the condition as text, with {} for the name of the field
 
 
 _ABOVE_0 = Rule(lambda value: value > 0, "`{} > 0` must hold")
@@ -82,11 +84,11 @@ def _needs(field: str, *levels: str) -> Needs:
     return Needs(field, lambda value: value in levels, f"{field}={' or '.join(map(repr, levels))}")
 
 
-# These fields are set exactly where the condition holds; elsewhere they are None.
+# These fields are set exactly if the condition holds, else they are None.
 EXISTS: dict[str, Needs] = {name: _needs("regularizer", name) for name in STRENGTHS}
 EXISTS["mixing_alpha"] = _needs("mixing", "mixup", "cutmix")
 _DEEPER = Needs("unfreeze", lambda depth: depth != "head", "an `unfreeze` deeper than the head")
-# These fields have no effect where the condition does not hold.
+# These fields have no effect unless the condition holds.
 ACTS: dict[str, Needs] = {
     "momentum": _needs("optimizer", "sgd", "rmsprop"),
     "step_every": _needs("schedule", "step"),
@@ -100,7 +102,7 @@ ACTS: dict[str, Needs] = {
 
 
 def check_value(name: str, value: Any) -> None:
-    """Check one field on its own; None always passes.
+    """Check the value of one field; None always passes.
 
     Raises:
         InputError: The value breaks the field's rule.
@@ -138,7 +140,7 @@ def _check_start(values: Values) -> None:
 
 
 def check_share(values: Values) -> None:
-    """Check that the workers of a trial share a batch equally.
+    """Check that a batch can be divided equally among the workers of a trial.
 
     Raises:
         InputError: `batch_size` is not a multiple of `workers`.
@@ -151,7 +153,7 @@ def check_share(values: Values) -> None:
 
 
 def _check_phases(values: Values) -> None:
-    """Check that the epochs have room for both phases, and every phase for its warm-up."""
+    """Check that there are enough epochs for both phases, and in each phase for its warm-up."""
     epochs, frozen, warmup = values["epochs"], values["frozen_epochs"], values["warmup_epochs"]
     for name in ("warmup_epochs", "frozen_epochs"):
         if values[name] >= epochs:
@@ -165,7 +167,7 @@ def _check_phases(values: Values) -> None:
         )
 
 
-# Fields that must fit together, with a check on a mapping of all fields.
+# Fields that must fit together, with a check of a mapping of all fields.
 TOGETHER: tuple[tuple[tuple[str, ...], Callable[[Values], None]], ...] = (
     (("backbone", "weights"), _check_start),
     (("batch_size", "workers"), check_share),

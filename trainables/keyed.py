@@ -1,8 +1,8 @@
 """Counter-based randomness: every random number is a pure function of its key.
 
-A key says what the number is for (study seed, repeat, operation, epoch), and the counters say which image it is for.
-Nothing depends on batch position, worker or call order. Equal keys therefore give equal numbers everywhere, and two
-policies that share an operation share its numbers.
+A key names the purpose of a number (study seed, repeat, operation, epoch), and counters name the image. Numbers do not
+depend on batch position, worker or call order. So equal keys give equal numbers everywhere, and policies that share an
+operation share its numbers.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def key(*parts: int | str) -> int:
 
 
 def bits(stream: int, *counters: ArrayLike) -> NDArray[np.uint64]:
-    """Return 64 random bits for every combination of counters, which broadcast against each other."""
+    """Return 64 random bits for every combination of counters, in the shape to which they broadcast."""
     with np.errstate(over="ignore"):
         state = np.asarray(stream, dtype=np.uint64)
         for counter in counters:
@@ -38,11 +38,11 @@ def bits(stream: int, *counters: ArrayLike) -> NDArray[np.uint64]:
 
 
 def uniform(stream: int, *counters: ArrayLike) -> NDArray[np.float64]:
-    """Return uniform numbers in [0, 1) with 53 bits, for every combination of counters, which broadcast."""
+    """Return uniform numbers in [0, 1) with 53 bits for every combination of counters, in their broadcast shape."""
     return (bits(stream, *counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def order(stream: int, items: ArrayLike) -> NDArray[np.int64]:
-    """Return the items in a keyed random order that does not depend on their order in the argument."""
+    """Return the items (n,) in a keyed random order, which does not depend on their order in the argument."""
     items = np.asarray(items, dtype=np.int64)
     return items[np.lexsort((items, bits(stream, items)))]

@@ -1,7 +1,7 @@
-"""What a classifier is scored by, in NumPy: softmax, classification metrics and temperature scaling.
+"""Softmax, classification metrics and temperature scaling, in NumPy.
 
-Logits and log-probabilities are arrays of shape (n, K), labels and predictions hold class numbers below K, shape (n,).
-Classes without images are left out of every mean over classes.
+Logits and log-probabilities have shape (n, K). Labels and predictions are class numbers below K, shape (n,). Means over
+classes leave out classes without images.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
 
-# The metrics of `metric`, which select the best epoch and setting, measured on the validation fold.
+# The values of `metric`. It selects the best epoch and setting, and is measured on the validation fold.
 METRICS = ("val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_auroc", "val_log_loss", "val_top5")
 LESS_IS_BETTER = ("val_log_loss",)
 # The metrics of `all_metrics`, which the report shows.
@@ -28,12 +28,12 @@ REPORTED = (
     "log_loss",
     "top5",
 )
-# Temperatures that are tried. Beyond them a softmax is one-hot or uniform for all practical purposes.
+# Range of temperatures to fit. Beyond it, a softmax is practically one-hot or uniform.
 TEMPERATURES = (0.01, 100.0)
 
 
 def validation_metric(metric: str, logits: Logits, labels: Labels) -> float:
-    """Return the value of one of `METRICS`; AUROC is 0.5 where the labels are all of one class."""
+    """Return the value of one of `METRICS`; AUROC is 0.5 if all labels are of one class."""
     predicted = logits.argmax(axis=1)
     match metric:
         case "val_accuracy":
@@ -53,15 +53,15 @@ def validation_metric(metric: str, logits: Logits, labels: Labels) -> float:
 
 
 def signed(metric: str, value: float) -> float:
-    """Return the value with its sign flipped where less is better, so that more is always better."""
+    """Return the value, negated if less is better, so that more is always better."""
     return -value if metric in LESS_IS_BETTER else value
 
 
 def all_metrics(labels: Labels, predicted: Labels, log_probabilities: NDArray[np.float64]) -> dict[str, float]:
-    """Return every metric of `REPORTED`; nan where it does not exist for these classes.
+    """Return every metric of `REPORTED`, as shares from 0 to 1, or nats; nan if it is not defined for these classes.
 
     Weighted means weight a class by its number of images, as in scikit-learn's average="weighted" (the weighted recall
-    would be the accuracy). `predicted` is an argument of its own because stored logits are rounded, which makes ties.
+    would be the accuracy). `predicted` is a separate argument, because stored logits are rounded, which creates ties.
     """
     classes = log_probabilities.shape[1]
     scores = per_class(confusion_matrix(labels, predicted, classes))
@@ -102,9 +102,9 @@ def _shifted(logits: ArrayLike) -> NDArray[np.float64]:
 def fit_temperature(logits: Logits, labels: Labels) -> float:
     """Return the temperature T at which softmax(logits / T) has the smallest mean cross-entropy on held-out images.
 
-    Temperature scaling (Guo, Pleiss, Sun and Weinberger 2017, On Calibration of Modern Neural Networks). The model that
-    ships and the report use this one function. If every image is classified correctly, a smaller T is always better,
-    so nothing can be fitted and T is 1.
+    Temperature scaling (Guo, Pleiss, Sun and Weinberger 2017, On Calibration of Modern Neural Networks). The shipped
+    model and the report both use this function. If every image is classified correctly, a smaller T is always better:
+    it cannot be fitted, and T is 1.
     """
     from scipy.optimize import minimize_scalar
 
@@ -120,6 +120,7 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
 
 def accuracy(labels: Labels, predicted: Labels) -> float:
+    """Return the share of correct predictions."""
     return float((labels == predicted).mean())
 
 
@@ -157,18 +158,18 @@ def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> NDArray
 def per_class(confusion: ArrayLike) -> ClassScores:
     """Return precision, recall, F1 and support of every class from a confusion matrix (K, K)."""
     counts = np.asarray(confusion)
-    right, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    correct, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall = right / support
-        f1 = np.where(support > 0, 2 * right / (support + predicted), np.nan)
-    return ClassScores(precision=right / np.maximum(predicted, 1), recall=recall, f1=f1, support=support)
+        recall = correct / support
+        f1 = np.where(support > 0, 2 * correct / (support + predicted), np.nan)
+    return ClassScores(precision=correct / np.maximum(predicted, 1), recall=recall, f1=f1, support=support)
 
 
 def auroc(labels: Labels, log_probabilities: NDArray[np.float64]) -> float:
     """Return the area under the ROC curve; for more than two classes, the mean of each class against the rest.
 
-    It is the share of (positive, negative) pairs in the right order, where ties count half (Mann and Whitney 1947). It
-    is nan if the labels are all of one class.
+    It is the share of (positive, negative) pairs that are ranked correctly, where ties count half (Mann and Whitney
+    1947). It is nan if all labels are of one class.
     """
     from scipy.stats import rankdata
 

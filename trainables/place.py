@@ -1,4 +1,4 @@
-"""The paths of a node. Nothing here changes a result, so none of it is part of a trial's config."""
+"""The paths of a node. They change no result, so they are not part of a trial's config."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ class Place:
     manifest: Path
     data: Path
     cache: Path
-    cache_gib: float | None = None  # limit of the cache; None: a share of the free disk
-    weights: Path | None = None  # a folder of weight files; None: timm's own places
-    # Activations worth storing, as (backbone, unfreeze depth): what is frozen at that depth, or for "all" the views.
+    cache_gib: float | None = None  # limit of the cache in GiB; None: a share of the free disk
+    weights: Path | None = None  # a folder of weights files; None: packages, timm's caches and its hub
+    # Activations to store, as (backbone, unfreeze depth): the output of the part that is frozen at that depth, or the
+    # views for "all".
     stored: frozenset[tuple[str, str]] = frozenset()

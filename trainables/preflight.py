@@ -1,4 +1,4 @@
-"""The preflight gates on one backbone: a few training images pass through the code that trials run."""
+"""Run the preflight gates on one backbone: a few training images go through the same code as in trials."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -33,31 +33,32 @@ MOST_IMAGES = 512
 # Images for the zero-shot gate, and images to overfit.
 _SHOWN, _LEARNED = 64, 8
 _PERMUTATIONS = 5
-# Learning rates of Adam, one of which must work, and steps per epoch; steps of a head are cheap.
+# Learning rates of Adam, of which at least one must work, and steps per epoch. Steps of a head are cheap.
 _HEAD_RATES, _HEAD_STEPS = (1e-2, 1e-1, 1e-3), 25
 _DEEP_RATES, _DEEP_STEPS = (1e-3, 1e-2, 1e-4), 5
 _LOOKS = 8
-_PATIENCE = 60  # seconds; a net that has not overfit by then is too slow to judge
+_PATIENCE = 60  # seconds, after which a net is too slow to judge
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the gates found; `probe_accuracy` is a floor for fine-tuning, None if no image could be held out."""
+    """The results of the gates; `probe_accuracy` is a floor for fine-tuning, None if no image could be held out."""
 
     gates: tuple[Gate, ...]
     probe_accuracy: float | None
     chance: float
-    pictures: int
+    images: int
 
 
 def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: pd.DataFrame) -> Findings:
     """Run every gate on one backbone, and the frozen gate once per unfreeze depth in `depths`.
 
-    Only the net, its weights, the size and the arithmetic of `config` count; augmentation and regularization are
-    switched off. The manifest may exist in memory only.
+    Only the net, its weights, the size and the arithmetic of `config` matter; augmentation and regularization are
+    switched off. The manifest need not be written to disk.
 
     Raises:
-        InputError: The backbone has no weights here, or does not fit `depths`.
+        InputError: The backbone has no weights here, or fewer parts than `depths` ask for.
+        Unavailable: An image has changed or vanished since the scan.
     """
     set_arithmetic(config)
     plain = replace(
@@ -88,14 +89,14 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
     shared = place if np.array_equal(sample, data.pool) else replace(place, stored=frozenset())
     place = replace(place, stored=frozenset())
     labels = data.labels[sample]
-    learned = _mixed(sample, labels, _LEARNED)
-    few = replace(data, pool=np.sort(learned), train=np.sort(learned))
+    one_batch = np.sort(_alternating(sample, labels, _LEARNED))
+    few = replace(data, pool=one_batch, train=one_batch)
     small = replace(plain, block_size=_LEARNED)
 
     whole = build_inputs(replace(small, unfreeze="all"), place, data)
     body = whole.activations.frozen.body
     probed, accuracy = _probed(build_inputs(replace(plain, unfreeze="head"), shared, data), sample)
-    found = [
+    results = [
         _input_contract(whole, sample),
         _zero_shot(whole, sample, imagenet_classes(_names(manifest)), place),
         *probed,
@@ -103,7 +104,7 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
         _overfit(replace(small, unfreeze=_deepest(config, depths, body)), place, few),
         *(_frozen(replace(small, unfreeze=depth, weight_decay=0.1), place, few) for depth in depths if depth != "all"),
     ]
-    return Findings(tuple(found), accuracy, gates.majority_share(labels), len(sample))
+    return Findings(tuple(results), accuracy, gates.majority_share(labels), len(sample))
 
 
 def sample_of(pool: Items, manifest: pd.DataFrame, seed: int) -> Items:
@@ -114,7 +115,7 @@ def sample_of(pool: Items, manifest: pd.DataFrame, seed: int) -> Items:
 
 
 def _input_contract(inputs: Inputs, sample: Items) -> Gate:
-    views = _views(inputs, _mixed(sample, inputs.data.labels[sample], _SHOWN))
+    views = _views(inputs, _alternating(sample, inputs.data.labels[sample], _SHOWN))
     weights = weights_config(inputs.activations.frozen.body.module)
     return gates.input_contract(weights, views.numpy(), inputs.activations.to_device(views))
 
@@ -123,11 +124,11 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
     config, labels = inputs.config, inputs.data.labels
     weights = weights_config(inputs.activations.frozen.body.module)
     items = sample[np.isin(labels[sample], list(known))]
-    items = _mixed(items, labels[items], _SHOWN)
+    items = _alternating(items, labels[items], _SHOWN)
     own = weights["input_size"][-1]
     why = {
         "the net starts from random weights": config.weights == "none",
-        "the weights' head is not that of ImageNet's 1,000 classes": weights["num_classes"] != gates.IMAGENET,
+        "the weights have no head for ImageNet's 1,000 classes": weights["num_classes"] != gates.IMAGENET,
         "too few classes have names of ImageNet classes": not known,
         f"{config.size} px is less than half of the {own} px of the weights": 2 * config.size < own,
         f"{len(items)} images of ImageNet classes are too few": len(items) < gates.FEWEST_ZERO_SHOT,
@@ -142,7 +143,7 @@ def _zero_shot(inputs: Inputs, sample: Items, known: Mapping[int, frozenset[int]
 
 
 def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
-    """Return the gates of the linear probe and of its label permutation, and the probe's accuracy."""
+    """Return the gates of the linear probe and of the label permutation, and the accuracy of the probe."""
     config, labels = inputs.config, inputs.data.labels[sample]
     features = _pooled(inputs, sample)
     if not np.isfinite(features).all():
@@ -151,31 +152,31 @@ def _probed(inputs: Inputs, sample: Items) -> tuple[list[Gate], float | None]:
         return [gates.not_applicable("linear probe", f"{len(sample)} images are too few to hold one out")], None
     hats = hat_matrices(features)
     predicted = leave_one_out(hats, labels)
-    by_chance = []
+    shuffled_accuracies = []
     for number in range(_PERMUTATIONS):
         shuffled = labels[order(key("preflight labels", config.study_seed, number), np.arange(len(labels)))]
-        by_chance.append(float((leave_one_out(hats, shuffled) == shuffled).mean()))
+        shuffled_accuracies.append(float((leave_one_out(hats, shuffled) == shuffled).mean()))
     gate = gates.linear_probe(predicted, labels, config.weights == "pretrained")
-    return [gate, gates.permuted_labels(by_chance, labels)], float((predicted == labels).mean())
+    return [gate, gates.permuted_labels(shuffled_accuracies, labels)], float((predicted == labels).mean())
 
 
 def _overfit(config: TrialConfig, place: Place, few: TrialData) -> Gate:
     head = config.unfreeze == "head"
     config = replace(config, epochs=_LOOKS, steps_per_epoch=_HEAD_STEPS if head else _DEEP_STEPS)
     correct, deadline = {}, time.monotonic() + _PATIENCE
-    with TemporaryDirectory() as cache:  # the frozen part is computed once, not in every step
+    with TemporaryDirectory() as cache:  # the frozen part is computed once instead of in every step
         place = replace(place, cache=Path(cache), stored=frozenset({(config.backbone, config.unfreeze)}))
         for rate in _HEAD_RATES if head else _DEEP_RATES:
             correct[rate] = _fitted_at_best(replace(config, learning_rate=rate), place, few, deadline)
             if correct[rate] == len(few.train):
                 break
             if time.monotonic() > deadline:
-                return gates.not_applicable("overfit", f"{_PATIENCE} s are too short to judge so slow a net")
+                return gates.not_applicable("overfit", f"the net is too slow to judge within {_PATIENCE} s")
     return gates.overfit(correct, len(few.train), config.epochs * config.steps_per_epoch)
 
 
 def _fitted_at_best(config: TrialConfig, place: Place, few: TrialData, deadline: float) -> int:
-    """Return how many of the images are classified correctly, in training mode, at the best step."""
+    """Return how many images are classified correctly at the best step, in training mode."""
     inputs = build_inputs(config, place, few)
     training = Training(inputs, build_optimizer(config, inputs.net))
     items, most = np.resize(few.train, config.batch_size), 0
@@ -199,7 +200,7 @@ def _frozen(config: TrialConfig, place: Place, few: TrialData) -> Gate:
 
 
 def _declared_frozen(inputs: Inputs) -> dict[str, torch.Tensor]:
-    """Return a copy of all that must not change: the backbone that trials share, and what is frozen behind the cut."""
+    """Return a copy of all tensors that must not change: the shared backbone, and the frozen ones behind the cut."""
     body = inputs.activations.frozen.body
     trains = trainable_names(body, inputs.config.unfreeze)
     parameters = {name for name, _ in body.module.named_parameters()}
@@ -214,7 +215,7 @@ def _declared_frozen(inputs: Inputs) -> dict[str, torch.Tensor]:
 
 
 def _deepest(config: TrialConfig, depths: Sequence[str], body: Body) -> str:
-    """Return the depth that must be able to overfit; with random weights everything has to train."""
+    """Return the depth that must be able to overfit; with random weights, everything has to train."""
     if config.weights == "none":
         return "all"
     return max(depths, key=lambda depth: len(trainable_names(body, depth)))
@@ -232,14 +233,14 @@ def _pooled(inputs: Inputs, items: Items) -> NDArray[np.float32]:
 
 
 def _names(manifest: pd.DataFrame) -> dict[int, set[str]]:
-    """Return the names of every label: its own, and the ImageNet synsets in its image paths (as in Stanford Dogs)."""
+    """Return the names of every label: its class name, and any ImageNet synsets in its image paths."""
     names: dict[int, set[str]] = {}
     for label, name, path in zip(manifest["label"], manifest["label_name"], manifest["path"], strict=True):
         names.setdefault(int(label), set()).update((name, *SYNSET.findall(path)))
     return names
 
 
-def _mixed(items: Items, labels: NDArray[np.int64], count: int) -> Items:
-    """Return `count` of `items`, taken from all classes in turn."""
+def _alternating(items: Items, labels: NDArray[np.int64], count: int) -> Items:
+    """Return `count` of `items`, taking one from each class in turn."""
     turn = [int(np.count_nonzero(labels[:i] == labels[i])) for i in range(len(labels))]
     return items[np.argsort(turn, kind="stable")][:count]

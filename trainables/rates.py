@@ -1,4 +1,4 @@
-"""Throughput of this machine, from a table or measured once and cached."""
+"""The throughput of this machine, from a table, or measured once and cached."""
 
 import json
 import time
@@ -20,7 +20,7 @@ from trainables.nets.models import Body, Net, build, input_contract, train_mode
 from trainables.nets.prefixes import INPUT, POOLED, Frozen
 from trainables.nets.work import work_of
 
-# Images in a measurement, frozen and trained, and repetitions: the fastest counts, the first warms up.
+# Images per measurement, frozen and trained, and repetitions: the fastest counts, and the first is a warm-up.
 _FROZEN, _TRAINED, _TIMES = 32, 8, 3
 
 
@@ -28,24 +28,24 @@ _FROZEN, _TRAINED, _TIMES = 32, 8, 3
 class Rates:
     """Throughput of one backbone on one worker."""
 
-    frozen: float  # 1e9 multiply-adds a second, forward, frozen
-    trained: float  # 1e9 multiply-adds a second of the forward pass in a step forward and back
+    frozen: float  # 1e9 multiply-adds per second of a frozen forward pass
+    trained: float  # 1e9 multiply-adds of the forward pass per second of forward and backward pass
     view: float  # seconds to crop a view from a decoded image
     measured: bool
-    evaluated: float | None = None  # as `frozen`, in float32; None: equal to `frozen`
+    evaluated: float | None = None  # like `frozen`, but in float32; None: equal to `frozen`
 
     @property
     def forward(self) -> float:
-        """1e9 multiply-adds per second of an evaluation, which is float32."""
+        """1e9 multiply-adds per second of an evaluation, which runs in float32."""
         return self.evaluated or self.frozen
 
 
 def table(backbone: str, device: str) -> Rates:
-    """Return estimates for a machine that was not measured.
+    """Return estimates for a machine that has not been measured.
 
-    The CPU is one core with AVX-512 bfloat16 (the rates in arithmetic.py, halved); the GPU is of the A100 class:
-    ResNet-50 and EfficientNet-B0 at 2,500 images a second in training (DeepLearningExamples), about twice that when
-    frozen. The depthwise net is memory-bound and does a tenth of the arithmetic. Float32 without TF32 is a guess.
+    The CPU is one core with AVX-512 bfloat16 (half of the throughput in arithmetic.py). The GPU is similar to an A100:
+    ResNet-50 and EfficientNet-B0 train 2,500 images per second (NVIDIA's DeepLearningExamples), and run about twice as
+    many when frozen. EfficientNet is memory-bound, with a tenth of the arithmetic. Float32 without TF32 is a guess.
     """
     depthwise = any(name in backbone for name in DEPTHWISE)
     if device == "cuda":
@@ -64,12 +64,12 @@ def stored(cache_folder: Path, config: TrialConfig) -> Rates | None:
 
 def keep(cache_folder: Path, config: TrialConfig, rates: Rates) -> None:
     """Cache a measurement for the next study on this machine."""
-    seen = {"frozen": rates.frozen, "evaluated": rates.evaluated, "trained": rates.trained, "view": rates.view}
-    _write(cache_folder, _read(cache_folder) | {_key(config): seen})
+    values = {"frozen": rates.frozen, "evaluated": rates.evaluated, "trained": rates.trained, "view": rates.view}
+    _write(cache_folder, _read(cache_folder) | {_key(config): values})
 
 
 def measure(config: TrialConfig) -> Rates:
-    """Time the backbone for a moment, with random weights on noise."""
+    """Time a few passes of the backbone, with random weights, on noise."""
     torch.set_num_threads(config.threads)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     body = build(config.backbone, None, 0)
@@ -97,12 +97,12 @@ def measure(config: TrialConfig) -> Rates:
             features = net.backbone(x[:_TRAINED]).float()
         F.cross_entropy(net.logits(features), labels).backward()
 
-    picture = np.random.default_rng(0).integers(0, 256, (config.stored_side, config.stored_side, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (config.stored_side, config.stored_side, 3), np.uint8)
     items = np.arange(_FROZEN)
     contract = input_contract(body.module)
 
     def views() -> None:
-        training_views([picture] * _FROZEN, items, items, ViewKey(0, 0, 1), "light", config.size, contract)
+        training_views([image] * _FROZEN, items, items, ViewKey(0, 0, 1), "light", config.size, contract)
 
     evaluated = forward_rate("float32")
     return Rates(

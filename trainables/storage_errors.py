@@ -11,7 +11,7 @@ from trainables.errors import Unavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _GAVE_OUT = _FULL | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN}
-# The wording of the libraries that write for us: safetensors, then Arrow.
+# The wording of the libraries that write files: safetensors, then Arrow.
 _NUMBER = re.compile(r"os error (\d+)|errno (\d+)", re.IGNORECASE)
 _MIB = 2**20
 
@@ -21,18 +21,18 @@ def gave_out(problem: BaseException) -> int | None:
     if isinstance(problem, OSError) and problem.errno:
         number = problem.errno
     else:
-        said = _NUMBER.search(str(problem)) if isinstance(problem, Exception) else None
-        number = int(said[1] or said[2]) if said else None
+        match = _NUMBER.search(str(problem)) if isinstance(problem, Exception) else None
+        number = int(match[1] or match[2]) if match else None
     return number if number in _GAVE_OUT else None
 
 
 @contextmanager
 def writing(file: Path, size: int | None = None) -> Iterator[None]:
-    """Turn an error of full or lost storage within the block into one that names the file.
+    """Turn an error from full or lost storage within the block into an error that names the file.
 
     Args:
         file: The file that is written.
-        size: Its bytes, where known.
+        size: Its size in bytes, if known.
 
     Raises:
         OSError: Storage gave out; if it is full, a note says how much space is left.
@@ -51,7 +51,7 @@ def writing(file: Path, size: int | None = None) -> Iterator[None]:
 
 def _room(file: Path, size: int | None) -> str:
     mounted = next(folder for folder in file.absolute().parents if os.path.ismount(folder))
-    found = os.statvfs(mounted)
-    no_names = " and takes no more files" if found.f_files and not found.f_favail else ""
+    status = os.statvfs(mounted)
+    no_inodes = " and no free inodes" if status.f_files and not status.f_favail else ""
     takes = f"it takes {size / _MIB:.3g} MiB, and " if size is not None else ""
-    return f"{takes}its file system {mounted} has {found.f_bavail * found.f_frsize / _MIB:.3g} MiB left{no_names}"
+    return f"{takes}its file system {mounted} has {status.f_bavail * status.f_frsize / _MIB:.3g} MiB left{no_inodes}"

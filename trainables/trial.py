@@ -1,6 +1,6 @@
 """One trial, top to bottom: a pure function of its config that yields a row and a state after every epoch.
 
-Data, then the net, then the training, then rows: `run_trial` reads in this order.
+`run_trial` opens the data, builds the net, trains it, and yields the rows.
 """
 
 import math
@@ -32,7 +32,7 @@ from trainables.nets.divided import build_divided
 from trainables.nets.models import load_trained, trained_state
 from trainables.place import Place
 
-# Predictions are stored as float16: a logit beyond this would be infinite in every table.
+# Predictions are stored as float16, where a larger logit would become infinite.
 _LARGEST_LOGIT = 65504.0
 
 
@@ -52,7 +52,7 @@ class Row(TypedDict):
 
 
 class Diverged(ArithmeticError):
-    """The loss is not finite, or the logits are too large to store. The config is at fault."""
+    """The loss is not finite, or a logit is too large to store. The config is at fault."""
 
 
 def run_trial(
@@ -92,7 +92,7 @@ class Phase:
 
 
 def phases_of(config: TrialConfig) -> list[Phase]:
-    """Return one phase, or two: the head alone for `frozen_epochs`, then as deep as the config says."""
+    """Return the phases: with `frozen_epochs`, the head trains alone first; then as deep as `unfreeze` says."""
     frozen = config.frozen_epochs
     if not frozen:
         return [Phase(0, config.epochs, config)]
@@ -103,22 +103,27 @@ def phases_of(config: TrialConfig) -> list[Phase]:
 
 
 def begin_phase(phase: Phase, place: Place, data: TrialData, state: State, team: Team = ALONE) -> Training:
-    """Restore net, optimizer and average from `state`; at the start of a phase only the net's weights carry over."""
+    """Restore net, optimizer and average from `state`; a new phase takes over only the weights of the net."""
     config = phase.config
     inputs = build_inputs(config, place, data, team)
     anchor = trained_state(inputs.net) if config.l2_sp is not None else {}
     optimizer = build_optimizer(config, inputs.net)
     load_trained(inputs.net, state.net)
-    average, goes_on = None, state.epoch > phase.first
-    if goes_on:
+    average, resumes = None, state.epoch > phase.first
+    if resumes:
         load_optimizer_tensors(optimizer, state.optimizer)
     if config.ema_decay is not None:
         steps = (state.epoch - phase.first) * config.steps_per_epoch
-        average = Average(inputs.net, config.ema_decay, state.average if goes_on else {}, steps)
+        average = Average(inputs.net, config.ema_decay, state.average if resumes else {}, steps)
     return Training(inputs, optimizer, phase.first, average, anchor)
 
 
 def run_epoch(training: Training, state: State) -> tuple[Row, State]:
+    """Train for one epoch, evaluate, and return the row and the state after it.
+
+    Raises:
+        Diverged: The loss is not finite, or a logit is too large to store.
+    """
     inputs, data, net = training.inputs, training.inputs.data, training.inputs.net
     config, epoch = inputs.config, state.epoch + 1
     began = time.perf_counter()
@@ -185,7 +190,7 @@ def predict(
     inputs = build_inputs(config, place, data)
     load_trained(inputs.net, trained)
     if config.neighbours is not None:
-        gallery, queries = (inputs.evaluation_features(some).numpy() for some in (data.train, items))
+        gallery, queries = (inputs.evaluation_features(fold).numpy() for fold in (data.train, items))
         labels = data.labels[data.train]
         return neighbor_logits(gallery, labels, queries, config.neighbours, config.distance, data.classes)
     logits = inputs.evaluation_logits(items)
@@ -194,12 +199,16 @@ def predict(
 
 
 def build_inputs(config: TrialConfig, place: Place, data: TrialData, team: Team = ALONE) -> Inputs:
-    """Build the net of a trial and connect it to its data, through the store of activations where this is worth it."""
+    """Build the net of a trial and connect it to its data, through the store of activations if `place` says so.
+
+    Raises:
+        InputError: The backbone is unknown, has no weights here, or has fewer parts than `unfreeze` asks for.
+    """
     divided = build_divided(config, place, data.classes)
     stored_depths = frozenset(depth for backbone, depth in place.stored if backbone == config.backbone)
     store = open_store(place.cache, place.cache_gib) if stored_depths else None
     activations = Activations(config, divided.frozen, divided.cut, data, store, stored_depths)
-    team.synchronise_norms(divided.net)
+    team.synchronize_norms(divided.net)
     return Inputs(config, divided.net.to(config.device), activations, data, divided.drop_paths, team)
 
 

@@ -22,7 +22,7 @@ class LastParts:
 
 
 def default(weights: str) -> str:
-    """The depth where a study names none: only the head, or everything if the backbone starts from random weights."""
+    """Return the default depth of a study: the head alone, or everything if the backbone has random weights."""
     return "all" if weights == "none" else DEFAULT
 
 

@@ -15,9 +15,9 @@ from torch import nn
 
 from study.results import BEST_FOLDER
 from trainables.augmentation.views import InputContract, evaluation_views
-from trainables.data.greys import Greys, from_json
+from trainables.data.grayscale import GrayRanges, from_json
 from trainables.errors import InputError
-from trainables.frozen.activations import normalised, scaling
+from trainables.frozen.activations import normalized, scaling
 from trainables.metrics import softmax
 from trainables.nets import scratch_nets  # noqa: F401  (registers them with timm)
 from trainables.preprocess import reduced
@@ -44,7 +44,7 @@ class Best:
     stored_side: int  # the study reduced the shorter side of larger images to this before it cut views
     temperature: float  # 1 if the study has no validation logits to fit it on
     device: str
-    greys: Greys  # how the study scaled images with more than 8 bits of gray
+    gray_ranges: GrayRanges  # how the study scaled images with more than 8 bits of gray
 
 
 def load_best(out: Path, device: str | None = None) -> Best:
@@ -71,7 +71,7 @@ def load_best(out: Path, device: str | None = None) -> Best:
             stored_side=how["stored_side"],
             temperature=_temperature(folder / TEMPERATURE_FILE),
             device=device,
-            greys=from_json(how),
+            gray_ranges=from_json(how),
         )
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as problem:
         reason = " ".join(str(problem).split())[:200]
@@ -86,7 +86,7 @@ def prepared(best: Best, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def views(best: Best, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
     """Return the evaluation views of prepared images as the net's input: normalized, shape (n, 3, size, size)."""
     cut = torch.from_numpy(evaluation_views(pictures, best.size, best.contract)).to(best.device)
-    return normalised(cut, *scaling(best.contract, best.device)).contiguous()
+    return normalized(cut, *scaling(best.contract, best.device)).contiguous()
 
 
 def logits(best: Best, inputs: torch.Tensor) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from study.schedule.state import StudyState, model_file, predictions_file
 from study.writing import write_json, write_text
 from trainables import metrics
 from trainables.config import from_dict
-from trainables.data.greys import greys_of
+from trainables.data.grayscale import gray_ranges_of
 from trainables.data.manifest import label_names
 from trainables.learning.checkpoints import load_tensors
 from trainables.nets.divided import whole_net
@@ -62,7 +62,7 @@ def _export(state: StudyState, record: Record, place: Place, manifest: pd.DataFr
     net.cpu()
     write_net(net, config.backbone, names, config.size, folder)
     contract = input_contract(net.backbone)
-    write_preprocessing(contract, config.size, config.stored_side, config.region, greys_of(manifest), folder)
+    write_preprocessing(contract, config.size, config.stored_side, config.region, gray_ranges_of(manifest), folder)
     winner = {"trial": trial, "config": record.config}
     earlier = read_trial(state.out) if (folder / TRIAL_FILE).exists() else {"trial": "earlier"}
     if earlier != winner:

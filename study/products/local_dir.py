@@ -18,7 +18,7 @@ from study.products.best import CONFIG_FILE, LABELS_FILE, MODEL_FILE, PREPROCESS
 from study.writing import write_json, write_text
 from trainables import preprocess
 from trainables.augmentation.views import InputContract
-from trainables.data.greys import Greys, to_json
+from trainables.data.grayscale import GrayRanges, to_json
 from trainables.learning.checkpoints import save_tensors
 from trainables.nets.models import Net
 from trainables.nets.weights import architecture
@@ -66,7 +66,7 @@ def write_net(net: Net, backbone: str, names: list[str], size: int, folder: Path
 
 
 def write_preprocessing(
-    contract: InputContract, size: int, stored_side: int, region: str, greys: Greys, folder: Path
+    contract: InputContract, size: int, stored_side: int, region: str, gray_ranges: GrayRanges, folder: Path
 ) -> None:
     """Write the preprocessing of images twice: as numbers, and as a program that does not need this project."""
     numbers = {
@@ -76,7 +76,7 @@ def write_preprocessing(
         "interpolation": contract.interpolation,
         "mean": contract.mean,
         "std": contract.std,
-        **to_json(greys),
+        **to_json(gray_ranges),
         "how": "take the first frame, rotate it as its EXIF orientation says, paste transparent parts on white, and "
         "convert it to 8-bit RGB; "
         + ("crop to the annotated box if the image has one; " if region == "box" else "")

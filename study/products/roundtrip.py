@@ -30,9 +30,9 @@ from trainables import preprocess
 from trainables.augmentation.views import evaluation_views
 from trainables.cache_layout import PROOFS
 from trainables.config import TrialConfig
-from trainables.data.greys import Greys
+from trainables.data.grayscale import GrayRanges
 from trainables.errors import InputError
-from trainables.frozen.activations import normalised, scaling
+from trainables.frozen.activations import normalized, scaling
 from trainables.learning.checkpoints import save_tensors
 from trainables.nets.models import Body, Net, build, input_contract
 
@@ -160,11 +160,11 @@ def there_and_back(case: Case, folder: Path) -> Difference:
     contract = input_contract(net.backbone)
     names = [f"class {number}" for number in range(case.classes)]
     write_net(net, case.backbone, names, case.size, folder / BEST_FOLDER)
-    write_preprocessing(contract, case.size, case.stored_side, "picture", Greys(), folder / BEST_FOLDER)
+    write_preprocessing(contract, case.size, case.stored_side, "picture", GrayRanges(), folder / BEST_FOLDER)
     best = served.load_best(folder, "cpu")
     pictures = [preprocess.reduced(picture, case.stored_side) for picture in _pictures(case.stored_side)]
     views = torch.from_numpy(evaluation_views(pictures, case.size, contract))
-    x = normalised(views, *scaling(contract, "cpu")).contiguous()
+    x = normalized(views, *scaling(contract, "cpu")).contiguous()
     files = [_png(picture) for picture in _pictures(case.stored_side)]
     numbers = preprocess.read_numbers(folder / BEST_FOLDER)
     if not torch.equal(served.views(best, pictures), x) or not np.array_equal(preprocess.inputs(files, numbers), x):

@@ -9,7 +9,7 @@ from study.spec import Study
 from study.writing import printable
 from trainables.data.duplicates import conflicting_groups, copies
 from trainables.data.folds import OfficialFold
-from trainables.data.greys import described
+from trainables.data.grayscale import described
 from trainables.data.manifest import Source, label_names
 
 _CLASSES = 20  # listed in full; above that, only the first and the last few

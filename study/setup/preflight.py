@@ -92,6 +92,6 @@ def record(findings: Findings) -> PreflightRecord:
     return {
         "probe_accuracy": findings.probe_accuracy,
         "chance": findings.chance,
-        "pictures": findings.pictures,
+        "pictures": findings.images,
         "gates": [{"name": gate.name, "passed": gate.passed, "said": gate.said} for gate in findings.gates],
     }

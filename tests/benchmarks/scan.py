@@ -84,7 +84,7 @@ def scanned(folder: Path, files: int, side: int, made_up: bool) -> dict[str, flo
     }
 
 
-def invented(file: str, greys: object = None) -> tuple[Inspection, tuple[int, int, int]]:
+def invented(file: str, gray_ranges: object = None) -> tuple[Inspection, tuple[int, int, int]]:
     """An image of its name: every tenth is as near to the one before as a copy that was saved again."""
     number = int(Path(file).stem)
     sha256 = hashlib.sha256(file.encode()).hexdigest()

@@ -22,7 +22,7 @@ from trainables.config import TrialConfig
 from trainables.data.datasets import read_manifest
 from trainables.data.splits import add_folds
 from trainables.data.trial_data import open_trial_data
-from trainables.learning.inputs import Inputs, seen
+from trainables.learning.inputs import Inputs, views_of_epoch
 from trainables.learning.optimizers import build_optimizer
 from trainables.learning.training import Training, train_epoch
 from trainables.nets.arithmetic import choose_precision, computes_bfloat16
@@ -90,7 +90,7 @@ def with_one_batch(inputs: Inputs) -> Inputs:
     """The same batch in every step, on the device already."""
     activations = inputs.activations
     items = inputs.data.train[: inputs.config.batch_size]
-    rows = next(activations.batches(seen(inputs.config, items, items * 0, 1), len(items), inputs.data.pool))
+    rows = next(activations.batches(views_of_epoch(inputs.config, items, items * 0, 1), len(items), inputs.data.pool))
     batch = activations.to_device(rows)
     # Of this instance alone.
     vars(activations).update(

@@ -25,7 +25,7 @@ from study.products.best import load_best
 from study.products.local_dir import NotTheSame
 from study.products.roundtrip import Case, there_and_back
 from study.products.to_onnx import NotExported, export_onnx
-from tests.pictures import config
+from tests.images import config
 from trainables.data.pixels import Pixels
 from trainables.data.trial_data import TrialData
 from trainables.errors import InputError

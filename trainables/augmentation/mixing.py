@@ -1,7 +1,7 @@
 """Mixup and CutMix with keyed partners and mixing ratios.
 
-Mixup (Zhang et al. 2018) takes a weighted mean of two views, CutMix (Yun et al. 2019) pastes a rectangle of one into
-the other. The partner is any image of the training fold, the share is drawn for each image.
+Mixup (Zhang et al. 2018) takes a weighted mean of two views. CutMix (Yun et al. 2019) pastes a rectangle of one view
+into the other. The partner is any image of the training fold, and the ratio is drawn for each image.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ Items = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Mixture:
-    """For every draw of an epoch: its partner, its own share in [0, 1], and the rectangle that CutMix pastes."""
+    """The mixing of every draw of an epoch: its partner, its own weight in [0, 1], and the rectangle of CutMix."""
 
     kind: str
-    partners: Items
-    own: NDArray[np.float32]
+    partners: Items  # (n,)
+    own: NDArray[np.float32]  # (n,)
     boxes: NDArray[np.int64]  # (n, 4): left, top, right, bottom in pixels of the view
 
-    def __getitem__(self, some: slice | Items) -> "Mixture":
-        return Mixture(self.kind, self.partners[some], self.own[some], self.boxes[some])
+    def __getitem__(self, rows: slice | Items) -> "Mixture":
+        return Mixture(self.kind, self.partners[rows], self.own[rows], self.boxes[rows])
 
 
 def mixture(config: TrialConfig, items: Items, occurrence: Items, epoch: int, pool: Items) -> Mixture | None:
-    """Return what an epoch blends its draws with, or None without mixing; `pool` is the training fold."""
+    """Return the mixture of an epoch's draws, or None without mixing; partners are drawn from `pool`."""
     if config.mixing == "none":
         return None
-    from scipy.special import betaincinv  # half a second, which few trials need
+    from scipy.special import betaincinv  # takes half a second to import, and few trials need it
 
     def draw(name: str) -> NDArray[np.float64]:
         return uniform(key("mixing", config.study_seed, config.seed, name, epoch), items, occurrence)
@@ -47,7 +47,7 @@ def mixture(config: TrialConfig, items: Items, occurrence: Items, epoch: int, po
 
 
 def blend(views: torch.Tensor, others: torch.Tensor, mixed: Mixture) -> torch.Tensor:
-    """Blend two batches (n, c, h, w) into one."""
+    """Blend two batches (n, c, h, w) into one, shape (n, c, h, w)."""
     if mixed.kind == "mixup":
         share = torch.from_numpy(mixed.own).to(views.device).view(-1, 1, 1, 1)
         return views * share + others * (1 - share)
@@ -58,7 +58,10 @@ def blend(views: torch.Tensor, others: torch.Tensor, mixed: Mixture) -> torch.Te
 
 
 def _rectangles(area: NDArray, x: NDArray, y: NDArray, size: int) -> NDArray[np.int64]:
-    """Return squares (n, 4) with these shares of the image's area around these centers, clipped to the image."""
+    """Return squares (n, 4) in pixels, clipped to the image.
+
+    `area` is the share of the image's area; the centers `x` and `y` are in [0, 1].
+    """
     half = np.sqrt(area) / 2
     corners = np.stack([x - half, y - half, x + half, y + half], axis=1)
     return np.rint(np.clip(corners, 0, 1) * size).astype(np.int64)

@@ -1,21 +1,21 @@
-"""The operations of RandAugment and TrivialAugment on an image, as functions of a magnitude in [-1, 1].
+"""The image operations of RandAugment and TrivialAugment, as functions of a magnitude in [-1, 1].
 
-The list and the strongest magnitudes are those of TrivialAugment's "RA" space (Müller and Hutter 2021, table 5, which
-takes them from Cubuk et al. 2020). Operations without a direction use the magnitude's size.
+The operations and their strongest magnitudes come from TrivialAugment's "RA" space (Müller and Hutter 2021, table 5,
+after Cubuk et al. 2020). Operations without a direction use the absolute magnitude.
 """
 
 from collections.abc import Callable
 
 from PIL import Image, ImageEnhance, ImageOps
 
-Colour = tuple[int, int, int]
-Operation = Callable[[Image.Image, float, Colour], Image.Image]
-# At magnitude 1: shear, share of the side, degrees, the factor beyond 1, gray levels taken away.
+Color = tuple[int, int, int]
+Operation = Callable[[Image.Image, float, Color], Image.Image]
+# At magnitude 1: shear factor, translation as a share of the side, rotation, change of a factor around 1, bits removed.
 _SHEAR, _SHIFT, _DEGREES, _ENHANCE = 0.3, 0.45, 30.0, 0.9
 _POSTERIZE_BITS, _LEVELS = 4, 256
 
 
-def _affine(image: Image.Image, matrix: tuple[float, ...], fill: Colour) -> Image.Image:
+def _affine(image: Image.Image, matrix: tuple[float, ...], fill: Color) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=fill)
 
 
@@ -32,7 +32,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "solarize": lambda image, magnitude, fill: ImageOps.solarize(image, round(_LEVELS * (1 - abs(magnitude)))),
     "posterize": lambda image, magnitude, fill: ImageOps.posterize(image, 8 - round(_POSTERIZE_BITS * abs(magnitude))),
-    "colour": _enhanced(ImageEnhance.Color),
+    "color": _enhanced(ImageEnhance.Color),
     "contrast": _enhanced(ImageEnhance.Contrast),
     "brightness": _enhanced(ImageEnhance.Brightness),
     "sharpness": _enhanced(ImageEnhance.Sharpness),
@@ -44,6 +44,6 @@ OPERATIONS: dict[str, Operation] = {
 NAMES = tuple(OPERATIONS)
 
 
-def operate(image: Image.Image, which: float, magnitude: float, fill: Colour) -> Image.Image:
-    """The operation at the share `which` in [0, 1) of the list."""
-    return OPERATIONS[NAMES[int(which * len(NAMES))]](image, magnitude, fill)
+def operate(image: Image.Image, u: float, magnitude: float, fill: Color) -> Image.Image:
+    """Apply the operation that a uniform number `u` in [0, 1) selects."""
+    return OPERATIONS[NAMES[int(u * len(NAMES))]](image, magnitude, fill)

@@ -1,7 +1,7 @@
-"""Views: the augmented version of an image that an epoch sees, as a pure function of a key and the image.
+"""Views: the augmented versions of images, as pure functions of the image and a key.
 
-A view depends on (study seed, repeat, operation, epoch, item, occurrence in the epoch) and on nothing else. Batch
-size, split, order and the number of workers do not change it, and policies that share an operation share its numbers.
+The key is (study seed, repeat, operation, epoch, item, occurrence in the epoch). Batch size, split, order and the
+number of workers do not change a view. Policies that share an operation also share its random numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from trainables.augmentation.policies import OPERATIONS_AT_MOST, POLICIES, Polic
 from trainables.keyed import key, uniform
 from trainables.preprocess import center_square, cut
 
-# Raise it whenever the pixels of a view change: stored older views are then ignored.
+# Increase it whenever the pixels of a view change: older stored views are then ignored.
 VERSION = 1
 # ITU-R BT.601 luma, as PIL converts to grayscale.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -27,12 +27,15 @@ _ERASED_AREA = (0.02, 0.2)
 
 @dataclass(frozen=True)
 class InputContract:
-    """The input that a backbone's weights expect, read from their own configuration."""
+    """The input that a backbone's weights expect, read from their own configuration.
+
+    The field names are part of the keys of stored activations.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
-    crop: float  # share of the shorter side that the evaluation's center crop keeps
+    crop: float  # side of the evaluation's center crop, as a share of the image's shorter side
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class ViewKey:
     epoch: int
 
     def draw(self, operation: str, items: NDArray[np.int64], occurrence: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return a uniform number in [0, 1) for every view, shape (n,)."""
         stream = key("view", self.study_seed, self.repeat, operation, self.epoch)
         return uniform(stream, items, occurrence)
 
@@ -58,7 +62,7 @@ def training_views(
     contract: InputContract,
     threads: int = 1,
 ) -> NDArray[np.uint8]:
-    """Return views (n, size, size, 3) of images (each h x w x 3); `items` and `occurrence` (n,) key them."""
+    """Return views (n, size, size, 3) of images (each (h, w, 3)), keyed by `items` (n,) and `occurrence` (n,)."""
     policy = POLICIES[augmentation]
     if policy is None:
         return evaluation_views(images, size, contract, threads)
@@ -73,7 +77,7 @@ def training_views(
 def evaluation_views(
     images: Sequence[NDArray[np.uint8]], size: int, contract: InputContract, threads: int = 1
 ) -> NDArray[np.uint8]:
-    """Return the center crops (n, size, size, 3) that the weights ask for, each in a single resampling."""
+    """Return the center crops (n, size, size, 3) that the weights expect, each in a single resampling."""
 
     def view(i: int) -> NDArray[np.uint8]:
         height, width = images[i].shape[:2]
@@ -89,8 +93,8 @@ def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, th
             views[i] = view(i)
         return views
     with ThreadPoolExecutor(threads) as pool:  # resampling releases the GIL
-        for i, made in enumerate(pool.map(view, range(count))):
-            views[i] = made
+        for i, pixels in enumerate(pool.map(view, range(count))):
+            views[i] = pixels
     return views
 
 
@@ -98,7 +102,7 @@ def _stacked(view: Callable[[int], NDArray[np.uint8]], count: int, size: int, th
 _OPERATIONS = (
     "area", "ratio", "left", "top", "flip", "angle", "shift x", "shift y", "brightness", "contrast", "saturation",
     "erase", "erase area", "erase left", "erase top",
-    *(f"{what} {i}" for i in range(OPERATIONS_AT_MOST) for what in ("operation", "magnitude")),
+    *(f"{part} {i}" for i in range(OPERATIONS_AT_MOST) for part in ("operation", "magnitude")),
 )
 # fmt: on
 
@@ -121,7 +125,7 @@ def _render(
 
 
 def _box(image: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tuple[float, float, float, float]:
-    """Return the crop (left, top, right, bottom) in pixels of the image; fractions are resampled exactly."""
+    """Return the crop (left, top, right, bottom) in pixels of the image; fractions of pixels are not rounded."""
     height, width = image.shape[:2]
     low, high = policy.area
     area = (low + u["area"] * (high - low)) * height * width
@@ -134,7 +138,7 @@ def _box(image: NDArray[np.uint8], u: dict[str, float], policy: Policy) -> tuple
 
 
 def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract: InputContract) -> NDArray[np.uint8]:
-    """Rotate about the center and shift; pixels from outside get the weights' mean color."""
+    """Rotate about the center and shift; pixels from outside of the image get the mean color of the weights."""
     size = view.shape[0]
     angle = np.deg2rad((2 * u["angle"] - 1) * policy.degrees)
     shift_x, shift_y = (
@@ -155,11 +159,12 @@ def _move(view: NDArray[np.uint8], u: dict[str, float], policy: Policy, contract
 
 
 def _operate(
-    view: NDArray[np.uint8], which: float, u: float, policy: Policy, contract: InputContract
+    view: NDArray[np.uint8], u_operation: float, u_magnitude: float, policy: Policy, contract: InputContract
 ) -> NDArray[np.uint8]:
-    magnitude = 2 * u - 1 if policy.magnitude is None else np.copysign(policy.magnitude, u - 0.5)
+    signed = 2 * u_magnitude - 1
+    magnitude = signed if policy.magnitude is None else np.copysign(policy.magnitude, u_magnitude - 0.5)
     image = Image.fromarray(np.ascontiguousarray(view))
-    return np.asarray(operate(image, which, float(magnitude), _mean_color(contract)))
+    return np.asarray(operate(image, u_operation, float(magnitude), _mean_color(contract)))
 
 
 def _recolor(view: NDArray[np.uint8], u: dict[str, float], strength: float) -> NDArray[np.uint8]:

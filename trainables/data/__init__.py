@@ -1,1 +1,1 @@
-"""From files of strangers to a manifest, pixels and splits."""
+"""From untrusted files to a manifest, pixels and splits."""

@@ -1,4 +1,4 @@
-"""Untrusted archives: fetched, checked against their hash, unpacked with limits."""
+"""Download untrusted archives, verify their hashes, and unpack them with limits."""
 
 import hashlib
 import os
@@ -19,51 +19,51 @@ from trainables.errors import InputError
 # ImageNet-1k has 1.4 million files. A larger archive would exhaust the file system's inodes.
 MAX_MEMBERS = 2_000_000
 
-# Photographs hardly compress, bitmaps of drawings about 50-fold, zeros 1,000-fold and more.
+# Compression ratios: about 1 for photographs, 50 for bitmaps of drawings, 1,000 and more for zeros.
 MAX_RATIO = 100
-SMALL = 2**20  # bytes that are always allowed: small text files may compress more
+SMALL = 2**20  # bytes allowed in addition, because small text files may compress more
 
 _CHUNK = 2**20
 
-Algorithm = Literal["md5", "sha256"]  # whichever the publisher or a known loader names
+Algorithm = Literal["md5", "sha256"]  # the publisher or a known loader chose it
 
-# Name in the archive, declared size, content; the content of a folder is None.
+# Name in the archive, declared size, content (None for a folder).
 _Member = tuple[str, int, IO[bytes] | None]
 
 
 class _Refused(ValueError):
-    """Why an archive is not unpacked."""
+    """The archive violates a limit; the message is the reason."""
 
 
 def extract(archive: Path, into: Path) -> None:
     """Unpack the regular files and folders of a zip or tar into a folder.
 
-    Everything is unpacked into a temporary folder first, then every top-level entry is renamed into place.
+    Everything is unpacked into a temporary folder first. Then every top-level entry is renamed into place.
 
     Raises:
-        InputError: The archive is broken, too large, holds links or devices, or leaves the folder.
+        InputError: The archive is corrupt or too large, holds links or devices, or has a path outside of the folder.
     """
     try:
         into.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_file(archive)):
             part = into / f".{archive.name}.part"
-            shutil.rmtree(part, ignore_errors=True)  # of a killed run
+            shutil.rmtree(part, ignore_errors=True)  # left from a killed run
             try:
                 _unpack(archive, part)
                 for entry in sorted(part.iterdir()):
                     os.replace(entry, into / entry.name)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-    except Exception as error:  # zipfile and tarfile raise what their decompressors and parsers raise
+    except Exception as error:  # zipfile and tarfile pass on any error of their decompressors and parsers
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{archive} cannot be unpacked into {into} ({reason}): get it again.") from error
+        raise InputError(f"{archive} cannot be unpacked into {into} ({reason}): download it again.") from error
 
 
 def extract_missing(data: Path, archive: str, brings: Sequence[str], md5: str | None = None) -> None:
-    """Unpack an archive in the data folder, unless everything that it `brings` exists already.
+    """Unpack an archive in the data folder, unless all entries that it `brings` exist already.
 
     Raises:
-        InputError: The archive has another hash than `md5`, or cannot be unpacked.
+        InputError: The archive does not have the hash `md5`, or cannot be unpacked.
     """
     if (data / archive).is_file() and not all((data / name).exists() for name in brings):
         if md5:
@@ -72,28 +72,28 @@ def extract_missing(data: Path, archive: str, brings: Sequence[str], md5: str | 
 
 
 def lock_file(path: Path) -> Path:
-    """Return a lock file outside of the data folder, where a refused archive must leave nothing behind."""
+    """Return a lock file outside of the data folder, because a rejected archive must leave nothing behind there."""
     name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"study-{name}.lock"
 
 
 def check_hash(path: Path, algorithm: Algorithm, expected: str) -> None:
-    """Check that a file is the published one.
+    """Check that a file is the one that was published.
 
     Raises:
-        InputError: It has another hash.
+        InputError: The file has a different hash.
     """
     with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-    if found != expected:
-        raise InputError(f"{path} must have the {algorithm.upper()} {expected}, but has {found}: get it again.")
+        actual = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    if actual != expected:
+        raise InputError(f"{path} must have the {algorithm.upper()} {expected}, but has {actual}: download it again.")
 
 
 def fetch(url: str, target: Path, algorithm: Algorithm, expected: str) -> None:
-    """Download to `target`, which exists only with the right hash; an existing one is not fetched again.
+    """Download to `target`, which appears only once its hash is verified; an existing file is not downloaded again.
 
     Raises:
-        InputError: The download fails, or its hash is wrong.
+        InputError: The download fails, or the file has the wrong hash.
     """
     if target.exists():
         return check_hash(target, algorithm, expected)
@@ -106,14 +106,14 @@ def fetch(url: str, target: Path, algorithm: Algorithm, expected: str) -> None:
         os.replace(part, target)
     except OSError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{url} cannot be fetched ({reason}): save it as {target} by hand.") from error
+        raise InputError(f"{url} cannot be downloaded ({reason}): save it as {target} by hand.") from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def _open_url(url: str) -> IO[bytes]:
     if not url.startswith(("https://", "http://")):  # urllib would also open local files
-        raise InputError(f"An address begins with http:// or https://, but got {url!r}.")
+        raise InputError(f"A URL must start with http:// or https://, but got {url!r}.")
     return urllib.request.urlopen(url, timeout=60)  # noqa: S310 (the scheme is checked above)
 
 
@@ -124,29 +124,29 @@ def _unpack(archive: Path, part: Path) -> None:
     for count, (name, size, content) in enumerate(members, 1):
         if count > MAX_MEMBERS:
             raise _Refused(f"it holds more than {MAX_MEMBERS:,} members")
-        place = part / _safe(name)
+        target = part / _safe(name)
         if content is None:
-            place.mkdir(parents=True, exist_ok=True)
+            target.mkdir(parents=True, exist_ok=True)
             continue
         if size > allowance:
             raise _Refused(f"it would grow more than {MAX_RATIO}-fold")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with content, open(place, "wb") as stream:
-            shutil.copyfileobj(content, stream, _CHUNK)  # both modules read the declared size, or raise
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with content, open(target, "wb") as stream:
+            shutil.copyfileobj(content, stream, _CHUNK)  # zipfile and tarfile stop at the declared size, or raise
         allowance -= size
 
 
 def _safe(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name.split("/")[0]:
-        raise _Refused(f"its member {name!r} leaves the folder")
+        raise _Refused(f"its member {name!r} would leave the folder")
     return path
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was not made on Unix
+            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the archive was not created on Unix
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _Refused(f"its member {info.filename!r} is a link or device")
             yield info.filename, info.file_size, None if info.is_dir() else opened.open(info)

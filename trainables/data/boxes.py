@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Box(NamedTuple):
-    """Edges in pixels as annotated, counted from 0 or 1: annotators differ by more than that."""
+    """Edges in pixels as annotated, from 0 or from 1: annotators disagree by more than one pixel anyway."""
 
     left: int
     top: int

@@ -1,4 +1,4 @@
-"""The datasets by name: their sources, and their overlap with pretraining."""
+"""The datasets by name, with their sources and their overlap with the pretraining data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,12 +15,14 @@ from trainables.errors import InputError, did_you_mean
 
 @dataclass(frozen=True)
 class Dataset:
+    """A dataset that a study can name."""
+
     name: str
     title: str
     source: Callable[[Path, Path | None], Source]  # (data, the user's own test folder)
     download: Callable[[Path], None] | None  # None: nothing to download
     pretraining_overlap: Literal["full", "partial", "none", "unknown"]  # with ImageNet-1k
-    comes_along: bool = False  # in a package: written to the data folder if that is empty or missing
+    comes_along: bool = False  # it ships with a package, and is written to the data folder if that is empty or missing
 
 
 DATASETS = {
@@ -31,7 +33,7 @@ DATASETS = {
         # Built from ImageNet's own images; all 120 breeds are among its classes.
         Dataset("stanford_dogs", "Stanford Dogs", stanford_dogs.candidates, stanford_dogs.download, "full"),
         Dataset("dog_breeds", "Kaggle's dog breeds", dog_breeds.candidates, dog_breeds.download, "full"),
-        # ImageNet has cats and dogs, but not from this site; nobody seems to have compared the images.
+        # ImageNet has cats and dogs, but not from this site; no comparison of the images is known.
         Dataset("cats_vs_dogs", "Cats vs Dogs", cats_vs_dogs.candidates, cats_vs_dogs.download, "unknown"),
         Dataset("stanford_cars", "Stanford Cars", stanford_cars.candidates, stanford_cars.download, "none"),
     ]
@@ -42,7 +44,7 @@ def find(name: str, data: Path, test: Path | None = None) -> Source:
     """Return the candidate images of a dataset, with the user's own groups.
 
     Raises:
-        InputError: The dataset is unknown, or its layout cannot be read.
+        InputError: The dataset is unknown, or its folder has no layout that can be read.
     """
     if name not in DATASETS:
         raise InputError(

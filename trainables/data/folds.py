@@ -1,4 +1,4 @@
-"""The folds of a trial: the items that it trains on, validates on and tests on, as its config asks for them."""
+"""The folds of a trial: the items that it trains, validates and tests on, as its config says."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from trainables.config import TrialConfig
 from trainables.data.splits import Folds, divide
 
-OfficialFold = Literal["train", "val", "test"]  # as the dataset or its owner divides the images
-# In a manifest: "pool" is what any split level may train on, "unused" belongs to no fold of one level.
+OfficialFold = Literal["train", "val", "test"]  # as the dataset's authors or its owner divide the images
+# In a manifest, "pool" marks images that any split level may train on, and "unused" those in no fold of a level.
 Fold = Literal["train", "val", "test", "pool", "unused"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
-    """The config fields that determine the folds, beside the manifest."""
+    """The config fields that determine the folds of a manifest."""
 
     levels: tuple[str, ...]
     seed: int
@@ -30,6 +30,11 @@ class Division:
     test_folds: int | None
 
     def of(self, manifest: pd.DataFrame) -> Folds:
+        """Divide a manifest.
+
+        Raises:
+            InputError: The manifest cannot be divided like this, see `divide`.
+        """
         return divide(
             manifest,
             self.levels,
@@ -55,12 +60,16 @@ def division_of(config: TrialConfig) -> Division:
 
 
 def load_folds(manifest: Path, config: TrialConfig) -> Folds:
-    """Return the folds of a trial from the manifest file; they are computed once per process and division."""
+    """Return the folds of a trial from the manifest file; they are computed once per process and division.
+
+    Raises:
+        InputError: The manifest cannot be divided like this, see `divide`.
+    """
     return _folds(manifest, division_of(config))
 
 
 def training_items(config: TrialConfig, folds: Folds) -> NDArray[np.int64]:
-    """Return the sorted items that a trial trains on, those of the validation fold included where it says so."""
+    """Return the sorted items that a trial trains on, with those of the validation fold if `trains_on` says so."""
     train = folds.train[config.split]
     return np.union1d(train, folds.val) if config.trains_on == "train+val" else train
 
@@ -71,6 +80,7 @@ def count_training_images(config: TrialConfig, manifest: Path) -> int:
 
 @lru_cache(maxsize=4)
 def load_manifest(file: Path) -> pd.DataFrame:
+    """Return the manifest, which is read once per process: do not change it."""
     return pd.read_parquet(file)
 
 

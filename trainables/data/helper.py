@@ -1,6 +1,6 @@
-"""`python -m trainables.data.helper FD`: inspects files for its parent process, over a pipe.
+"""`python -m trainables.data.helper FD` inspects files for its parent process, over a pipe.
 
-Small images keep the interpreter busy rather than the decoders, and one interpreter uses one core.
+With small images most time is spent in the interpreter, not in the decoders, so threads would share one core.
 """
 
 import os
@@ -11,12 +11,12 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from trainables.data.greys import Greys
+from trainables.data.grayscale import GrayRanges
 from trainables.data.inspection import Inspection, Stamp, inspect
 
 
 class Helper:
-    """A process that inspects files. It is a new command and not a fork, so it is safe beside threads and Ray."""
+    """A process that inspects files. It is started as a command, not forked, so it is safe beside threads and Ray."""
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
@@ -26,12 +26,17 @@ class Helper:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # Ctrl-C reaches the parent, whose end closes the pipe
+            start_new_session=True,  # Ctrl-C stops the parent only; its end closes the pipe, which ends this process
         )
         theirs.close()
 
-    def inspect(self, files: Sequence[str], greys: Greys | None) -> list[tuple[Inspection, Stamp | None]]:
-        self._pipe.send((files, greys))
+    def inspect(self, files: Sequence[str], gray_ranges: GrayRanges | None) -> list[tuple[Inspection, Stamp | None]]:
+        """Inspect files, see `trainables.data.inspection.inspect`.
+
+        Raises:
+            OSError, EOFError: The process has ended.
+        """
+        self._pipe.send((files, gray_ranges))
         return self._pipe.recv()
 
     def stop(self) -> None:
@@ -42,8 +47,8 @@ class Helper:
 def _serve(pipe: Connection) -> None:
     with suppress(EOFError, OSError):  # the parent has ended
         while True:
-            files, greys = pipe.recv()
-            pipe.send([inspect(file, greys) for file in files])
+            files, gray_ranges = pipe.recv()
+            pipe.send([inspect(file, gray_ranges) for file in files])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The manifest: one row per candidate file, which is decoded. Its hash is the version of the data."""
+"""The manifest: one row per candidate file, with the results of decoding it. Its hash is the version of the data."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainables.data import greys as deep
+from trainables.data import grayscale
 from trainables.data.boxes import Box, fit
 from trainables.data.duplicates import unite
 from trainables.data.scanning import Scanned, scanned
 from trainables.data.sources.class_names import in_order
 from trainables.errors import InputError
 
-# Two manifests with equal values here are the same data, on any machine. The other columns follow from these.
+# Manifests with equal values in these columns are the same data, on any machine; the other columns follow from them.
 _VERSION_COLUMNS = ("path", "label_name", "sha256", "official_split", "keep", "group")
-_ROWS = 2**14  # rows as Python objects at once: a million would be half a gigabyte
-_BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # part of the hash only for images with a box
+_ROWS = 2**14  # rows held as Python objects at once: a million would take half a gigabyte
+_BOX_COLUMNS = tuple(f"box_{edge}" for edge in Box._fields)  # hashed only for images with a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def scan(
     label_names: Sequence[str] | None = None,
     cache: Path | None = None,
 ) -> pd.DataFrame:
-    """Decode every candidate and return one row each, sorted by path; `progress` is called with (done, total).
+    """Decode every candidate and return a row for each, sorted by path; `progress` is called with (done, total).
 
     A file that cannot be decoded stays as a row with `keep` false and a `drop_reason`. The folder `cache` keeps the
     inspections, so that the next scan decodes only changed files.
@@ -65,35 +65,35 @@ def scan(
     _check_text(candidates)
     candidates = sorted(candidates, key=lambda candidate: candidate.path)
     paths = [candidate.path for candidate in candidates]
-    found = scanned(data_folder(data), paths, progress or (lambda done, of: None), cache)
+    scan_of_files = scanned(data_folder(data), paths, progress or (lambda done, of: None), cache)
     present = {candidate.label_name for candidate in candidates}
     names = [name for name in in_order(present, label_names or None) if name in present]
-    return _table(candidates, found, names)
+    return _table(candidates, scan_of_files, names)
 
 
 def check(manifest: pd.DataFrame) -> None:
     """Check that a classifier can be trained on the manifest.
 
     Raises:
-        InputError: There are fewer than two classes, or a class without any image that can be decoded.
+        InputError: There are fewer than two classes, or no image of a class can be decoded.
     """
     if manifest.empty:
-        raise InputError("At least two images are needed, found none: give a folder with a folder per class.")
+        raise InputError("At least two images are needed, but got none: give a folder with one folder per class.")
     if not manifest["keep"].any():
         raise InputError(
             f"None of the {len(manifest)} files can be decoded, the first is {manifest['path'].iloc[0]!r} "
-            f"({manifest['drop_reason'].iloc[0]}); check that the files were copied whole."
+            f"({manifest['drop_reason'].iloc[0]}): check that the files were copied completely."
         )
     names = label_names(manifest)
     if len(names) == 1:
-        raise InputError(f"At least two classes are needed, found one, {names[0]!r}: add a folder per class.")
+        raise InputError(f"At least two classes are needed, but got only {names[0]!r}: add a folder for each class.")
     kept = manifest.groupby("label_name")["keep"].sum()
     if not kept.all():
         name = kept.index[kept == 0][0]
         lost = manifest[manifest["label_name"] == name]
         raise InputError(
-            f"Class {name!r} has no image that can be used ({len(lost)} dropped, the first as "
-            f"{lost['drop_reason'].iloc[0]!r}): repair its files or remove the class."
+            f"Class {name!r} has no image that can be decoded ({len(lost)} dropped, the first as "
+            f"{lost['drop_reason'].iloc[0]!r}): fix its files or remove the class."
         )
 
 
@@ -103,9 +103,9 @@ def label_names(manifest: pd.DataFrame) -> list[str]:
 
 
 def manifest_hash(manifest: pd.DataFrame) -> str:
-    """Return the SHA-256 of what defines the data, independent of machine and row order.
+    """Return the SHA-256 of the data, independent of machine and row order.
 
-    An image outside of the data folder counts by its file name, because the location of the folder is not data.
+    An image outside of the data folder is hashed under its file name, because its folder is not part of the data.
     """
     table = manifest.sort_values("item").reindex(columns=[*_VERSION_COLUMNS, *_BOX_COLUMNS])
     digest = hashlib.sha256()
@@ -120,7 +120,7 @@ def manifest_hash(manifest: pd.DataFrame) -> str:
 
 
 def _check_text(candidates: Sequence[Candidate]) -> None:
-    """Tables hold text, but a file name may be any bytes."""
+    """Check names, because tables hold text, but a file name may be any bytes."""
     for candidate in candidates:
         try:
             f"{candidate.path}{candidate.label_name}".encode()
@@ -128,9 +128,9 @@ def _check_text(candidates: Sequence[Candidate]) -> None:
             raise InputError(f"File names must be UTF-8, but got {candidate.path!r}: rename it.") from error
 
 
-def _table(candidates: Sequence[Candidate], found: Scanned, names: list[str]) -> pd.DataFrame:
+def _table(candidates: Sequence[Candidate], scan: Scanned, names: list[str]) -> pd.DataFrame:
     label = {name: position for position, name in enumerate(names)}
-    numbers = found.numbers
+    numbers = scan.numbers
     own = [candidate.group if keep else None for candidate, keep in zip(candidates, numbers["keep"], strict=True)]
     rows = {
         "item": np.arange(len(candidates)),
@@ -138,15 +138,15 @@ def _table(candidates: Sequence[Candidate], found: Scanned, names: list[str]) ->
         "label": np.array([label[candidate.label_name] for candidate in candidates], dtype=np.int64),
         "label_name": [candidate.label_name for candidate in candidates],
         "bytes": numbers["size"],
-        "sha256": found.sha256,
+        "sha256": scan.sha256,
         "width": numbers["width"],
         "height": numbers["height"],
-        "mode": found.mode,
+        "mode": scan.mode,
         "official_split": [candidate.official_split for candidate in candidates],
         "keep": numbers["keep"],
-        "drop_reason": found.drop_reason,
-        "group": unite(found.duplicate_of, own),
-        "duplicate_of": found.duplicate_of,
+        "drop_reason": scan.drop_reason,
+        "group": unite(scan.duplicate_of, own),
+        "duplicate_of": scan.duplicate_of,
     }
     boxes = [
         candidate.box and fit(Box(*candidate.box), int(width), int(height), turned)
@@ -158,8 +158,9 @@ def _table(candidates: Sequence[Candidate], found: Scanned, names: list[str]) ->
         rows[column] = pd.array([box and getattr(box, edge) for box in boxes], dtype="Int64")
     if numbers["deep"].any():
         ranges = [
-            found.greys.of(mode) if is_deep else None for mode, is_deep in zip(found.mode, numbers["deep"], strict=True)
+            scan.gray_ranges.of(mode) if is_deep else None
+            for mode, is_deep in zip(scan.mode, numbers["deep"], strict=True)
         ]
-        for edge, column in enumerate(deep.COLUMNS):
-            rows[column] = np.array([each[edge] if each else np.nan for each in ranges], dtype=np.float64)
+        for edge, column in enumerate(grayscale.COLUMNS):
+            rows[column] = np.array([levels[edge] if levels else np.nan for levels in ranges], dtype=np.float64)
     return pd.DataFrame(rows)

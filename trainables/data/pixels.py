@@ -1,4 +1,4 @@
-"""Decoded images on a node's disk: decoded once, memory-mapped by every trial.
+"""Decoded images on a node's disk, which are decoded once and memory-mapped by every trial.
 
 The file holds the images one after another without a header; their offsets follow from the manifest.
 """
@@ -22,7 +22,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from trainables.cache_layout import IMAGES, IMAGES_LOCK
-from trainables.data.greys import COLUMNS, Greys, greys_of
+from trainables.data.grayscale import COLUMNS, GrayRanges, gray_ranges_of
 from trainables.data.images import DecodeError, decode
 from trainables.data.known_files import forget
 from trainables.data.manifest import data_folder
@@ -30,7 +30,7 @@ from trainables.errors import InputError, Unavailable
 from trainables.preprocess import reduced, reduced_size
 from trainables.storage_errors import writing
 
-# Raise it whenever decoding or resizing gives other pixels: older files are then ignored and evicted.
+# Increase it whenever decoding or resizing gives other pixels: older files are then ignored and evicted.
 VERSION = 2
 
 _GIB = 2**30
@@ -66,7 +66,7 @@ def open_pixels(
     least recently used ones are evicted.
 
     Raises:
-        InputError: The cache folder cannot be made, or is too small for the images.
+        InputError: The cache folder cannot be created, or is too small for the images.
         Unavailable: An image changed or vanished since the scan, or other studies fill the cache.
     """
     kept = _regions(manifest[manifest["keep"]].sort_values("item"), region)
@@ -76,16 +76,16 @@ def open_pixels(
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The cache folder {cache} cannot be made ({error.strerror}): give --cache.") from error
+        raise InputError(f"The cache folder {cache} cannot be created ({error.strerror}): give --cache.") from error
     with FileLock(cache / IMAGES_LOCK):
         if not file.exists():
             _make_room(cache, size, cache_gib)
             try:
                 with writing(file, size), _temporary(file) as part:
-                    _build(part, kept, places, data_folder(data), short_side, greys_of(manifest))
+                    _build(part, kept, places, data_folder(data), short_side, gray_ranges_of(manifest))
                 about = {"data": f"{data}: {len(kept)} images, shorter side at most {short_side} px"}
                 _about(file).write_text(json.dumps(about))
-            except Unavailable:  # so that a new study scans the files again
+            except Unavailable:  # the cached scan is outdated, so a new study must scan the files again
                 forget(cache, data_folder(data))
                 raise
         os.utime(file)  # the time of last use, for _make_room
@@ -96,7 +96,7 @@ def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None)
     """Check that a cache can hold these images, before anything is decoded.
 
     Raises:
-        InputError: It is too small.
+        InputError: The cache is too small.
     """
     _check_limit(_layout(_regions(manifest[manifest["keep"]], "picture"), short_side)[1], cache_gib)
 
@@ -104,7 +104,7 @@ def check_fits(manifest: pd.DataFrame, short_side: int, cache_gib: float | None)
 def _check_limit(size: int, cache_gib: float | None) -> None:
     if cache_gib is not None and size > cache_gib * _GIB:
         raise InputError(
-            f"The decoded images need {size / _GIB:.3g} GiB, but the cache may take {cache_gib:.3g} GiB: "
+            f"The decoded images need {size / _GIB:.3g} GiB, but the cache is limited to {cache_gib:.3g} GiB: "
             "allow more with --cache-gib."
         )
 
@@ -119,7 +119,7 @@ def _layout(kept: pd.DataFrame, short_side: int) -> tuple[dict[int, tuple[int, i
 
 
 def _regions(kept: pd.DataFrame, region: str) -> pd.DataFrame:
-    """Add the edges of the region that is used of every image: `left`, `top`, `right`, `bottom`."""
+    """Add the columns `left`, `top`, `right` and `bottom`: the edges of the region of every image, in pixels."""
     whole = {"left": 0, "top": 0, "right": kept["width"], "bottom": kept["height"]}
     if region == "picture" or "box_left" not in kept:
         return kept.assign(**whole)
@@ -145,9 +145,9 @@ def _content_key(kept: pd.DataFrame, short_side: int) -> str:
 
 
 def _map(file: Path, size: int) -> NDArray[np.uint8]:
-    """Map the file; the mapping holds a shared lock that protects it from _make_room of any process.
+    """Map the file; the mapping holds a shared lock that protects the file from `_make_room` of any process.
 
-    The lock belongs to the open file description, of which mmap keeps a duplicate.
+    The lock belongs to the open file description, and mmap keeps a duplicate of it.
     """
     with open(file, "rb") as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
@@ -155,7 +155,7 @@ def _map(file: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _about(file: Path) -> Path:
-    """What `python -m study.cache` says of a file of images."""
+    """Return the path of the description that `python -m study.cache` prints for a file of images."""
     return file.with_suffix(".json")
 
 
@@ -178,11 +178,11 @@ def _build(
     places: dict[int, tuple[int, int, int]],
     folder: Path,
     short_side: int,
-    greys: Greys,
+    gray_ranges: GrayRanges,
 ) -> None:
     def write(item: int, path: str, sha256: str, edges: tuple[int, int, int, int]) -> None:
         left, top, right, bottom = edges
-        pixels = reduced(_read(folder / path, sha256, greys)[top:bottom, left:right], short_side)
+        pixels = reduced(_read(folder / path, sha256, gray_ranges)[top:bottom, left:right], short_side)
         if os.pwrite(part, pixels.tobytes(), places[item][0]) < pixels.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -191,23 +191,23 @@ def _build(
             pass
 
 
-def _read(file: Path, sha256: str, greys: Greys) -> NDArray[np.uint8]:
+def _read(file: Path, sha256: str, gray_ranges: GrayRanges) -> NDArray[np.uint8]:
     try:
         data = file.read_bytes()
     except OSError as error:
         raise Unavailable(f"Image {str(file)!r} was removed since the data was scanned: put it back.") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise Unavailable(f"Image {str(file)!r} changed since the data was scanned: put it back, or start anew.")
+        raise Unavailable(f"Image {str(file)!r} changed since the data was scanned: restore it, or start a new study.")
     try:
-        return decode(data, greys).pixels
+        return decode(data, gray_ranges).pixels
     except DecodeError as error:
         raise Unavailable(
-            f"Image {str(file)!r} cannot be decoded any more ({error}): use the Pillow of the scan."
+            f"Image {str(file)!r} cannot be decoded any more ({error}): use the Pillow version of the scan."
         ) from error
 
 
 def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
-    """Evict old files. Under the folder's lock no other process builds, so every `.part` is from a killed one."""
+    """Evict old files. The caller holds the folder's lock, so every `.part` file is left from a killed process."""
     for part in cache.glob("*.part"):
         part.unlink()
     _check_limit(size, cache_gib)
@@ -224,7 +224,7 @@ def _make_room(cache: Path, size: int, cache_gib: float | None) -> None:
         raise Unavailable(
             f"The decoded images need {size / _GIB:.3g} GiB, but {cache} has "
             f"{min(limit - total, free) / _GIB:.3g} GiB left: choose another folder with "
-            "--cache, or wait until the studies that use it have ended."
+            "--cache, or wait until the studies that use this one have ended."
         )
 
 

@@ -1,4 +1,4 @@
-"""The scan of a data set: inspections of all files, duplicates, and the gray range of deep images."""
+"""The scan of a data set: the inspections of all files, the gray ranges of deep images, and duplicates."""
 
 import sqlite3
 import sys
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.duplicates import find_groups
-from trainables.data.greys import Greys, greys_over
+from trainables.data.grayscale import GrayRanges, gray_ranges_over
 from trainables.data.inspection import Inspection
 from trainables.data.inspections import inspections
 from trainables.data.known_files import Store, opened, thumbnail_key
 from trainables.errors import InputError
 
-# Columns, because a million inspections as objects would take a third of a gigabyte.
+# Stored as columns, because a million inspections as objects would take a third of a gigabyte.
 _NUMBERS = [
     *((name, np.int64) for name in ("size", "width", "height")),
     *((name, np.bool_) for name in ("keep", "turned", "deep")),
@@ -30,68 +30,78 @@ class Scanned:
     def __init__(self, count: int) -> None:
         self.numbers = np.zeros(count, dtype=_NUMBERS)
         self.sha256, self.mode, self.drop_reason = ([""] * count for _ in range(3))
-        self.greys = Greys()
+        self.gray_ranges = GrayRanges()
         self.duplicate_of = np.arange(count)  # position of the first copy of the same image; dropped files are alone
 
-    def put(self, place: int, one: Inspection) -> None:
-        extent, known = one.extent or (0.0, 0.0), (not one.drop_reason, one.turned, one.extent is not None)
-        self.numbers[place] = (one.size, one.width, one.height, *known, *extent, one.hash or 0)
-        self.sha256[place], self.mode[place], self.drop_reason[place] = one.sha256, one.mode, one.drop_reason
+    def put(self, i: int, file: Inspection) -> None:
+        """Store the inspection of candidate `i`."""
+        extent, flags = file.extent or (0.0, 0.0), (not file.drop_reason, file.turned, file.extent is not None)
+        self.numbers[i] = (file.size, file.width, file.height, *flags, *extent, file.hash or 0)
+        self.sha256[i], self.mode[i], self.drop_reason[i] = file.sha256, file.mode, file.drop_reason
 
 
 def scanned(folder: Path, paths: Sequence[str], progress: Callable[[int, int], None], cache: Path | None) -> Scanned:
+    """Scan files; if the cache cannot be used, scan without it and say so on stderr.
+
+    Args:
+        folder: The folder that relative paths start from.
+        paths: The candidates.
+        progress: Called with (done, total).
+        cache: Folder that keeps the inspections; None: nothing is kept.
+
+    Raises:
+        InputError: There is no space for a temporary file either.
+    """
     try:
         with opened(cache, folder) as store:
             return _scan_with(store, folder, paths, progress)
-    except (sqlite3.Error, OSError) as problem:  # broken, full, locked, read-only
-        if cache is None:
-            raise InputError(
-                f"The scan needs space in a temporary folder ({' '.join(str(problem).split())}): set TMPDIR to one."
-            ) from problem
+    except (sqlite3.Error, OSError) as problem:  # corrupt, full, locked or read-only
         reason = " ".join(str(problem).split())
+        if cache is None:
+            raise InputError(f"The scan needs a temporary folder with free space ({reason}): set TMPDIR.") from problem
         print(f"The scan of the files is not cached in {cache} ({reason}).", file=sys.stderr)
         return scanned(folder, paths, progress, None)
 
 
 def _scan_with(store: Store, folder: Path, paths: Sequence[str], progress: Callable[[int, int], None]) -> Scanned:
-    found = Scanned(len(paths))
-    _inspect(range(len(paths)), found, store, folder, paths, progress, None)
-    # Only now is the gray range known by which deep images are scaled.
-    places = np.flatnonzero(found.numbers["deep"]).tolist()
-    extents = found.numbers[places][["darkest", "brightest"]].tolist()
-    found.greys = greys_over([found.mode[place] for place in places], extents)
-    _inspect(places, found, store, folder, [paths[place] for place in places], progress, found.greys)
-    found.duplicate_of = _duplicates(found, store)
-    return found
+    scan = Scanned(len(paths))
+    _inspect(range(len(paths)), scan, store, folder, paths, progress, None)
+    # The gray ranges that scale deep images follow from all of them, so these are inspected a second time.
+    deep = np.flatnonzero(scan.numbers["deep"]).tolist()
+    extents = scan.numbers[deep][["darkest", "brightest"]].tolist()
+    scan.gray_ranges = gray_ranges_over([scan.mode[i] for i in deep], extents)
+    _inspect(deep, scan, store, folder, [paths[i] for i in deep], progress, scan.gray_ranges)
+    scan.duplicate_of = _duplicates(scan, store)
+    return scan
 
 
 def _inspect(
-    places: Sequence[int],
-    found: Scanned,
+    positions: Sequence[int],
+    scan: Scanned,
     store: Store,
     folder: Path,
     paths: Sequence[str],
     progress: Callable[[int, int], None],
-    greys: Greys | None,
+    gray_ranges: GrayRanges | None,
 ) -> None:
     done = 0
-    for some in inspections(folder, paths, store, greys):
-        for one in some:
-            found.put(places[done], one)
+    for batch in inspections(folder, paths, store, gray_ranges):
+        for inspection in batch:
+            scan.put(positions[done], inspection)
             done += 1
             progress(done, len(paths))
 
 
-def _duplicates(found: Scanned, store: Store) -> NDArray[np.int64]:
-    kept = np.flatnonzero(found.numbers["keep"])
+def _duplicates(scan: Scanned, store: Store) -> NDArray[np.int64]:
+    kept = np.flatnonzero(scan.numbers["keep"])
 
-    def thumbnails(places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        is_deep = found.numbers["deep"]
-        names = [thumbnail_key(found.sha256[place], bool(is_deep[place]), found.greys) for place in kept[places]]
-        return store.thumbnails(names)
+    def thumbnails(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        is_deep = scan.numbers["deep"]
+        keys = [thumbnail_key(scan.sha256[i], bool(is_deep[i]), scan.gray_ranges) for i in kept[positions]]
+        return store.thumbnails(keys)
 
-    groups = np.arange(len(found.sha256))
+    groups = np.arange(len(scan.sha256))
     if len(kept):
-        names = [found.sha256[place] for place in kept]
-        groups[kept] = kept[find_groups(names, found.numbers["hash"][kept], thumbnails)]
+        hashes = [scan.sha256[i] for i in kept]
+        groups[kept] = kept[find_groups(hashes, scan.numbers["hash"][kept], thumbnails)]
     return groups

@@ -1,8 +1,8 @@
-"""Division into training, validation and test, per class and in keyed orders of duplicate groups.
+"""Divide a data set into training, validation and test folds: per class, in a keyed order of duplicate groups.
 
 The test fold depends on the seed alone, or is one fold of a k-fold over all images. The rest is reordered for every
-(seed, repeat): a level trains on a prefix from the front and validates on a piece from the back. Training sets
-therefore nest, and the smallest validation is common to all levels.
+(seed, repeat): a split level trains on groups from the front of the order and validates on groups from its end.
+Training sets are therefore nested, and the smallest validation fold is common to all levels.
 """
 
 import re
@@ -24,12 +24,12 @@ _RATIO = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class Folds:
-    """Item numbers, sorted."""
+    """The folds of one repeat: sorted item numbers."""
 
     test: NDArray[np.int64]
-    val: NDArray[np.int64]  # the common validation
-    train: dict[str, NDArray[np.int64]]  # per level, the requested fraction
-    pool: NDArray[np.int64]  # what any level may train on, at any fraction
+    val: NDArray[np.int64]  # common to all levels
+    train: dict[str, NDArray[np.int64]]  # by level, at the requested fraction
+    pool: NDArray[np.int64]  # all items that any level may train on, at any fraction
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class _Members:
 
     group: NDArray[np.int64]
     size: NDArray[np.int64]
-    split: NDArray[np.object_]  # official test or val, else rest
+    split: NDArray[np.object_]  # the official fold "test" or "val", else "rest"
 
-    def those(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> "_Members":
+    def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> "_Members":
         return _Members(self.group[mask], self.size[mask], self.split[mask])
 
 
@@ -61,7 +61,11 @@ def parse_ratio(level: str) -> tuple[float, float, float]:
 
 
 def drop_leaks(manifest: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """Drop training images that share a group with a held-out image, if the official split is used."""
+    """Drop training images that share a group with a held-out image, if the official split is used.
+
+    Returns:
+        A copy of the manifest, where dropped images have `keep` false and a `drop_reason`.
+    """
     manifest = manifest.copy()
     for fold, inner in (("test", ("test",)), ("val", ("test", "val"))):
         split = manifest["official_split"]
@@ -94,12 +98,13 @@ def divide(
         repeat: 0 in the search, 1 to S in the confirmation.
         official: Use the dataset's own test and validation folds if it has them. An official validation fold is used as
             it is in repeat 0, and sets the size per class in the other repeats.
-        folds: k of a repeated k-fold: in repeats 1 to k every image outside of the test fold validates once, in k + 1
-            to 2k again.
-        fraction: Share of every class of a training set, at least one group. Smaller shares are subsets of larger ones.
-        test_folds: k of a repeated k-fold over all images: in repeats 1 to k every kept image tests once, and
-            again in k + 1 to 2k in another partition. The test folds of a round hold equally many groups per class to
-            plus or minus one. The rest is divided as usual, without an official split.
+        folds: k of a repeated k-fold: every image outside of the test fold validates once in repeats 1 to k, and
+            again in repeats k + 1 to 2k.
+        fraction: Share of every class of a training set to keep, at least one group. Smaller shares are subsets of
+            larger ones.
+        test_folds: k of a repeated k-fold over all images: every kept image tests once in repeats 1 to k, and again in
+            repeats k + 1 to 2k, in another partition. The test folds of a round hold the same number of groups per
+            class, plus or minus one. The rest is divided as usual, without an official split.
 
     Raises:
         InputError: A class has too few different images, or the official split does not fit.
@@ -110,13 +115,13 @@ def divide(
     count = sum(len(members.group) for members in classes.values())
     if test_folds is not None and count < test_folds:
         raise InputError(
-            f"{test_folds} test folds need at least as many different images, but there are {count}: use fewer folds."
+            f"{test_folds} test folds need at least as many different images, but got {count}: use fewer folds."
         )
     given = {split for members in classes.values() for split in members.split} - {"rest"}
     if len(levels) > 1 and "val" in given:
         raise InputError(
-            f"With an official validation fold there is no ratio to compare, but got splits {', '.join(levels)}: "
-            "name one split, or study the ratio without the official split."
+            f"An official validation fold leaves no ratio to compare, but got the splits {', '.join(levels)}: "
+            "name one split, or do not use the official split."
         )
     test: list[int] = []
     val: list[int] = []
@@ -132,7 +137,7 @@ def divide(
             else _test_groups(members, given, min(ratio[2] for ratio in ratios.values()), seed)
         )
         dealt += len(members.group)
-        rest = members.those(~np.isin(members.group, class_test))
+        rest = members.select(~np.isin(members.group, class_test))
         validations = {
             level: _fold_of(rest, seed, repeat, folds)
             if folds is not None and repeat > 0
@@ -142,8 +147,8 @@ def divide(
         test.extend(class_test)
         val.extend(min(validations.values(), key=len))
         for level, validation in validations.items():
-            left = rest.those(~np.isin(rest.group, validation))
-            train[level].extend(_leading(left, key("partition", seed, repeat), fraction))
+            left = rest.select(~np.isin(rest.group, validation))
+            train[level].extend(_training_groups(left, key("partition", seed, repeat), fraction))
             pool.update(left.group.tolist())
     return Folds(
         test=_items(kept, test),
@@ -170,14 +175,14 @@ _NONE = _Members(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, objec
 
 
 def _groups_by_class(kept: pd.DataFrame, official: bool) -> dict[int, _Members]:
-    """Return the groups by label; a group has the label of its first item."""
+    """Return the groups of every label; a group has the label of its first item."""
     groups = kept.groupby("group").agg(
         label=("label", "first"), size=("item", "size"), split=("official_split", "first")
     )
     groups["split"] = groups["split"].where(groups["split"].isin(["test", "val"]) & official, "rest")
     everything = _Members(groups.index.to_numpy(), groups["size"].to_numpy(), groups["split"].to_numpy(object))
     rows = groups.groupby("label").indices
-    return {int(cast(int, label)): everything.those(np.asarray(positions)) for label, positions in rows.items()}
+    return {int(cast(int, label)): everything.select(np.asarray(positions)) for label, positions in rows.items()}
 
 
 def _check_class(name: str, members: _Members, given: set[str], test_folds: int | None) -> None:
@@ -185,29 +190,29 @@ def _check_class(name: str, members: _Members, given: set[str], test_folds: int 
         if not (members.split == fold).any():
             raise InputError(
                 f"Every class needs a {_FOLD_NAMES[fold]} image, but {name!r} has none in the official "
-                "split: add one or leave the class out."
+                "split: add one or remove the class."
             )
-    need = 4 if test_folds == 2 else 3 - len(given)  # of two test folds each takes half, and leaves two at least
-    rest = members.those(~np.isin(members.split, list(given)))
+    need = 4 if test_folds == 2 else 3 - len(given)  # a test fold takes half of them, and at least two must be left
+    rest = members.select(~np.isin(members.split, list(given)))
     if len(rest.group) < need:
         purpose = ", ".join(["training", *(text for fold, text in _FOLD_NAMES.items() if fold not in given)])
         raise InputError(
             f"Class {name!r} needs at least {need} different images for {purpose}, but has "
-            f"{rest.size.sum()} ({len(rest.group)} different): add images or leave the class out."
+            f"{rest.size.sum()} ({len(rest.group)} different): add images or remove the class."
         )
 
 
 def _test_groups(members: _Members, given: set[str], percent: float, seed: int) -> NDArray[np.int64]:
     if "test" in given:
         return members.group[members.split == "test"]
-    free = members.those(members.split == "rest")
-    spare = 1 if "val" in given else 2  # for training, and for validation where it is not given
+    free = members.select(members.split == "rest")
+    spare = 1 if "val" in given else 2  # for training, and for validation unless that is given
     ordered = order(key("test fold", seed), free.group)
     return ordered[: _nearest(free, ordered, members.size.sum() * percent / 100, len(ordered) - spare)]
 
 
 def _test_fold_of(members: _Members, seed: int, repeat: int, test_folds: int, dealt: int) -> NDArray[np.int64]:
-    """Return one part of a class, dealt like cards: larger groups first, after the `dealt` groups of other classes."""
+    """Return the test groups of a class: groups are dealt like cards, large ones first, on from the last class."""
     round_, number = divmod(repeat - 1, test_folds)
     ordered = order(key("test k-fold", seed, round_), members.group)
     size_of = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
@@ -217,16 +222,16 @@ def _test_fold_of(members: _Members, seed: int, repeat: int, test_folds: int, de
 
 
 def _validation_groups(rest: _Members, share: float, stream: int, repeat: int) -> NDArray[np.int64]:
-    given = rest.those(rest.split == "val")
+    given = rest.select(rest.split == "val")
     if len(given.group) and repeat == 0:
         return given.group
     target = given.size.sum() if len(given.group) else rest.size.sum() * share
-    backwards = order(stream, rest.group)[::-1]
-    return backwards[: _nearest(rest, backwards, target, len(rest.group) - 1)]
+    from_the_end = order(stream, rest.group)[::-1]
+    return from_the_end[: _nearest(rest, from_the_end, target, len(rest.group) - 1)]
 
 
 def _fold_of(rest: _Members, seed: int, repeat: int, folds: int) -> NDArray[np.int64]:
-    """Return one of `folds` nearly equal parts of a class; a class with fewer groups than folds repeats them."""
+    """Return one of `folds` nearly equal parts of a class; a class with fewer groups than folds reuses them."""
     round_, number = divmod(repeat - 1, folds)
     ordered = order(key("k-fold", seed, round_), rest.group)
     if len(ordered) < folds:  # every fold needs an image of the class to train on, and one to validate on
@@ -234,8 +239,8 @@ def _fold_of(rest: _Members, seed: int, repeat: int, folds: int) -> NDArray[np.i
     return np.array_split(ordered, folds)[number]
 
 
-def _leading(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
-    """Return the groups of a class that make up a fraction of its training set."""
+def _training_groups(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
+    """Return the groups of a class that make up the given fraction of its training set."""
     ordered = order(stream, left.group)
     if fraction == 1:
         return ordered
@@ -243,7 +248,7 @@ def _leading(left: _Members, stream: int, fraction: float) -> NDArray[np.int64]:
 
 
 def _nearest(members: _Members, ordered: NDArray[np.int64], target: float, most: int) -> int:
-    """Return how many leading groups (1 to `most`) hold a number of images closest to the target."""
+    """Return how many leading groups (1 to `most`) come closest to a target number of images."""
     size = dict(zip(members.group.tolist(), members.size.tolist(), strict=True))
     totals = np.cumsum([size[group] for group in ordered.tolist()])
     return 1 + int(np.argmin(np.abs(totals[:most] - target)))

@@ -1,4 +1,4 @@
-"""What a trial reads: decoded images, labels and folds."""
+"""The data of a trial: decoded images, labels and folds."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,31 +17,31 @@ from trainables.place import Place
 
 @dataclass(frozen=True)
 class TrialData:
-    """The decoded images of a study and the folds that one trial may read; the folds are sorted item numbers."""
+    """The decoded images of a study, and the folds of one trial as sorted item numbers."""
 
     pixels: Pixels
     labels: NDArray[np.int64]  # by item number
     classes: int
-    pool: NDArray[np.int64]  # the whole training folds of all split levels together
+    pool: NDArray[np.int64]  # the union of the training folds of all split levels
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     test: NDArray[np.int64]
-    sample: NDArray[np.int64]  # of train, as large as val: the training accuracy is measured on it
+    sample: NDArray[np.int64]  # a sample of train, as large as val, on which training accuracy is measured
 
 
 def open_trial_data(config: TrialConfig, place: Place) -> TrialData:
     """Open the images and folds of a trial; the first caller on a node decodes the images.
 
     Raises:
-        InputError: the decoded images do not fit into the cache.
-        Unavailable: an image has changed or vanished since the scan.
+        InputError: The decoded images do not fit into the cache, or the manifest cannot be divided.
+        Unavailable: An image has changed or vanished since the scan.
     """
     pixels = _open_pixels(place, config.stored_side, config.region)
     return _trial_data(config, load_manifest(place.manifest), load_folds(place.manifest, config), pixels)
 
 
 def open_trial_data_of(manifest: pd.DataFrame, config: TrialConfig, place: Place) -> TrialData:
-    """The same for a manifest in memory that is not written yet."""
+    """Open the images and folds of a trial from a manifest in memory; it raises like `open_trial_data`."""
     folds = division_of(config).of(manifest)
     pixels = open_pixels(manifest, place.data, config.stored_side, place.cache, place.cache_gib, config.region)
     return _trial_data(config, manifest, folds, pixels)

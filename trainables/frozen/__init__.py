@@ -1,1 +1,1 @@
-"""Activations of frozen parts, computed once and stored, and nearest neighbors among them."""
+"""The activations of frozen backbones, computed once and stored, and nearest neighbors in feature space."""

@@ -1,7 +1,8 @@
 """Activations of images at a cut: loaded if they are stored, else computed.
 
-Both paths run the same blocks of `block_size` images, the last one padded with repeats. A fixed shape keeps the kernels
-and hence the bits, whatever else is in a block. Results are therefore bit-identical with or without storing.
+Both ways compute the same blocks of `block_size` images, and the last block is padded with repeats. With a fixed shape,
+the same kernels run, so the bits of an activation do not depend on the other images of its block. Results are therefore
+bit-identical with or without storing.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ _SECONDS_BETWEEN_LOOKS = 0.005
 
 @dataclass(frozen=True)
 class Draws:
-    """Items in order with the view of each, shape (n,); epoch 0 is the evaluation view."""
+    """Items and their views, in order, each of shape (n,); epoch 0 is the evaluation view."""
 
     items: Items
     epoch: Items
@@ -44,19 +45,20 @@ class Draws:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, some: slice) -> "Draws":
-        return Draws(self.items[some], self.epoch[some], self.occurrence[some])
+    def __getitem__(self, rows: slice) -> "Draws":
+        return Draws(self.items[rows], self.epoch[rows], self.occurrence[rows])
 
 
 def evaluation_draws(items: Items) -> Draws:
+    """Return the evaluation views of `items`."""
     return Draws(items, np.zeros_like(items), np.zeros_like(items))
 
 
 class Activations:
     """The activations of a trial's frozen part at `cut`.
 
-    `stored_depths` are the unfreeze depths whose cuts are stored for all trials of this backbone. A unit is computed
-    from the deepest of these cuts before the trial's own, so that one pass fills all of them.
+    `stored_depths` are the unfreeze depths whose cuts are stored for all trials of this backbone. A unit at one cut is
+    computed from the stored cut before it, so that one pass through the backbone fills all cuts.
     """
 
     def __init__(
@@ -78,11 +80,11 @@ class Activations:
         self._scaling = scaling(self._contract, config.device)
 
     def batches(self, draws: Draws, size: int, universe: Items) -> Iterator[torch.Tensor]:
-        """Yield the activations of `draws`, `size` at a time; without a frozen part, the views (uint8, channels last).
+        """Yield the activations of `draws`, `size` at a time; without a frozen part, these are views (uint8, NHWC).
 
-        `universe` holds every item that other trials may need in the same views; stored units cover all of it.
+        `universe` lists all items that other trials may need in the same views; stored units cover all of them.
         """
-        source = self._looked_up(draws, universe) if self._stored else lambda some: self._views(draws[some])
+        source = self._looked_up(draws, universe) if self._stored else lambda rows: self._views(draws[rows])
         start = self._stored[-1] if self._stored else INPUT
         if start == self.cut:
             yield from (source(slice(first, first + size)) for first in range(0, len(draws), size))
@@ -91,67 +93,67 @@ class Activations:
             yield from _regrouped(advanced, size)
 
     def to_device(self, rows: torch.Tensor) -> torch.Tensor:
-        """Move a batch to the device as the trainable part takes it: views normalized, activations in float32."""
+        """Move a batch to the device as input of the trainable part: normalized views, or activations in float32."""
         rows = rows.to(self.config.device, non_blocking=True)
         if self.cut != INPUT:
             return _channels_first(rows, self.config.channels_last).float()
-        return self._normalised(rows)
+        return self._normalized(rows)
 
     def _looked_up(self, draws: Draws, universe: Items) -> Source:
-        """Return a source of activations at the last stored cut, from units that are loaded or computed now."""
+        """Return a source of activations at the last stored cut; its units are loaded or computed now."""
         unit_of, row_of = np.empty(len(draws), np.int64), np.empty(len(draws), np.int64)
         units: list[torch.Tensor] = []
         for epoch, occurrence in sorted(set(zip(draws.epoch.tolist(), draws.occurrence.tolist(), strict=True))):
-            chosen = np.flatnonzero((draws.epoch == epoch) & (draws.occurrence == occurrence))
-            # A second pass through the fold needs only a few images, so its universe is these.
-            items = universe if occurrence == 0 else np.unique(draws.items[chosen])
-            number, row_of[chosen] = np.divmod(np.searchsorted(items, draws.items[chosen]), UNIT)
-            found = self._units(_Stream(items, epoch, occurrence), np.unique(number).tolist())
-            unit_of[chosen] = len(units) + np.searchsorted(list(found), number)
-            units.extend(found.values())
+            same_view = np.flatnonzero((draws.epoch == epoch) & (draws.occurrence == occurrence))
+            # A second pass through the fold needs only a few images, so only these are computed.
+            items = universe if occurrence == 0 else np.unique(draws.items[same_view])
+            number, row_of[same_view] = np.divmod(np.searchsorted(items, draws.items[same_view]), UNIT)
+            by_number = self._units(_Stream(items, epoch, occurrence), np.unique(number).tolist())
+            unit_of[same_view] = len(units) + np.searchsorted(list(by_number), number)
+            units.extend(by_number.values())
 
-        def gather(some: slice) -> torch.Tensor:
-            return torch.stack([units[u][r] for u, r in zip(unit_of[some], row_of[some], strict=True)])
+        def gather(rows: slice) -> torch.Tensor:
+            return torch.stack([units[u][r] for u, r in zip(unit_of[rows], row_of[rows], strict=True)])
 
         return gather
 
     def _units(self, stream: "_Stream", numbers: list[int]) -> dict[int, torch.Tensor]:
-        """Load or compute units; the first process to claim a missing unit computes it, the others do other units."""
+        """Load or compute units. The first process that claims a missing unit computes it; others try the next one."""
         assert self._store is not None
-        found: dict[int, torch.Tensor] = {}
+        units: dict[int, torch.Tensor] = {}
         waiting = deque(numbers)
-        refused = 0
+        postponed = 0  # units in a row that other processes are computing
         while waiting:
             number = waiting.popleft()
             rows = self._load(stream, self._stored[-1], number)
             if rows is None:
-                # One claim for all cuts of a backbone, because they are computed from each other.
+                # One claim covers all cuts of a backbone, because they are computed from each other.
                 with self._store.claim(f"{self._name(stream, INPUT)} {self.config.backbone}", number) as mine:
                     if mine:
                         rows = self._computed(stream, len(self._stored) - 1, number)
             if rows is not None:
-                found[number], refused = rows, 0
+                units[number], postponed = rows, 0
                 continue
             waiting.append(number)
-            refused += 1
-            if refused >= len(waiting):  # other processes compute all remaining units
+            postponed += 1
+            if postponed >= len(waiting):  # other processes compute all remaining units
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return dict(sorted(found.items()))
+        return dict(sorted(units.items()))
 
-    def _computed(self, stream: "_Stream", station: int, number: int) -> torch.Tensor:
-        """Compute a unit at one of the stored cuts from the cut before it, recursively back to the images."""
+    def _computed(self, stream: "_Stream", index: int, number: int) -> torch.Tensor:
+        """Compute a unit at the stored cut `index` from the stored cut before it, recursively back to the images."""
         assert self._store is not None
-        cut = self._stored[station]
+        cut = self._stored[index]
         rows = self._load(stream, cut, number)
         if rows is not None:
             return rows
         draws = stream.draws(number)
-        if station > 0:
-            start, source = self._stored[station - 1], self._computed(stream, station - 1, number).__getitem__
+        if index > 0:
+            start, source = self._stored[index - 1], self._computed(stream, index - 1, number).__getitem__
         else:
-            start, source = INPUT, lambda some: self._views(draws[some])
+            start, source = INPUT, lambda rows: self._views(draws[rows])
         began = time.perf_counter()
-        if start == cut:  # the views themselves
+        if start == cut:  # the views themselves are stored
             rows = source(slice(None))
         else:
             rows = torch.cat(list(self._advanced(source, len(draws), start, cut, self._precision(stream.epoch)))).cpu()
@@ -163,17 +165,17 @@ class Activations:
         return self._store.load(self._name(stream, cut), number)
 
     def _precision(self, training_view: bool | int) -> str:
-        """Evaluation is float32, as users of the shipped model compute it."""
+        """Return the precision; evaluation is float32, because users of the shipped model compute in float32."""
         return self.config.frozen_precision if training_view else "float32"
 
     def _advanced(self, source: Source, count: int, start: str, end: str, precision: str) -> Iterator[torch.Tensor]:
-        """Yield activations at `end` in blocks, on the device, from those at `start`."""
+        """Yield activations at `end`, on the device and in blocks, computed from activations at `start`."""
         config, size = self.config, self.config.block_size
         segment = self.frozen.segment(start, end)
         for first in range(0, count, size):
             rows = source(slice(first, min(first + size, count)))
             block = rows[torch.arange(size) % len(rows)].to(config.device, non_blocking=True)
-            x = self._normalised(block) if start == INPUT else _channels_first(block, config.channels_last)
+            x = self._normalized(block) if start == INPUT else _channels_first(block, config.channels_last)
             with torch.no_grad(), autocast(config.device, precision):
                 activation = segment(x)[: len(rows)]
             yield _channels_last(activation, config.channels_last)
@@ -185,11 +187,11 @@ class Activations:
             return torch.from_numpy(evaluation_views(pixels, config.size, self._contract, config.threads))
         views = np.empty((len(draws), config.size, config.size, 3), dtype=np.uint8)
         for epoch in np.unique(draws.epoch):
-            chosen = np.flatnonzero(draws.epoch == epoch)
-            views[chosen] = training_views(
-                [pixels[i] for i in chosen],
-                draws.items[chosen],
-                draws.occurrence[chosen],
+            in_epoch = np.flatnonzero(draws.epoch == epoch)
+            views[in_epoch] = training_views(
+                [pixels[i] for i in in_epoch],
+                draws.items[in_epoch],
+                draws.occurrence[in_epoch],
                 ViewKey(config.study_seed, config.seed, int(epoch)),
                 config.augmentation,
                 config.size,
@@ -198,12 +200,12 @@ class Activations:
             )
         return torch.from_numpy(views)
 
-    def _normalised(self, views: torch.Tensor) -> torch.Tensor:
-        x = normalised(views, *self._scaling)
+    def _normalized(self, views: torch.Tensor) -> torch.Tensor:
+        x = normalized(views, *self._scaling)
         return x.contiguous(memory_format=torch.channels_last if self.config.channels_last else torch.contiguous_format)
 
     def _name(self, stream: "_Stream", cut: str) -> str:
-        """Name a stream: two streams have equal names exactly if all their bits are equal."""
+        """Return the name of a stream at a cut, a hash of everything that its bits depend on."""
         config = self.config
         key = [VERSION, self.data.pixels.key, stream.digest, self._contract, config.size]
         key += [versions(), UNIT]
@@ -234,12 +236,12 @@ class _Stream:
 
 
 def scaling(contract: InputContract, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and reciprocal std (1, 3, 1, 1) for views of 0 to 255, with the same bits on every device."""
-    mean, std = (torch.tensor(each).view(1, 3, 1, 1) * 255 for each in (contract.mean, contract.std))
+    """Return mean and 1 / std, each (1, 3, 1, 1), for views of 0 to 255; the bits are the same on every device."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) * 255 for values in (contract.mean, contract.std))
     return mean.to(device), (1 / std).to(device)
 
 
-def normalised(views: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def normalized(views: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Normalize views (n, size, size, 3) to inputs (n, 3, size, size)."""
     return (views.permute(0, 3, 1, 2).float() - mean) * scale
 
@@ -256,7 +258,7 @@ def _regrouped(groups: Iterator[torch.Tensor], size: int) -> Iterator[torch.Tens
 
 
 def _channels_last(x: torch.Tensor, wanted: bool) -> torch.Tensor:
-    """The layout in the store: (n, h, w, c) if the net works channels last, which needs no copy."""
+    """Return activations in the store's layout: (n, h, w, c) if the net works channels last, which needs no copy."""
     return (x.permute(0, 2, 3, 1) if wanted and x.ndim == 4 else x).contiguous()
 
 
@@ -265,16 +267,18 @@ def _channels_first(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
 
 
 def autocast(device: str, precision: str) -> torch.autocast:
+    """Return the autocast context of a config's precision."""
     return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def versions() -> tuple[str, ...]:
+    """Return the versions of the libraries that activations depend on."""
     return (torch.__version__, timm.__version__, np.__version__, PIL.__version__)
 
 
 @cache
 def processor(device: str) -> str:
-    """The processor's model and capabilities, by which kernels are chosen."""
+    """Return the model and capabilities of the processor, which decide what kernels run."""
     if device == "cuda":
         return f"{torch.cuda.get_device_name()} {torch.version.cuda} {torch.backends.cudnn.version()}"
     try:

@@ -1,20 +1,20 @@
-"""Exact nearest neighbors in the space of a net's features, and the classifier they make.
+"""Exact nearest neighbors in the feature space of a net, and the kNN classifier.
 
-The search is exhaustive and repeatable: of two items at equal distance, the earlier one is nearer.
+The search is exhaustive and repeatable: at equal distance, the earlier item counts as nearer.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Squared distances that differ by less than this share of the largest squared length are equal up to rounding.
+# Squared distances count as equal if they differ by less than this share of the largest squared length.
 _EQUAL = 1e-12
 _CHUNK = 256  # queries whose distances to the whole gallery are in memory at once
-# The nearest neighbor's class wins a tie by this factor on its count; less would be lost in half precision.
+# A relative bonus on the count of a vote's winner, so that it wins ties. A smaller one would vanish in half precision.
 _LEAD = 0.01
 
 
 def vote(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the most frequent label of each row, shape (n,), from labels (n, k) with the nearest first.
+    """Return the most frequent label of each row (n,) from the labels of neighbors (n, k), nearest first.
 
     A tie goes to the class of the nearest neighbor among the tied ones.
     """
@@ -30,7 +30,7 @@ def neighbor_logits(
     distance: str,
     classes: int,
 ) -> NDArray[np.float32]:
-    """Return logits (n, classes) whose softmax is the share of votes, smoothed by one vote spread over all classes.
+    """Return logits (n, classes) whose softmax is the share of votes, with one more vote spread over all classes.
 
     Args:
         gallery: Features (m, d) of the training images.
@@ -48,7 +48,7 @@ def neighbor_logits(
 
 
 class ExactSearch:
-    """Exact search in a gallery (n, d). For "cosine", vectors are normalized and ranked by Euclidean distance."""
+    """Exact search in a gallery (m, d). For "cosine", vectors are normalized and ranked by Euclidean distance."""
 
     def __init__(self, gallery: NDArray[np.floating], metric: str) -> None:
         from sklearn.neighbors import NearestNeighbors  # takes over a second to import
@@ -63,30 +63,30 @@ class ExactSearch:
         return self._nearest(self._prepared(queries), k)
 
     def nearest_others(self, items: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """Return the same for members of the gallery; each image queries all others."""
+        """Return the `k` nearest neighbors (n, k) of members of the gallery (n,); each image queries all others."""
         nearest = self._nearest(self.gallery[items], k + 1)
-        own = nearest == items[:, None]
-        own[~own.any(axis=1), -1] = True  # more than k images at distance 0 come first
-        return nearest[~own].reshape(len(items), k)
+        itself = nearest == items[:, None]
+        itself[~itself.any(axis=1), -1] = True  # more than k other images at distance 0 come first
+        return nearest[~itself].reshape(len(items), k)
 
     def _nearest(self, queries: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-        """Search for one neighbor more; on a tie with the k-th, rank the whole gallery by position."""
+        """Search for one extra neighbor; if it ties with the k-th, rank the whole gallery."""
         count = len(self.gallery)
-        distance, found = self._ranked(queries, min(k + 1, count))
+        distance, nearest = self._ranked(queries, min(k + 1, count))
         if k < count:
             tied = np.flatnonzero(distance[:, k - 1] == distance[:, k])
             for first in range(0, len(tied), _CHUNK):
-                some = tied[first : first + _CHUNK]
-                found[some] = self._ranked(queries[some], count)[1][:, : k + 1]
-        return found[:, :k]
+                chunk = tied[first : first + _CHUNK]
+                nearest[chunk] = self._ranked(queries[chunk], count)[1][:, : k + 1]
+        return nearest[:, :k]
 
     def _ranked(self, queries: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        distance, found = self._searcher.kneighbors(queries, k)
+        distance, nearest = self._searcher.kneighbors(queries, k)
         # Round before comparing, so that the last bit does not order equal distances.
         longest = max(self._squared_length, float((queries**2).sum(axis=1).max(initial=0.0)), np.finfo(float).tiny)
         distance = np.round(distance**2 / (longest * _EQUAL))
-        order = np.lexsort((found, distance), axis=1)
-        return np.take_along_axis(distance, order, axis=1), np.take_along_axis(found, order, axis=1)
+        order = np.lexsort((nearest, distance), axis=1)
+        return np.take_along_axis(distance, order, axis=1), np.take_along_axis(nearest, order, axis=1)
 
     def _prepared(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         features = np.asarray(features, dtype=np.float64)

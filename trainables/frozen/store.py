@@ -1,8 +1,8 @@
-"""The store of activations on a node's disk: computed once, memory-mapped by every trial that needs them.
+"""The store of activations on a node's disk, which are computed once and memory-mapped by every trial.
 
-A stream is one activation of a list of images, stored in units of `UNIT` images. A unit is a file that is renamed into
-place when complete and never changes, so a reader finds all of it or nothing. A mapped file stays readable after it is
-evicted, so readers take no locks.
+A stream holds the activations of a list of images at one cut, in units of `UNIT` images. A unit is a file that is
+renamed into place when it is complete, and never changes. So a reader finds all of it or nothing. A mapped file stays
+readable after it is evicted, so readers need no locks.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from trainables.cache_layout import FROZEN, FROZEN_LOCKS, IMAGES
 
-UNIT = 256
+UNIT = 256  # images
 # Without --cache-gib the store may take this share of the free disk.
 _SHARE_OF_DISK = 0.25
 # Partial files of killed writers are removed after this many seconds.
@@ -33,13 +33,13 @@ _WORTH = "worth.json"
 
 @dataclass
 class Store:
-    """`limit` bounds the bytes of all units together."""
+    """A store in `folder`; `limit` bounds the bytes of all units together."""
 
     folder: Path
     limit: float
 
     def load(self, stream: str, number: int) -> torch.Tensor | None:
-        """Return a unit's rows, memory-mapped, or None if it is not stored."""
+        """Return the memory-mapped rows of a unit, shape (rows, ...), or None if it is not stored."""
         file = self._file(stream, number)
         try:
             with safe_open(file, framework="pt", device="cpu") as unit:
@@ -50,7 +50,7 @@ class Store:
         return rows
 
     def save(self, stream: str, number: int, rows: torch.Tensor, seconds: float) -> None:
-        """Store a unit that took `seconds` to compute. A full or failing disk costs time later, not a trial."""
+        """Store a unit that took `seconds` to compute. If the disk is full or fails, it is computed again later."""
         file = self._file(stream, number)
         part = file.with_name(f"{file.stem}.{os.getpid()}.part")
         with suppress(OSError, SafetensorError):
@@ -68,7 +68,7 @@ class Store:
 
     @contextmanager
     def claim(self, stream: str, number: int) -> Iterator[bool]:
-        """Yield whether this process may compute a unit; the claim ends with the block or the process."""
+        """Yield whether this process may compute a unit; the claim ends with the block, or with the process."""
         digest = hashlib.blake2b(f"{stream}/{number}".encode(), digest_size=7).digest()
         byte = int.from_bytes(digest, "little")
         locks = _lock_file(self.folder)
@@ -77,7 +77,7 @@ class Store:
         except (BlockingIOError, PermissionError):
             yield False
             return
-        except OSError:  # a file system without locks: the work may be done twice
+        except OSError:  # a file system without locks: two processes may compute the same unit
             yield True
             return
         try:
@@ -90,41 +90,41 @@ class Store:
 
 
 def open_store(cache_folder: Path, cache_gib: float | None) -> Store:
-    """Open the store of a node."""
+    """Open the store of a node, in its cache folder."""
     folder = cache_folder / FROZEN
     folder.mkdir(parents=True, exist_ok=True)
     return Store(folder, store_limit(cache_folder, cache_gib))
 
 
 def store_limit(cache_folder: Path, cache_gib: float | None) -> float:
-    """Return the bytes that the store may take: what decoded images leave of `cache_gib`, or a share of the disk."""
+    """Return the limit of the store in bytes: `cache_gib` minus the decoded images, or a share of the free disk."""
     if cache_gib is not None:
         return cache_gib * 2**30 - sum(file.stat().st_size for file in cache_folder.glob(f"*{IMAGES}"))
-    there = next(folder for folder in (cache_folder, *cache_folder.absolute().parents) if folder.exists())
-    own = cache_folder / FROZEN
-    return _SHARE_OF_DISK * (shutil.disk_usage(there).free + (_size(own) if own.exists() else 0))
+    existing = next(folder for folder in (cache_folder, *cache_folder.absolute().parents) if folder.exists())
+    store = cache_folder / FROZEN
+    return _SHARE_OF_DISK * (shutil.disk_usage(existing).free + (_size(store) if store.exists() else 0))
 
 
 def shrink(folder: Path, limit: float) -> bool:
     """Evict the least useful units until at most `limit` bytes are left; return False if that is impossible.
 
-    Usefulness grows with computing time per byte and falls with the time since the last use.
+    Usefulness is the computing time per byte, divided by the time since the last use.
     """
     total = _size(folder)
     if total <= limit or limit < 0:
         return limit >= 0
     now = time.time()
-    for stream in sorted(filter(Path.is_dir, folder.iterdir()), key=lambda each: _usefulness(each, now)):
-        for file in sorted(stream.glob("*.*"), key=lambda each: each.name == _WORTH):
-            with suppress(FileNotFoundError):  # another process evicts, too
-                found = file.stat()
-                if file.suffix == ".part" and now - found.st_mtime < _ABANDONED:
+    for stream in sorted(filter(Path.is_dir, folder.iterdir()), key=lambda stream: _usefulness(stream, now)):
+        for file in sorted(stream.glob("*.*"), key=lambda file: file.name == _WORTH):
+            with suppress(FileNotFoundError):  # another process may evict, too
+                status = file.stat()
+                if file.suffix == ".part" and now - status.st_mtime < _ABANDONED:
                     continue
                 file.unlink()
-                total -= found.st_size
+                total -= status.st_size
             if total <= limit:
                 return True
-        with suppress(OSError):  # another process writes there
+        with suppress(OSError):  # another process may write there
             stream.rmdir()
     return total <= limit
 
@@ -140,7 +140,7 @@ def _usefulness(stream: Path, now: float) -> float:
 def _size(folder: Path) -> int:
     total = 0
     for stream in os.scandir(folder):
-        with suppress(OSError):  # another process has just removed it
+        with suppress(OSError):  # another process may have removed it
             if stream.is_dir():
                 total += sum(file.stat().st_size for file in os.scandir(stream))
     return total
@@ -148,5 +148,5 @@ def _size(folder: Path) -> int:
 
 @cache
 def _lock_file(folder: Path) -> int:
-    """Stays open as long as the process lives, because closing any descriptor of a file drops all its locks."""
+    """Return a descriptor that the process never closes: closing any descriptor of a file drops all its locks."""
     return os.open(folder / FROZEN_LOCKS, os.O_RDWR | os.O_CREAT, 0o600)

@@ -17,8 +17,8 @@ from trainables.storage_errors import writing
 class State:
     """The state after an epoch, from which `run_trial` resumes bit for bit.
 
-    `net`, `average` and `best` hold only what trains: the current weights, their moving average if there is one, and
-    the weights evaluated at the best epoch. Everything else is rebuilt from the config.
+    `net`, `average` and `best` hold trained tensors only: the current weights, their moving average if there is one,
+    and the evaluated weights of the best epoch. Everything else is rebuilt from the config.
     """
 
     epoch: int
@@ -36,7 +36,7 @@ _PARTS = ("net", "optimizer", "best", "average")
 
 
 def save(state: State, path: Path) -> None:
-    """Write atomically: a reader finds the old state or the new one, never a part.
+    """Write a state atomically: a reader finds either the old or the new state.
 
     Raises:
         OSError: Storage is full, lost or read-only.
@@ -51,6 +51,11 @@ def save(state: State, path: Path) -> None:
 
 
 def load(path: Path) -> State:
+    """Read a state that `save` wrote.
+
+    Raises:
+        OSError, SafetensorError: The file is missing or damaged.
+    """
     parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in _PARTS}
     with safe_open(path, framework="pt", device="cpu") as file:
         numbers = json.loads(file.metadata()["state"])
@@ -75,8 +80,8 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
         OSError: Storage is full, lost or read-only.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # safetensors stores neither the channels_last layout (a net that loads the values keeps its own) nor weights that
-    # layers share (every name gets its own copy).
+    # safetensors stores no channels_last layout (a net that loads the values keeps its layout) and no shared tensors
+    # (every name gets a copy).
     taken: set[int] = set()
     plain = {}
     for name, tensor in tensors.items():
@@ -87,7 +92,9 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
         with writing(path, sum(tensor.nbytes for tensor in plain.values())):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.touch()
-            mode = temporary.stat().st_mode  # as of every new file: safetensors puts a private one in its place
+            mode = (
+                temporary.stat().st_mode
+            )  # the mode of a new file here; safetensors would replace it with a private one
             save_file(plain, temporary, metadata=metadata or {})
             temporary.chmod(mode)
             os.replace(temporary, path)
@@ -96,4 +103,9 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read the named tensors that `save_tensors` wrote.
+
+    Raises:
+        OSError, SafetensorError: The file is missing or damaged.
+    """
     return load_file(path)

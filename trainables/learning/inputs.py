@@ -1,4 +1,4 @@
-"""The features that reach a trial's head, per epoch and fold."""
+"""The inputs of a trial's head: features for every epoch and fold."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -18,22 +18,22 @@ from trainables.nets.drop_path import KeyedDropPath
 from trainables.nets.models import Net
 from trainables.nets.prefixes import POOLED
 
-# Batches prepared while a GPU computes: one to hide the preparation, one more for jitter.
+# Batches prepared while a GPU computes: one to hide the preparation, and one more for jitter.
 _AHEAD = 2
 
 
-def seen(config: TrialConfig, items: Items, occurrence: Items, epoch: int) -> Draws:
-    """Return the view of every image in an epoch; `items` and `occurrence` have shape (n,)."""
+def views_of_epoch(config: TrialConfig, items: Items, occurrence: Items, epoch: int) -> Draws:
+    """Return the views that an epoch uses, for `items` (n,) and their `occurrence` (n,) in the epoch."""
     if POLICIES[config.augmentation] is None:
         return evaluation_draws(items)
     if config.views is None:
         return Draws(items, np.full_like(items, epoch), occurrence)
-    # Every time an image is drawn, it shows the next of its views.
+    # Every draw of an image uses the next of its views.
     return Draws(items, (epoch - 1 + occurrence) % config.views + 1, np.zeros_like(occurrence))
 
 
 class Inputs:
-    """Features for the head: activations at the cut, passed through the part of the backbone that trains."""
+    """The features of a trial: activations at the cut, passed through the trainable part of the backbone."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Inputs:
     def training_features(
         self, items: Items, occurrence: Items, epoch: int, mixed: Mixture | None = None
     ) -> Iterator[torch.Tensor]:
-        """Yield the features (b, f) of every batch of an epoch, with gradients where the backbone trains.
+        """Yield the features (b, f) of every batch of an epoch, with gradients if the backbone trains.
 
         In a team, b is this process's share of the batch.
         """
@@ -61,18 +61,18 @@ class Inputs:
         others = repeat(None) if mixed is None else self._rows(mixed.partners, np.zeros_like(items), epoch)
         try:
             for step, (rows, partners) in enumerate(zip(batches, others, strict=False)):
-                some = slice(step * size, (step + 1) * size)
+                batch = slice(step * size, (step + 1) * size)
                 x = self.activations.to_device(rows)
                 if mixed is not None and partners is not None:
-                    x = blend(x, self.activations.to_device(partners), mixed[some])
-                self._skip_branches(items[some], occurrence[some], epoch)
+                    x = blend(x, self.activations.to_device(partners), mixed[batch])
+                self._skip_branches(items[batch], occurrence[batch], epoch)
                 yield self._features(x, self.config.precision)
         finally:
             for drop_path in self._drop_paths:
                 drop_path.scale = None
 
     def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
-        views = seen(self.config, items, occurrence, epoch)
+        views = views_of_epoch(self.config, items, occurrence, epoch)
         rows = self.activations.batches(views, self.batch_size, self.data.pool)
         return ahead(map(_pinned, rows), _AHEAD) if self.config.device == "cuda" else rows
 
@@ -83,29 +83,29 @@ class Inputs:
             drop_path.scale = torch.from_numpy(kept.astype(np.float32)).to(self.config.device) / (1 - drop_path.rate)
 
     def evaluation_features(self, items: Items) -> torch.Tensor:
-        """Return the head's input (n, f) on the CPU, in evaluation mode and evaluation views."""
+        """Return the input of the head (n, f) on the CPU, in evaluation mode and on evaluation views."""
         self.net.eval()
         with torch.no_grad():
             return self._evaluation_features(items).cpu()
 
     def evaluation_logits(self, items: Items) -> torch.Tensor:
-        """Return the logits (n, classes) of `items` on the CPU, in evaluation mode and evaluation views."""
+        """Return the logits (n, classes) of `items` on the CPU, in evaluation mode and on evaluation views."""
         self.net.eval()
         with torch.no_grad():
-            return self.team.gathered(lambda some: self.net.logits(self._evaluation_features(some)), items).cpu()
+            return self.team.gathered(lambda part: self.net.logits(self._evaluation_features(part)), items).cpu()
 
     def _evaluation_features(self, items: Items) -> torch.Tensor:
         name = items.tobytes()
         if name in self._kept:
             return self._kept[name]
-        # Training without augmentation sees the same views, so its stored units hold these images too.
+        # Training without augmentation uses the same views, so its stored units hold these images too.
         plain = POLICIES[self.config.augmentation] is None and np.isin(items, self.data.pool).all()
         universe = self.data.pool if plain else np.unique(items)
         size = self.config.block_size
         features = []
         for rows in self.activations.batches(evaluation_draws(items), size, universe):
             block = rows[torch.arange(size) % len(rows)]
-            # In float32, as users of the shipped model compute them.
+            # In float32, because users of the shipped model compute in float32.
             features.append(self._features(self.activations.to_device(block), "float32")[: len(rows)])
         if self.activations.cut == POOLED:  # training does not change these features
             self._kept[name] = torch.cat(features)
@@ -117,5 +117,5 @@ class Inputs:
 
 
 def _pinned(rows: torch.Tensor) -> torch.Tensor:
-    """Pinned, for asynchronous copies."""
+    """Pin memory, so that copies to the GPU are asynchronous."""
     return rows if rows.is_cuda else rows.pin_memory()

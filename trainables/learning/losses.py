@@ -1,4 +1,4 @@
-"""The loss of a batch. Binary cross-entropy with a single output z is the cross-entropy of logits (0, z), see Net."""
+"""Losses and scores. Binary cross-entropy with one output z is the cross-entropy of the logits (0, z), see `Net`."""
 
 import torch
 from numpy.typing import NDArray
@@ -11,9 +11,9 @@ from trainables.config import TrialConfig
 def batch_loss(
     config: TrialConfig, logits: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, mixed: Mixture | None
 ) -> torch.Tensor:
-    """Return the mean cross-entropy of logits (b, classes); in a mixed batch both labels count by their share.
+    """Return the mean cross-entropy of logits (b, classes) in nats; in a mixed batch, both labels are weighted.
 
-    `labels` (b,) are the images' own, `others` (b,) those of their partners.
+    `labels` (b,) belong to the images, and `others` (b,) to their partners.
     """
     smoothing = config.label_smoothing
     if mixed is None:
@@ -25,7 +25,7 @@ def batch_loss(
 
 
 def score(logits: torch.Tensor, labels: NDArray) -> tuple[float, float]:
-    """Return accuracy and mean cross-entropy of logits (n, classes), without label smoothing or mixing."""
+    """Return the accuracy and the mean cross-entropy in nats of logits (n, classes), without label smoothing."""
     target = torch.from_numpy(labels)
     correct = int((logits.argmax(dim=1) == target).sum())
     return correct / len(labels), float(F.cross_entropy(logits.double(), target))

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and penalties, by their names in the config."""
+"""Optimizers, learning-rate schedules and penalties."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from trainables.nets.models import Net, depth_from_head
 
 
 def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
-    """Return the optimizer of the trainable parameters; each group's `base` is its learning rate before the schedule.
+    """Return the optimizer of the trainable parameters; a group's `base` is its learning rate before the schedule.
 
     With `layer_decay` below 1, a block's learning rate shrinks with its distance from the head.
     """
@@ -39,7 +39,7 @@ def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
 
 
 def schedule(config: TrialConfig, step: int) -> float:
-    """Return the factor on every learning rate at a step, counted from 0 over the whole phase."""
+    """Return the schedule's factor on every learning rate; `step` counts from 0 over the whole phase."""
     warmup = config.warmup_epochs * config.steps_per_epoch
     if step < warmup:
         return (step + 1) / warmup
@@ -53,15 +53,16 @@ def schedule(config: TrialConfig, step: int) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set the learning rate of every parameter group to its base times `factor`."""
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * factor
 
 
 def penalty(config: TrialConfig, net: Net, start: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return lambda * sum(w^2) or lambda * sum(|w|) over the trainable weights, without biases and norms.
+    """Return the penalty, a scalar: lambda * sum(w^2) or lambda * sum(|w|) over trainable weights, not biases or norms.
 
-    These are Keras' definitions (no factor 1/2), so a published lambda means the same here. `l2_sp` penalizes the
-    distance from the weights at `start` (Li et al. 2018); the head starts at zero.
+    As in Keras, there is no factor 1/2, so a lambda published for Keras means the same here. `l2_sp` penalizes the
+    distance from the weights `start` (Li et al. 2018); the head starts at zero.
     """
     total = torch.zeros((), device=net.head.weight.device)
     if all(getattr(config, name) is None for name in PENALTIES):
@@ -88,9 +89,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Restore a state from `optimizer_tensors`; the parameter groups stay those of the config."""
+    """Restore a state from `optimizer_tensors`; the parameter groups are not changed."""
     memory: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        memory.setdefault(int(index), {})[name] = value.clone()  # steps work in place
+        memory.setdefault(int(index), {})[name] = value.clone()  # optimizer steps change it in place
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,4 +1,4 @@
-"""The images that an epoch draws, and their order. Draws are keyed and use no global random state."""
+"""Draw the images of an epoch, in order. Draws are keyed, and use no global random state."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ def uniform_draws(stream: int, items: Items, count: int) -> tuple[Items, Items]:
     """Draw `count` items in keyed passes over all of them.
 
     Returns:
-        The items (count,) and the pass that each belongs to (count,): its occurrence in the epoch.
+        The items (count,) and the number of the pass that drew each (count,), which is its occurrence in the epoch.
     """
     passes = -(-count // len(items))
     drawn = np.concatenate([order(key("pass", stream, i), items) for i in range(passes)])
@@ -20,20 +20,20 @@ def uniform_draws(stream: int, items: Items, count: int) -> tuple[Items, Items]:
 
 
 def class_balanced_draws(stream: int, items: Items, labels: Items, count: int) -> tuple[Items, Items]:
-    """Draw `count` items, every class equally often to plus or minus one; `labels` are those of `items`.
+    """Draw `count` items, with equal counts per class, plus or minus one; `labels` (n,) belong to `items` (n,).
 
-    Images of a small class repeat within the epoch. Every repetition is another occurrence, so it is another view.
+    Images of a small class repeat within the epoch. Every repetition is a new occurrence, and so a new view.
 
     Returns:
         The items (count,) and their occurrences in the epoch (count,).
     """
     classes = order(key("classes", stream), np.unique(labels))
     drawn, occurrence = [], []
-    for place, label in enumerate(classes.tolist()):
-        share = count // len(classes) + (place < count % len(classes))
+    for i, label in enumerate(classes.tolist()):
+        share = count // len(classes) + (i < count % len(classes))
         if share:
-            own, passes = uniform_draws(key("class", stream, label), items[labels == label], share)
-            drawn.append(own)
+            of_class, passes = uniform_draws(key("class", stream, label), items[labels == label], share)
+            drawn.append(of_class)
             occurrence.append(passes)
-    mixed = order(key("mixed classes", stream), np.arange(count))
-    return np.concatenate(drawn)[mixed], np.concatenate(occurrence)[mixed]
+    shuffled = order(key("mixed classes", stream), np.arange(count))
+    return np.concatenate(drawn)[shuffled], np.concatenate(occurrence)[shuffled]

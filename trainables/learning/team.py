@@ -1,7 +1,7 @@
-"""Data-parallel training of one trial: every process takes its share of every batch, and all hold the same weights.
+"""Data-parallel training of one trial: each process computes its share of every batch; all have the same weights.
 
 The processes exchange gradients, the moments of trainable batch norms, and the logits of evaluations through
-torch.distributed. The caller has initialized the process group.
+torch.distributed. The caller initializes the process group.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,37 +27,37 @@ class Team:
     size: int = 1
 
     def share(self, draws: int, batch_size: int) -> Items:
-        """Return the positions, among an epoch's draws, of this process's part of every batch."""
+        """Return the positions (draws / size,) of this process's share of every batch, among the draws of an epoch."""
         return np.arange(draws).reshape(-1, self.size, batch_size // self.size)[:, self.rank].ravel()
 
     def average_gradients(self, weights: Iterable[nn.Parameter]) -> None:
-        """Average the gradients over processes; shares are equal, so this is the gradient of the whole batch."""
+        """Average the gradients over the processes; shares are equal, so this is the gradient of the whole batch."""
         if self.size == 1:
             return
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        together = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        distributed.all_reduce(together)
-        together /= self.size
-        for gradient, mean in zip(gradients, together.split([gradient.numel() for gradient in gradients]), strict=True):
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.size
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
-    def gathered(self, of: Callable[[Items], torch.Tensor], items: Items) -> torch.Tensor:
-        """Return `of(items)`, of which every process computes its part of the rows."""
+    def gathered(self, compute: Callable[[Items], torch.Tensor], items: Items) -> torch.Tensor:
+        """Return `compute(items)`, shape (n, ...), where every process computes its part of the rows."""
         if self.size == 1:
-            return of(items)
+            return compute(items)
         parts = np.array_split(items, self.size)
-        mine, longest = of(parts[self.rank]), len(parts[0])
-        padded = torch.cat([mine, mine.new_zeros(longest - len(mine), *mine.shape[1:])])
-        everyones = [torch.empty_like(padded) for _ in parts]
-        distributed.all_gather(everyones, padded)
-        return torch.cat([rows[: len(part)] for rows, part in zip(everyones, parts, strict=True)])
+        own, longest = compute(parts[self.rank]), len(parts[0])
+        padded = torch.cat([own, own.new_zeros(longest - len(own), *own.shape[1:])])
+        gathered = [torch.empty_like(padded) for _ in parts]
+        distributed.all_gather(gathered, padded)
+        return torch.cat([rows[: len(part)] for rows, part in zip(gathered, parts, strict=True)])
 
     def wait(self) -> None:
-        """Wait until all processes have arrived here."""
+        """Wait until all processes have reached this barrier."""
         if self.size > 1:
             distributed.barrier()
 
-    def synchronise_norms(self, net: nn.Module) -> None:
+    def synchronize_norms(self, net: nn.Module) -> None:
         """Synchronize batch norms in training mode over the team; torch's SyncBatchNorm needs a GPU."""
         if self.size == 1:
             return
@@ -80,7 +80,7 @@ def _batch_norm(module: Any, alone: Callable[[torch.Tensor], torch.Tensor], size
         module.running_var.lerp_(variance * count / (count - 1), module.momentum)
     x = (x - mean.view(shape)) * (variance + module.eps).rsqrt().view(shape)
     x = x * module.weight.view(shape) + module.bias.view(shape)
-    # timm's batch norms end with an activation of their own.
+    # timm's batch norms include an activation.
     return module.act(module.drop(x)) if hasattr(module, "act") else x
 
 

@@ -21,7 +21,7 @@ Items = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Training:
-    """What trains, and the state of its training; `first` is the number of epochs before this phase."""
+    """The net that trains, and the state of its training; `first` is the number of epochs before this phase."""
 
     inputs: Inputs
     optimizer: torch.optim.Optimizer
@@ -30,10 +30,11 @@ class Training:
     start: dict[str, torch.Tensor] = field(default_factory=dict)  # the weights that L2-SP pulls toward
 
     def penalty(self) -> torch.Tensor:
+        """Return the penalty of the current weights, a scalar."""
         return penalty(self.inputs.config, self.inputs.net, self.start)
 
     def factor(self, epoch: int, step: int = 0) -> float:
-        """Return the schedule's factor at a step of an epoch, both counted over the trial."""
+        """Return the schedule's factor at a step (from 0) of an epoch (from 1, over the whole trial)."""
         config = self.inputs.config
         return schedule(config, (epoch - self.first - 1) * config.steps_per_epoch + step)
 
@@ -45,8 +46,8 @@ def train_epoch(training: Training, epoch: int) -> None:
     train_mode(net)
     items, occurrence = _draws(inputs, epoch)
     mixed = mixture(config, items, occurrence, epoch, data.train)
-    mine = inputs.team.share(len(items), config.batch_size)
-    items, occurrence, mixed = items[mine], occurrence[mine], None if mixed is None else mixed[mine]
+    share = inputs.team.share(len(items), config.batch_size)
+    items, occurrence, mixed = items[share], occurrence[share], None if mixed is None else mixed[share]
     labels = torch.from_numpy(data.labels[items]).to(config.device)
     others = labels if mixed is None else torch.from_numpy(data.labels[mixed.partners]).to(config.device)
     weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
@@ -76,7 +77,7 @@ def _draws(inputs: Inputs, epoch: int) -> tuple[Items, Items]:
 
 
 def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: Items, epoch: int) -> torch.Tensor:
-    """Apply dropout to features (b, f) with a mask keyed by image and unit, independent of the batch order."""
+    """Apply dropout to features (b, f) with a mask that is keyed by image and unit, whatever the batch order."""
     assert config.dropout is not None
     stream = key("dropout", config.study_seed, config.seed, epoch)
     u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])
@@ -85,7 +86,7 @@ def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: 
 
 
 def kept_connections(config: TrialConfig, weight: torch.Tensor, epoch: int, step: int) -> torch.Tensor | None:
-    """Return the DropConnect mask (Wan et al. 2013) of the head's weights, scaled to keep their mean; None if off."""
+    """Return the DropConnect mask (Wan et al. 2013) of the head's weights, with expectation 1; None if it is off."""
     if not config.drop_connect:
         return None
     stream = key("drop connect", config.study_seed, config.seed, epoch, step)

@@ -1,1 +1,1 @@
-"""Backbones: where weights come from, where a net is cut, what trains and what that costs."""
+"""Backbones: their weights, where they are cut, which parameters train, and how much they compute."""

@@ -1,9 +1,15 @@
-"""Precision per device and net: a table, so that the choice is made once and recorded.
+"""The precision of a backbone on a device: a fixed rule, so that the choice is made once and recorded in the config.
 
-Measured in images per second (96 px, batch 64, two cores with AVX-512 bf16), float32 channels_last against
-bfloat16 channels_last: training mobilenetv2_100 121 : 101, tf_efficientnet_lite0 88 : 55, resnet18 83 : 147,
-densenet121 32 : 65; evaluation 507 : 902, 396 : 732, 278 : 500, 124 : 228. A frozen backbone always gains from
-bfloat16, training gains for dense convolutions and loses for depthwise ones. channels_last gains everywhere.
+Throughput in images per second, float32 / bfloat16, both channels_last (96 px, batch 64, two cores with AVX-512 bf16):
+
+                       training   evaluation
+mobilenetv2_100        121 / 101  507 / 902
+tf_efficientnet_lite0   88 / 55   396 / 732
+resnet18                83 / 147  278 / 500
+densenet121             32 / 65   124 / 228
+
+So bfloat16 is always faster for a frozen backbone. In training, it is faster for dense convolutions and slower for
+depthwise ones. channels_last is faster everywhere.
 """
 
 from pathlib import Path
@@ -12,7 +18,7 @@ DEPTHWISE = ("mobilenet", "efficientnet", "mnasnet", "convnext", "lite", "small_
 
 
 def choose_precision(device: str, has_bfloat16: bool, backbone: str, frozen: bool) -> str:
-    """Return the precision for the frozen or the trainable part of a backbone."""
+    """Return "float32" or "bfloat16" for the frozen or the trainable part of a backbone."""
     if not has_bfloat16:
         return "float32"
     depthwise = any(name in backbone for name in DEPTHWISE)
@@ -20,7 +26,7 @@ def choose_precision(device: str, has_bfloat16: bool, backbone: str, frozen: boo
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Whether this machine's device has bfloat16 arithmetic of its own, rather than emulating it."""
+    """Whether this machine's device has native bfloat16 arithmetic, instead of emulating it."""
     import torch
 
     if device == "cuda":

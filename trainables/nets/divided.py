@@ -1,4 +1,4 @@
-"""A trial's net, in two parts: a frozen prefix that trials share, and what trains behind it."""
+"""The net of a trial in two parts: a frozen prefix that trials share, and the trainable rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,22 +18,23 @@ from trainables.place import Place
 
 @dataclass(frozen=True)
 class DividedNet:
-    """`net` takes the activations of `frozen` at `cut`, and ends with a new head."""
+    """`net` maps the activations of `frozen` at `cut` to logits, through a new head."""
 
     frozen: Frozen
     cut: str
     net: Net
-    drop_paths: Sequence[KeyedDropPath] = ()  # of `net`, in running order
+    drop_paths: Sequence[KeyedDropPath] = ()  # of `net`, in execution order
 
 
 def build_divided(config: TrialConfig, place: Place, classes: int) -> DividedNet:
     """Build a trial's net: the frozen part ends where `config.unfreeze` begins.
 
     Raises:
-        InputError: the backbone is unknown, has no weights here, or has fewer parts than are unfrozen.
+        InputError: The backbone is unknown, has no weights here, or has fewer parts than `unfreeze` asks for.
+        RuntimeError: The weights file on this node is not the one of the study.
     """
     frozen = _frozen(config, place)
-    # Mixing blends views, so nothing behind the input can be shared.
+    # Mixing blends the views of two images, so no activations behind the input can be shared.
     cut = frozen.cut(config.unfreeze) if config.mixing == "none" else INPUT
     net = _net(config, frozen, cut, classes)
     unfreeze(net, frozen.body, config.unfreeze)
@@ -42,7 +43,12 @@ def build_divided(config: TrialConfig, place: Place, classes: int) -> DividedNet
 
 
 def whole_net(config: TrialConfig, place: Place, classes: int) -> Net:
-    """Return the undivided net, from images to logits, as it is before training."""
+    """Return the undivided net, from images (n, 3, h, w) to logits (n, classes), as it is before training.
+
+    Raises:
+        InputError: The backbone is unknown, or has no weights here.
+        RuntimeError: The weights file on this node is not the one of the study.
+    """
     return _net(config, _frozen(config, place), INPUT, classes)
 
 
@@ -52,20 +58,20 @@ def _net(config: TrialConfig, frozen: Frozen, cut: str, classes: int) -> Net:
 
 
 def _frozen(config: TrialConfig, place: Place) -> Frozen:
-    """The backbone with the start that the config names; the weights file must be the one that the study recorded."""
+    """Return the backbone with its initial weights; a weights file must have the hash that the study recorded."""
     path, seed = None, key("initialisation", config.study_seed, config.seed)
     if config.weights == "pretrained":
         path, seed = find(config.backbone, place.weights), 0
         if (digest := file_hash(path)) != config.weights_hash:
             raise RuntimeError(
-                f"The weights of {config.backbone} must be those of the study ({config.weights_hash[:12]}), "
-                f"but {path} has {digest[:12]}."
+                f"The weights of {config.backbone} must have the SHA-256 of the study ({config.weights_hash[:12]}...), "
+                f"but {path} has {digest[:12]}...: copy the study's file to this node."
             )
     drop_paths = config.drop_path is not None
     return _frozen_backbone(config.backbone, path, seed, config.size, config.device, config.channels_last, drop_paths)
 
 
-# One on the device while its trials run, and one to go back to.
+# The backbone of the current trials stays on the device, and so does the previous one.
 @lru_cache(maxsize=2)
 def _frozen_backbone(
     backbone: str, weights: Path | None, seed: int, size: int, device: str, channels_last: bool, drop_paths: bool

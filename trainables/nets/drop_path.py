@@ -1,15 +1,15 @@
-"""Stochastic depth (Huang et al. 2016) with keyed masks: an image's key alone decides which branches it skips."""
+"""Stochastic depth (Huang et al. 2016) with keyed masks: only the key of an image decides which branches it skips."""
 
 import torch
 from timm.layers.drop import DropPath
 from torch import nn
 
-# The rate a backbone is built with, so that it has DropPath layers; every trial then sets its own rate.
+# Backbones are built with this rate, so that they have DropPath layers; every trial then sets its own rate.
 PLACEHOLDER = 0.5
 
 
 class KeyedDropPath(nn.Module):
-    """Scales the branch of each image by `scale`, shape (n,): 0 skips it. None is the identity."""
+    """Scale the branch of each image by `scale` (n,), where 0 skips it; None is the identity."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -21,9 +21,9 @@ class KeyedDropPath(nn.Module):
 
 
 def key_drop_paths(module: nn.Module, rate: float) -> list[KeyedDropPath]:
-    """Replace timm's DropPath layers with keyed ones, and return them in running order.
+    """Replace timm's DropPath layers with keyed layers, and return these in execution order.
 
-    `rate` is the rate of the last one; earlier ones have less, by timm's linear rule.
+    `rate` is the rate of the last layer. Earlier layers have smaller rates, by timm's linear rule.
     """
     keyed = []
     for parent in list(module.modules()):

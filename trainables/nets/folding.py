@@ -1,4 +1,4 @@
-"""Folding of frozen batch norms into the preceding convolutions, where they cost nothing."""
+"""Fold frozen batch norms into the preceding convolutions, so that they cost nothing."""
 
 import copy
 from collections.abc import Iterable
@@ -8,16 +8,16 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# Folding rounds differently, in float32 by about 1e-6 of the largest output.
+# Folding changes rounding: in float32 by about 1e-6 of the largest output.
 _TOLERANCE = 1e-3
 
 
 def fold_norms(module: nn.Module, children: Iterable[str], x: torch.Tensor) -> nn.Module:
-    """Return a copy for evaluation in which every norm that follows a convolution in the same child is folded.
+    """Return a copy for evaluation in which every batch norm behind a convolution of the same child is folded.
 
-    Folding stays within a child, so that a net divided between two children folds like the whole net. The order of
-    convolutions and norms is traced on `x` (n, 3, h, w), and the copy must give the same output on it. Otherwise the
-    module itself is returned.
+    Norms are folded within a child only, so that a net that is cut between two children folds like the whole net. The
+    order of convolutions and norms is traced on `x` (n, 3, h, w). If the copy's output on `x` differs, the module
+    itself is returned.
     """
     if x.is_meta:
         return module
@@ -27,13 +27,13 @@ def fold_norms(module: nn.Module, children: Iterable[str], x: torch.Tensor) -> n
         assert isinstance(conv_layer, nn.Conv2d)
         assert isinstance(norm_layer, nn.BatchNorm2d)
         folded.set_submodule(conv, fuse_conv_bn_eval(conv_layer, norm_layer))
-        behind: nn.Module = nn.Identity()
+        activation: nn.Module = nn.Identity()
         if isinstance(norm_layer, BatchNormAct2d):
             drop, act = norm_layer.drop, norm_layer.act
             assert isinstance(drop, nn.Module)
             assert isinstance(act, nn.Module)
-            behind = nn.Sequential(drop, act)
-        folded.set_submodule(norm, behind)
+            activation = nn.Sequential(drop, act)
+        folded.set_submodule(norm, activation)
     with torch.no_grad():
         expected, got = module(x), folded(x)
     same = (got - expected).abs().max() <= _TOLERANCE * expected.abs().max()
@@ -41,17 +41,17 @@ def fold_norms(module: nn.Module, children: Iterable[str], x: torch.Tensor) -> n
 
 
 def _pairs(module: nn.Module, children: tuple[str, ...], x: torch.Tensor) -> list[tuple[str, str]]:
-    """Return the names of every convolution whose output goes into a batch norm, and of that norm."""
-    came_from: dict[int, str] = {}
-    outputs = []  # kept, so that no other tensor takes an id
+    """Return the names (convolution, norm) of every convolution whose output is the input of a batch norm."""
+    producer: dict[int, str] = {}  # convolution by the id of its output
+    outputs = []  # kept alive, so that no other tensor gets the same id
     pairs: list[tuple[str, str]] = []
 
     def hook(child: nn.Module, inputs: tuple, output: torch.Tensor, name: str) -> None:
         if isinstance(child, nn.Conv2d):
             outputs.append(output)
-            came_from[id(output)] = name
-        elif id(inputs[0]) in came_from:
-            pairs.append((came_from[id(inputs[0])], name))
+            producer[id(output)] = name
+        elif id(inputs[0]) in producer:
+            pairs.append((producer[id(inputs[0])], name))
 
     hooks = [
         child.register_forward_hook(lambda *call, name=name: hook(*call, name=name))
@@ -62,5 +62,5 @@ def _pairs(module: nn.Module, children: tuple[str, ...], x: torch.Tensor) -> lis
         module(x)
     for handle in hooks:
         handle.remove()
-    within = {name: next(filter(name.startswith, children), None) for pair in pairs for name in pair}
-    return [(conv, norm) for conv, norm in pairs if within[conv] is not None and within[conv] == within[norm]]
+    child_of = {name: next(filter(name.startswith, children), None) for pair in pairs for name in pair}
+    return [(conv, norm) for conv, norm in pairs if child_of[conv] is not None and child_of[conv] == child_of[norm]]

@@ -1,4 +1,4 @@
-"""Grad-CAM: heat maps of the image regions that raise a class's logit, from a net's last feature map.
+"""Grad-CAM: heat maps of the image regions that raise the logit of a class, from a net's last feature map.
 
 Selvaraju et al. (2017), Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization.
 """
@@ -16,26 +16,26 @@ from torch import nn
 from trainables.errors import InputError
 from trainables.nets.prefixes import children_as_they_run
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in cells of a map
 
 
 def heat_maps(net: nn.Module, inputs: torch.Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
     """Return a heat map (n, h, w) for the class of every input (n, 3, h, w).
 
-    The target is the class logit minus the mean logit, because the softmax ignores a shift of all logits. (A logit
-    alone may be negative for every class.) Every map is scaled from 0 to 1; it is all 0 if nothing supports the class.
+    The target is the class logit minus the mean logit, because the softmax ignores a shift of all logits. (The logits
+    of all classes may be negative.) Every map is scaled from 0 to 1; it is 0 everywhere if nothing supports the class.
 
     Raises:
         InputError: The net has no layer with a feature map.
     """
-    # It brings OpenCV and matplotlib: seconds that only explanations need.
+    # Imports OpenCV and matplotlib, which takes seconds.
     from pytorch_grad_cam import GradCAM
 
     layer = net.get_submodule(target_layer(net, inputs[:1]))
     cam = GradCAM(net, [layer], reshape_transform=partial(_as_map, net))
-    targets = [partial(_margin, label=label) for label in classes]  # any callable will do, whatever the stubs say
+    targets = [partial(_margin, label=label) for label in classes]  # any callable works, although the stubs disagree
     try:
-        # The inputs' gradient is not needed, but without it a net that is frozen has none anywhere.
+        # The gradient of the inputs is not needed, but without it a frozen net has no gradients at all.
         return cam(inputs.detach().requires_grad_(), targets)  # pyright: ignore[reportArgumentType]
     finally:
         cam.activations_and_grads.release()
@@ -48,8 +48,8 @@ def _margin(logits: torch.Tensor, label: int) -> torch.Tensor:
 def target_layer(net: nn.Module, x: torch.Tensor) -> str:
     """Return the name of the last child before pooling with a feature map that the net's output depends on.
 
-    A map has more than one cell. If a transformer reads only its class token, its last block is skipped, because the
-    output no longer depends on the other tokens.
+    A feature map has more than one cell. If a transformer reads only its class token, its last block is skipped,
+    because the output no longer depends on the other tokens there.
 
     Raises:
         InputError: The net has no layer with a feature map.
@@ -57,13 +57,13 @@ def target_layer(net: nn.Module, x: torch.Tensor) -> str:
     maps = _maps(net, x.detach().requires_grad_())
     if not maps:
         raise InputError(
-            "No layer of this net keeps a feature map, so Grad-CAM has nothing to show: use another backbone."
+            "No layer of this net has a feature map, so Grad-CAM has nothing to show: use another backbone."
         )
     return next((name for name in reversed(maps) if maps[name]), list(maps)[-1])
 
 
 def _maps(net: nn.Module, x: torch.Tensor) -> dict[str, bool]:
-    """Return the children with a feature map, in running order, and whether the output depends on it."""
+    """Return the children with a feature map, in execution order, and whether the output depends on the map."""
     outputs: dict[str, torch.Tensor] = {}
 
     def keep(module: nn.Module, inputs: tuple, output: Any, name: str) -> None:
@@ -79,11 +79,11 @@ def _maps(net: nn.Module, x: torch.Tensor) -> dict[str, bool]:
             hook.remove()
     if not outputs:
         return {}
-    # Of random weights: a norm's outputs add up to a constant, whatever they are.
+    # A weighted sum with random weights: the plain sum of a norm's outputs may be constant.
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits.device)
     gradients = torch.autograd.grad((logits * weights).sum(), list(outputs.values()), allow_unused=True)
     as_maps = [None if gradient is None else _as_map(net, gradient) for gradient in gradients]
-    return {name: bool(each is not None and each.any()) for name, each in zip(outputs, as_maps, strict=True)}
+    return {name: bool(heat is not None and heat.any()) for name, heat in zip(outputs, as_maps, strict=True)}
 
 
 def _as_map(net: nn.Module, output: Any) -> torch.Tensor | None:
@@ -105,9 +105,9 @@ def _as_map(net: nn.Module, output: Any) -> torch.Tensor | None:
 
 
 def energy_in_box(heat: NDArray[np.floating], box: Box) -> float:
-    """Return the share of a map's sum (h, w) inside `box`, given in cells of the map; nan if the map is all 0.
+    """Return the share of the sum of a map (h, w) that is inside `box`; nan if the map is 0 everywhere.
 
-    A cell that the box cuts counts in part. Wang et al. (2020), Score-CAM, call it the energy-based pointing game.
+    Cells on the edge of the box count in part. Wang et al. (2020), Score-CAM, call this the energy-based pointing game.
     """
     left, top, right, bottom = box
     total = float(heat.sum(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""A backbone from timm, a new head, and which of its parameters train."""
+"""Build nets from a timm backbone and a new head, and choose the parameters that train."""
 
 import math
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ _PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten, nn.ModuleList, nn.Sequential)
 
 @dataclass(frozen=True)
 class Body:
-    """A backbone that ends after pooling.
+    """A backbone without its classifier: it ends after pooling.
 
-    `stages` and `blocks` are the names of its parameters, in timm's coarse and fine groups, in order from the stem.
+    `stages` and `blocks` are the names of its parameters in timm's coarse and fine groups, ordered from the stem.
     """
 
     module: nn.Module
@@ -40,14 +40,14 @@ class Body:
 
 
 class Net(nn.Module):
-    """A backbone, or the part of it that trains, and a linear head."""
+    """A backbone, or its trainable part, with a linear head."""
 
     def __init__(self, body: Body, outputs: int) -> None:
         super().__init__()
         self.backbone = body.module
         self.blocks = body.blocks
         self.head = nn.Linear(body.features, outputs)
-        # Zeros make every first prediction uniform, so that the first loss is ln K exactly.
+        # With zeros, the first predictions are uniform, so the first loss is exactly ln K.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.eval()
@@ -56,9 +56,9 @@ class Net(nn.Module):
         return self.logits(self.backbone(x))
 
     def logits(self, features: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
-        """Return logits (n, classes) of features (n, f); a single output z gives the logits (0, z).
+        """Return the logits (n, classes) of features (n, f); a single output z gives the logits (0, z).
 
-        `kept`, of the weights' shape, scales the head's weights.
+        `kept` scales the head's weights, and has their shape.
         """
         weight = self.head.weight if kept is None else self.head.weight * kept
         outputs = F.linear(features, weight, self.head.bias)
@@ -71,11 +71,11 @@ def build(backbone: str, weights: Path | None, seed: int, drop_paths: bool = Fal
     Args:
         backbone: A name that timm knows.
         weights: The file of pretrained weights; None leaves all weights random.
-        seed: Draws the weights that the file lacks, or all of them.
-        drop_paths: Whether residual branches can be dropped, see drop_path.py.
+        seed: Seed of the weights that are not in the file.
+        drop_paths: Whether to build DropPath layers, see drop_path.py.
 
     Raises:
-        InputError: The file does not fit the backbone, or the backbone gives no feature vector per image.
+        InputError: The file does not fit the backbone, or the backbone has no feature vector per image.
     """
     options: dict[str, Any] = {"drop_path_rate": PLACEHOLDER} if drop_paths else {}
     with torch.random.fork_rng(devices=[]):
@@ -96,15 +96,15 @@ def original(backbone: str, path: Path, options: Mapping[str, Any] = MappingProx
         body = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
     except (RuntimeError, KeyError) as error:
         raise InputError(
-            f"The weights of {backbone} must fit the net with timm's own classifier, but {path} does not: "
+            f"The weights of {backbone} must fit timm's net with its classifier, but {path} does not: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
-    weights_config(body).pop("state_dict")  # timm would keep this second copy as long as the net
+    weights_config(body).pop("state_dict")  # timm would keep this second copy for the lifetime of the net
     return body
 
 
 def weights_config(module: nn.Module) -> dict[str, Any]:
-    """Return timm's configuration of a net's weights: `mean`, `std`, `input_size`, `num_classes` and others."""
+    """Return timm's configuration of the weights: `mean`, `std`, `input_size`, `num_classes` and others."""
     return cast(dict[str, Any], module.pretrained_cfg)
 
 
@@ -120,13 +120,13 @@ def input_contract(backbone: nn.Module) -> InputContract:
 
 
 def crop_share(backbone: str) -> float:
-    """Return the share of the shorter side that the evaluation's center crop keeps, from the weights' configuration."""
+    """Return the side of the evaluation's center crop, as a share of the shorter side, from the weights' config."""
     config = get_pretrained_cfg(backbone, allow_unregistered=True)
     return config.crop_pct if config is not None else 1.0
 
 
 def outline(backbone: str) -> Body:
-    """Return a backbone on the device "meta": it has shapes but no values, and nothing is computed."""
+    """Return a backbone on the device "meta", where tensors have shapes but no values."""
     with torch.device("meta"):
         module = timm.create_model(backbone)
         stages, blocks = _without_classifier(module)
@@ -137,7 +137,7 @@ def check_depth(backbone: str, depth: str) -> None:
     """Check an unfreeze depth against a backbone, without weights.
 
     Raises:
-        InputError: The backbone has fewer parts than are to be unfrozen.
+        InputError: The backbone has fewer parts than `depth` asks for.
     """
     if depth not in ("head", "all"):
         trainable_names(outline(backbone), depth)
@@ -147,54 +147,60 @@ def check_drop_path(backbone: str) -> None:
     """Check that a backbone supports stochastic depth.
 
     Raises:
-        InputError: It has no residual branches that can be dropped.
+        InputError: The backbone has no residual branches that can be dropped.
     """
     try:
         with torch.device("meta"):
             module = timm.create_model(backbone, drop_path_rate=PLACEHOLDER)
-        able = any(isinstance(layer, DropPath) for layer in module.modules())
+        has_branches = any(isinstance(layer, DropPath) for layer in module.modules())
     except TypeError:
-        able = False
-    if not able:
+        has_branches = False
+    if not has_branches:
         raise InputError(f"{backbone} has no residual branches to drop: leave out drop_path, or use another backbone.")
 
 
 def parameter_counts(net: nn.Module) -> tuple[int, int]:
-    """Return the number of parameters of a net, and of those that train."""
+    """Return the number of all parameters and of trainable parameters of a net."""
     parameters = list(net.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
 
 def check_size(backbone: str, size: int) -> None:
-    """Check the image size against a backbone.
+    """Check that a backbone accepts an image size.
 
     Raises:
-        InputError: The backbone takes images of another size only.
+        InputError: The backbone accepts images of one other size only.
     """
     config = get_pretrained_cfg(backbone, allow_unregistered=True)
     if config is not None and config.fixed_input_size and size != config.input_size[-1]:
-        raise InputError(f"{backbone} takes images of {config.input_size[-1]} px only, but `size` is {size}.")
+        raise InputError(
+            f"{backbone} accepts only images of {config.input_size[-1]} px, but `size` is {size}: change one of them."
+        )
 
 
 def unfreeze(net: Net, body: Body, depth: str) -> None:
-    """Make the head and the last parts of `body` trainable, as `depth` says, and freeze the rest of the net."""
+    """Make the head and the last parts of `body` trainable, as `depth` says, and freeze the rest of the net.
+
+    Raises:
+        InputError: The backbone has fewer parts than `depth` asks for.
+    """
     trainable = trainable_names(body, depth)
     for name, parameter in net.named_parameters():
         parameter.requires_grad = name.removeprefix("backbone.") in trainable or name.startswith("head.")
 
 
 def train_mode(net: Net) -> None:
-    """Put layers that train into training mode; a frozen BatchNorm stays in evaluation mode, always.
+    """Put trainable layers into training mode; a frozen BatchNorm always stays in evaluation mode.
 
-    Layers without parameters of their own stay in evaluation mode too, because dropout inside a backbone would not be
-    keyed. Attention that caches its biases in evaluation mode (levit) recomputes them in training mode.
+    Layers without own parameters also stay in evaluation mode, because dropout inside a backbone would not be keyed.
+    Attention that caches its biases in evaluation mode (levit) recomputes them in training mode.
     """
     for module in net.modules():  # a parent comes before its children, which train() sets too
         module.train(any(parameter.requires_grad for parameter in module.parameters(recurse=False)))
 
 
 def trained_state(net: Net) -> dict[str, torch.Tensor]:
-    """Return a copy of the parameters that train and of the buffers beside them: all that training can change."""
+    """Return a copy of everything that training can change: trainable parameters, and buffers of the same modules."""
     training = {
         prefix
         for prefix, module in net.named_modules()
@@ -211,7 +217,7 @@ def load_trained(net: Net, state: dict[str, torch.Tensor]) -> None:
 
 
 def depth_from_head(net: Net) -> dict[str, int]:
-    """Return the distance of every parameter from the head, in blocks; the head is at 0."""
+    """Return the distance of every parameter from the head, in blocks; the head itself has 0."""
     depths = {f"backbone.{name}": len(net.blocks) - i for i, names in enumerate(net.blocks) for name in names}
     return {name: depths.get(name, 0) for name, _ in net.named_parameters()}
 
@@ -220,7 +226,7 @@ def trainable_names(body: Body, depth: str) -> set[str]:
     """Return the names of the backbone's parameters that train at an unfreeze depth.
 
     Raises:
-        InputError: The backbone has fewer parts than are to be unfrozen.
+        InputError: `depth` is unknown, or the backbone has fewer parts than it asks for.
     """
     parsed = unfreeze_depth.parse(depth)
     if parsed == "head":
@@ -230,8 +236,8 @@ def trainable_names(body: Body, depth: str) -> set[str]:
     parts = {"stage": body.stages, "block": body.blocks, "layer": _layers(body.module)}[parsed.part]
     if not parts:
         raise InputError(
-            f"`unfreeze` {depth!r} needs a backbone whose {parsed.part}s timm names, but this one has no named "
-            f"{parsed.part}s: use 'head', 'last N layers' or 'all'."
+            f"`unfreeze` {depth!r} needs a backbone for which timm names {parsed.part}s, but this one has none: "
+            "use 'head', 'last N layers' or 'all'."
         )
     if parsed.count > len(parts):
         raise InputError(
@@ -243,8 +249,8 @@ def trainable_names(body: Body, depth: str) -> set[str]:
 def _without_classifier(module: nn.Module) -> tuple[Groups, Groups]:
     """Remove the classifier of a net; return the remaining parameters in timm's coarse and fine groups.
 
-    Parameters that share the last group with the classifier (a norm, a projection) join the last block. Some nets have
-    no groups, and some no coarse ones.
+    Parameters in the same group as the classifier (a norm, a projection) join the last block. Some nets have no groups,
+    and some have only fine groups.
     """
     coarse, fine = _groups(module, coarse=True), _groups(module, coarse=False)
     cast(Any, module).reset_classifier(0)
@@ -255,7 +261,7 @@ def _without_classifier(module: nn.Module) -> tuple[Groups, Groups]:
 def _groups(module: nn.Module, coarse: bool) -> Groups:
     try:
         by_depth = group_parameters(module, cast(Any, module).group_matcher(coarse=coarse))
-    except Exception:  # some nets have no matcher, others assert that nobody asks for coarse groups
+    except Exception:  # some nets have no matcher, and some assert that `coarse` is false
         return []
     return [by_depth[depth] for depth in sorted(by_depth)]
 
@@ -264,20 +270,20 @@ def _of_body(groups: Groups, left: set[str]) -> Groups:
     kept = [[name for name in group if name in left] for group in groups]
     *before, last = kept or [[]]
     if not before:
-        return []  # a single group does not divide the net
+        return []  # a single group divides nothing
     return [*before[:-1], before[-1] + last]
 
 
 def _layers(backbone: nn.Module) -> list[list[str]]:
-    """Return the parameter names of every layer, in order of definition and counted as in Keras.
+    """Return the parameter names of every layer, in order of definition; layers count as in Keras.
 
-    Convolutions, norms, activations and poolings all count. The global pooling does not: a Keras base model lacks it.
+    Convolutions, norms, activations and pooling layers count. Global pooling does not: Keras base models lack it.
     """
     layers = []
     for prefix, module in backbone.named_modules():
         own = [f"{prefix}.{name}" for name, _ in module.named_parameters(recurse=False)]
-        behind = "global_pool" in prefix.split(".")
-        if own or not (behind or list(module.children()) or isinstance(module, _PASSIVE)):
+        is_global_pool = "global_pool" in prefix.split(".")
+        if own or not (is_global_pool or list(module.children()) or isinstance(module, _PASSIVE)):
             layers.append(own)
     return layers
 
@@ -288,5 +294,5 @@ def _pooled_features(backbone: str, module: nn.Module) -> int:
     with torch.no_grad():
         features = module.eval()(torch.zeros(1, 3, side, side))
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
-        raise InputError(f"{backbone} gives no feature vector per image: use another backbone.")
+        raise InputError(f"{backbone} has no feature vector per image: use another backbone.")
     return features.shape[1]

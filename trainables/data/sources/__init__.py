@@ -1,1 +1,1 @@
-"""The layouts that data sets come in: one reader each."""
+"""Readers of the layouts that data sets come in."""

@@ -1,7 +1,7 @@
-"""Cats and dogs of Petfinder (Asirra, 2007) in either packaging: Kaggle's flat train/, or Microsoft's PetImages.
+"""Cats and dogs from Petfinder (Asirra, 2007), as Kaggle's flat train/ or as Microsoft's PetImages.
 
-25,000 files each, in PetImages some of them broken. What decodes is kept, whatever its header says: the usual filter
-for "JFIF" drops over a thousand good images.
+Each has 25,000 files, and some in PetImages are corrupt. Every file that decodes is kept, because the usual filter for
+the string "JFIF" drops over a thousand good images.
 """
 
 import re
@@ -15,7 +15,7 @@ from trainables.data.sources.tree import files_below, is_junk
 from trainables.errors import InputError
 
 URL = "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
-SHA256 = {  # of the two editions of PetImages, the newer first
+SHA256 = {  # the two editions of PetImages, the newer one first
     "kagglecatsanddogs_5340.zip": "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
     "kagglecatsanddogs_3367a.zip": "f9553e426bd725354ed3a27e3c6920caadb55c835d1ebd880d2e56d3f1fbb22b",
 }
@@ -25,23 +25,31 @@ _LABELS = ["cat", "dog"]  # so the probability of class 1 is Kaggle's P(dog)
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """The labeled images of the one packaging there is; `test` is a folder of the user's own, cat/ and dog/."""
+    """Return the labeled images; `test` is a folder of the user's own test images, with cat/ and dog/.
+
+    Raises:
+        InputError: The folder holds neither or both of the two layouts, or its files have unexpected names.
+    """
     flat, pets = data / "train", data / "PetImages"
     if not flat.is_dir() and not pets.is_dir():
         _unpack(data)
     if flat.is_dir() and pets.is_dir():
-        raise InputError(f"Kaggle's train/ and Microsoft's PetImages/ share images, but {data} holds both: keep one.")
+        raise InputError(f"Kaggle's train/ and Microsoft's PetImages/ share images, but {data} has both: keep one.")
     if not flat.is_dir() and not pets.is_dir():
         raise InputError(
-            f"{data} must hold Microsoft's PetImages/ or its zip, or Kaggle's train/ of dogs-vs-cats or train.zip: "
-            "add --download for the first, or put one there."
+            f"{data} must have Microsoft's PetImages/ or its zip, or Kaggle's train/ or train.zip of dogs-vs-cats: "
+            "add --download to get the first, or put one of them there."
         )
-    found = _from_flat(data) if flat.is_dir() else _from_pets(data)
-    return Source(found + (own_test(test, found) if test else []), _LABELS)
+    images = _from_flat(data) if flat.is_dir() else _from_pets(data)
+    return Source(images + (own_test(test, images) if test else []), _LABELS)
 
 
 def download(data: Path) -> None:
-    """Fetch the newer edition of PetImages, 825 MB; an older one that is there will do."""
+    """Download the newer edition of PetImages, 825 MB, unless either dataset is there in any edition.
+
+    Raises:
+        InputError: The download fails.
+    """
     if any((data / name).exists() for name in ("train", "train.zip", "PetImages", *_BUNDLES, *SHA256)):
         return
     name = next(iter(SHA256))
@@ -57,19 +65,19 @@ def _unpack(data: Path) -> None:
 
 
 def _from_flat(data: Path) -> list[Candidate]:
-    pictures = kaggle.training_pictures(data)
-    strange = sorted(name for name in pictures if not re.fullmatch(r"(cat|dog)\.[0-9]+", name))
-    if strange or not pictures:
-        got = repr(pictures[strange[0]]) if strange else "none"
-        raise InputError(f"The images in {data / 'train'} are named cat.0.jpg, dog.0.jpg and so on, but got {got}.")
-    return [Candidate(path, name.split(".")[0]) for name, path in pictures.items()]
+    images = kaggle.training_images(data)
+    unexpected = sorted(name for name in images if not re.fullmatch(r"(cat|dog)\.[0-9]+", name))
+    if unexpected or not images:
+        got = repr(images[unexpected[0]]) if unexpected else "none"
+        raise InputError(f"The images in {data / 'train'} must be named cat.0.jpg, dog.0.jpg, ..., but got {got}.")
+    return [Candidate(path, name.split(".")[0]) for name, path in images.items()]
 
 
 def _from_pets(data: Path) -> list[Candidate]:
-    found = []
+    candidates = []
     for folder, label in (("Cat", "cat"), ("Dog", "dog")):
         if not (data / "PetImages" / folder).is_dir():
-            raise InputError(f"{data / 'PetImages'} must hold Cat/ and Dog/, but has no {folder}/: unpack it again.")
+            raise InputError(f"{data / 'PetImages'} must have Cat/ and Dog/, but has no {folder}/: unpack it again.")
         files = files_below(data / "PetImages" / folder, data)
-        found += [Candidate(path, label) for path in files if not is_junk(path.rpartition("/")[2])]
-    return found
+        candidates += [Candidate(path, label) for path in files if not is_junk(path.rpartition("/")[2])]
+    return candidates

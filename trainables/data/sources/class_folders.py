@@ -1,4 +1,4 @@
-"""One folder with images per class, or train/, val/ and test/ folders of such, whatever their owner calls them."""
+"""One folder of images per class, optionally within train/, val/ and test/, under the names that people give them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,63 +10,70 @@ from trainables.data.sources.tree import Walk, files_below, is_image_name, loose
 from trainables.errors import InputError
 
 _WANTED = "train/, val/ and test/"
-_NAMED = 20  # empty class folders
+_NAMED = 20  # empty class folders that a note names
 
 
 class NoClassFolders(InputError):
-    """There are no folders with files to be classes, so whatever else lies there may have been meant."""
+    """No folder has files, so none can be a class: the user may have meant something else in the data folder."""
 
 
 def read(data: Path) -> Source:
-    """Every visible file below a class folder."""
+    """Return every visible file below a class folder.
+
+    Raises:
+        InputError: There are no class folders, or it is ambiguous which folders are classes and which are folds.
+    """
     walk = Walk(data)
     top = _unwrapped(data, walk)
     inside = "" if top == data else f", in {_named(top, data)}"
     folders = visible_folders(top, walk)
-    if folds := _folds(folders, Walk(data)):  # which looks into what will be read again
+    if folds := _folds(folders, Walk(data)):  # a walk of its own, because the folders are read again below
         source = _from_folds(folds, data, walk)
         beside = [folder for folder in folders if folder not in folds]
-        notes = [*source.notes, *(f"left out: {_flat(folder, data)}, and is no fold" for folder in beside)]
+        notes = [*source.notes, *(f"left out: {_flat(folder, data)} and is not a fold" for folder in beside)]
     else:
-        found, notes = _from_classes(top, data, walk)
-        source, notes = Source(found, layout="one folder per class"), notes + _beside(top, data)
+        candidates, notes = _from_classes(top, data, walk)
+        source, notes = Source(candidates, layout="one folder per class"), notes + _beside(top, data)
     return replace(source, layout=source.layout + inside, notes=notes + passed_by(walk))
 
 
 def _from_folds(folds: dict[Path, str], data: Path, walk: Walk) -> Source:
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     notes: list[str] = []
-    said: list[str] = []
+    layout: list[str] = []
     for folder, fold in sorted(folds.items(), key=lambda pair: (FOLDS.index(pair[1]), pair[0])):
         if fold != "train" and _is_flat(folder, walk):
-            notes.append(f"left out: {_flat(folder, data)}, so no labels")
+            notes.append(f"left out: {_flat(folder, data)} and therefore no labels")
             continue
         top = _inner(folder, walk)
         new, more = _from_classes(top, data, walk, fold)
-        found += new
+        candidates += new
         notes += more + _beside(top, data)
-        said.append(f"{_named(folder, data)} ({fold})")
-    known = {one.label_name for one in found if one.official_split == "train"}
-    _check_known([one for one in found if one.official_split != "train"], known)
-    return Source(found, layout=f"one folder per class within each fold: {', '.join(said)}", notes=notes)
+        layout.append(f"{_named(folder, data)} ({fold})")
+    known = {candidate.label_name for candidate in candidates if candidate.official_split == "train"}
+    _check_known([candidate for candidate in candidates if candidate.official_split != "train"], known)
+    return Source(candidates, layout=f"one folder per class within each fold: {', '.join(layout)}", notes=notes)
 
 
 def own_test(test: Path, training: list[Candidate]) -> list[Candidate]:
-    """The user's own test images, in class folders outside of the data folder; their paths are absolute."""
+    """Return the user's own test images, in class folders outside of the data folder, with absolute paths.
+
+    Raises:
+        InputError: `test` has no class folders, has a class without training images, or is a second test set.
+    """
     if not test.is_dir():
-        raise InputError(f"The test images must be a folder of class folders, but {test} is none: give --test.")
-    if any(one.official_split == "test" for one in training):
-        raise InputError(f"One test set is enough, but the data has one and {test} is another: leave one out.")
+        raise InputError(f"--test must be a folder of class folders, but {test} is not a folder: correct the path.")
+    if any(candidate.official_split == "test" for candidate in training):
+        raise InputError(f"Only one test set is allowed, but the data has one and {test} is another: remove one.")
     root = test.absolute()
-    found = [
-        Candidate(str(root / one.path), one.label_name, "test") for one in _from_classes(root, root, Walk(root))[0]
-    ]
-    _check_known(found, {one.label_name for one in training})
-    return found
+    inside, _ = _from_classes(root, root, Walk(root))
+    candidates = [Candidate(str(root / candidate.path), candidate.label_name, "test") for candidate in inside]
+    _check_known(candidates, {candidate.label_name for candidate in training})
+    return candidates
 
 
 def _unwrapped(data: Path, walk: Walk) -> Path:
-    """The folder to read: where all lies in one folder, as archives are unpacked, that one."""
+    """Return the folder to read: if the data folder has a single folder, as after unpacking an archive, that folder."""
     folders = visible_folders(data, walk)
     if len(folders) != 1 or fold_of(folders[0].name) or _has_images(folders[0]):
         return data
@@ -74,19 +81,19 @@ def _unwrapped(data: Path, walk: Walk) -> Path:
 
 
 def _inner(folder: Path, walk: Walk) -> Path:
-    """The folder with a fold's classes: of seg_train/seg_train/CLASS and of train/images/CLASS the inner one."""
+    """Return the folder with a fold's classes: the inner one of seg_train/seg_train/CLASS and of train/images/CLASS."""
     inner = visible_folders(folder, walk)
     if len(inner) != 1 or _has_images(inner[0]):
         return folder
     name, fold = inner[0].name, fold_in(folder.name)
-    again = name == folder.name or says_nothing(name) or (fold and fold_in(name) == fold)
-    return inner[0] if again else folder
+    is_wrapped = name == folder.name or says_nothing(name) or (fold and fold_in(name) == fold)
+    return inner[0] if is_wrapped else folder
 
 
 def _is_flat(folder: Path, walk: Walk) -> bool:
     """Whether a folder has no class folders, such as a test set without labels: test/1.jpg or test/test/1.jpg."""
     inner = visible_folders(folder, walk)
-    return not inner or ([one.name for one in inner] == [folder.name] and not visible_folders(inner[0], walk))
+    return not inner or ([path.name for path in inner] == [folder.name] and not visible_folders(inner[0], walk))
 
 
 def _flat(folder: Path, data: Path) -> str:
@@ -95,29 +102,29 @@ def _flat(folder: Path, data: Path) -> str:
 
 
 def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
-    """The fold of each folder; empty where they are classes.
+    """Return the fold of every folder; empty if the folders are classes.
 
     Raises:
-        InputError: some are folds and others not, or they look like folds and their names do not say which.
+        InputError: Only some folders are folds, or they look like folds, but their names do not say which.
     """
     inner = {folder: _names_within(_inner(folder, walk), walk) for folder in folders}
     meant = {
-        folder: fold for folder, fold in zip(folders, folds_of([one.name for one in folders]), strict=True) if fold
+        folder: fold for folder, fold in zip(folders, folds_of([path.name for path in folders]), strict=True) if fold
     }
     loose = {folder: fold for folder in folders if (fold := fold_in(folder.name))}
-    deep = [inner[folder] for folder in loose if not _is_flat(folder, walk)]
-    alike = len(deep) > 1 and set.intersection(*deep)
-    alone = next((folder for folder, fold in meant.items() if fold == "train"), None)
-    if alone and len(folders) == 1:
+    nested = [inner[folder] for folder in loose if not _is_flat(folder, walk)]
+    share_classes = len(nested) > 1 and set.intersection(*nested)
+    train = next((folder for folder, fold in meant.items() if fold == "train"), None)
+    if train and len(folders) == 1:
         return meant
-    others = [folder for folder in folders if folder != alone]
-    if alone and len(inner[alone]) > 1 and not _has_images(alone) and all(_is_flat(one, walk) for one in others):
-        return meant  # what lies beside it has no classes
-    for folds in (meant, loose if alike else {}):
+    others = [folder for folder in folders if folder != train]
+    if train and len(inner[train]) > 1 and not _has_images(train) and all(_is_flat(path, walk) for path in others):
+        return meant  # the folders beside it have no classes
+    for folds in (meant, loose if share_classes else {}):
         if "train" in folds.values() and len(set(folds.values())) > 1:  # a class may be called train
-            other = next((one for one in folders if one not in folds and not _is_flat(one, walk)), None)
+            other = next((path for path in folders if path not in folds and not _is_flat(path, walk)), None)
             if other is not None:
-                raise InputError(f"Beside {_WANTED} no other folder may stand, but {other} does: move it away.")
+                raise InputError(f"No other folder is allowed beside {_WANTED}, but got {other}: move it away.")
             return folds
     if len(folders) > 1:
         common, union = set.intersection(*inner.values()), set.union(*inner.values())
@@ -126,14 +133,14 @@ def _folds(folders: list[Path], walk: Walk) -> dict[Path, str]:
     names = {class_names.clean(folder.name) for folder in folders}
     if within := next((folder for folder in meant if inner[folder] & (names - {folder.name})), None):
         raise InputError(
-            f"Class folders stand beside the fold {within}, which holds {sorted(inner[within] & names)[0]!r}, too: "
-            "move them into train/."
+            f"Class folders must be inside the folds, but {sorted(inner[within] & names)[0]!r} is both in the fold "
+            f"{within} and beside it: move the class folders into train/."
         )
     return {}
 
 
 def _names_within(folder: Path, walk: Walk) -> set[str]:
-    return {class_names.clean(one.name) for one in visible_folders(folder, walk)}
+    return {class_names.clean(path.name) for path in visible_folders(folder, walk)}
 
 
 def _refuse(folders: list[Path], common: set[str]) -> None:
@@ -142,47 +149,47 @@ def _refuse(folders: list[Path], common: set[str]) -> None:
     folds = set(folds_of(sorted(common)))
     if "train" in folds and len(folds - {None}) > 1:
         raise InputError(
-            f"Folds are outside and classes within, as train/CLASS, but {names} hold {within}: move the folders, "
-            "or list the images in a CSV of path, label and split."
+            f"Folders must be nested as train/CLASS, but {names} contain {within}: move the folders, "
+            "or list the images in a CSV with path, label and split."
         )
     raise InputError(
-        f"Folders with the same folders in them look like folds of a data set, but the names {names} (with {within} "
-        f"in each) do not say which: rename them to {_WANTED}; if they are the classes, give the folders in them "
-        "different names, or list the images in a CSV of path and label."
+        f"Folders with the same subfolders look like folds of a data set, but the names {names} (with {within} "
+        f"in each) do not say which: rename them to {_WANTED}; if they are the classes, give their subfolders "
+        "different names, or list the images in a CSV with path and label."
     )
 
 
 def _from_classes(folder: Path, root: Path, walk: Walk, fold: str | None = None) -> tuple[list[Candidate], list[str]]:
-    """The files of each class folder, and a line for each class folder that says less than it seems to."""
-    found: list[Candidate] = []
+    """Return the files of all class folders, and notes on empty class folders and on names that look the same."""
+    candidates: list[Candidate] = []
     empty = []
     classes = visible_folders(folder, walk)
-    for one in classes:
-        paths = files_below(one, root, walk)
-        label = class_names.clean(one.name) or one.name
-        found += [Candidate(path, label, fold) for path in paths]
-        if not paths and one not in walk.passed:
-            empty.append(_named(one, root))
-    if not found:
+    for path in classes:
+        files = files_below(path, root, walk)
+        label = class_names.clean(path.name) or path.name
+        candidates += [Candidate(file, label, fold) for file in files]
+        if not files and path not in walk.passed:
+            empty.append(_named(path, root))
+    if not candidates:
         left_out = next((f" ({line})" for line in passed_by(walk) if line.startswith("left out")), "")
         raise NoClassFolders(
-            f"A folder of images has one subfolder with images per class, but {folder} has none{left_out}: "
-            "sort the images into subfolders, or list them in a CSV of path and label at the top of the data."
+            f"A folder of images must have one subfolder with images per class, but {folder} has none{left_out}: sort "
+            "the images into subfolders, or list them in a CSV with path and label at the top of the data folder."
         )
-    notes = class_names.written_twice(one.name for one in classes)
+    notes = class_names.written_twice(path.name for path in classes)
     if empty:
         names = ", ".join(map(repr, empty[:_NAMED])) + (f" and {len(empty) - _NAMED} more" if empty[_NAMED:] else "")
-        notes.append(f"left out: {names}: a class folder without any image, of which nothing can be learned")
-    return found, notes
+        notes.append(f"left out: {names}: class folders without images")
+    return candidates, notes
 
 
 def _beside(top: Path, data: Path) -> list[str]:
-    """What lies beside the class folders, where a table would have given it a label."""
+    """Return a note on the images beside the class folders, which have no label."""
     images = list(filter(is_image_name, loose_files(top)))
     if not images:
         return []
     first = (top / images[0]).relative_to(data).as_posix()
-    return [f"left out: {_images(len(images))} beside the class folders, without a label, the first is {first!r}"]
+    return [f"left out: {_images(len(images))} beside the class folders, without a label; the first is {first!r}"]
 
 
 def _has_images(folder: Path) -> bool:
@@ -197,10 +204,10 @@ def _named(folder: Path, root: Path) -> str:
     return f"{folder.relative_to(root).as_posix()}/"
 
 
-def _check_known(found: list[Candidate], known: set[str]) -> None:
-    for one in found:
-        if one.label_name not in known:
+def _check_known(held_out: list[Candidate], known: set[str]) -> None:
+    for candidate in held_out:
+        if candidate.label_name not in known:
             raise InputError(
-                f"Each held-out class needs training images, but {one.label_name!r} ({one.path}) has none: "
-                f"rename it or take it away; the classes are {', '.join(sorted(known)[:10])}."
+                f"Each held-out class needs training images, but {candidate.label_name!r} ({candidate.path}) has none: "
+                f"rename or remove it; the classes are {', '.join(sorted(known)[:10])}."
             )

@@ -1,4 +1,4 @@
-"""Classes that a dataset gives as numbers or names, and their order."""
+"""Class names: cleaning, checks and order, for datasets that give classes as numbers or as names."""
 
 import re
 import unicodedata
@@ -9,12 +9,16 @@ from pathlib import Path
 from trainables.errors import InputError
 
 _NO_WIDTH = "\u200b\u2060\ufeff\u00ad"
-_JOINERS = " \u200c\u200d"  # within a name they are part of some scripts' spelling, and of emoji
+_JOINERS = " \u200c\u200d"  # inside a name, they are part of some scripts' spelling and of emoji
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def read(data: Path) -> list[str] | None:
-    """The lines of classes.txt, class 0 first; None without the file."""
+    """Return the lines of classes.txt, class 0 first; None if the file does not exist.
+
+    Raises:
+        InputError: The file cannot be read, has an empty line, or names a class twice.
+    """
     file = data / "classes.txt"
     if not file.is_file():
         return None
@@ -23,81 +27,96 @@ def read(data: Path) -> list[str] | None:
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read ({error}): save it as UTF-8.") from error
     if not all(names):
-        raise InputError(f"{file} must name one class per line, but line {names.index('') + 1} is empty: mend it.")
+        raise InputError(f"{file} must name one class per line, but line {names.index('') + 1} is empty: fix it.")
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
-        raise InputError(f"{file} must name each class once, but has {twice!r} twice: mend it.")
+        raise InputError(f"{file} must name each class once, but has {twice!r} twice: fix it.")
     return names
 
 
 def name_of(label: object, names: list[str] | None, where: str) -> str:
-    """The name of a class given as its number or its name; `where` says in an error who gives it."""
+    """Return the name of a class.
+
+    Args:
+        label: Its number, from 0, or its name.
+        names: The lines of classes.txt; None: any name is valid, and a number is its own name.
+        where: The file or row of the label, for an error.
+
+    Raises:
+        InputError: The label is not a known class.
+    """
     if isinstance(label, str) and clean(label):
         name = clean(label)
         if names is None or name in names:
             return name
-        raise InputError(f"The classes are {', '.join(names[:10])}, but {where} has {name!r}: mend it.")
+        raise InputError(f"The classes are {', '.join(names[:10])}, but {where} has {name!r}: fix it.")
     if not isinstance(label, int) or isinstance(label, bool) or label < 0:
         raise InputError(
-            f"A label is a class number from 0 or a name, but {where} has {label!r}: mend it, or take away what has "
-            "no label."
+            f"A label must be a class number from 0 or a name, but {where} has {label!r}: fix it, or remove the "
+            "images without a label."
         )
     if names is None:
         return str(label)
     if label >= len(names):
-        raise InputError(f"Class numbers run from 0 to {len(names) - 1}, but {where} has {label}: mend it.")
+        raise InputError(f"Class numbers must be from 0 to {len(names) - 1}, but {where} has {label}: fix it.")
     return names[label]
 
 
 def clean(name: str) -> str:
-    """A name without what no screen shows: blanks around it or doubled, characters of no width, decomposed accents."""
-    seen = "".join(c for c in unicodedata.normalize("NFC", name) if c not in _NO_WIDTH)
-    return " ".join(seen.split()).strip(_JOINERS)
+    """Return a name without invisible differences: extra blanks, zero-width characters, decomposed accents."""
+    visible = "".join(c for c in unicodedata.normalize("NFC", name) if c not in _NO_WIDTH)
+    return " ".join(visible.split()).strip(_JOINERS)
 
 
 def written_twice(names: Iterable[str]) -> list[str]:
-    """A line for each class whose name came in several forms that look the same."""
+    """Return a note on each class whose name has several spellings that look the same."""
     forms: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         forms.setdefault(clean(name), []).append(name)
     return [
-        f"one class, {name!r}: {' and '.join(map(ascii, given))} look the same"
+        f"merged into one class, {name!r}: {' and '.join(map(ascii, given))} look the same"
         for name, given in forms.items()
         if len(given) > 1
     ]
 
 
 def look_alike(names: Iterable[str]) -> list[str]:
-    """A line for each two or more classes that differ in capital letters only, or in what is hardly seen."""
+    """Return a note on classes whose names differ only in capital letters, or in ways that are hard to see."""
     forms: dict[str, list[str]] = {}
     for name in sorted(set(names)):
-        seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
-        forms.setdefault(clean(seen.casefold()), []).append(name)
+        visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+        forms.setdefault(clean(visible.casefold()), []).append(name)
     return [
-        f"look alike: the classes {' and '.join(map(ascii, same))}: if they are one, give them one name"
+        f"similar names: the classes {' and '.join(map(ascii, same))}: if they are the same class, give them one name"
         for same in forms.values()
         if len(same) > 1
     ]
 
 
 def check_single(names: Iterable[str], where: str) -> None:
-    """Refuse labels of several classes in one cell, such as rust;scab or "rust scab" beside rust and scab."""
+    """Check that no label names several classes, such as rust;scab or "rust scab" beside rust and scab.
+
+    Raises:
+        InputError: A label combines other labels.
+    """
     known = set(names)
     for name in sorted(known):
         for marks, enough in ((";|", any), (",/+&", all), (" ", all)):
             parts = [clean(part.strip(" []()'\"")) for part in re.split(f"[{re.escape(marks)}]", name)]
-            own = [part in known for part in parts if part]
-            if len(own) > 1 and enough(own):
+            is_label = [part in known for part in parts if part]
+            if len(is_label) > 1 and enough(is_label):
                 raise InputError(
-                    f"An image has one label, but {where} has {name!r} beside "
-                    f"{' and '.join(repr(part) for part in parts if part in known)}: leave one label for each image, "
-                    "or take these rows out; if the combination is a class of its own, give it a name of its own."
+                    f"An image must have one label, but {where} has {name!r} beside "
+                    f"{' and '.join(repr(part) for part in parts if part in known)}: keep one label per image, or "
+                    "remove these rows; if the combination is a separate class, give it a separate name."
                 )
 
 
-def in_order(found: Iterable[str], names: Sequence[str] | None = None) -> list[str]:
-    """Label order: the given one, else numbers by value (9 before 10), else by name; each once."""
+def in_order(labels: Iterable[str], names: Sequence[str] | None = None) -> list[str]:
+    """Return the distinct classes in label order: the order of `names` if given, else numeric (9 before 10), else by
+    name.
+    """
     if names is not None:
         return list(dict.fromkeys(names))
-    found = sorted(set(found))
-    return sorted(found, key=Decimal) if all(map(_NUMBER.fullmatch, found)) else found
+    labels = sorted(set(labels))
+    return sorted(labels, key=Decimal) if all(map(_NUMBER.fullmatch, labels)) else labels

@@ -1,4 +1,4 @@
-"""Which columns of a table name the images, their labels and their folds, under the names that people give them."""
+"""Find the columns of a table with images, labels and folds, under the names that people give them."""
 
 import re
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ import pandas as pd
 from trainables.data.sources.folds import fold_in
 from trainables.errors import InputError
 
-# In lower case, letters and digits only, singular; the first that a table has is taken. Beside a path an id is another
-# number of the same image.
+# In lower case, letters and digits only, singular. The first name that a table has is taken: beside a path, an id is
+# just a number of the same image.
 _IMAGE = (
     *("path", "filepath", "imagepath", "imgpath", "relativepath", "filename", "imagefilename", "imagefile"),
     *("imagename", "imgname", "image", "img", "picture", "photo", "imageid", "imgid", "id"),
@@ -24,10 +24,10 @@ _SPLIT = ("split", "dataset", "set", "subset", "fold", "partition", "usage")
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a table's columns by what they say."""
+    """The columns of a table by their role."""
 
     image: str
-    label: str | None  # None: the label is the column of `one_hot` that holds the 1
+    label: str | None  # None: the label is the name of the `one_hot` column with the 1
     one_hot: list[str] = field(default_factory=list)
     split: str | None = None
 
@@ -37,32 +37,36 @@ class Columns:
 
 
 def find(rows: pd.DataFrame, image: str | None = None) -> Columns:
-    """The columns of a list of labeled images; `image` is the one that names them, where that is known.
+    """Return the columns of a list of labeled images; `image` is the column that names the images, if known.
 
     Raises:
-        ValueError: it is none; the text gives the columns and why.
+        ValueError: The table is no such list; the text lists its columns and says why.
     """
     if image is None and {"path", "label"} <= set(rows.columns):
         return Columns("path", "label", split=_split(rows))
     has = _listed(rows.columns)
     image = image or next((name for wanted in _IMAGE for name in rows.columns if _key(name) == wanted), None)
     if image is None:
-        raise ValueError(f"{has} (none is known to name images)")
+        raise ValueError(f"{has} (no known name of an image column)")
     rest = [name for name in rows.columns if name != image and not re.fullmatch(r"Unnamed: \d+", name)]
     labels = [name for name in rest if _key(name) in _LABEL]
     label = next((name for name in labels if _key(name) == "label"), labels[0] if len(labels) == 1 else None)
     if label is None and labels:
-        raise ValueError(f"{has} ({' and '.join(labels)} may both be the label)")
+        raise ValueError(f"{has} ({' and '.join(labels)} could both be the label)")
     if label is None:
         hot = [name for name in rest if _key(name) not in (*_IMAGE, *_SPLIT, "group")]
         if len(hot) > 1 and all(_is_hot(rows[name]) for name in hot):
             return Columns(image, None, hot, _split(rows))
-        raise ValueError(f"{has} (none is known to be a label)")
+        raise ValueError(f"{has} (no known name of a label column)")
     return Columns(image, label, split=_split(rows))
 
 
 def renamed(rows: pd.DataFrame, columns: Columns, where: str) -> pd.DataFrame:
-    """The table with the columns path and label, and split and group where it has them."""
+    """Return the table with the columns path and label, and split and group if it has them.
+
+    Raises:
+        InputError: A row of one-hot columns does not have exactly one 1.
+    """
     table = {"path": rows[columns.image], "label": rows[columns.label] if columns.label else _hot(rows, columns, where)}
     if columns.split == "split":
         table["split"] = rows["split"]
@@ -82,7 +86,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _split(rows: pd.DataFrame) -> str | None:
-    """A column of that name, or one of a like name that holds the names of folds, or nothing, and nothing else."""
+    """Return the column `split`, or a column with a similar name whose values are all fold names or empty."""
     if "split" in rows:
         return "split"
     likely = [name for wanted in _SPLIT for name in rows.columns if _key(name) == wanted]
@@ -105,7 +109,7 @@ def _hot(rows: pd.DataFrame, columns: Columns, where: str) -> pd.Series:
         row = int((count != 1).to_numpy().argmax())
         names = _listed(ones.columns[ones.iloc[row]]) or "none"
         raise InputError(
-            f"An image has one label, but {rows[columns.image].iloc[row]!r} of {where} has {count.iloc[row]} of the "
-            f"columns at 1 ({names}): leave one label for each image, or take these rows out."
+            f"An image must have one label, but {rows[columns.image].iloc[row]!r} of {where} has a 1 in "
+            f"{count.iloc[row]} columns ({names}): keep one label per image, or remove these rows."
         )
     return ones.idxmax(axis=1)

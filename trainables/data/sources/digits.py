@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, as 8 x 8 grayscale PNG files in a folder per digit."""
+"""scikit-learn's 1,797 handwritten digits, as 8 x 8 grayscale PNG files in one folder per digit."""
 
 import os
 import shutil
@@ -18,9 +18,13 @@ COUNT = 1797
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """The digits' files, written at the first call."""
+    """Return the files of the digits, which the first call writes.
+
+    Raises:
+        InputError: The folder cannot be written, or holds something else.
+    """
     if test is not None:
-        raise InputError(f"The digits take no test images of yours, but got {test}: leave out --test.")
+        raise InputError(f"The digits do not support your own test images, but got {test}: leave out --test.")
     if not data.exists() or (data.is_dir() and not any(data.iterdir())):
         try:
             _write(data)
@@ -29,14 +33,14 @@ def candidates(data: Path, test: Path | None) -> Source:
     source = folder.candidates(data, None)
     if len(source.candidates) != COUNT:
         raise InputError(
-            f"The folder of the digits holds {COUNT} images, but {data} holds {len(source.candidates)}: "
-            "name an empty folder."
+            f"The folder of the digits must have {COUNT} images, but {data} has {len(source.candidates)}: "
+            "give an empty folder."
         )
     return source
 
 
 def _write(data: Path) -> None:
-    """All files or none: written beside their place, then renamed as one folder."""
+    """Write all files or none: into a temporary folder beside the final one, which is then renamed."""
     from sklearn.datasets import load_digits
 
     digits = cast(Any, load_digits())  # a Bunch, by default

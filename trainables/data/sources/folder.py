@@ -1,7 +1,7 @@
-"""Anybody's own images, in whichever layout lies in the folder.
+"""The user's own images, in any known layout.
 
-A CSV of images and labels, WebDataset shards, parquet tables, a folder with metadata.csv or metadata.jsonl, a folder
-per class, or train/val/test of them.
+The layouts are a CSV of images and labels, WebDataset shards, parquet tables, folders with metadata.csv or
+metadata.jsonl, and one folder per class, optionally within train/, val/ and test/.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,24 @@ from trainables.data.sources.folds import says_nothing
 from trainables.data.sources.tree import Walk, is_image_name, loose_files, passed_by, visible_folders
 from trainables.errors import InputError
 
-_NAMED = 5  # files beside the class folders
+_NAMED = 5  # files beside the class folders that a note names
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """Every file that could be an image; `test` is a folder of class folders apart."""
+    """Return every file that could be an image; `test` is a separate folder with one folder per class.
+
+    Raises:
+        InputError: The data does not exist, or its layout cannot be read.
+    """
     if not data.exists():
         raise InputError(f"The data must be a folder or a CSV file, but {data} does not exist: give --data.")
     if test is not None and test.resolve().is_relative_to(data.resolve()):
         raise InputError(
-            f"--test names images outside of the data, but {test} lies in {data}: move it out, or leave --test out "
-            "where train/ and test/ lie side by side."
+            f"--test must be outside of the data folder, but {test} is in {data}: move it out, or leave out --test if "
+            "train/ and test/ are side by side."
         )
     source = _by_layout(data)
-    source = _with(source, class_names.look_alike(one.label_name for one in source.candidates))
+    source = _with(source, class_names.look_alike(candidate.label_name for candidate in source.candidates))
     if test is None:
         return source
     return replace(source, candidates=[*source.candidates, *class_folders.own_test(test, source.candidates)])
@@ -38,13 +42,13 @@ def _by_layout(data: Path) -> Source:
         return _listed(data.parent, table.from_csv(data), [data])
     tables, lists = label_tables.look(data), image_folder.lists(data)
     others = [f"left out: {file.name!r}, {why}" for file, why in tables.others.items()]
-    if tables.labelled and lists:
+    if tables.labeled and lists:
         raise InputError(
-            f"One list of labels is enough, but {data} has {tables.labelled[0].name} and "
-            f"{lists[0].relative_to(data)}: leave one."
+            f"Only one list of labels is allowed, but {data} has {tables.labeled[0].name} and "
+            f"{lists[0].relative_to(data)}: remove one."
         )
-    if tables.labelled:
-        return _listed(data, label_tables.read(data, tables.labelled), tables.labelled, others)
+    if tables.labeled:
+        return _listed(data, label_tables.read(data, tables.labeled), tables.labeled, others)
     if shards := webdataset.shards(data):
         return _with(webdataset.read(data, shards), others)
     if packed := parquet.tables(data):
@@ -55,15 +59,18 @@ def _by_layout(data: Path) -> Source:
 
 
 def _class_folders(data: Path, tables: label_tables.Tables) -> Source:
-    """Where folders do not name classes, a table whose columns are not known was meant to."""
+    """Read class folders; if their names do not look like classes, complain about a table that could not be read.
+
+    The user probably meant that table to give the labels.
+    """
     unread = [file for file, why in tables.others.items() if why != label_tables.FORM]
     try:
         source = class_folders.read(data)
     except class_folders.NoClassFolders:
         if unread:
-            table.from_csv(unread[0])  # says what is wrong with it
+            table.from_csv(unread[0])  # raises with what is wrong with the table
         raise
-    if unread and all(says_nothing(one.label_name) for one in source.candidates):
+    if unread and all(says_nothing(candidate.label_name) for candidate in source.candidates):
         table.from_csv(unread[0])
     return source
 
@@ -76,7 +83,7 @@ def _listed(data: Path, source: Source, tables: list[Path], others: Sequence[str
 
 
 def _other_files(data: Path) -> list[str]:
-    """Files beside the class folders that are neither images nor tables: archives, say, and lists of another kind."""
+    """Return a note on files beside the class folders that are neither images nor tables, such as archives."""
     names = [name for name in loose_files(data) if not is_image_name(name) and not label_tables.is_table(name)]
     if not names:
         return []

@@ -1,4 +1,4 @@
-"""The user's own groups: groups.csv names images that belong together, such as those of one patient or one scene."""
+"""The user's own groups: groups.csv lists images that belong together, such as all images of a patient or a scene."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,20 +12,24 @@ FILE = "groups.csv"
 
 
 def add_groups(data: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates with the groups that groups.csv (path, group) in the data folder names; others have none."""
+    """Return the candidates with their groups from groups.csv (path, group) in the data folder; others have none.
+
+    Raises:
+        InputError: groups.csv cannot be read, lists unknown images or an image twice, or groups are given elsewhere.
+    """
     file = data_folder(data) / FILE
     if not file.is_file():
         return list(candidates)
-    if any(one.group for one in candidates):
-        raise InputError(f"One table of groups is enough, but {file} is a second: take it or the column group away.")
+    if any(candidate.group for candidate in candidates):
+        raise InputError(f"Only one source of groups is allowed, but got {file} and a column group: remove one.")
     groups = _read(file)
-    unknown = sorted(groups.keys() - {one.path for one in candidates})
+    unknown = sorted(groups.keys() - {candidate.path for candidate in candidates})
     if unknown:
         raise InputError(
             f"{len(unknown)} of {len(groups)} images of {file} are not in the data, the first is {unknown[0]!r}: "
-            "write paths from the data folder on, or take the rows out."
+            "write paths relative to the data folder, or remove the rows."
         )
-    return [replace(one, group=groups.get(one.path)) for one in candidates]
+    return [replace(candidate, group=groups.get(candidate.path)) for candidate in candidates]
 
 
 def _read(file: Path) -> dict[str, str | None]:
@@ -36,12 +40,12 @@ def _read(file: Path) -> dict[str, str | None]:
     groups = {path: group or None for path, group in zip(paths, rows["group"], strict=True)}
     if len(groups) < len(paths):
         twice = next(path for number, path in enumerate(paths) if path in paths[:number])
-        raise InputError(f"{file} lists {twice!r} twice: leave one row.")
+        raise InputError(f"{file} lists {twice!r} twice: keep one row.")
     return groups
 
 
 def _below(path: str, file: Path) -> str:
-    """As in a table of images; any other path may be that of the user's own test images, outside of the data."""
+    """Return a path as in a table of images; any other path may belong to the user's own test images."""
     try:
         return places.below(path, file)
     except InputError:

@@ -1,4 +1,4 @@
-"""A folder of images as the Hugging Face hub keeps them: metadata.csv or metadata.jsonl with file_name and label."""
+"""Hugging Face's ImageFolder layout: images with metadata.csv or metadata.jsonl, which give file_name and label."""
 
 import json
 from pathlib import Path
@@ -17,42 +17,46 @@ _IMAGE = "file_name"
 
 
 def lists(data: Path) -> list[Path]:
-    """The metadata files of the folder and of its train/, validation/ and test/ that give labels."""
+    """Return the metadata files with labels, in the folder and in its train/, validation/ and test/."""
     folders = [data, *(folder for folder in visible_folders(data) if fold_of(folder.name))]
     files = [folder / name for folder in folders for name in _NAMES]
-    return [file for file in files if file.is_file() and _meant(_rows(file))]
+    return [file for file in files if file.is_file() and _columns(_rows(file))]
 
 
 def read(data: Path, lists: list[Path]) -> Source:
-    """The listed images; without a column split, the folder train/, validation/ or test/ they lie in tells it."""
+    """Return the listed images; without a column `split`, the folder train/, validation/ or test/ gives the fold.
+
+    Raises:
+        InputError: A fold has no metadata, an image is listed twice, or a row is invalid.
+    """
     if data not in {file.parent for file in lists}:
         for folder in visible_folders(data):
             if fold_of(folder.name) and folder not in {file.parent for file in lists}:
                 raise InputError(
-                    f"Each of train/, validation/ and test/ needs its metadata with file_name and label, but {folder} "
-                    "has none: add it or move the folder away."
+                    f"Each of train/, validation/ and test/ needs metadata with file_name and label, but {folder} has "
+                    "none: add it, or move the folder away."
                 )
-    found = [one for file in lists for one in table.from_rows(file, _table(file, data), data)]
-    paths = pd.Series([one.path for one in found])
+    candidates = [candidate for file in lists for candidate in table.from_rows(file, _table(file, data), data)]
+    paths = pd.Series([candidate.path for candidate in candidates])
     if paths.duplicated().any():
-        raise InputError(f"Two metadata files list {paths[paths.duplicated()].iloc[0]!r}: leave one row.")
-    named = ", ".join(file.relative_to(data).as_posix() for file in lists)
-    return Source(found, layout=f"{named}, where {_meant(_rows(lists[0]))}")
+        raise InputError(f"Two metadata files list {paths[paths.duplicated()].iloc[0]!r}: keep one row.")
+    files = ", ".join(file.relative_to(data).as_posix() for file in lists)
+    return Source(candidates, layout=f"{files}, where {_columns(_rows(lists[0]))}")
 
 
 def _table(file: Path, data: Path) -> pd.DataFrame:
     rows = _rows(file)
-    meant = _meant(rows)
-    assert meant is not None, "a file of lists()"
-    rows = columns.renamed(rows, meant, str(file))
+    roles = _columns(rows)
+    assert roles is not None, "a file of lists()"
+    rows = columns.renamed(rows, roles, str(file))
     first = [(file.parent.relative_to(data) / path).parts[:1] for path in rows["path"]]
     folders = [(part and fold_of(part[0])) or "" for part in first]
     given = rows["split"] if "split" in rows else pd.Series("", index=rows.index)
     return rows.assign(split=given.where(given != "", pd.Series(folders, index=rows.index)))
 
 
-def _meant(rows: pd.DataFrame) -> columns.Columns | None:
-    """The columns of a list of labeled images; None where it gives something else than labels, such as captions."""
+def _columns(rows: pd.DataFrame) -> columns.Columns | None:
+    """Return the columns of a list of labeled images; None if it has no labels, but captions for example."""
     try:
         return columns.find(rows, _IMAGE) if _IMAGE in rows else None
     except ValueError:
@@ -64,7 +68,7 @@ def _rows(file: Path) -> pd.DataFrame:
 
 
 def _read_lines(file: Path) -> pd.DataFrame:
-    """All columns as text, as a CSV is read; what is neither text nor an integer is empty."""
+    """Read JSON lines with all columns as text, like a CSV; values other than text and integers become empty."""
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
@@ -79,9 +83,9 @@ def _object(line: str, where: str) -> dict[str, Any]:
         content = json.loads(line)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"Each line must be a JSON object, but {where} is none ({reason}): mend it.") from error
+        raise InputError(f"Each line must be a JSON object, but {where} is not ({reason}): fix it.") from error
     if not isinstance(content, dict):
-        raise InputError(f"Each line must be a JSON object, but {where} is none: mend it.")
+        raise InputError(f"Each line must be a JSON object, but {where} is not: fix it.")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Parquet tables of images as the Hugging Face hub keeps them: columns image (bytes and path) and label."""
+"""Hugging Face's parquet tables of images: the columns are image (bytes and path) and label."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from trainables.data.sources.tree import IMAGE_ENDINGS, files_below, files_endin
 from trainables.data.sources.unpacked import unpack
 from trainables.errors import InputError
 
-_BATCH = 64  # rows in memory at once, each an image of some megabytes at most
+_BATCH = 64  # rows in memory at once; each holds an image of a few megabytes at most
 
 
 def tables(data: Path) -> list[Path]:
@@ -21,9 +21,13 @@ def tables(data: Path) -> list[Path]:
 
 
 def read(data: Path, tables: list[Path]) -> Source:
-    """The rows of all tables, unpacked; class numbers are named by the tables themselves, else by classes.txt."""
+    """Unpack the images of all tables; class numbers are named by the table itself, else by classes.txt.
+
+    Raises:
+        InputError: A table cannot be read, lacks a column, or has a row without image or label.
+    """
     listed = class_names.read(data)
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     order: dict[str, None] = {}
     for table in tables:
         labels, own = _labels(table)
@@ -31,23 +35,24 @@ def read(data: Path, tables: list[Path]) -> Source:
         folder = unpack(table, data, lambda part, table=table: _write(table, part))
         for row, (path, label) in enumerate(zip(files_below(folder, data), labels, strict=True)):
             name = class_names.name_of(label, names, f"row {row} of {table}")
-            found.append(Candidate(path, name, split_of(table, data)))
+            candidates.append(Candidate(path, name, split_of(table, data)))
         order |= dict.fromkeys(names or ())
     if not order:
-        class_names.check_single((one.label_name for one in found), str(data))
+        class_names.check_single((candidate.label_name for candidate in candidates), str(data))
     layout = f"{len(tables)} parquet table{'s' if len(tables) > 1 else ''}"
-    return Source(found, class_names.in_order((one.label_name for one in found), list(order) or None), layout)
+    label_names = [candidate.label_name for candidate in candidates]
+    return Source(candidates, class_names.in_order(label_names, list(order) or None), layout)
 
 
 def _labels(table: Path) -> tuple[list[Any], list[str] | None]:
-    """The column label, and the names of its numbers where the table has them."""
+    """Return the column label, and the class names if the table has them."""
     try:
         import pyarrow.parquet as pq
 
         schema = pq.read_schema(table)
         if "label" in schema.names and _holds_bytes(schema):
             return pq.read_table(table, columns=["label"])["label"].to_pylist(), _names(schema.metadata or {})
-    except Exception as error:  # pyarrow raises whatever its parsers stumble over
+    except Exception as error:  # pyarrow passes on any error of its parsers
         raise _unreadable(table, error) from error
     raise InputError(
         f"{table} must have the columns image (with bytes and path) and label, but has "
@@ -70,7 +75,12 @@ def _holds_bytes(schema: Any) -> bool:
 def _names(metadata: dict[bytes, bytes]) -> list[str] | None:
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
-    except (KeyError, TypeError, ValueError, RecursionError):  # no class labels, or not that library's table
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # no class labels, or not a table of Hugging Face's library
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
@@ -78,14 +88,14 @@ def _names(metadata: dict[bytes, bytes]) -> list[str] | None:
 
 
 def _write(table: Path, folder: Path) -> None:
-    """Each image as ROW.SUFFIX; of a stranger's path only a known suffix is taken."""
+    """Write each image as ROW.SUFFIX; the untrusted path contributes only its suffix, and only a known one."""
     allowance = table.stat().st_size * MAX_RATIO + SMALL
     for row, image in enumerate(_images(table, allowance)):
         if not image or not (content := image["bytes"]):
-            raise InputError(f"Each row must hold its image, but row {row} of {table} has no bytes: get it again.")
+            raise InputError(f"Each row must have an image, but row {row} of {table} has no bytes: download it again.")
         allowance -= len(content)
         if allowance < 0 or row >= MAX_MEMBERS:
-            raise InputError(f"{table} would grow more than {MAX_RATIO}-fold or has too many rows: get it again.")
+            raise InputError(f"{table} would grow more than {MAX_RATIO}-fold, or has too many rows: download it again.")
         suffix = PurePosixPath(str(image.get("path"))).suffix.lower()
         (folder / f"{row:08}{suffix if suffix[1:] in IMAGE_ENDINGS else ''}").write_bytes(content)
 
@@ -106,4 +116,4 @@ def _images(table: Path, allowance: int) -> Iterator[dict[str, Any] | None]:
 
 def _unreadable(table: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return InputError(f"{table} cannot be read as a parquet table ({reason}): get it again.")
+    return InputError(f"{table} cannot be read as a parquet table ({reason}): download it again.")

@@ -1,7 +1,7 @@
 """Stanford Cars (Krause et al. 2013): 16,185 images of 196 models with an official split and a box each.
 
-It was published in two layouts that number the images differently: A, cars_train/ and cars_test/ with a devkit; and
-B, car_ims/ with cars_annos.mat. The images of one are only ever read with the annotations of the same.
+It was published in two layouts that number the images differently. Layout A has cars_train/ and cars_test/ with a
+devkit, and layout B has car_ims/ with cars_annos.mat. Images and annotations are always read from the same layout.
 """
 
 from collections.abc import Iterator
@@ -34,30 +34,38 @@ _EDGES = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 @dataclass(frozen=True)
 class _Annotation:
-    file: str  # below the folder of its images
+    file: str  # relative to the folder of the images
     label: int  # from 1
     box: Box
     split: str
 
 
 def candidates(data: Path, test: Path | None) -> Source:
-    """The images of either layout; archives are unpacked into the data folder."""
+    """Return the images of the layout that is there; archives are unpacked into the data folder.
+
+    Raises:
+        InputError: Files are missing or wrong, both layouts are there, or `test` is given.
+    """
     if test is not None:
-        raise InputError(f"Stanford Cars has a test set of its own, but got {test}: leave out --test.")
+        raise InputError(f"Stanford Cars has its own test set, but got {test}: leave out --test.")
     root = _root(data)
     download(data)
     return _layout_a(data, root) if (root / "cars_train").is_dir() else _layout_b(data, root)
 
 
 def download(data: Path) -> None:
-    """Its own address is gone: what is there is unpacked, and an error says what to place where."""
+    """Unpack the archives that the user has downloaded, because the original URL is gone.
+
+    Raises:
+        InputError: Files are missing, or both layouts are there; the message says what to put where.
+    """
     root = _root(data)
     has_a, has_b = (_has(root, *pair) for pair in (("cars_train", "cars_train.tgz"), ("car_ims", "car_ims.tgz")))
     if has_a and has_b:
-        raise InputError(f"cars_train and car_ims number the images differently, but {root} holds both: keep one.")
+        raise InputError(f"cars_train and car_ims number the images differently, but {root} has both: keep one.")
     if not has_a and not has_b:
         raise InputError(
-            f"{root} must hold Stanford Cars, which its authors no longer offer: put "
+            f"{root} must have the files of Stanford Cars, which its authors no longer offer: put "
             f"{_named('cars_train.tgz', 'cars_test.tgz', 'car_devkit.tgz', _TEST_LABELS)} there, or "
             f"{_named('car_ims.tgz', 'cars_annos.mat')}."
         )
@@ -66,7 +74,7 @@ def download(data: Path) -> None:
 
 
 def _root(data: Path) -> Path:
-    """torchvision keeps it in a folder of this name."""
+    """Return the folder of the dataset; torchvision puts it into a subfolder."""
     return data / "stanford_cars" if (data / "stanford_cars").is_dir() else data
 
 
@@ -82,8 +90,8 @@ def _layout_a(data: Path, root: Path) -> Source:
     devkit, annotations = root / "devkit", root / "cars_annos.mat"
     if annotations.exists() and not devkit.exists():
         raise InputError(
-            f"{annotations} numbers the images of car_ims/, not those of cars_train/: get "
-            f"{_named('car_devkit.tgz', _TEST_LABELS)} for these, or {_named('car_ims.tgz')} in their place."
+            f"{annotations} describes the images of car_ims/, not of cars_train/: download "
+            f"{_named('car_devkit.tgz', _TEST_LABELS)}, or use {_named('car_ims.tgz')} instead of cars_train/."
         )
     names = _class_names(_present(devkit / "cars_meta.mat", "car_devkit.tgz"))
     found = []
@@ -92,7 +100,7 @@ def _layout_a(data: Path, root: Path) -> Source:
         ("test", _test_annotations(root)),
     ):
         folder = _present(root / f"cars_{split}", f"cars_{split}.tgz")
-        nested = folder / folder.name  # in a mirror
+        nested = folder / folder.name  # as in a mirror of the data
         found += _join(data, nested if nested.is_dir() else folder, _read(file, "fname", split), names, file)
     return Source(found, names)
 
@@ -105,46 +113,53 @@ def _layout_b(data: Path, root: Path) -> Source:
 
 def _present(path: Path, source: str) -> Path:
     if not path.exists():
-        raise InputError(f"Stanford Cars needs {path}, which is not there: get {_named(source)}.")
+        raise InputError(f"Stanford Cars needs {path}, which does not exist: download {_named(source)}.")
     return path
 
 
 def _test_annotations(root: Path) -> Path:
-    """With labels they lie beside the devkit or in it; those in the devkit itself have none, unless a mirror's do."""
+    """Return the test annotations with labels, which are beside the devkit or in it.
+
+    The devkit's own cars_test_annos.mat has no labels in the original, but it has in a mirror.
+    """
     places = [root / _TEST_LABELS, root / "devkit" / _TEST_LABELS, root / "devkit" / "cars_test_annos.mat"]
     return next((place for place in places if place.exists()), None) or _present(places[0], _TEST_LABELS)
 
 
 def _join(data: Path, folder: Path, annotations: list[_Annotation], names: list[str], source: Path) -> list[Candidate]:
-    pictures = {file for file in files_below(folder, folder) if file.endswith(".jpg")}
-    listed = {one.file for one in annotations}
-    for files, place, other in ((listed - pictures, source, folder), (pictures - listed, folder, source)):
+    images = {file for file in files_below(folder, folder) if file.endswith(".jpg")}
+    listed = {annotation.file for annotation in annotations}
+    for files, place, other in ((listed - images, source, folder), (images - listed, folder, source)):
         if files:
             raise InputError(
                 f"{source} must list the images in {folder}, but {len(files)} of {place} are not in {other}, the "
-                f"first is {min(files)!r}: get both again."
+                f"first is {min(files)!r}: download both again."
             )
     if len(listed) < len(annotations):
         raise InputError(
-            f"{source} must list each image once, but lists {len(listed)} images {len(annotations)} times: "
-            "get it again."
+            f"{source} must list each image once, but lists {len(listed)} images in {len(annotations)} rows: "
+            "download it again."
         )
-    for one in annotations:
-        if not 1 <= one.label <= len(names):
+    for annotation in annotations:
+        if not 1 <= annotation.label <= len(names):
             raise InputError(
-                f"Classes run from 1 to {len(names)}, but {source} gives {one.file!r} {one.label}: get it again."
+                f"Classes must be from 1 to {len(names)}, but {source} gives {annotation.file!r} the class "
+                f"{annotation.label}: download it again."
             )
     prefix = folder.relative_to(data)
-    return [Candidate((prefix / one.file).as_posix(), names[one.label - 1], one.split, one.box) for one in annotations]
+    return [
+        Candidate((prefix / annotation.file).as_posix(), names[annotation.label - 1], annotation.split, annotation.box)
+        for annotation in annotations
+    ]
 
 
 def _read(file: Path, name: str, split: str | None) -> list[_Annotation]:
-    """The annotations of one file; without `split` its field test (0 or 1) decides."""
+    """Read the annotations of one file; without `split`, its field `test` (0 or 1) gives the fold."""
     with _is_matlab(file):
         table = _load(file)["annotations"]
         fields = {field: [np.asarray(cell).item() for cell in table[field].ravel()] for field in table.dtype.names}
     if "class" not in fields:
-        raise InputError(f"{file} has no field class, so no labels: put {_named(_TEST_LABELS)} beside devkit/.")
+        raise InputError(f"{file} has no field class and so no labels: put {_named(_TEST_LABELS)} beside devkit/.")
     with _is_matlab(file):
         labels = fields["class"]
         splits = [split] * len(labels) if split else ["test" if flag else "train" for flag in fields["test"]]
@@ -171,5 +186,7 @@ def _load(file: Path) -> dict[str, Any]:
 def _is_matlab(file: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # scipy raises whatever its parser stumbles over
-        raise InputError(f"{file} is not a file of Stanford Cars ({type(error).__name__}): get it again.") from error
+    except Exception as error:  # scipy passes on any error of its parser
+        raise InputError(
+            f"{file} is not a file of Stanford Cars ({type(error).__name__}): download it again."
+        ) from error

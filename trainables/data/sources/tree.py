@@ -1,7 +1,7 @@
-"""What lies in a data folder: class folders and files. One rule for links and for junk, for all sources.
+"""List the folders and files of a data folder, with the same rules for links and junk in all sources.
 
-Links are followed, also out of the folder: a subset of a collection is often a folder of links to it, and its owner
-made them. A folder is entered once, at its real place where it has one in the data, and never from within itself.
+Links are followed, even out of the folder, because a subset of a collection is often a folder of links that its owner
+created. Each folder is entered once: at its real path if that is in the data, and never from inside itself.
 """
 
 import errno
@@ -15,28 +15,28 @@ from pathlib import Path
 from trainables.data.sources.folds import fold_of
 from trainables.errors import InputError
 
-# What image files are called. What a file is tells its content alone; a name tells only what was meant.
+# Extensions of image files. Only the content decides what a file is; a name shows what its owner meant.
 IMAGE_ENDINGS = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff")
 
-# Left by systems and tools, like all that begins with a dot. Names in lower case.
+# Left behind by systems and tools, like all names that begin with a dot. In lower case.
 _JUNK_FOLDERS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
 _JUNK_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 
 
 @dataclass
 class Walk:
-    """A walk through the data below `root`: which folders it entered, and what it passed by."""
+    """A walk through the data below `root`, with the folders that it entered and the paths that it left out."""
 
     root: Path
-    entered: dict[str, Path] = field(default_factory=dict)  # by their real place
-    junk: dict[Path, None] = field(default_factory=dict)  # in the order met
-    broken: dict[Path, None] = field(default_factory=dict)  # links to nothing among the class folders
-    passed: dict[Path, str] = field(default_factory=dict)  # links to folders that are not followed, and why
-    outside: list[Path] = field(default_factory=list)  # files behind links that lead out of `root`
+    entered: dict[str, Path] = field(default_factory=dict)  # by real path
+    junk: dict[Path, None] = field(default_factory=dict)  # in the order of the walk
+    broken: dict[Path, None] = field(default_factory=dict)  # broken links among the class folders
+    passed: dict[Path, str] = field(default_factory=dict)  # links to folders that were not followed, with the reason
+    outside: list[Path] = field(default_factory=list)  # files that are outside of `root`, behind links
 
 
 def is_junk(name: str) -> bool:
-    """A folder or file that nobody means by a class or an image."""
+    """Whether a name belongs to a folder or file that nobody means as a class or an image."""
     return name.startswith(".") or name.lower() in (*_JUNK_FOLDERS, *_JUNK_FILES)
 
 
@@ -45,7 +45,11 @@ def is_image_name(name: str) -> bool:
 
 
 def visible_folders(folder: Path, walk: Walk | None = None) -> list[Path]:
-    """Subfolders by name, also behind links; junk and links to what is read anyway are none."""
+    """Return the subfolders by name, including links, except for junk and links to folders that are read anyway.
+
+    Raises:
+        InputError: The folder cannot be listed.
+    """
     walk = walk or Walk(folder)
     entries = _entries(folder, walk)
     walk.broken |= {path: None for path, kind in entries if kind == "broken"}
@@ -53,10 +57,14 @@ def visible_folders(folder: Path, walk: Walk | None = None) -> list[Path]:
 
 
 def files_below(folder: Path, root: Path, walk: Walk | None = None) -> list[str]:
-    """Regular files and broken links at any depth, relative to `root`; hidden ones are none."""
+    """Return the regular files and broken links at any depth, relative to `root`, except for hidden ones.
+
+    Raises:
+        InputError: A folder cannot be listed.
+    """
     walk = walk or Walk(root)
     real_root = os.path.realpath(root)
-    found: list[Path] = []
+    reached: list[Path] = []
     pending = [folder]
     while pending:
         here = pending.pop()
@@ -67,21 +75,21 @@ def files_below(folder: Path, root: Path, walk: Walk | None = None) -> list[str]
         walk.entered[real] = here
         entries = _entries(here, walk)
         files = [path for path, kind in entries if kind in ("file", "broken")]
-        found += files
+        reached += files
         beyond = not _lies_in(real, real_root)
         walk.outside += [file for file in files if beyond or _leads_out(file, real_root)]
         folders = [path for path, kind in entries if kind == "folder" and _may_enter(path, walk)]
         pending += sorted(folders, key=lambda path: (not path.is_symlink(), path), reverse=True)  # real ones first
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    return sorted(path.relative_to(root).as_posix() for path in reached)
 
 
 def loose_files(folder: Path) -> list[str]:
-    """The names of the files in a folder itself, without junk."""
+    """Return the names of the files directly in a folder, without junk."""
     return [path.name for path, kind in _entries(folder, Walk(folder)) if kind == "file" and not is_junk(path.name)]
 
 
 def passed_by(walk: Walk) -> list[str]:
-    """A line for each kind of thing that a walk left out, and for links that other machines must be able to follow."""
+    """Return a note on each kind of path that a walk left out, and on links that lead out of the data folder."""
     lines = [f"left out: {_named(path, walk)!r}, {why}" for path, why in sorted(walk.passed.items())]
     if walk.broken:
         lines.append(f"left out: {_counted(walk.broken, 'broken link', walk)}")
@@ -89,38 +97,38 @@ def passed_by(walk: Walk) -> list[str]:
         lines.append(f"left out: {_counted(walk.junk, 'hidden or system file', walk)}")
     if walk.outside:
         links = _counted(walk.outside, "file", walk)
-        lines.append(f"followed: links to {links}: each machine of a cluster must see the targets")
+        lines.append(f"followed: links to {links}; every machine of a cluster must be able to read the targets")
     return lines
 
 
 def _counted(paths: Collection[Path], kind: str, walk: Walk) -> str:
     first = _named(next(iter(paths)), walk)
-    return f"{len(paths)} {kind}s, the first is {first!r}" if len(paths) > 1 else f"1 {kind}, {first!r}"
+    return f"{len(paths)} {kind}s, such as {first!r}" if len(paths) > 1 else f"1 {kind}, {first!r}"
 
 
 def files_ending(data: Path, ending: str) -> list[Path]:
-    """Files of one kind at the top of `data` and in its folders data/ and those of an official split.
+    """Return the files with an extension at the top of `data`, in its folder data/ and in the folders of a split.
 
-    Empty where another folder stands beside them: then the folders are classes, and the files something else.
+    The list is empty if there is any other folder: then the folders are classes, and the files are something else.
     """
     folders = visible_folders(data)
     if any(folder.name.lower() != "data" and fold_of(folder.name) is None for folder in folders):
         return []
-    found = [sorted(folder.glob(f"*{ending}")) for folder in folders]
-    if not all(found):
+    by_folder = [sorted(folder.glob(f"*{ending}")) for folder in folders]
+    if not all(by_folder):
         return []
-    files = [*sorted(data.glob(f"*{ending}")), *(file for files in found for file in files)]
+    files = [*sorted(data.glob(f"*{ending}")), *(file for files in by_folder for file in files)]
     return [file for file in files if file.is_file() and not is_junk(file.name)]
 
 
 def _entries(folder: Path, walk: Walk) -> list[tuple[Path, str]]:
-    """What lies in a folder, by name and with its kind, without what nobody means."""
+    """Return the entries of a folder by name, with their kind, without hidden entries and junk folders."""
     entries = []
     with _readable(folder), os.scandir(folder) as listed:
         for entry in sorted(listed, key=lambda entry: entry.name):
             path = folder / entry.name
             kind = "hidden" if entry.name.startswith(".") else _kind(entry)
-            # Junk files with plain names are judged by their content like all others: they are counted as dropped.
+            # Junk files that are not hidden are judged by their content like all others, and counted as dropped.
             if kind == "hidden" or (kind == "folder" and is_junk(entry.name)):
                 walk.junk[path] = None
                 continue
@@ -129,7 +137,7 @@ def _entries(folder: Path, walk: Walk) -> list[tuple[Path, str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """Folder, file or broken (a link to nothing); anything else is a pipe or a device, which has no end."""
+    """Return "folder", "file", "broken" (a link to nothing) or "other" (a pipe or device, which may have no end)."""
     try:
         mode = entry.stat().st_mode if entry.is_symlink() else None
     except OSError as error:
@@ -146,9 +154,9 @@ def _may_enter(folder: Path, walk: Walk) -> bool:
         return True
     real, root = os.path.realpath(folder), os.path.realpath(walk.root)
     if _lies_in(root, real) or _lies_in(os.path.realpath(folder.parent), real):
-        walk.passed[folder] = "a link to a folder around it"
+        walk.passed[folder] = "a link to a folder that contains it"
     elif _lies_in(real, root) and not any(map(is_junk, Path(real).relative_to(root).parts)):
-        walk.passed[folder] = f"a link to {os.path.relpath(real, root)}, which is read at its own place"
+        walk.passed[folder] = f"a link to {os.path.relpath(real, root)}, which is read itself"
     else:
         return True
     return False
@@ -168,9 +176,9 @@ def _named(path: Path, walk: Walk) -> str:
 
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """A folder that cannot be listed would be a class without its images, or a class less."""
+    """Raise if a folder cannot be listed, because a class or its images would be missing silently."""
     try:
         yield
     except OSError as error:
-        place, reason = error.filename or str(folder), (error.strerror or "input or output error").lower()
-        raise InputError(f"{place!r} cannot be read ({reason}): allow it, or move it out of the data.") from error
+        path, reason = error.filename or str(folder), (error.strerror or "input or output error").lower()
+        raise InputError(f"{path!r} cannot be read ({reason}): check its permissions, or move it away.") from error

@@ -1,4 +1,4 @@
-"""Annotation files in the style of PASCAL VOC: where in an image its objects lie."""
+"""Annotation files in the format of PASCAL VOC, with the bounding boxes of the objects in an image."""
 
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -9,20 +9,23 @@ from trainables.errors import InputError
 
 
 def largest_box(file: Path) -> Box | None:
-    """The box of the largest object; None without objects.
+    """Return the box of the largest object; None if there are no objects.
 
-    The label holds for each of several objects, and what a union adds to one of them is mostly background.
+    If there are several objects, the label holds for each, and their union would add mostly background.
+
+    Raises:
+        InputError: The file is not an annotation.
     """
     try:
-        boxes = [_box(one) for one in _parse(file.read_bytes()).iterfind("object/bndbox")]
+        boxes = [_box(element) for element in _parse(file.read_bytes()).iterfind("object/bndbox")]
     except (OSError, ValueError, AssertionError, OverflowError, expat.ExpatError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{file} is no annotation of an image ({reason}): get it again.") from error
+        raise InputError(f"{file} is not an image annotation ({reason}): download it again.") from error
     return max(boxes, key=lambda box: (box.right - box.left) * (box.bottom - box.top), default=None)
 
 
 def _parse(data: bytes) -> Element:
-    """XML from strangers: entities, which can grow without end or name other files, need a document type."""
+    """Parse untrusted XML. A document type is rejected: its entities can expand endlessly or read other files."""
     builder, parser = TreeBuilder(), expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse
     parser.StartElementHandler = builder.start

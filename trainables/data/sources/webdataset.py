@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files in which KEY.jpg is an image and KEY.cls, or KEY.json with a "label", its class."""
+"""WebDataset shards: tar files with images KEY.jpg and their classes in KEY.cls, or as "label" in KEY.json."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from trainables.data.sources.tree import IMAGE_ENDINGS, files_below, files_endin
 from trainables.data.sources.unpacked import unpack
 from trainables.errors import InputError
 
-_LONGEST_LABEL = 2**20  # bytes; the metadata of an image are a few thousand
+_LONGEST_LABEL = 2**20  # bytes; the metadata of an image usually take a few thousand
 
 
 def shards(data: Path) -> list[Path]:
@@ -20,13 +20,18 @@ def shards(data: Path) -> list[Path]:
 
 
 def read(data: Path, shards: list[Path]) -> Source:
-    """The samples of all shards, unpacked; class numbers are named by classes.txt where it is."""
+    """Unpack the samples of all shards; class numbers are named by classes.txt if it exists.
+
+    Raises:
+        InputError: A shard cannot be unpacked, or a sample is not one image with a label.
+    """
     names = class_names.read(data)
-    found = [one for shard in shards for one in _samples(shard, data, names)]
+    candidates = [candidate for shard in shards for candidate in _samples(shard, data, names)]
+    labels = [candidate.label_name for candidate in candidates]
     if names is None:
-        class_names.check_single((one.label_name for one in found), str(data))
+        class_names.check_single(labels, str(data))
     layout = f"{len(shards)} WebDataset shard{'s' if len(shards) > 1 else ''}"
-    return Source(found, class_names.in_order((one.label_name for one in found), names), layout)
+    return Source(candidates, class_names.in_order(labels, names), layout)
 
 
 def _samples(shard: Path, data: Path, names: list[str] | None) -> list[Candidate]:
@@ -34,24 +39,24 @@ def _samples(shard: Path, data: Path, names: list[str] | None) -> list[Candidate
     samples: dict[str, dict[str, str]] = {}  # key -> kind -> path
     for path in files_below(folder, data):
         parent, _, name = path.rpartition("/")
-        key, _, kind = name.partition(".")  # at the first dot: 7.seg.png is another field of sample 7
+        key, _, kind = name.partition(".")  # split at the first dot: 7.seg.png is the field seg.png of sample 7
         samples.setdefault(f"{parent}/{key}", {})[kind.lower()] = path
-    found = []
+    candidates = []
     for key, fields in samples.items():
-        pictures = [path for kind, path in fields.items() if kind in IMAGE_ENDINGS]
+        images = [path for kind, path in fields.items() if kind in IMAGE_ENDINGS]
         label = fields.get("cls") or fields.get("json")
-        if not pictures and not label:
+        if not images and not label:
             continue
-        if len(pictures) != 1 or not label:
+        if len(images) != 1 or not label:
             raise InputError(
-                f"A sample of a shard is one image with its .cls or .json, but {key.rpartition('/')[2]!r} of {shard} "
-                f"has {', '.join(f'.{kind}' for kind in sorted(fields))}: mend the shard."
+                f"A sample of a shard must be one image with .cls or .json, but {key.rpartition('/')[2]!r} of {shard} "
+                f"has {', '.join(f'.{kind}' for kind in sorted(fields))}: fix the shard."
             )
         name = class_names.name_of(_label(data / label), names, f"{label!r}")
-        found.append(Candidate(pictures[0], name, split_of(shard, data)))
-    if not found:
-        raise InputError(f"A shard holds images KEY.jpg with KEY.cls or KEY.json, but {shard} has none: mend it.")
-    return found
+        candidates.append(Candidate(images[0], name, split_of(shard, data)))
+    if not candidates:
+        raise InputError(f"A shard must have images KEY.jpg with KEY.cls or KEY.json, but {shard} has none: fix it.")
+    return candidates
 
 
 def _label(file: Path) -> object:
@@ -65,4 +70,4 @@ def _label(file: Path) -> object:
         return int(text) if re.fullmatch(r"-?[0-9]+", text) else text
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{file} holds no label ({reason}): mend the shard.") from error
+        raise InputError(f"{file} has no valid label ({reason}): fix the shard.") from error

@@ -12,21 +12,21 @@ from trainables.data.splits import add_folds
 from trainables.place import Place
 
 LEVEL = "60-20-20"
-COLOURS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}
+COLORS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}
 
 
-def noisy(colour: tuple[int, int, int], random: np.random.Generator, height: int, width: int) -> np.ndarray:
-    return np.clip(np.array(colour) + random.normal(0, 60, (height, width, 3)), 0, 255).astype(np.uint8)
+def noisy(color: tuple[int, int, int], random: np.random.Generator, height: int, width: int) -> np.ndarray:
+    return np.clip(np.array(color) + random.normal(0, 60, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
 def make_place(folder: Path, each: int = 15) -> Place:
     """Three classes of noisy colors, `each` images of every one in several shapes, and their manifest."""
     random = np.random.default_rng(7)
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (folder / "data" / name).mkdir(parents=True)
         for i in range(each):
-            picture = noisy(colour, random, 24 + i % 5, 28 - 2 * (i % 7))
-            Image.fromarray(picture).save(folder / "data" / name / f"{i:02d}.png")
+            image = noisy(color, random, 24 + i % 5, 28 - 2 * (i % 7))
+            Image.fromarray(image).save(folder / "data" / name / f"{i:02d}.png")
     manifest = add_folds(read_manifest("folder", folder / "data"), [LEVEL], 0, official=False, split_is_factor=False)
     manifest.to_parquet(folder / "manifest.parquet")
     return Place(folder / "manifest.parquet", folder / "data", folder / "cache")

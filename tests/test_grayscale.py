@@ -15,8 +15,8 @@ from study.predict import main
 from study.products.best import load_best
 from tests.finished import finish
 from tests.tiny import make_pictures
-from tests.trees import encoded, put
-from trainables.data.greys import Greys, described, from_json, greys_of, to_json
+from tests.trees import encoded, png_chunk, put
+from trainables.data.grayscale import GrayRanges, described, from_json, gray_ranges_of, to_json
 from trainables.data.images import DecodeError, decode
 from trainables.data.manifest import Candidate, manifest_hash, scan
 from trainables.data.pixels import open_pixels
@@ -47,7 +47,7 @@ def row(*values: float, dtype: type = np.uint16) -> np.ndarray:
     return np.array([values], dtype=dtype)
 
 
-def greys(data: bytes, known: Greys | None = None) -> list[int]:
+def gray_levels(data: bytes, known: GrayRanges | None = None) -> list[int]:
     return decode(data, known).pixels[0, :, 0].tolist()
 
 
@@ -69,14 +69,14 @@ def scanned(folder: Path, **files: bytes) -> pd.DataFrame:
     ],
 )
 def test_where_white_is_zero_all_is_the_other_way_round(values: np.ndarray, order: Literal["<", ">"]) -> None:
-    assert greys(tiff(values, order=order)) == [0, 100, 255]
-    assert greys(tiff(values, white_is_zero=True, order=order)) == [255, 155, 0]
+    assert gray_levels(tiff(values, order=order)) == [0, 100, 255]
+    assert gray_levels(tiff(values, white_is_zero=True, order=order)) == [255, 155, 0]
 
 
 def test_compressed_white_is_zero_too() -> None:
     stream = io.BytesIO()
     Image.fromarray(row(0, 257 * 100, 65535)).save(stream, "TIFF", compression="tiff_lzw", tiffinfo={262: 0})
-    assert greys(stream.getvalue()) == [255, 155, 0]
+    assert gray_levels(stream.getvalue()) == [255, 155, 0]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.uint64])
@@ -88,18 +88,15 @@ def test_what_pillow_has_no_mode_for_is_not_called_damaged(dtype: type) -> None:
 def test_a_gray_that_is_transparent_is_seen_on_white() -> None:
     stream = io.BytesIO()
     Image.fromarray(row(0, 257 * 100, 257 * 100 + 1)).save(stream, "PNG", transparency=257 * 100)
-    assert greys(stream.getvalue()) == [0, 255, 100]
+    assert gray_levels(stream.getvalue()) == [0, 255, 100]
 
 
 def test_of_a_color_of_16_bits_the_high_bytes_are_transparent() -> None:
     body = np.array([[[0x1234, 0x5678, 0x9ABC], [0x3400, 0x7800, 0xBC00]]], dtype=">u2").tobytes()
 
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
-    data += chunk(b"tRNS", struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC))
-    data += chunk(b"IDAT", zlib.compress(b"\0" + body)) + chunk(b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
+    data += png_chunk(b"tRNS", struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC))
+    data += png_chunk(b"IDAT", zlib.compress(b"\0" + body)) + png_chunk(b"IEND", b"")
     assert decode(data).pixels.tolist() == [[[255, 255, 255], [0x34, 0x78, 0xBC]]]
 
 
@@ -112,7 +109,7 @@ def test_white_is_the_least_that_holds_all(tmp_path: Path, brightest: int, white
     manifest = scanned(
         tmp_path, **{"dark.png": dark, "bright.tif": bright, "plain.png": encoded(row(7, dtype=np.uint8))}
     )
-    assert greys_of(manifest) == Greys(integers=(0.0, white))
+    assert gray_ranges_of(manifest) == GrayRanges(integers=(0.0, white))
     assert manifest["white"].fillna(-1).to_dict() == {"a/bright.tif": white, "a/dark.png": white, "a/plain.png": -1}
     pixels = open_pixels(manifest, tmp_path, 48, tmp_path / "cache")
     by_name = {path: pixels[item][0, -1, 0] for path, item in manifest["item"].items()}
@@ -125,9 +122,9 @@ def test_white_is_the_least_that_holds_all(tmp_path: Path, brightest: int, white
 
 def test_what_files_declare_counts(tmp_path: Path) -> None:
     manifest = scanned(tmp_path, **{"a.tif": tiff(row(0, 800), max_sample=4095), "b.png": encoded(row(0, 900))})
-    assert greys_of(manifest) == Greys(integers=(0.0, 4095.0))
+    assert gray_ranges_of(manifest) == GrayRanges(integers=(0.0, 4095.0))
     full = scanned(tmp_path / "full", **{"a.tif": tiff(row(0, 800), max_sample=65535)})
-    assert greys_of(full) == Greys(integers=(0.0, 1023.0)), "what a sample can hold is no statement"
+    assert gray_ranges_of(full) == GrayRanges(integers=(0.0, 1023.0)), "what a sample can hold is no statement"
 
 
 def test_negative_numbers_and_floats_span_what_all_of_them_hold(tmp_path: Path) -> None:
@@ -138,7 +135,7 @@ def test_negative_numbers_and_floats_span_what_all_of_them_hold(tmp_path: Path) 
         "warm.tif": tiff(row(0, 4, np.inf, dtype=np.float32)),
     }
     manifest = scanned(tmp_path, **files)
-    assert greys_of(manifest) == Greys(integers=(-1000.0, 1550.0), floats=(-1.0, 4.0))
+    assert gray_ranges_of(manifest) == GrayRanges(integers=(-1000.0, 1550.0), floats=(-1.0, 4.0))
     pixels = open_pixels(manifest, tmp_path, 48, tmp_path / "cache")
     found = [pixels[item][0, :, 0].tolist() for item in manifest["item"]]
     assert found == [[0, 50], [100, 255], [0, 76, 0], [51, 255, 255]]  # 76.5 goes to the even number
@@ -146,7 +143,7 @@ def test_negative_numbers_and_floats_span_what_all_of_them_hold(tmp_path: Path) 
 
 def test_a_range_stays_with_a_part_of_the_data(tmp_path: Path) -> None:
     manifest = scanned(tmp_path, **{"a.png": encoded(row(0, 900)), "b.png": encoded(row(0, 4000))})
-    assert greys_of(manifest[manifest["path"] == "a/a.png"]) == Greys(integers=(0.0, 4095.0))
+    assert gray_ranges_of(manifest[manifest["path"] == "a/a.png"]) == GrayRanges(integers=(0.0, 4095.0))
     other = scanned(tmp_path / "other", **{"a.png": encoded(row(0, 900)), "b.png": encoded(row(0, 1000))})
     keys = [open_pixels(each[:1], root, 48, tmp_path / "cache").key for each, root in
             ((manifest, tmp_path), (other, tmp_path / "other"))]  # fmt: skip
@@ -156,7 +153,7 @@ def test_a_range_stays_with_a_part_of_the_data(tmp_path: Path) -> None:
 def test_a_data_set_of_8_bits_has_no_range(tmp_path: Path) -> None:
     manifest = scanned(tmp_path, **{"a.png": encoded(row(0, 200, dtype=np.uint8))})
     assert not {"black", "white"} & set(manifest.columns)
-    assert greys_of(manifest) == Greys()
+    assert gray_ranges_of(manifest) == GrayRanges()
     assert described(manifest) == []
 
 
@@ -174,9 +171,9 @@ def test_twins_are_found_in_the_range_of_the_data(tmp_path: Path) -> None:
 def test_the_run_says_which_range_was_taken(tmp_path: Path) -> None:
     files = {"a.png": encoded(row(0, 900)), "b.png": encoded(row(0, 3000)), "c.tif": tiff(row(0, 1, dtype=np.float32))}
     assert described(scanned(tmp_path, **files)) == [
-        "more than 8 bits of gray: 2 images, read as 12 bit, 4,096 levels of gray from 0 to 4,095, "
-        "the least that holds all of them",
-        "gray in floats: 1 image, read as levels of gray from 0 to 1, the darkest and the brightest of them all",
+        "more than 8 bits of gray: 2 images, read as 12 bit, 4,096 gray levels from 0 to 4,095, "
+        "the smallest range that holds all of them",
+        "gray in floats: 1 image, scaled from 0 to 1, their darkest and brightest samples",
     ]
 
 
@@ -185,10 +182,10 @@ def test_the_range_is_no_part_of_the_datas_version(tmp_path: Path) -> None:
     assert manifest_hash(manifest) == manifest_hash(manifest.drop(columns=["black", "white"]))
 
 
-@pytest.mark.parametrize("known", [Greys(), Greys((0.0, 4095.0)), Greys((-1000.0, 3000.0), (0.0, 1.0))])
-def test_the_winner_is_told_the_range(known: Greys) -> None:
+@pytest.mark.parametrize("known", [GrayRanges(), GrayRanges((0.0, 4095.0)), GrayRanges((-1000.0, 3000.0), (0.0, 1.0))])
+def test_the_winner_is_told_the_range(known: GrayRanges) -> None:
     assert from_json(to_json(known)) == known
-    assert from_json({}) == Greys(), "of a study before there were ranges"
+    assert from_json({}) == GrayRanges(), "of a study before there were ranges"
 
 
 def test_new_images_are_read_in_the_range_of_the_study(
@@ -201,7 +198,7 @@ def test_new_images_are_read_in_the_range_of_the_study(
 
     monkeypatch.setattr("tests.finished.make_pictures", deep_pictures)
     done = finish(tmp_path)
-    assert load_best(done.out).greys == Greys(integers=(0.0, 4095.0))
+    assert load_best(done.out).gray_ranges == GrayRanges(integers=(0.0, 4095.0))
     assert open_trial_data(done.config, done.place).pixels[0].max() > 100, "and not 16 of 256 levels"
     shown = np.random.default_rng(0).integers(0, 256, (20, 24), dtype=np.uint8)
     twins = [put(tmp_path / "8.png", encoded(shown)), put(tmp_path / "16.png", encoded(shown.astype(np.uint16) * 16))]

@@ -42,7 +42,7 @@ def test_a_worker_says_so_and_records_no_end(begun: Prepared) -> None:
     config = JobConfig(task=job.task, trial=job.trial, out=str(begun.out), place=begun.place, driver="here", needs=[])
     do_job(config, "here", said.append, train_in_threads)
     (line,) = (report[UNAVAILABLE] for report in said)
-    assert line.endswith("00.png' changed since the data was scanned: put it back, or start anew.")
+    assert line.endswith("00.png' changed since the data was scanned: restore it, or start a new study.")
     assert ledger.read_end(begun.out, job.trial) is None
     assert not (begun.out / ledger.LEDGER / "errors").exists()
     with pytest.raises(Unavailable, match="changed since"):
@@ -54,7 +54,7 @@ def test_the_study_stops_with_the_line_that_lets_it_go_on(begun: Prepared, tmp_p
     done = run(*places, "--concurrent", 1, "--resume", expect=130)
     lines = [line for line in done.stderr.splitlines() if "changed since the data was scanned" in line]
     assert len(lines) == 1
-    assert "put it back, or start anew. Nothing is lost. Resume with: " in lines[0]
+    assert "restore it, or start a new study. Nothing is lost. Resume with: " in lines[0]
     again = shlex.split(lines[0].partition("Resume with: ")[2])
     assert Path(shutil.which(again[0]) or "").absolute() == Path(sys.executable).absolute()
     assert again[1:] == ["-m", "study.run", *map(str, places), "--concurrent", "1", "--resume"]
