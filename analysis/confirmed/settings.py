@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.confirmed.objective import merit
+from analysis.declared import budget
 from study.results import PREDICTIONS_FILE, Results, ResultsError, level_text, stands_for
 
 TEST = "test"
@@ -77,9 +78,8 @@ def _settings(results: Results, phase: str) -> list[Setting]:
 
 def test_folds(results: Results) -> int | None:
     """How many models a seed has, each tested on its share of all images; None where there is one test fold."""
-    budget = results.study.get("budget")
-    folds = budget.get("test_folds") if isinstance(budget, Mapping) else None
-    return folds if isinstance(folds, int) and folds > 1 else None
+    folds = budget(results, "test_folds") or 0
+    return folds if folds > 1 else None
 
 
 def _whole_rounds(rows: pd.DataFrame, models: int) -> pd.DataFrame:

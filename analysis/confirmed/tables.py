@@ -1,13 +1,9 @@
 """The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from analysis.confirmed.settings import Setting, groups, winner
-from analysis.layout.text import megabytes, millions, milliseconds
 from analysis.search.rung import best_within, common_rung
 from analysis.statistics.inference import accuracy_interval, mean_interval
 from study.results import Results, level_text
@@ -133,12 +129,12 @@ def failures(results: Results) -> pd.DataFrame:
     return reason.value_counts().rename_axis("error").reset_index(name="trials")
 
 
-# Columns that trials.parquet may have: what heads them, and how their values are said.
-SIZES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
-    "parameters": ("parameters", millions),
-    "trained_parameters": ("trained parameters", millions),
-    "file_bytes": ("model file", megabytes),
-    "latency_ms": ("one image takes", milliseconds),
+# Columns that trials.parquet may have, and what heads them in a table.
+SIZES = {
+    "parameters": "parameters",
+    "trained_parameters": "trained parameters",
+    "file_bytes": "model file",
+    "latency_ms": "one image takes",
 }
 
 
@@ -149,10 +145,6 @@ def sizes(trials: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def shown_sizes(frame: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
-    """The cells of a table for those columns that `frame` has and whose rows differ."""
-    return {
-        heading: lambda row, column=column, say=say: say(getattr(row, column))
-        for column, (heading, say) in SIZES.items()
-        if column in frame and frame[column].nunique() > 1
-    }
+def shown_sizes(frame: pd.DataFrame) -> dict[str, str]:
+    """The headers and columns of those sizes that `frame` has and in which its rows differ."""
+    return {heading: column for column, heading in SIZES.items() if column in frame and frame[column].nunique() > 1}

@@ -1,8 +1,6 @@
 """The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +8,7 @@ import pandas as pd
 from analysis.confirmed.images import class_names, training_images
 from analysis.confirmed.settings import TEST, Setting, winner
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, Table, table
+from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import NOTHING, count, number, percent, shortened
 from analysis.statistics.confusion import arranged, block_table
 from study.results import Results, metrics
@@ -82,17 +80,8 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         said, pictures = "Rows: true class. Columns: predicted class.", [picture]
         blocked = [_blocks(blocks, together)] if len(blocks) else []
     else:
-        said, pictures, blocked = (
-            f"{number(len(matrix))} classes are too many to draw.",
-            [],
-            [],
-        )
-    shown = {
-        "true class": lambda row: row.label,
-        "predicted": lambda row: row.predicted,
-        "count": lambda row: number(row.times),
-        "share of the class": lambda row: percent(row.share),
-    }
+        said, pictures, blocked = f"{number(len(matrix))} classes are too many to draw.", [], []
+    shown = {"true class": "label", "predicted": "predicted", "count": "times", "share of the class": "share"}
     return Section(
         "Confusion matrix",
         [said],
@@ -135,12 +124,12 @@ MOST_DRAWN = 1000  # classes of a matrix; of more a pixel each has no room, and 
 
 
 def _blocks(frame: pd.DataFrame, together: str) -> Table:
-    shown: dict[str, Callable[[Any], object]] = {
-        "block": lambda row: number(row.block),
+    shown: dict[str, Cell] = {
+        "block": "block",
         "classes": lambda row: shortened(row.label, 160),
-        "classified correctly": lambda row: percent(row.right),
-        "errors inside the block": lambda row: number(row.inside),
-        "share of its errors": lambda row: percent(row.share),
+        "classified correctly": "right",
+        "errors inside the block": "inside",
+        "share of its errors": "share",
     }
     caption = f"Classes that are confused with each other: blocks along the diagonal, {together}"
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
@@ -148,13 +137,7 @@ def _blocks(frame: pd.DataFrame, together: str) -> Table:
 
 def _classes(frame: pd.DataFrame, training: pd.Series, together: str, overlap: str) -> Table:
     frame = frame.assign(training_images=frame["label"].map(training))
-    shown = {
-        "class": lambda row: row.label,
-        "precision": lambda row: percent(row.precision),
-        "recall": lambda row: percent(row.recall),
-        "F1": lambda row: percent(row.f1),
-        "test images": lambda row: number(row.support),
-        "training images": lambda row: number(row.training_images),
-    }
+    shown = {"class": "label", "precision": "precision", "recall": "recall", "F1": "f1"}
+    shown |= {"test images": "support", "training images": "training_images"}
     caption = f"Metrics of each class on test, worst F1 first, {together}. {means_sentence(frame)}{overlap}"
     return table("classes", caption, frame, shown, most=MOST_CLASSES)

@@ -177,7 +177,7 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
             ax.plot(part["pictures"], part["accuracy"], line, color=figures.ORANGE, linewidth=1.4)
         ax.fill_between(curve["pictures"], curve["low"], curve["high"], color=figures.ORANGE, alpha=0.16, linewidth=0)
     else:
-        ax.plot(n, measured["accuracy"], color=figures.GREY, linewidth=1.0)
+        ax.plot(n, measured["accuracy"], color=figures.GRAY, linewidth=1.0)
     ax.vlines(n, measured["low"], measured["high"], color=figures.BLUE, linewidth=2.2)
     ax.plot(n, measured["accuracy"], "o", color=figures.BLUE, markersize=6)
     if checked is not None:
@@ -186,16 +186,16 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    figures.in_percent(ax.yaxis)
     ax.set_xlabel("training images")
     return ax
 
 
 def _table(measured: pd.DataFrame, factor: str, on: str, overlap: str):
     shown = {
-        factor: lambda row: row.level,
+        factor: "level",
         "training images": lambda row: number(round(row.pictures)),
-        "seeds": lambda row: number(row.seeds),
+        "seeds": "seeds",
         "accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
     caption = f"Accuracy on {on} by number of training images (mean over seeds).{overlap if on == 'test' else ''}"

@@ -23,7 +23,7 @@ from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winner_first
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points
+from analysis.layout.text import NOTHING, count, number, percent, percent_interval, points
 from analysis.statistics.inference import accuracy_interval, bootstrap_interval
 from study.results import Results, metrics
 
@@ -256,17 +256,17 @@ def ensemble_sentence(frame: pd.DataFrame) -> str:
 
 def _table(frame: pd.DataFrame, overlap: str) -> Table:
     shown = {
-        "average of": lambda row: row.ensemble,
+        "average of": "ensemble",
         "models": lambda row: number(round(row.models, 1)),
-        "ensembles": lambda row: number(row.repeats),
-        "validation": lambda row: percent(row.val_accuracy),
+        "ensembles": "repeats",
+        "validation": "val_accuracy",
         f"test ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
         f"difference ({LIKELY})": lambda row: (
             f"{points(row.difference)} ({points(row.difference_low)} to {points(row.difference_high)})"
             if pd.notna(row.difference)
             else NOTHING
         ),
-        "log-loss": lambda row: decimals(row.log_loss),
+        "log-loss": "log_loss",
     }
     caption = (
         "Ensembles on test. The best single model is the winner's best seed on validation. Rows with several "

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.confirmed.settings import Setting, name, winner_first
 from analysis.confirmed.tables import LEARNING, PARAMETERS, sizes
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, Table, table
+from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import count, millions, number, percent, plain, slug
 from analysis.sections.curves import Curve, band, best_epoch, curves, limits
 from study.results import Results
@@ -75,15 +75,15 @@ def _learning_figure(results: Results, curve: Curve, index: int, bounds: dict[st
 
 
 def _generalization(frame: pd.DataFrame) -> list[Table]:
-    shown = {
-        "setting": lambda row: row.setting,
+    shown: dict[str, Cell] = {
+        "setting": "setting",
         "best epoch (range over seeds)": _best_epoch,
-        "train accuracy": lambda row: percent(row.train_accuracy),
-        "val accuracy": lambda row: percent(row.val_accuracy),
+        "train accuracy": "train_accuracy",
+        "val accuracy": "val_accuracy",
         "gap": lambda row: percent(row.gap).replace("-", "−"),
-        "val accuracy, last epoch": lambda row: percent(row.last_val_accuracy),
-        "train cross-entropy": lambda row: f"{row.train_cross_entropy:.3f}",
-        "val cross-entropy": lambda row: f"{row.val_cross_entropy:.3f}",
+        "val accuracy, last epoch": "last_val_accuracy",
+        "train cross-entropy": "train_cross_entropy",
+        "val cross-entropy": "val_cross_entropy",
     }
     if set(PARAMETERS) <= set(frame.columns):
         shown["parameters (trained)"] = lambda row: f"{millions(row.parameters)} ({millions(row.trained_parameters)})"

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.confirmed.images import class_names
 from analysis.confirmed.outputs import VAL
 from analysis.confirmed.settings import TEST, Setting, test_folds, winner
-from analysis.layout.page import Gallery, Section, Table, table
+from analysis.layout.page import Cell, Gallery, Section, Table, table
 from analysis.layout.text import count, number, percent
 from analysis.layout.thumbnails import suspect_thumbnail
 from study.results import Results
@@ -146,11 +146,11 @@ def _gallery(results: Results, frame: pd.DataFrame) -> list[Gallery]:
 
 
 def _suspects(results: Results, frame: pd.DataFrame) -> Table:
-    shown = {
+    shown: dict[str, Cell] = {
         "image": lambda row: row.path if isinstance(row.path, str) else row.item,
-        "label": lambda row: row.label_name,
-        "its probability": lambda row: percent(row.probability),
-        "predicted": lambda row: row.suggested,
+        "label": "label_name",
+        "its probability": "probability",
+        "predicted": "suggested",
         "by the winner's models": lambda row: f"{row.agree} of {row.models}",
     }
     if frame["others"].any():

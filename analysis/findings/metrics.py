@@ -5,9 +5,7 @@ is fitted on its own validation images and applied on test.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,7 @@ import pandas as pd
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, name, winner, winner_first
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, table
+from analysis.layout.page import Cell, Figure, Section, table
 from analysis.layout.text import decimals, number, percent
 from analysis.statistics.calibration import brier, calibration_error, equal_mass, reliability, tempered
 from study.results import Results, metrics
@@ -82,25 +80,20 @@ def metrics_section(results: Results, found: list[Setting], outputs: Outputs, ov
     frame, best = metrics_table(found, outputs), winner(found)
     if frame.empty or best is None:
         return None
-    shown: dict[str, Callable[[Any], object]] = {
-        "setting": lambda row: row.setting,
+    shown: dict[str, Cell] = {
+        "setting": "setting",
         "fold": lambda row: _FOLDS[row.fold],
-        "accuracy": lambda row: percent(row.accuracy),
-        "balanced accuracy": lambda row: percent(row.balanced_accuracy),
-        "precision": lambda row: percent(row.macro_precision),
-        "F1": lambda row: percent(row.macro_f1),
-        "AUROC": lambda row: decimals(row.auroc),
-        "log-loss": lambda row: decimals(row.log_loss),
+        "accuracy": "accuracy",
+        "balanced accuracy": "balanced_accuracy",
+        "precision": "macro_precision",
+        "F1": "macro_f1",
+        "AUROC": "auroc",
+        "log-loss": "log_loss",
     }
     if frame["top5"].notna().any():
-        shown["top-5"] = lambda row: percent(row.top5)
+        shown["top-5"] = "top5"
     if frame["ece"].notna().any():
-        shown |= {
-            "ECE": lambda row: percent(row.ece),
-            "T": lambda row: decimals(row.temperature),
-            "log-loss at T": lambda row: decimals(row.log_loss_scaled),
-            "ECE at T": lambda row: percent(row.ece_scaled),
-        }
+        shown |= {"ECE": "ece", "T": "temperature", "log-loss at T": "log_loss_scaled", "ECE at T": "ece_scaled"}
     explained = (
         "Balanced accuracy (which equals macro recall), precision and F1 are macro averages: every class counts "
         "equally. AUROC is one-vs-rest. Log-loss is the mean cross-entropy in nats. ECE is the expected calibration "

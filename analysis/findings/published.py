@@ -162,7 +162,7 @@ def published_section(results: Results, found: Outputs, overlap: str) -> Section
 
 def _shown(frame: pd.DataFrame, overlap: str) -> Table:
     shown = {
-        "configuration": lambda row: row.name,
+        "configuration": "name",
         "metric": lambda row: str(row.metric).replace("_", " "),
         "published": lambda row: _interval(row.metric, row.published, row.published_low, row.published_high),
         "on": lambda row: (row.fold or NOTHING) + (f", n\u00a0=\u00a0{number(row.n)}" if pd.notna(row.n) else ""),

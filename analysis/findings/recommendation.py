@@ -1,7 +1,6 @@
 """Which level to use for each factor, with its evidence. The rule is in confirmed/recommendations.py."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,7 @@ from analysis.confirmed.recommendations import ABSENT, NOTHING_YET, TRAINED, UND
 from analysis.confirmed.settings import Setting, setting_text, winner
 from analysis.confirmed.tables import shown_sizes
 from analysis.findings.winner import headline
-from analysis.layout.page import Section, Table, table
+from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import NOTHING, count, duration, number, percent, points
 from study.results import Results
 
@@ -40,13 +39,13 @@ def recommendations_section(results: Results, found: list[Setting], answered: pd
 
 
 def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
-    shown: dict[str, Callable[[Any], object]] = {
-        "factor": lambda row: row.factor,
+    shown: dict[str, Cell] = {
+        "factor": "factor",
         "recommendation": lambda row: _name(row.recommended),
         "decision": _how_sure,
         f"gain in points ({LIKELY})": lambda row: _gains(row, answered),
         "seeds needed": lambda row: _needed(row, answered),
-        "time per trial": lambda row: duration(row.trial_seconds),
+        "time per trial": "trial_seconds",
     }
     caption = (
         "For each factor the cheapest level that is as good as the best, by the rule below. Gain: test accuracy minus "
@@ -58,11 +57,11 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
 def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Table:
     """The numbers that each recommendation went by."""
     shown = {
-        "factor": lambda row: row.factor,
+        "factor": "factor",
         "recommendation": lambda row: _name(row.recommended),
-        "validation": lambda row: percent(row.val_accuracy),
-        "test": lambda row: percent(row.test_accuracy),
-        "time per trial": lambda row: duration(row.trial_seconds),
+        "validation": "val_accuracy",
+        "test": "test_accuracy",
+        "time per trial": "trial_seconds",
         "why": lambda row: _why(row, answered),
     }
     caption = (

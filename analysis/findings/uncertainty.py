@@ -1,8 +1,7 @@
 """Uncertainty of the winner's test accuracy: its sources, what would reduce it, the smallest detectable difference."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,8 @@ from numpy.typing import ArrayLike
 from analysis.confirmed.objective import merit
 from analysis.confirmed.outputs import VAL
 from analysis.confirmed.settings import Setting, groups, winner
-from analysis.layout.page import Section, Table, table
+from analysis.declared import budget
+from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import count, number, percent, points
 from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_mean, smallest_effect
 from study.results import Results, level_text
@@ -238,9 +238,7 @@ def _folds(results: Results, best: Setting) -> int | None:
     if "folds" in best.trials:
         ran = pd.to_numeric(best.trials["folds"], errors="coerce").dropna().unique()
         return int(ran[0]) if len(ran) == 1 else None
-    budget = results.study.get("budget")
-    folds = budget.get("folds") if isinstance(budget, Mapping) else None
-    return folds if isinstance(folds, int) else None
+    return budget(results, "folds")
 
 
 def _luck(luck: pd.DataFrame) -> Table:
@@ -251,12 +249,12 @@ def _luck(luck: pd.DataFrame) -> Table:
         TUNED: "choice of nuisance points, on validation",
     }
     unit = {REPEAT: "seed", PICTURES: "image", VALIDATED: "seed", TUNED: "point"}
-    shown: dict[str, Callable[[Any], object]] = {
+    shown: dict[str, Cell] = {
         "what varies": lambda row: named[row.source],
         "standard deviation in points": lambda row: (
             points(row.standard_deviation) if pd.notna(row.standard_deviation) else "unknown"
         ),
-        "share of the variance": lambda row: percent(row.share),
+        "share of the variance": "share",
         "estimated from": lambda row: count(int(row.n), unit[row.source]),
     }
     caption = (
@@ -268,9 +266,9 @@ def _luck(luck: pd.DataFrame) -> Table:
 
 def _more(more: pd.DataFrame) -> Table:
     shown = {
-        "plan": lambda row: row.what,
-        "seeds": lambda row: number(row.seeds),
-        "test images": lambda row: number(row.items),
+        "plan": "what",
+        "seeds": "seeds",
+        "test images": "items",
         "± points": lambda row: (
             f"{100 * row.half_width:.2f}{'' if row.narrower or row.what == NOW else ' (no narrower)'}"
         ),

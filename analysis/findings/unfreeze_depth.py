@@ -71,11 +71,11 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     """One dot a depth with its interval, along the share that trains; in equal steps where that is not known."""
     known = line["share"].notna().all()
     x = 100 * line["share"].to_numpy() if known else np.arange(len(line))
-    ax.plot(x, line["accuracy"], color=figures.GREY, linewidth=1.0)
+    ax.plot(x, line["accuracy"], color=figures.GRAY, linewidth=1.0)
     ax.vlines(x, line["low"], line["high"], color=figures.BLUE, linewidth=2.2)
     for at, accuracy, winner in zip(x, line["accuracy"], line["winner"], strict=True):
         ax.plot(at, accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if winner else figures.PAPER)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    figures.in_percent(ax.yaxis)
     if not known:
         ax.set_xticks(x, [shortened(level, 16) for level in line["level"]])
         ax.margins(x=0.12)

@@ -16,6 +16,7 @@ from analysis.findings.caveats import overlap_note
 from analysis.findings.openings import opened_once
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import (
+    cell_text,
     count,
     decimals,
     duration,
@@ -134,12 +135,12 @@ def winner_section(results: Results, found: list[Setting], overlap: str) -> Sect
     best = winner(found)
     if best is None:
         return None
-    said = {
-        "": lambda row: row.model,
+    shown = {
+        "": "model",
         f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
     caption = f"Test accuracy.{overlap}" if overlap else "Test accuracy"
-    scored = [table("winner", caption, winner_table(results, found), said)] if best.tested else []
+    scored = [table("winner", caption, winner_table(results, found), shown)] if best.tested else []
     return Section("The winner", winner_sentences(results, best), tables=[*scored, _model_table(results, best)])
 
 
@@ -154,10 +155,9 @@ def examples_section(results: Results, found: list[Setting]) -> Section | None:
 
 def _model_table(results: Results, best: Setting) -> Table:
     """The facts of a model card, as far as they were recorded."""
-    shown = {"fact": lambda row: row.fact, "value": lambda row: row.value}
     trial, which = _shipped(results, best)
     frame = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])
-    return table("model", f"The model in {BEST_FOLDER}/: {which}", frame, shown)
+    return table("model", f"The model in {BEST_FOLDER}/: {which}", frame, {"fact": "fact", "value": "value"})
 
 
 def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
@@ -170,17 +170,17 @@ def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
 
 def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
     retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
-    recorded = sizes(best.trials)
+    recorded, tuned = sizes(best.trials), results.study.get("nuisances") or {}
     facts = [
         ("trial", str(trial["trial"])),
         *_which(trial, best.models),
         *((factor, level) for factor, level in best.levels.items() if level),
-        *((name.replace("_", " "), _value(trial[name])) for name in _tuned(results, trial)),
+        *((name.replace("_", " "), _value(trial[name])) for name in tuned if name in trial and pd.notna(trial[name])),
         ("best epoch", number(trial["best_epoch"])),
         *([] if retrained else [("accuracy on validation", percent(trial["val_accuracy"]))]),
         ("classes", number(len(class_names(results)))),
         ("time to train", duration(trial["seconds"])),
-        *((heading, say(recorded[column])) for column, (heading, say) in SIZES.items() if column in recorded),
+        *((heading, cell_text(column, recorded[column])) for column, heading in SIZES.items() if column in recorded),
     ]
     return facts + _left(results.out / BEST_FOLDER, "file_bytes" in recorded)
 
@@ -195,16 +195,11 @@ def _value(value: Any) -> str:
     return number(value) if isinstance(value, int | float) else value_text(value)
 
 
-def _tuned(results: Results, trial: pd.Series) -> list[str]:
-    nuisances = results.study.get("nuisances")
-    return [name for name in nuisances or {} if name in trial and pd.notna(trial[name])]
-
-
 def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:
     """What the model's own folder says: how large it is and how images go in."""
     model, facts = folder / _MODEL_FILE, []
     if model.is_file() and not sized:
-        facts.append((SIZES["file_bytes"][0], megabytes(model.stat().st_size)))
+        facts.append((SIZES["file_bytes"], megabytes(model.stat().st_size)))
     told = _read_json(folder / _PREPROCESSING_FILE)
     return [*facts, ("input", value_text(told))] if told else facts
 

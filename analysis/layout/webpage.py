@@ -15,7 +15,7 @@ from analysis.layout.page import Figure, Page, Part, Section
 from analysis.layout.text import plain
 
 _HERE = Path(__file__).parent
-_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
+_COLORS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
 
 
 def render(page: Page) -> str:
@@ -64,6 +64,6 @@ def inline(figure: Figure) -> Markup:
 def _tag(tag: str, stem: str) -> str:
     if tag.startswith("<svg"):
         tag = re.sub(r' (width|height)="[^"]*"', "", tag)
-    for colour, own in _COLOURS.items():
-        tag = tag.replace(colour, own)
+    for color, own in _COLORS.items():
+        tag = tag.replace(color, own)
     return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{stem}-", tag)

@@ -1,8 +1,7 @@
 """Notes above the report of a study that is unfinished or failed."""
 
-from collections.abc import Mapping
-
 from analysis.confirmed.settings import Setting, test_folds
+from analysis.declared import budget
 from analysis.layout.text import count, number
 from study.results import BEST_FOLDER, Results
 
@@ -27,15 +26,8 @@ def progress_notes(results: Results, found: list[Setting]) -> list[str]:
     return [*_few_seeds(results, found), *_untested(results, found)]
 
 
-def _planned(results: Results, key: str) -> int:
-    """A number of the budget in study.json; 0 if it is missing, as another program may leave it out."""
-    budget = results.study.get("budget")
-    value = budget.get(key) if isinstance(budget, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
 def _searched(results: Results) -> str:
-    ended, planned = int((results.trials["phase"] == "search").sum()), _planned(results, "trials")
+    ended, planned = int((results.trials["phase"] == "search").sum()), budget(results, "trials") or 0
     if ended < planned:
         return f"{number(ended)} of {count(planned, 'search trial')} have ended."
     refined = int((results.trials["phase"] == "refine").sum())
@@ -45,7 +37,7 @@ def _searched(results: Results) -> str:
 
 
 def _few_seeds(results: Results, found: list[Setting]) -> list[str]:
-    planned = _planned(results, "seeds")
+    planned = budget(results, "seeds") or 0
     few = [setting for setting in found if len(set(setting.seeds)) < planned]
     if not few:
         return []

@@ -52,13 +52,13 @@ def _read(seen: Outcomes) -> str:
 
 def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
     shown = {
-        "factor": lambda row: row.factor,
+        "factor": "factor",
         "level": lambda row: row.level or "none",
         "median (middle half)": lambda row: percent_interval(row.accuracy, row.lower, row.upper),
         "best": lambda row: percent(row.best),
-        "trials": lambda row: number(row.trials),
-        "stopped": lambda row: number(row.stopped),
-        "failed": lambda row: number(row.failed),
+        "trials": "trials",
+        "stopped": "stopped",
+        "failed": "failed",
     }
     caption = (
         f"Marginal effects: validation accuracy of each level's search trials {seen.title}. All other factors and the "
@@ -70,11 +70,7 @@ def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
 
 def _importance(shares: pd.DataFrame) -> Table:
     first = shares.iloc[0]
-    shown = {
-        "hyperparameter": lambda row: row.hyperparameter,
-        "kind": lambda row: row.kind,
-        "importance": lambda row: percent(row.importance),
-    }
+    shown = {"hyperparameter": "hyperparameter", "kind": "kind", "importance": "importance"}
     caption = (
         f"Importance after {count(int(first['rung']), 'epoch')} (PED-ANOVA): how strongly each hyperparameter "
         f"separates the best {first['best']} of {number(first['trials'])} trials from the rest, as shares of 100%, "
@@ -99,8 +95,8 @@ def _audit_sentence(ranking: pd.DataFrame) -> str:
 
 def _audit(ranking: pd.DataFrame) -> Table:
     shown = {
-        "after epoch": lambda row: number(row.epoch),
-        "trials stopped by then": lambda row: number(row.stopped),
+        "after epoch": "epoch",
+        "trials stopped by then": "stopped",
         "Kendall's tau (95% CI)": lambda row: f"{_tau(row.kendall)} ({_tau(row.low)} to {_tau(row.high)})",
         "rank of the final best": lambda row: f"{number(row.place_of_the_best)} of {number(row.trials)}",
     }

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -17,7 +16,7 @@ from analysis.confirmed.settings import setting_text, settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.page import Figure, Page, Part, Section, Table, table
-from analysis.layout.text import NOTHING, duration, number, percent, percent_interval, plain, points, slug
+from analysis.layout.text import NOTHING, percent_interval, plain, points, slug
 from analysis.sections.progress import progress_notes
 from study.results import Results
 
@@ -98,14 +97,14 @@ def side_by_side(studies: Sequence[Study]) -> Page:
 def _overview(studies: Sequence[Study]) -> Section:
     frame = pd.DataFrame([one.facts for one in studies])
     shown = {
-        "study": lambda row: row.study,
+        "study": "study",
         "test accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
-        "chance": lambda row: percent(row.chance),
-        "test images": lambda row: number(row.test_pictures),
-        "seeds": lambda row: number(row.seeds),
-        "trials": lambda row: number(row.trials),
-        "compute time": lambda row: duration(row.compute_seconds),
-        "dataset": lambda row: row.dataset,
+        "chance": "chance",
+        "test images": "test_pictures",
+        "seeds": "seeds",
+        "trials": "trials",
+        "compute time": "compute_seconds",
+        "dataset": "dataset",
         "winner": lambda row: row.winner or NOTHING,
         "seen in pretraining": lambda row: NOTHING if pd.isna(row.pretraining_overlap) else row.pretraining_overlap,
     }
@@ -124,10 +123,7 @@ def _dots(frame: pd.DataFrame) -> list[Figure]:
     if tested.empty:
         return []
     dots = tested.rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
-    draw = partial(figures.draw_dots, dots=dots, xlabel="test accuracy")
-    text = figures.svg(0.75 + 0.3 * len(dots), draw, titles=figures.dot_titles(dots))
-    values = ", ".join(f"{row.level} {percent(row.value)}" for row in dots.itertuples())
-    return [Figure("studies", "", f"Test accuracy of each study's winner: {values}", text)]
+    return [figures.dots_figure("studies", "Test accuracy of each study's winner:", dots, "test accuracy")]
 
 
 def comparable(studies: Sequence[Study]) -> list[str]:
