@@ -4,8 +4,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from analysis.declared import is_number, nuisances
 from study.results import Results, level_text
 
@@ -30,7 +28,10 @@ Space = dict[str, Choice | Interval]
 
 def space(results: Results) -> Space:
     """Return every factor and nuisance, with ranges that cover the value of every trial."""
-    found: Space = {name: _choice(results.trials[name], levels) for name, levels in results.factors.items()}
+    found: Space = {}
+    for name, levels in results.factors.items():
+        tried = filter(None, map(level_text, results.trials[name].unique()))
+        found[name] = Choice(tuple(dict.fromkeys([*levels, *tried])))
     for nuisance in nuisances(results):
         if nuisance.name not in found and nuisance.name in results.trials:
             tried = [float(value) for value in results.trials[nuisance.name] if is_number(value)]
@@ -51,8 +52,3 @@ def values(varied: Space, row: Mapping[Hashable, Any]) -> dict[str, str | float]
         elif is_number(row[name]):
             present[name] = float(row[name])
     return present
-
-
-def _choice(column: pd.Series, levels: list[str]) -> Choice:
-    seen = [level_text(value) for value in column.unique()]
-    return Choice(tuple(dict.fromkeys([*levels, *(level for level in seen if level)])))

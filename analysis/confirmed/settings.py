@@ -67,13 +67,18 @@ def settings(results: Results, phase: str = "confirm") -> list[Setting]:
 def _settings(results: Results, phase: str) -> list[Setting]:
     trials, models = results.trials, test_folds(results) if phase == "confirm" else None
     done = trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
-    test = results.predictions[results.predictions["fold"] == TEST]
-    right = test.assign(right=(test["label"] == test["predicted"]).astype(float))
+    right = test_predictions(results)
     if models is None or not results.factors:
         return [_setting(results, rows, right) for _, rows in done.groupby("arm", sort=False)]
     levels = [done[factor].map(level_text) for factor in results.factors]
     whole = [_whole_rounds(rows, models) for _, rows in done.groupby(levels, sort=False)]
     return [_setting(results, rows, right, models) for rows in whole if len(rows)]
+
+
+def test_predictions(results: Results) -> pd.DataFrame:
+    """The predictions of test images; `right` is 1 where they are correct, else 0."""
+    test = results.predictions[results.predictions["fold"] == TEST]
+    return test.assign(right=(test["label"] == test["predicted"]).astype(float))
 
 
 def test_folds(results: Results) -> int | None:
@@ -122,6 +127,18 @@ def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.D
     rounds = pd.Index((rows["seed"].astype(int) - 1) // models).unique()
     wide = {name: mine.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}
     return wide["right"], wide["fold"].to_numpy(float)
+
+
+def standing_for(found: list[Setting], factor: str, level: str) -> Setting | None:
+    """The first setting that was chosen for a level of a factor."""
+    return next((setting for setting in found if (factor, level) in setting.stands_for), None)
+
+
+def having(levels: Mapping[str, str], trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials that have these levels of the factors."""
+    for factor, level in levels.items():
+        trials = trials[trials[factor].map(level_text) == level]
+    return trials
 
 
 def winner(found: list[Setting]) -> Setting | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.settings import Setting, groups, winner
+from analysis.confirmed.settings import Setting, groups, having, standing_for, winner
 from analysis.search.rung import best_within, common_rung
 from analysis.statistics.inference import accuracy_interval, mean_interval
 from study.results import Results, level_text
@@ -45,8 +45,9 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     rows = []
     for level in results.factors[factor]:
         mine = search["level"] == level
-        setting = next((s for s in found if (factor, level) in s.stands_for), None)
+        setting = standing_for(found, factor, level)
         confirmed = {} if setting is None else scores(results, setting)
+        best_of_seeds = refined[refined["level"] == level].groupby("seed", dropna=False)["val_accuracy"].max()
         rows.append(
             {
                 "level": level,
@@ -55,11 +56,11 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 "failed": int((search[mine]["status"] == "failed").sum()),
                 "search_best": reached[mine].max(),
                 "search_median": reached[mine].median(),
-                "refine_best": _refined_best(refined[refined["level"] == level]),
+                "refine_best": best_of_seeds.mean(),  # each test fold has a best of its own
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
                 **({} if setting is None else sizes(setting.trials)),
-                "trial_seconds": _trial_seconds(
+                "trial_seconds": _seconds_per_trial(
                     trials[trials["level"] == level] if setting is None else _around(results, setting)
                 ),
                 "epochs": search[mine]["epochs_run"].sum(),
@@ -69,26 +70,14 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def _refined_best(refined: pd.DataFrame) -> float:
-    """With test folds the mean over them: each has a best of its own."""
-    return refined.groupby("seed", dropna=False)["val_accuracy"].max().mean()
-
-
-def _trial_seconds(trials: pd.DataFrame) -> float:
-    """What a completed trial takes: the median, because the first of several computes what the others share.
-
-    Of a confirmed level by the trials around its setting, so that levels are compared in one company; before that by
-    those in any.
-    """
+def _seconds_per_trial(trials: pd.DataFrame) -> float:
+    """The median of the completed trials, because the first of several computes what the others share."""
     return float(trials.loc[trials["status"] == "completed", "seconds"].median())
 
 
 def _around(results: Results, setting: Setting) -> pd.DataFrame:
-    """The refining and confirming trials that have the levels of a setting."""
-    mine = results.trials[results.trials["phase"].isin(["refine", "confirm"])]
-    for factor, level in setting.levels.items():
-        mine = mine[mine[factor].map(level_text) == level]
-    return mine
+    """The refinement and confirmation trials of a setting, so that levels are compared with all others held fixed."""
+    return having(setting.levels, results.trials[results.trials["phase"].isin(["refine", "confirm"])])
 
 
 _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")

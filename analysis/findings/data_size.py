@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.confirmed.answers import margin
-from analysis.confirmed.settings import Setting, groups, test_folds
+from analysis.confirmed.settings import Setting, groups, standing_for, test_folds
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section, table
@@ -37,7 +37,7 @@ def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
     """
     rows = []
     for level in results.factors[factor]:
-        setting = next((one for one in found if (factor, level) in one.stands_for), None)
+        setting = standing_for(found, factor, level)
         if setting is None:
             continue
         on = "test" if setting.tested else "val"

@@ -100,12 +100,15 @@ def metrics_section(results: Results, found: list[Setting], outputs: Outputs, ov
         "error over 15 bins of equally many images. T is the temperature that best calibrates a model on its "
         "validation images; dividing the logits by it changes no prediction."
     )
+    most_absent = frame.groupby("fold", sort=False)["absent"].max()
+    absent = ", ".join(f"{number(round(n, 1))} on {_FOLDS[str(fold)]}" for fold, n in most_absent.items() if n > 0)
+    left_out = f"Classes without images are left out of the macro averages: {absent}." if absent else ""
     first = frame.iloc[0]
     tested = first["fold"] == TEST and first["setting"] == name(best, found)
     said = [loss_sentence(results, first, best, outputs)] if tested else []
     return Section(
         "Metrics and calibration",
-        [*said, explained, _absent(frame)],
+        [*said, explained, left_out],
         figures=[_reliability(outputs, best)] if tested else [],
         tables=[table("metrics", f"Metrics of every confirmed setting, mean over seeds.{overlap}", frame, shown)],
     )
@@ -152,10 +155,3 @@ def _reliability(outputs: Outputs, best: Setting) -> Figure:
         for right, confidence in zip(raw["right"], raw["confidence"], strict=True)
     )
     return Figure("reliability", title, alt, text)
-
-
-def _absent(frame: pd.DataFrame) -> str:
-    """Say which classes the macro averages leave out: nothing can be right about a class without images."""
-    most = frame.groupby("fold", sort=False)["absent"].max()
-    said = [f"{number(round(n, 1))} on {_FOLDS[str(fold)]}" for fold, n in most.items() if n > 0]
-    return f"Classes without images are left out of the macro averages: {', '.join(said)}." if said else ""

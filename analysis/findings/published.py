@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed.outputs import Outputs
-from analysis.confirmed.settings import TEST, groups
+from analysis.confirmed.settings import TEST, groups, test_predictions
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points, value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
@@ -118,9 +118,8 @@ def metric_name(text: Any) -> str:
 
 
 def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
-    seen = results.predictions[results.predictions["trial"].isin(trials) & (results.predictions["fold"] == TEST)]
-    right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
-    correct = right.pivot(index="trial", columns="item", values="right")
+    right = test_predictions(results)
+    correct = right[right["trial"].isin(trials)].pivot(index="trial", columns="item", values="right")
     if correct.empty or len(correct) < len(trials) or correct.isna().to_numpy().any():
         return {"state": "not evaluated on test"}
     low, high = accuracy_interval(correct.to_numpy(), groups(results, correct.columns))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.confirmed.answers import LIKELY, REFUSED, Answer, answer_sentence, margin, margin_text, pairs_of, rivals
 from analysis.confirmed.recommendations import ABSENT, NOTHING_YET, TRAINED, UNDECIDED, recommendations
-from analysis.confirmed.settings import Setting, setting_text, winner
+from analysis.confirmed.settings import Setting, setting_text, standing_for, winner
 from analysis.confirmed.tables import shown_sizes
 from analysis.findings.winner import headline
 from analysis.layout.page import Cell, Section, Table, table
@@ -207,7 +207,7 @@ def _cheaper(row, allowed: float) -> str:
 
 def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
     """Say which other factors were held at levels that the winner does not use."""
-    compared = next((one for one in found if (row.factor, row.best) in one.stands_for), None)
+    compared = standing_for(found, row.factor, row.best)
     if compared is None or pd.isna(row.gain):
         return ""
     others = {

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from analysis.confirmed.settings import Setting
+from analysis.confirmed.settings import Setting, standing_for
 from analysis.confirmed.tables import in_company, scores
 from analysis.declared import Nuisance, nuisances
 from analysis.layout import figures
@@ -74,11 +74,11 @@ def without(results: Results, found: list[Setting], factor: str, regularized: li
     """Return the one level without a strength, as confirmed; None where there are several or none."""
     taken = {level for strength in regularized for level in strength.levels}
     free = [level for level in results.factors[factor] if level not in taken]
-    for setting in found:
-        if len(free) == 1 and (factor, free[0]) in setting.stands_for:
-            score = scores(results, setting)
-            return free[0], score["val_accuracy"], (score["val_low"], score["val_high"])
-    return None
+    setting = standing_for(found, factor, free[0]) if len(free) == 1 else None
+    if setting is None:
+        return None
+    score = scores(results, setting)
+    return free[0], score["val_accuracy"], (score["val_low"], score["val_high"])
 
 
 def _section(results: Results, found: list[Setting], factor: str, by_stem: dict[str, Strength]) -> Section:

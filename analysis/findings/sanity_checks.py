@@ -42,6 +42,12 @@ def sanity_section(results: Results, found: list[Setting]) -> Section | None:
     )
 
 
+def _passed(net: Mapping[str, Any]) -> str:
+    listed = net.get("gates")
+    gates = [gate for gate in listed if isinstance(gate, Mapping)] if isinstance(listed, list) else []
+    return ", ".join(dict.fromkeys(str(gate.get("name")) for gate in gates if gate.get("passed")))
+
+
 def gates(results: Results) -> pd.DataFrame:
     """One row for each net that passed the gates; of another program's study.json what can be read."""
     found = results.study.get("preflight")
@@ -51,7 +57,7 @@ def gates(results: Results) -> pd.DataFrame:
             "probe_accuracy": _number(one.get("probe_accuracy")),
             "chance": _number(one.get("chance")),
             "pictures": _number(one.get("pictures")),
-            "passed": ", ".join(dict.fromkeys(str(gate.get("name")) for gate in _gates(one) if gate.get("passed"))),
+            "passed": _passed(one),
         }
         for net, one in (found.items() if isinstance(found, Mapping) else ())
         if isinstance(one, Mapping)
@@ -93,11 +99,6 @@ def worse_than_guessing(results: Results) -> list[str]:
         f"{math.log(classes):.2f} after one epoch, no better than chance: their learning rates are too high, or their "
         "steps too few."
     ]
-
-
-def _gates(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    listed = one.get("gates")
-    return [gate for gate in listed if isinstance(gate, Mapping)] if isinstance(listed, list) else []
 
 
 def _number(value: Any) -> float:

@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 
 from analysis.confirmed.objective import merit
 from analysis.confirmed.outputs import VAL
-from analysis.confirmed.settings import Setting, groups, winner
+from analysis.confirmed.settings import Setting, groups, having, winner
 from analysis.declared import budget
 from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import count, number, percent, points
 from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_mean, smallest_effect
-from study.results import Results, level_text
+from study.results import Results
 
 MORE_PICTURES = 500
 NOW, ONE_SEED, TWICE = "as measured", "one more seed", "twice the seeds"
@@ -70,10 +70,8 @@ def renewed(results: Results, best: Setting) -> bool:
 def _refined(results: Results, best: Setting) -> pd.DataFrame:
     """The completed refine trials of the winner's setting, one for each nuisance point."""
     trials = results.trials
-    mine = trials[(trials["phase"] == "refine") & (trials["status"] == "completed")]
-    for factor, level in best.levels.items():
-        mine = mine[mine[factor].map(level_text) == level]
-    return mine.dropna(subset=["val_accuracy"])
+    completed = trials[(trials["phase"] == "refine") & (trials["status"] == "completed")]
+    return having(best.levels, completed).dropna(subset=["val_accuracy"])
 
 
 def _tuning_luck(results: Results, best: Setting) -> tuple[float, int]:

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.images import baselines, class_names
 from analysis.confirmed.objective import objective
-from analysis.confirmed.settings import TEST, Setting, best_trial, groups, setting_text, winner
+from analysis.confirmed.settings import Setting, best_trial, groups, setting_text, test_predictions, winner
 from analysis.confirmed.tables import SIZES, scores, sizes
 from analysis.findings.caveats import overlap_note
 from analysis.findings.openings import opened_once
@@ -59,15 +59,12 @@ def retrained(results: Results, best: Setting) -> pd.DataFrame:
 
 
 def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
-    again = retrained(results, best)
-    seen = results.predictions[results.predictions["fold"] == TEST]
-    rows = []
-    for trial in again["trial"]:
-        mine = seen[seen["trial"] == trial]
+    rows, predictions = [], test_predictions(results)
+    for trial in retrained(results, best)["trial"]:
+        mine = predictions[predictions["trial"] == trial]
         if len(mine):
-            right = (mine["label"] == mine["predicted"]).to_numpy(float)
-            interval = accuracy_interval(right[None], groups(results, pd.Index(mine["item"])))
-            rows.append(("retrained on training and validation", float(right.mean()), *interval))
+            interval = accuracy_interval(mine[["right"]].T, groups(results, pd.Index(mine["item"])))
+            rows.append(("retrained on training and validation", float(mine["right"].mean()), *interval))
     return rows
 
 

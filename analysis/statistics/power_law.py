@@ -80,7 +80,7 @@ def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
         lambda x, a, b, c=0.0: np.log(_law(x, a, b, c)),
         x,
         np.log(errors),
-        p0=start,
+        start,
         bounds=(low, high),
         xtol=1e-12,
         ftol=1e-12,
