@@ -12,6 +12,7 @@ for them, and on test nobody has trained. The same validation chose epochs and s
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -36,7 +37,7 @@ EACH = "one model of each setting"
 GREEDY = "chosen greedily on validation"
 COLUMNS = ("ensemble", "repeats", "models", "accuracy", "low", "high", "difference", "difference_low")
 COLUMNS += ("difference_high", "log_loss", "val_accuracy", "members")
-Weights = dict[str, int]  # trial -> how often it is in the ensemble
+Weights = Mapping[str, int]  # trial -> how often it is in the ensemble
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,9 @@ def _candidates(found: list[Setting], outputs: Outputs) -> _Candidates | None:
 
 def _alike(one: Output | None, other: Output) -> bool:
     """Whether two models saw the same images and know the same classes."""
-    return (
-        one is not None
-        and np.array_equal(one.items, other.items)
-        and one.log_probabilities.shape == other.log_probabilities.shape
-    )
+    if one is None or one.log_probabilities.shape != other.log_probabilities.shape:
+        return False
+    return np.array_equal(one.items, other.items)
 
 
 def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
@@ -108,19 +107,12 @@ def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
     if others:
         kinds[ALL] = [{trial: 1 for seeds in candidates.trials.values() for trial in seeds.values()}]
         kinds[EACH] = [dict.fromkeys(candidates.of_repeat(repeat), 1) for repeat in candidates.repeats]
-        chosen = [_chosen(candidates, repeat) for repeat in candidates.repeats]
-        kinds[GREEDY] = [weights for weights in chosen if weights]
+        kinds[GREEDY] = []
+        for trials in map(candidates.of_repeat, candidates.repeats):
+            shared = _shared_validation(candidates.outputs, trials)
+            if shared is not None:
+                kinds[GREEDY].append(Counter(trials[pick] for pick in greedy(*shared)))
     return {kind: made for kind, made in kinds.items() if made}
-
-
-def _chosen(candidates: _Candidates, repeat: int) -> Weights:
-    """The greedy ensemble of one repeat; empty where its models share no validation images."""
-    trials = candidates.of_repeat(repeat)
-    shared = _shared_validation(candidates.outputs, trials)
-    if shared is None:
-        return {}
-    labels, log_probabilities = shared
-    return dict(Counter(trials[pick] for pick in greedy(labels, log_probabilities)))
 
 
 def _shared_validation(outputs: Outputs, trials: list[str]) -> tuple[NDArray, NDArray] | None:
@@ -128,16 +120,13 @@ def _shared_validation(outputs: Outputs, trials: list[str]) -> tuple[NDArray, ND
 
     A trial's validation rows are of its own validation, so these are the images that all of them have there.
     """
-    seen = [outputs.of(trial, VAL) for trial in trials]
-    there = [one for one in seen if one is not None]
-    if len(there) < len(trials):
+    validated = [output for trial in trials if (output := outputs.of(trial, VAL)) is not None]
+    items = reduce(np.intersect1d, [output.items for output in validated]) if validated else []
+    if len(validated) < len(trials) or not len(items):
         return None
-    items = reduce(np.intersect1d, (one.items for one in there))
-    if not len(items):
-        return None
-    rows = [np.searchsorted(one.items, items) for one in there]
-    stacked = np.stack([one.log_probabilities[mine] for one, mine in zip(there, rows, strict=True)])
-    return there[0].labels[rows[0]], stacked
+    rows = [np.searchsorted(output.items, items) for output in validated]
+    stacked = np.stack([output.log_probabilities[mine] for output, mine in zip(validated, rows, strict=True)])
+    return validated[0].labels[rows[0]], stacked
 
 
 def greedy(labels: NDArray, log_probabilities: NDArray, steps: int = STEPS) -> list[int]:
@@ -151,7 +140,7 @@ def greedy(labels: NDArray, log_probabilities: NDArray, steps: int = STEPS) -> l
     chosen: list[int] = []
     scores: list[tuple[float, float]] = []
     for step in range(1, steps + 1):
-        tried = [_score(labels, (total + one) / step) for one in log_probabilities]
+        tried = [_score(labels, (total + added) / step) for added in log_probabilities]
         pick = max(range(len(tried)), key=tried.__getitem__)
         total += log_probabilities[pick]
         chosen.append(pick)
@@ -165,8 +154,8 @@ def _score(labels: NDArray, mean: NDArray) -> tuple[float, float]:
 
 def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDArray) -> dict[str, object]:
     single = candidates.test
-    means = [_average(candidates.outputs, weights, TEST) for weights in made]
-    right = np.stack([_right(candidates, weights, mean) for weights, mean in zip(made, means, strict=True)])
+    means, corrects = zip(*(_on_test(candidates.outputs, weights) for weights in made), strict=True)
+    right = np.stack(corrects)
     low, high = accuracy_interval(right, clusters)
     differences = right.mean(axis=0) - single.right
     difference_low, difference_high = (np.nan,) * 2 if kind == SINGLE else bootstrap_interval(differences, clusters)
@@ -182,27 +171,23 @@ def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDAr
         "difference_high": difference_high,
         "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean in means])),
         "val_accuracy": _validation_accuracy(candidates, kind, made),
-        "members": "; ".join(_said(weights) for weights in made),
+        "members": "; ".join(map(_members, made)),
     }
 
 
-def _right(candidates: _Candidates, weights: Weights, mean: NDArray) -> NDArray[np.bool_]:
-    """Which test images an ensemble names rightly; of one model as it was stored, its logits being rounded."""
-    if len(weights) > 1:
-        return mean.argmax(axis=1) == candidates.test.labels
-    alone = candidates.outputs.of(next(iter(weights)), TEST)
-    assert alone is not None
-    return alone.right
+def _on_test(outputs: Outputs, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log-probabilities of an ensemble, and which images it classifies correctly.
 
-
-def _average(outputs: Outputs, weights: Weights, fold: str) -> NDArray[np.float64]:
-    """Log-probabilities of an ensemble; one model at a time, as all of them together are large."""
-    total = 0.0
+    One model at a time, as all of them together are large. A single model is correct where its stored prediction is,
+    since its logits are rounded.
+    """
+    total, right = 0.0, np.empty(0, bool)
     for trial, times in weights.items():
-        one = outputs.of(trial, fold)
-        assert one is not None
-        total = total + times * one.log_probabilities
-    return metrics.log_softmax(total / sum(weights.values()))
+        output = outputs.of(trial, TEST)
+        assert output is not None
+        total, right = total + times * output.log_probabilities, output.right
+    mean = metrics.log_softmax(total / sum(weights.values()))
+    return mean, right if len(weights) == 1 else mean.argmax(axis=1) == output.labels
 
 
 def _validation_accuracy(candidates: _Candidates, kind: str, made: list[Weights]) -> float:
@@ -220,7 +205,7 @@ def _validation_accuracy(candidates: _Candidates, kind: str, made: list[Weights]
     return float(np.mean(reached))
 
 
-def _said(weights: Weights) -> str:
+def _members(weights: Weights) -> str:
     return ", ".join(trial if times == 1 else f"{trial} ×{times}" for trial, times in weights.items())
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.confirmed.outputs import Outputs
 from analysis.confirmed.settings import TEST, groups, test_predictions
-from analysis.layout.page import Section, Table, table
+from analysis.layout.page import Cell, Section, table
 from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points, value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
 from study.results import STUDY_FILE, Results, ResultsError, level_text, metrics
@@ -96,19 +96,16 @@ def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | Non
     config = one.get("config")
     if trials is None or not isinstance(config, Mapping):
         return []
-    said = [
-        f"{str(name).replace('_', ' ')} {_ran(trials[name])} instead of {value_text(value)}"
-        for name, value in config.items()
-        if name in trials and set(trials[name].map(level_text)) != {level_text(value)}
-    ]
+    changes = []
+    for name, value in config.items():
+        ran = dict.fromkeys(trials[name].map(level_text)) if name in trials else {}
+        if ran and set(ran) != {level_text(value)}:
+            measured = " or ".join(level or "none" for level in ran)
+            changes.append(f"{str(name).replace('_', ' ')} {measured} instead of {value_text(value)}")
     own_test = results.manifest["official_split"].eq("test").any()
     if "split" in config and own_test and "official_split" in trials and trials["official_split"].eq(True).any():
-        said.append(f"the official test fold instead of that of {value_text(config['split'])}")
-    return said
-
-
-def _ran(values: pd.Series) -> str:
-    return " or ".join(dict.fromkeys(level_text(value) or "none" for value in values))
+        changes.append(f"the official test fold instead of that of {value_text(config['split'])}")
+    return changes
 
 
 def metric_name(text: Any) -> str:
@@ -146,21 +143,15 @@ def published_section(results: Results, found: Outputs, overlap: str) -> Section
     frame = published(results, found)
     measured = frame[frame["state"] == MEASURED]
     inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
-    said = [f"{len(measured)} of {count(len(frame), 'published number')} were reproduced on this study's test images."]
-    if measured.empty:
-        said = [
-            f"None of the {count(len(frame), 'published number')} was measured here. Run the study with --published."
-        ]
-    else:
-        said.append(
+    numbers = count(len(frame), "published number")
+    sentences = [f"None of the {numbers} was measured here. Run the study with --published."]
+    if len(measured):
+        sentences = [
+            f"{len(measured)} of {numbers} were reproduced on this study's test images.",
             f"{inside or 'None'} of them {'lies' if inside == 1 else 'lie'} within the measured 95% CI. Differences "
-            "may come from the conditions listed as different."
-        )
-    return Section("Published results", said, tables=[_shown(frame, overlap)])
-
-
-def _shown(frame: pd.DataFrame, overlap: str) -> Table:
-    shown = {
+            "may come from the conditions listed as different.",
+        ]
+    shown: dict[str, Cell] = {
         "configuration": "name",
         "metric": lambda row: str(row.metric).replace("_", " "),
         "published": lambda row: _interval(row.metric, row.published, row.published_low, row.published_high),
@@ -174,7 +165,7 @@ def _shown(frame: pd.DataFrame, overlap: str) -> Table:
         "Published and measured values with 95% CIs. Measured: mean over seeds; with fewer than 3 seeds the interval "
         f"is for these models on new images. Difference: measured minus published, accuracies in points.{overlap}"
     )
-    return table("published", caption, frame, shown)
+    return Section("Published results", sentences, tables=[table("published", caption, frame, shown)])
 
 
 def _is_share(metric: Any) -> bool:
