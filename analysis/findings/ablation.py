@@ -91,31 +91,22 @@ def _find(ran: list[Setting], wanted: Levels, changed: list[str]) -> Setting | N
 def _leg(results: Results, before: Setting | None, after: Setting | None) -> dict[str, Any]:
     """What `after` gains on `before`, or the note why that is not known."""
     nothing = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": None, "items": None}
-    reason = _incomparable(before, after)
-    if before is None or after is None or reason:
-        return nothing | {"note": reason}
+    if before is None or after is None:
+        return nothing | {"note": NOT_RUN}
     clusters = groups(results, after.correct.columns)
+    if before.seeds != after.seeds or len(set(after.seeds)) < len(after.seeds):
+        return nothing | {"note": "not measured: unequal seeds"}
+    if len(after.seeds) < MIN_SEEDS:
+        return nothing | {"note": f"not measured: fewer than {MIN_SEEDS} seeds"}
+    if not (before.tested and after.tested and set(before.correct.columns) == set(after.correct.columns)):
+        return nothing | {"note": "not measured: not the same test images"}
     if len(np.unique(clusters)) < 2:
         return nothing | {"note": "not measured: fewer than 2 different test images"}
     right = before.correct[after.correct.columns].to_numpy()
     estimate = compare(after.correct.to_numpy(), right, clusters, after.folds)
     low, high = estimate.interval()
-    return {"difference": estimate.mean, "low": low, "high": high, "note": ""} | {
-        "seeds": estimate.seeds,
-        "items": estimate.items,
-    }
-
-
-def _incomparable(before: Setting | None, after: Setting | None) -> str:
-    if before is None or after is None:
-        return NOT_RUN
-    if before.seeds != after.seeds or len(set(after.seeds)) < len(after.seeds):
-        return "not measured: unequal seeds"
-    if len(after.seeds) < MIN_SEEDS:
-        return f"not measured: fewer than {MIN_SEEDS} seeds"
-    if not (before.tested and after.tested and set(before.correct.columns) == set(after.correct.columns)):
-        return "not measured: not the same test images"
-    return ""
+    measured = {"difference": estimate.mean, "low": low, "high": high, "seeds": estimate.seeds, "items": estimate.items}
+    return measured | {"note": ""}
 
 
 _TITLE = "Ablation"

@@ -1,4 +1,4 @@
-"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+"""Confusion matrix: which classes are confused, and the classification report of each class."""
 
 from functools import partial
 
@@ -82,19 +82,14 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     else:
         said, pictures, blocked = f"{number(len(matrix))} classes are too many to draw.", [], []
     shown = {"true class": "label", "predicted": "predicted", "count": "times", "share of the class": "share"}
+    caption = f"Most frequent confusions on test, {together}"
     return Section(
         "Confusion matrix",
         [said],
         figures=pictures,
         tables=[
             *blocked,
-            table(
-                "confusions",
-                f"Most frequent confusions on test, {together}",
-                confused(matrix, names),
-                shown,
-                most=MOST_CONFUSIONS,
-            ),
+            table("confusions", caption, confused(matrix, names), shown, most=MOST_CONFUSIONS),
             _classes(classes(matrix, names, len(best.seeds)), training_images(results, best), together, overlap),
         ],
     )

@@ -12,7 +12,7 @@ for them, and on test nobody has trained. The same validation chose epochs and s
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -152,9 +152,9 @@ def _score(labels: NDArray, mean: NDArray) -> tuple[float, float]:
     return float((mean.argmax(axis=1) == labels).mean()), -metrics.log_loss(labels, metrics.log_softmax(mean))
 
 
-def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDArray) -> dict[str, object]:
+def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: NDArray) -> dict[str, object]:
     single = candidates.test
-    means, corrects = zip(*(_on_test(candidates.outputs, weights) for weights in made), strict=True)
+    means, corrects = zip(*(_on_test(candidates, weights) for weights in made), strict=True)
     right = np.stack(corrects)
     low, high = accuracy_interval(right, clusters)
     differences = right.mean(axis=0) - single.right
@@ -175,22 +175,22 @@ def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDAr
     }
 
 
-def _on_test(outputs: Outputs, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _on_test(candidates: _Candidates, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Log-probabilities of an ensemble, and which images it classifies correctly.
 
     One model at a time, as all of them together are large. A single model is correct where its stored prediction is,
     since its logits are rounded.
     """
-    total, right = 0.0, np.empty(0, bool)
+    total, alone = 0.0, candidates.test.right
     for trial, times in weights.items():
-        output = outputs.of(trial, TEST)
+        output = candidates.outputs.of(trial, TEST)
         assert output is not None
-        total, right = total + times * output.log_probabilities, output.right
+        total, alone = total + times * output.log_probabilities, output.right
     mean = metrics.log_softmax(total / sum(weights.values()))
-    return mean, right if len(weights) == 1 else mean.argmax(axis=1) == output.labels
+    return mean, alone if len(weights) == 1 else mean.argmax(axis=1) == candidates.test.labels
 
 
-def _validation_accuracy(candidates: _Candidates, kind: str, made: list[Weights]) -> float:
+def _validation_accuracy(candidates: _Candidates, kind: str, made: Sequence[Weights]) -> float:
     """On the validation the members share; missing where they are of several repeats."""
     if kind not in (SINGLE, ANY_SEED, EACH, GREEDY):
         return np.nan

@@ -1,4 +1,4 @@
-"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+"""Learning curves, and the gap between training and validation at the best epoch."""
 
 from functools import partial
 from typing import Any
@@ -27,20 +27,16 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         )
         means = {column: at_best[column].mean() for column in LEARNING}
         gap = means["train_accuracy"] - means["val_accuracy"]
-        row = {"setting": name(setting, found), **_best_epochs(setting), **means, "gap": gap}
+        kept = setting.trials["best_epoch"]
+        epochs = zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True)
+        row = {"setting": name(setting, found), **dict(epochs), **means, "gap": gap}
         row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
         rows.append(row | sizes(setting.trials))
     extra = [column for column in PARAMETERS if column in results.trials]
     return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
 
 
-_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")
-
-
-def _best_epochs(setting: Setting) -> dict[str, float]:
-    """Which epoch was kept, over the seeds: mean, standard deviation, first and last."""
-    kept = setting.trials["best_epoch"]
-    return dict(zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True))
+_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")  # of the seeds
 
 
 def learning_section(results: Results, found: list[Setting]) -> Section | None:

@@ -18,14 +18,8 @@ NOT_RUN = "not run"
 MEASURED = "measured"
 
 # What people write, in the words of `metrics.REPORTED`.
-_ALIASES = {
-    "top1": "accuracy",
-    "top_1": "accuracy",
-    "top_5": "top5",
-    "logloss": "log_loss",
-    "cross_entropy": "log_loss",
-}
-_ALIASES |= {"f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision", "auc": "auroc"}
+_ALIASES = {"top1": "accuracy", "top_1": "accuracy", "top_5": "top5", "logloss": "log_loss", "auc": "auroc"}
+_ALIASES |= {"cross_entropy": "log_loss", "f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision"}
 
 
 def published_trials(results: Results) -> dict[str, pd.DataFrame]:

@@ -104,13 +104,13 @@ def _saved(row) -> str:
 
 def _behind(row, answered: pd.DataFrame) -> str:
     """How the faster open level does beside the best one, on validation and on test."""
-    said = [f"{duration(row.faster_seconds)}", f"{percent(row.faster_val_accuracy)} on validation"]
-    pair = next((one for one in rivals(pairs_of(answered, row.factor), row.faster) if one["level_b"] == row.best), None)
-    if pair is None or pd.isna(pair["difference"]):
-        return ", ".join([*said, "not compared on test"])
-    ahead = "ahead" if pair["difference"] > 0 else "behind"
-    interval = f"{points(pair['low'])} to {points(pair['high'])}"
-    return ", ".join([*said, f"{points(abs(pair['difference']))} points {ahead} on test ({LIKELY} {interval})"])
+    known = f"{duration(row.faster_seconds)}, {percent(row.faster_val_accuracy)} on validation"
+    pairs = rivals(pairs_of(answered, row.factor), row.faster)
+    pair = next((pair for pair in pairs if pair["level_b"] == row.best and pd.notna(pair["difference"])), None)
+    if pair is None:
+        return f"{known}, not compared on test"
+    lead = f"{points(abs(pair['difference']))} points {'ahead' if pair['difference'] > 0 else 'behind'}"
+    return f"{known}, {lead} on test ({LIKELY} {points(pair['low'])} to {points(pair['high'])})"
 
 
 def _name(level: Any) -> str:
@@ -123,9 +123,10 @@ def _gains(row, answered: pd.DataFrame) -> str:
     pairs = pairs_of(answered, row.factor)
     compared = [one for one in rivals(pairs, row.recommended) if pd.notna(one["difference"])]
     compared.sort(key=lambda one: one["difference"])
-    said = [_gain(pair) for pair in compared[:_MOST_GAINS]]
-    more = len(compared) - _MOST_GAINS
-    return "; ".join(said + ([f"and over {count(more, 'more level')}"] if more > 0 else [])) or NOTHING
+    gains = [_gain(pair) for pair in compared[:_MOST_GAINS]]
+    if len(compared) > _MOST_GAINS:
+        gains.append(f"and over {count(len(compared) - _MOST_GAINS, 'more level')}")
+    return "; ".join(gains) or NOTHING
 
 
 def _gain(pair: Answer) -> str:
@@ -164,28 +165,25 @@ def _needed(row, answered: pd.DataFrame) -> str:
 def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
     """What to do about one factor, and why."""
     pairs = pairs_of(answered, row.factor)
+    refusals = dict.fromkeys(
+        pair["verdict"].removeprefix(REFUSED) for pair in pairs if pair["verdict"].startswith(REFUSED)
+    )
     if row.decision == ABSENT:
-        reasons = dict.fromkeys(
-            pair["verdict"].removeprefix(REFUSED) for pair in pairs if pair["verdict"].startswith(REFUSED)
-        )
-        reason = f"not all levels were compared: {'; '.join(reasons)}" if reasons else "no level beats another"
+        reason = f"not all levels were compared: {'; '.join(refusals)}" if refusals else "no level beats another"
         return f"{row.factor}: this factor does not exist in the winner; where it exists, {reason}."
-    undecided = row.decision == UNDECIDED
-    decided = _name(row.recommended) if undecided else f"use {_name(row.recommended)}"
-    doubt = f" ({_how_sure(row)})" if undecided else ""
-    said = [
-        f"{row.factor}: {decided}{doubt}.",
+    level = _name(row.recommended)
+    sentences = [
+        f"{row.factor}: {f'{level} ({_how_sure(row)})' if row.decision == UNDECIDED else f'use {level}'}.",
         _not_the_winners(row),
         _cheaper(row, allowed),
         _behind_on_test(row, pairs),
     ]
-    refusals = {pair["verdict"] for pair in pairs}
-    if len(refusals) == 1 and (verdict := refusals.pop()).startswith(REFUSED):
-        said.append(f"Its levels were not compared: {verdict.removeprefix(REFUSED)}.")
+    if refusals and len({pair["verdict"] for pair in pairs}) == 1:
+        sentences.append(f"Its levels were not compared: {next(iter(refusals))}.")
     else:
         compared = sum(pd.notna(pair["p_holm"]) for pair in pairs)
-        said += [answer_sentence(pair, allowed, compared) for pair in rivals(pairs, row.best)]
-    return " ".join(filter(None, said))
+        sentences += [answer_sentence(pair, allowed, compared) for pair in rivals(pairs, row.best)]
+    return " ".join(filter(None, sentences))
 
 
 def _not_the_winners(row) -> str:

@@ -1,4 +1,4 @@
-"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+"""The winner: its test accuracy, what it was selected on, and the facts of the model that ships."""
 
 import json
 from pathlib import Path
@@ -84,44 +84,38 @@ def headline(results: Results, best: Setting) -> str:
 
 def winner_sentences(results: Results, best: Setting) -> list[str]:
     """The winner, its test accuracy, what chance would reach, and what it was selected on."""
+    sentences = [headline(results, best)]
     if not best.tested:
-        said = [headline(results, best)]
-        return said if objective(results).is_accuracy else [*said, *_chosen_by(results, best)]
+        return sentences if objective(results).is_accuracy else [*sentences, _selected_by(results, best)]
     chance, frequent = baselines(results)
-    return [
-        headline(results, best),
+    sentences += [
         f"Chance is {percent(chance)}; always predicting the most frequent class reaches {percent(frequent)}.",
-        *_chosen_by(results, best),
-        *_caution(results),
+        _selected_by(results, best),
     ]
+    if note := overlap_note(results):
+        sentences.append(
+            f"Caution: {note[0].lower()}{note[1:]} A backbone may recall images it has seen, so the score says less "
+            "about transfer."
+        )
+    return sentences
 
 
-def _caution(results: Results) -> list[str]:
-    note = overlap_note(results)
-    if not note:
-        return []
-    return [
-        f"Caution: {note[0].lower()}{note[1:]} A backbone may recall images it has seen, so the score says less about "
-        "transfer."
-    ]
-
-
-def _chosen_by(results: Results, best: Setting) -> list[str]:
-    chosen_by = objective(results)
+def _selected_by(results: Results, best: Setting) -> str:
+    metric = objective(results)
     if best.models > 1:
-        return [
-            f"Its levels were selected by {chosen_by.said} on validation images that are test images of other folds, "
+        return (
+            f"Its levels were selected by {metric.said} on validation images that are test images of other folds, "
             "so its accuracy may be slightly optimistic. Nuisances were tuned for each model without its test images."
-        ]
+        )
     only = " data only" if opened_once(results) else ""
-    if chosen_by.is_accuracy:
-        return [f"It was selected on validation{only}."]
-    value = best.trials[chosen_by.column].mean()
-    said = decimals(value) if chosen_by.metric in ("val_log_loss", "val_auroc") else percent(value)
-    return [
-        f"It was selected on validation{only}, by {chosen_by.said} ({said}, mean over seeds). The comparisons of "
+    if metric.is_accuracy:
+        return f"It was selected on validation{only}."
+    value = best.trials[metric.column].mean()
+    reached = decimals(value) if metric.metric in ("val_log_loss", "val_auroc") else percent(value)
+    return (
+        f"It was selected on validation{only}, by {metric.said} ({reached}, mean over seeds). The comparisons of "
         "levels below use accuracy."
-    ]
+    )
 
 
 _MODEL_FILE = "model.safetensors"
@@ -197,14 +191,10 @@ def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:
     model, facts = folder / _MODEL_FILE, []
     if model.is_file() and not sized:
         facts.append((SIZES["file_bytes"], megabytes(model.stat().st_size)))
-    told = _read_json(folder / _PREPROCESSING_FILE)
-    return [*facts, ("input", value_text(told))] if told else facts
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Empty where there is no such file, or nothing that can be read: the report goes on without it."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        preprocessing = json.loads((folder / _PREPROCESSING_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the report goes on without a file that is missing or damaged
+        return facts
+    return (
+        [*facts, ("input", value_text(preprocessing))] if preprocessing and isinstance(preprocessing, dict) else facts
+    )
