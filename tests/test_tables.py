@@ -6,7 +6,7 @@ from analysis.confirmed import images, tables
 from analysis.confirmed.settings import name, settings
 from analysis.findings.generalization import generalization
 from analysis.layout.text import duration, number, percent, plain, points, slug
-from analysis.sections.curves import band, curves
+from analysis.findings.generalization import band, curves
 from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 

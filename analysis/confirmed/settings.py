@@ -71,8 +71,14 @@ def _settings(results: Results, phase: str) -> list[Setting]:
     if models is None or not results.factors:
         return [_setting(results, rows, right) for _, rows in done.groupby("arm", sort=False)]
     levels = [done[factor].map(level_text) for factor in results.factors]
-    whole = [_whole_rounds(rows, models) for _, rows in done.groupby(levels, sort=False)]
-    return [_setting(results, rows, right, models) for rows in whole if len(rows)]
+    settings = []
+    for _, rows in done.groupby(levels, sort=False):
+        # without the rounds some of whose models are missing: they do not predict every image
+        rounds = rows.groupby((rows["seed"] - 1) // models)["seed"]
+        whole = rows[(rounds.transform("nunique") == models) & (rounds.transform("size") == models)]
+        if len(whole):
+            settings.append(_setting(results, whole, right, models))
+    return settings
 
 
 def test_predictions(results: Results) -> pd.DataFrame:
@@ -85,12 +91,6 @@ def test_folds(results: Results) -> int | None:
     """How many models a seed has, each tested on its share of all images; None where there is one test fold."""
     folds = budget(results, "test_folds") or 0
     return folds if folds > 1 else None
-
-
-def _whole_rounds(rows: pd.DataFrame, models: int) -> pd.DataFrame:
-    """Without the rounds some of whose models are missing: they do not predict every image."""
-    of_round = rows.groupby((rows["seed"] - 1) // models)["seed"]
-    return rows[(of_round.transform("nunique") == models) & (of_round.transform("size") == models)]
 
 
 def _setting(results: Results, rows: pd.DataFrame, right: pd.DataFrame, models: int = 1) -> Setting:

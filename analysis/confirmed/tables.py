@@ -137,3 +137,22 @@ def sizes(trials: pd.DataFrame) -> dict[str, float]:
 def shown_sizes(frame: pd.DataFrame) -> dict[str, str]:
     """The headers and columns of those sizes that `frame` has and in which its rows differ."""
     return {heading: column for column, heading in SIZES.items() if column in frame and frame[column].nunique() > 1}
+
+
+def dots(comparison: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Choose what the levels of a factor are drawn by: test, else confirmation, else search.
+
+    Returns:
+        The name of that accuracy, and a frame with columns level, winner, value, low, high; low and high are missing
+        where there is no interval.
+    """
+    for column, label in (
+        ("test_accuracy", "test accuracy"),
+        ("val_accuracy", "validation accuracy (confirmed)"),
+        ("search_best", "best validation accuracy (search)"),
+    ):
+        if comparison[column].notna().any():
+            stem = column.removesuffix("_accuracy")
+            low, high = (comparison.get(f"{stem}_{end}", np.nan) for end in ("low", "high"))
+            return label, comparison[["level", "winner"]].assign(value=comparison[column], low=low, high=high)
+    return "accuracy", comparison[["level", "winner"]].assign(value=np.nan, low=np.nan, high=np.nan)

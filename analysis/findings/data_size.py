@@ -110,7 +110,9 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             curve = _curve(n, wrong, among)
             said.append(beyond_sentence(n, wrong, curve))
     text = figures.svg(2.9, partial(draw_sizes, measured=measured, curve=curve, checked=checked))
-    alt = f"Accuracy on {on} by training images: " + ", ".join(
+    title = f"Accuracy on {on} by training images"
+    legend = "" if curve is None else " (line: power law; diamond: predicted by the smaller sizes)"
+    alt = f"{title}: " + ", ".join(
         f"{percent(accuracy)} with {number(round(images))}"
         for accuracy, images in zip(measured["accuracy"], measured["pictures"], strict=True)
     )
@@ -121,30 +123,22 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             "the larger ones, all take the same number of optimizer steps, and all are evaluated on the same images.",
             " ".join(said),
         ],
-        figures=[Figure(f"pictures-{factor.replace('_', '-')}", _title(on, curve), alt, text)],
+        figures=[Figure(f"pictures-{factor.replace('_', '-')}", title + legend, alt, text)],
         tables=[_table(measured, factor, on, overlap)],
     )
-
-
-def _title(on: str, curve: pd.DataFrame | None) -> str:
-    stem = f"Accuracy on {on} by training images"
-    return stem if curve is None else f"{stem} (line: power law; diamond: predicted by the smaller sizes)"
 
 
 def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> str:
     """Whether the smaller sizes predict the largest, in words."""
     last = measured.iloc[-1]
-    held = checked.holds(allowed)
+    verdict = "is too large: the law does not hold here, so nothing is extrapolated."
+    if checked.holds(allowed):
+        verdict = "is consistent with the law."
     return (
         f"A power law fitted to the {len(measured) - 1} smaller sizes predicts {percent(1 - checked.predicted)} for "
         f"{number(round(last['pictures']))} images; measured: "
         f"{percent_interval(last['accuracy'], last['low'], last['high'])}. The difference of {points(-checked.miss)} "
-        f"points (95% CI {points(-checked.high)} to {points(-checked.low)}) "
-        + (
-            "is consistent with the law."
-            if held
-            else "is too large: the law does not hold here, so nothing is extrapolated."
-        )
+        f"points (95% CI {points(-checked.high)} to {points(-checked.low)}) {verdict}"
     )
 
 

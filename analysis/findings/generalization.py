@@ -1,17 +1,73 @@
 """Learning curves, and the gap between training and validation at the best epoch."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.confirmed.objective import merit, objective
 from analysis.confirmed.settings import Setting, name, winner_first
 from analysis.confirmed.tables import LEARNING, PARAMETERS, sizes
+from analysis.findings.published import published_trials
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import count, millions, number, percent, plain, slug
-from analysis.sections.curves import Curve, band, best_epoch, curves, limits
-from study.results import Results
+from study.results import Results, level_text
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One panel: trials that differ in their seed only."""
+
+    title: str
+    trials: list[str]
+
+
+def curves(results: Results, found: list[Setting]) -> list[Curve]:
+    """Return a curve for each confirmed setting, the winner first; before that, for each level's best search trial.
+
+    Without a search, return one for each published configuration that was run.
+    """
+    if found:
+        return [Curve(name(one, found), one.trials["trial"].tolist()) for one in winner_first(found)]
+    chosen_by, ranked = objective(results).column, merit(results)
+    search = results.trials[results.trials["phase"] == "search"].dropna(subset=[chosen_by])
+    if search.empty:
+        return [Curve(one, trials["trial"].tolist()) for one, trials in published_trials(results).items()]
+    titles: dict[str, list[str]] = {}
+    for factor, levels in results.factors.items():
+        for level in levels:
+            mine = search[search[factor].map(level_text) == level]
+            if len(mine):
+                top = mine["trial"].iloc[int(ranked[mine.index].to_numpy().argmax())]
+                titles.setdefault(top, []).append(f"{factor} = {level}")
+    return [Curve("best search trial with " + ", ".join(parts), [trial]) for trial, parts in titles.items()]
+
+
+def band(results: Results, curve: Curve) -> pd.DataFrame:
+    """Mean, minimum and maximum over the trials at each epoch, columns (metric, "mean" | "min" | "max")."""
+    rows = results.epochs[results.epochs["trial"].isin(curve.trials)]
+    return rows.groupby("epoch")[list(LEARNING)].agg(["mean", "min", "max"])
+
+
+def best_epoch(results: Results, curve: Curve) -> float:
+    """The selected epoch, mean over seeds."""
+    return results.trials[results.trials["trial"].isin(curve.trials)]["best_epoch"].mean()
+
+
+def limits(results: Results, drawn: list[Curve]) -> dict[str, tuple[float, float]]:
+    """Axis limits that all panels share: "accuracy", "cross_entropy" and "epoch"."""
+    rows = results.epochs[results.epochs["trial"].isin([trial for curve in drawn for trial in curve.trials])]
+    accuracy = rows[["train_accuracy", "val_accuracy"]].to_numpy()
+    loss = rows[["train_cross_entropy", "val_cross_entropy"]].to_numpy()
+    ceiling = float(np.nanmax(loss, initial=0.1))
+    return {
+        "accuracy": (max(float(np.nanmin(accuracy, initial=1.0)) - 0.03, 0.0), 1.0),
+        "cross_entropy": (0.0, 1.05 * ceiling if np.isfinite(ceiling) else 10.0),
+        "epoch": (0.5, float(rows["epoch"].max()) + 0.5),
+    }
 
 
 def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.confirmed.settings import Setting
-from analysis.confirmed.tables import PARAMETERS, comparison
+from analysis.confirmed.tables import PARAMETERS, comparison, dots
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section
 from analysis.layout.text import percent, percent_interval, shortened
-from analysis.sections.curves import dots
 from study.results import Results
 
 FACTOR = "unfreeze"

@@ -31,9 +31,8 @@ def trials_section(results: Results) -> Section | None:
         all_tables.append(_pareto(results))
     failures = tables.failures(results)
     if len(failures):
-        all_tables.append(
-            table("failures", "Errors of failed trials", failures, {"error": "error", "trials": "trials"})
-        )
+        shown = {"error": "error", "trials": "trials"}
+        all_tables.append(table("failures", "Errors of failed trials", failures, shown))
     return Section("Cost", [_cost(results)], figures=plots, tables=all_tables)
 
 

@@ -7,12 +7,11 @@ import pandas as pd
 from analysis.confirmed import tables
 from analysis.confirmed.answers import Answer, answer_sentence, margin
 from analysis.confirmed.settings import Setting
-from analysis.confirmed.tables import shown_sizes
+from analysis.confirmed.tables import dots, shown_sizes
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import percent_interval, slug
 from analysis.search.rung import most_epochs
-from analysis.sections.curves import dots
 from study.results import Results
 
 

@@ -20,12 +20,14 @@ _SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap",
 
 def plan_section(results: Results) -> Section:
     study = results.study
+    levels = [(factor, ", ".join(levels)) for factor, levels in results.factors.items()]
+    factors = pd.DataFrame(levels, columns=["factor", "levels"])
     return Section(
         "Method",
         [openings_sentence(results), plan_sentence(results), _views(results), _duplicates(results)],
         points=deviation_sentences(results),
         tables=[
-            _factors(results),
+            table("factors", "Factors and their levels", factors, {"factor": "factor", "levels": "levels"}),
             *_nuisances(study.get("nuisances")),
             *_phases(study.get("phases")),
             *_pictures(results),
@@ -58,14 +60,6 @@ def _duplicates(results: Results) -> str:
     return f"{files} are duplicates, in {count(len(groups), 'group')}.{leaks}{labels}"
 
 
-def _factors(results: Results) -> Table:
-    frame = pd.DataFrame(
-        [(factor, ", ".join(levels)) for factor, levels in results.factors.items()],
-        columns=["factor", "levels"],
-    )
-    return table("factors", "Factors and their levels", frame, {"factor": "factor", "levels": "levels"})
-
-
 def _nuisances(nuisances: Any) -> list[Table]:
     """The nuisances; another program may have described them differently."""
     if not isinstance(nuisances, Mapping) or not nuisances:
@@ -76,7 +70,7 @@ def _nuisances(nuisances: Any) -> list[Table]:
 
 
 def _phases(phases: Any) -> list[Table]:
-    rows = [one for one in _list(phases) if isinstance(one, Mapping)]
+    rows = [row for row in phases if isinstance(row, Mapping)] if isinstance(phases, list) else []
     if not rows:
         return []
     frame = pd.DataFrame([{key: value_text(value) for key, value in row.items()} for row in rows]).fillna("")
@@ -106,7 +100,3 @@ def _recorded(study: Mapping[str, Any]) -> Table:
     rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
     frame = pd.DataFrame(rows, columns=["what", "value"])
     return table("recorded", "Everything else in study.json", frame, {"key": "what", "value": "value"})
-
-
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else []

@@ -1,16 +1,17 @@
 """The report's section on the search: early stopping, importance, marginal effects."""
 
+import numpy as np
 import pandas as pd
 
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import count, number, percent, percent_interval
 from analysis.search.audit import LEAST, audit
-from analysis.search.effects import effects
 from analysis.search.importance import importance
 from analysis.search.rung import Outcomes, outcomes
 from study.results import Results
 
 TITLE = "Search"
+EFFECTS = ["factor", "level", "trials", "stopped", "failed", "accuracy", "lower", "upper", "best", "rung"]
 
 
 def search_section(results: Results) -> Section | None:
@@ -48,6 +49,37 @@ def _read(seen: Outcomes) -> str:
         f"of every factor reached.{early}{lost} Use this to decide where to look next; the answers are the comparisons "
         "above."
     )
+
+
+def effects(results: Results, seen: Outcomes) -> pd.DataFrame:
+    """Return a row for each level of each factor: its trials, and the quartiles and maximum of their accuracy.
+
+    `accuracy` is the median and `lower, upper` the other quartiles of the best validation accuracy within the rung.
+    Stopped trials count with their best until they were stopped. Failed trials have no accuracy.
+    """
+    return pd.DataFrame(
+        [_effect(seen, factor, level) for factor, levels in results.factors.items() for level in dict.fromkeys(levels)],
+        columns=EFFECTS,
+    )
+
+
+def _effect(seen: Outcomes, factor: str, level: str) -> dict[str, object]:
+    mine = (seen.trials[factor] == level).to_numpy()
+    outcome = seen.trials.loc[mine, "outcome"]
+    reached = seen.accuracy[mine][np.isfinite(seen.accuracy[mine])]
+    lower, median, upper, best = np.quantile(reached, [0.25, 0.5, 0.75, 1.0]) if len(reached) else [np.nan] * 4
+    return {
+        "factor": factor,
+        "level": level,
+        "trials": len(outcome),
+        "stopped": int((outcome == "stopped").sum()),
+        "failed": int((outcome == "failed").sum()),
+        "accuracy": median,
+        "lower": lower,
+        "upper": upper,
+        "best": best,
+        "rung": seen.rung,
+    }
 
 
 def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
