@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.confirmed.objective import metric_by_epoch, objective
 from analysis.exporting import command
-from analysis.hyperparameters import VARIED, Choice, Interval, space, values
+from analysis.hyperparameters import VARIED, Choice, space, values
 from analysis.layout.text import plain
 from study.results import Results
 from study.writing import in_shell, write_text
@@ -64,7 +64,12 @@ class _Journal(BaseJournalBackend):
 def frozen_trials(results: Results, phase: str) -> list[FrozenTrial]:
     """Return the trials of a phase with the metric after each epoch; stopped ones are pruned."""
     varied, column = space(results), objective(results).column
-    distributions = {name: _distribution(kind) for name, kind in varied.items()}
+    distributions: dict[str, BaseDistribution] = {
+        name: CategoricalDistribution(kind.levels)
+        if isinstance(kind, Choice)
+        else FloatDistribution(kind.low, kind.high, log=kind.log)
+        for name, kind in varied.items()
+    }
     epochs = _after_each_epoch(results)
     frozen, clock = [], _BEGIN
     for number, row in enumerate(results.trials[results.trials["phase"] == phase].to_dict("records")):
@@ -100,12 +105,6 @@ def _export_phase(results: Results, phase: str, storage: JournalStorage) -> None
         study.set_metric_names([chosen_by.metric])
     study.set_user_attr("question", results.study["question"])
     study.add_trials(frozen_trials(results, phase))
-
-
-def _distribution(kind: Choice | Interval) -> BaseDistribution:
-    if isinstance(kind, Choice):
-        return CategoricalDistribution(kind.levels)
-    return FloatDistribution(kind.low, kind.high, log=kind.log)
 
 
 def _after_each_epoch(results: Results) -> dict[str, dict[int, float]]:

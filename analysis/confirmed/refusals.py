@@ -49,7 +49,8 @@ def _other_factors_differ(a: Setting, b: Setting, factor: str) -> str:
 def _different_repeats(a: Setting, b: Setting) -> str:
     """Seeds and test images must be the same, and enough."""
     if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):
-        return f"unequal seeds ({_listed(a.seeds)} against {_listed(b.seeds)})"
+        of_a, of_b = (" ".join(map(str, setting.seeds)) for setting in (a, b))
+        return f"unequal seeds ({of_a} against {of_b})"
     if len(a.seeds) < MIN_SEEDS:
         return f"fewer than {MIN_SEEDS} seeds ({len(a.seeds)})"
     if not (a.correct.shape[1] or b.correct.shape[1]):
@@ -57,10 +58,6 @@ def _different_repeats(a: Setting, b: Setting) -> str:
     if not (a.tested and b.tested and set(a.correct.columns) == set(b.correct.columns)):
         return "not all models predicted the same test images"
     return "" if a.correct.shape[1] >= 2 else "fewer than 2 test images"
-
-
-def _listed(seeds: list[int]) -> str:
-    return " ".join(map(str, seeds))
 
 
 def _no_common_rung(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
@@ -96,8 +93,8 @@ def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setti
         return ""
     epochs = [sorted(set(setting.trials["epochs"].dropna())) for setting in (a, b)]
     if epochs[0] and epochs[1] and epochs[0] != epochs[1]:
-        said = [" or ".join(map(number, each)) for each in epochs]
-        return f"unequal budgets (confirmed with {said[0]} epochs against {said[1]})"
+        of_a, of_b = (" or ".join(map(number, each)) for each in epochs)
+        return f"unequal budgets (confirmed with {of_a} epochs against {of_b})"
     return ""
 
 

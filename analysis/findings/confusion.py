@@ -83,6 +83,12 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         said, pictures, blocked = f"{number(len(matrix))} classes are too many to draw.", [], []
     shown = {"true class": "label", "predicted": "predicted", "count": "times", "share of the class": "share"}
     caption = f"Most frequent confusions on test, {together}"
+    per_class = classes(matrix, names, len(best.seeds))
+    per_class = per_class.assign(training_images=per_class["label"].map(training_images(results, best)))
+    columns = {"class": "label", "precision": "precision", "recall": "recall", "F1": "f1"}
+    columns |= {"test images": "support", "training images": "training_images"}
+    means = means_sentence(per_class)
+    about_classes = f"Metrics of each class on test, worst F1 first, {together}. {means}{overlap}"
     return Section(
         "Confusion matrix",
         [said],
@@ -90,7 +96,7 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         tables=[
             *blocked,
             table("confusions", caption, confused(matrix, names), shown, most=MOST_CONFUSIONS),
-            _classes(classes(matrix, names, len(best.seeds)), training_images(results, best), together, overlap),
+            table("classes", about_classes, per_class, columns, most=MOST_CLASSES),
         ],
     )
 
@@ -128,11 +134,3 @@ def _blocks(frame: pd.DataFrame, together: str) -> Table:
     }
     caption = f"Classes that are confused with each other: blocks along the diagonal, {together}"
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
-
-
-def _classes(frame: pd.DataFrame, training: pd.Series, together: str, overlap: str) -> Table:
-    frame = frame.assign(training_images=frame["label"].map(training))
-    shown = {"class": "label", "precision": "precision", "recall": "recall", "F1": "f1"}
-    shown |= {"test images": "support", "training images": "training_images"}
-    caption = f"Metrics of each class on test, worst F1 first, {together}. {means_sentence(frame)}{overlap}"
-    return table("classes", caption, frame, shown, most=MOST_CLASSES)

@@ -68,9 +68,9 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
         return "its interval is defined for a single test fold, and this study tests on all images in turn"
     n, distinct = measured["pictures"].to_numpy(), measured["pictures"].nunique()
     if distinct < MIN_SIZES or distinct < len(n):
-        return f"it takes at least {MIN_SIZES} different sizes, but there {_are(distinct)}"
+        return f"it takes at least {MIN_SIZES} different sizes, and this study has {distinct}"
     if measured["seeds"].min() < MIN_SEEDS:
-        return f"it takes at least {MIN_SEEDS} seeds for each size, but there {_are(int(measured['seeds'].min()))}"
+        return f"it takes at least {MIN_SEEDS} seeds for each size, and one has {measured['seeds'].min()}"
     if not within_reach(n[-1], n[-2]):
         return (
             f"the largest size is more than {REACH:g} times the next ({number(round(n[-1]))} and "
@@ -87,10 +87,6 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     if measured["accuracy"].max() >= 1:
         return "a power law cannot fit a size without errors"
     return ""
-
-
-def _are(n: int) -> str:
-    return f"is {n}" if n == 1 else f"are {n}"
 
 
 def _section(results: Results, found: list[Setting], factor: str, overlap: str) -> Section | None:

@@ -68,9 +68,8 @@ def _read_plan(file: Path) -> list[dict[str, Any]]:
         plan = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return plan if isinstance(plan, list) and all(map(_is_planned, plan)) else []
-
-
-def _is_planned(one: Any) -> bool:
-    levels = one.get("factors") if isinstance(one, dict) and isinstance(one.get("trial"), str) else None
-    return isinstance(levels, dict) and not any(isinstance(level, list | dict) for level in levels.values())
+    for trial in plan if isinstance(plan, list) else [None]:
+        levels = trial.get("factors") if isinstance(trial, dict) and isinstance(trial.get("trial"), str) else None
+        if not isinstance(levels, dict) or any(isinstance(level, list | dict) for level in levels.values()):
+            return []
+    return plan

@@ -76,10 +76,7 @@ def _by_image(seen: pd.DataFrame) -> pd.DataFrame:
     """One row an item: its label, what the models give it, and the other class that most of them name."""
     seen = seen.assign(probability=np.exp(-seen["cross_entropy"]))
     each = seen.groupby("item", sort=False).agg(
-        fold=("fold", "first"),
-        label=("label", "first"),
-        probability=("probability", "mean"),
-        models=("trial", "size"),
+        fold=("fold", "first"), label=("label", "first"), probability=("probability", "mean"), models=("trial", "size")
     )
     other = seen[seen["predicted"] != seen["label"]]
     votes = other.groupby(["item", "predicted"], sort=False)["confidence"].agg(["size", "sum"]).reset_index()
@@ -110,32 +107,23 @@ def suspects_section(results: Results, found: list[Setting]) -> Section | None:
         f"{number(doubted.confident)} of these as label errors: the other class is at least as probable as it is on "
         "average for images that carry it (Northcutt et al. 2021)."
     )
-    return Section(
-        title,
-        [sentence, _caution(winner(found))],
-        galleries=_gallery(results, doubted.frame),
-        tables=[_suspects(results, doubted.frame)],
-    )
-
-
-def _caution(best: Setting | None) -> str:
-    hard = "Many of these images may simply be hard."
+    hard, best = "Many of these images may simply be hard.", winner(found)
     if best is not None and best.tested:
         wrong = percent(1 - best.correct.to_numpy().mean())
         hard = f"The winner misclassifies {wrong} of the test images, so many of these images may simply be hard."
-    return (
+    caution = (
         f"{hard} Fix labels before the next study, not this one: correcting only where the winner disagrees would "
         "inflate its score."
     )
+    gallery, suspected = _gallery(results, doubted.frame), _suspects(results, doubted.frame)
+    return Section(title, [sentence, caution], galleries=gallery, tables=[suspected])
 
 
 def _gallery(results: Results, frame: pd.DataFrame) -> list[Gallery]:
-    columns = [
-        frame[name].head(SHOWN_SUSPECTS) for name in ("item", "label_name", "suggested", "suggested_probability")
-    ]
+    columns = frame[["item", "label_name", "suggested", "suggested_probability"]].head(SHOWN_SUSPECTS)
     thumbnails = [
         suspect_thumbnail(results.out, item, f"labeled {label}", predicted, probability)
-        for item, label, predicted, probability in zip(*columns, strict=True)
+        for item, label, predicted, probability in columns.itertuples(index=False)
     ]
     shown = [thumbnail for thumbnail in thumbnails if thumbnail is not None]
     return [Gallery("What the winner's models predict", shown)] if shown else []

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -164,9 +163,10 @@ def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str,
     recorded, tuned = sizes(best.trials), results.study.get("nuisances") or {}
     facts = [
         ("trial", str(trial["trial"])),
-        *_which(trial, best.models),
+        ("seed", number(1 + (int(trial["seed"]) - 1) // best.models)),
+        *([("test fold", f"{1 + (int(trial['seed']) - 1) % best.models} of {best.models}")] if best.models > 1 else []),
         *((factor, level) for factor, level in best.levels.items() if level),
-        *((name.replace("_", " "), _value(trial[name])) for name in tuned if name in trial and pd.notna(trial[name])),
+        *((name.replace("_", " "), number(trial[name])) for name in tuned if name in trial and pd.notna(trial[name])),
         ("best epoch", number(trial["best_epoch"])),
         *([] if retrained else [("accuracy on validation", percent(trial["val_accuracy"]))]),
         ("classes", number(len(class_names(results)))),
@@ -174,16 +174,6 @@ def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str,
         *((heading, cell_text(column, recorded[column])) for column, heading in SIZES.items() if column in recorded),
     ]
     return facts + _left(results.out / BEST_FOLDER, "file_bytes" in recorded)
-
-
-def _which(trial: pd.Series, models: int) -> list[tuple[str, str]]:
-    """The seed of a trial, with its test fold where it has one."""
-    number_of, fold = divmod(int(trial["seed"]) - 1, models) if models > 1 else (trial["seed"] - 1, None)
-    return [("seed", number(number_of + 1)), *([] if fold is None else [("test fold", f"{fold + 1} of {models}")])]
-
-
-def _value(value: Any) -> str:
-    return number(value) if isinstance(value, int | float) else value_text(value)
 
 
 def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:

@@ -42,22 +42,18 @@ STYLE = {
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": INK,
     "axes.linewidth": 0.6,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "xtick.major.size": 0.0,
     "ytick.major.size": 0.0,
     "legend.frameon": False,
     "savefig.transparent": True,
 }
+STYLE |= dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK)
+STYLE |= dict.fromkeys(("xtick.color", "ytick.color"), INK)
 
 
 def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str] | None = None) -> str:

@@ -19,21 +19,18 @@ def progress_notes(results: Results, found: list[Setting]) -> list[str]:
         best = f" {BEST_FOLDER}/ holds the one with the best validation accuracy."
         return [only + (best if (results.out / BEST_FOLDER).is_dir() else "")]
     if not found:
+        ended, planned = int((trials["phase"] == "search").sum()), budget(results, "trials") or 0
+        refined = int((trials["phase"] == "refine").sum())
+        searched = "The search has ended."
+        if ended < planned:
+            searched = f"{number(ended)} of {count(planned, 'search trial')} have ended."
+        elif refined:
+            searched = f"The search has ended; so have {count(refined, 'refinement trial')}."
         return [
-            f"This study is not finished. {_searched(results)} No setting is confirmed yet, so there is no winner and "
+            f"This study is not finished. {searched} No setting is confirmed yet, so there is no winner and "
             f"no comparison. Below are the validation results of {count(len(trials) - failed, 'trial')}."
         ]
     return [*_few_seeds(results, found), *_untested(results, found)]
-
-
-def _searched(results: Results) -> str:
-    ended, planned = int((results.trials["phase"] == "search").sum()), budget(results, "trials") or 0
-    if ended < planned:
-        return f"{number(ended)} of {count(planned, 'search trial')} have ended."
-    refined = int((results.trials["phase"] == "refine").sum())
-    return (
-        f"The search has ended; so have {count(refined, 'refinement trial')}." if refined else "The search has ended."
-    )
 
 
 def _few_seeds(results: Results, found: list[Setting]) -> list[str]:
