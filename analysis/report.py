@@ -51,7 +51,9 @@ def compare(outs: Sequence[Path], into: Path | None = None) -> Path:
     Raises:
         ResultsError: a study is named twice or cannot be read, or `into` holds a study. Nothing is written.
     """
-    into = into or _beside(outs)
+    names = [out.resolve().name for out in outs]
+    others = names[1:] if len(names) <= 3 else [f"{len(names) - 1}-more"]
+    into = into or outs[0].resolve().parent / "-and-".join([names[0], *others])
     if len({out.resolve() for out in outs}) < len(outs):
         raise ResultsError("The same study is given twice. Give each study once.")
     if (into / STUDY_FILE).exists():
@@ -92,13 +94,6 @@ def _write_page(built: Page, out: Path) -> Path:
     write_text(markdown.render(built), out / REPORT_MARKDOWN)
     write_text(webpage.render(built), out / REPORT_HTML)
     return out / REPORT_HTML
-
-
-def _beside(outs: Sequence[Path]) -> Path:
-    """A folder beside the first study, named after all of them, or after the first and the number of others."""
-    names = [out.resolve().name for out in outs]
-    others = names[1:] if len(names) <= 3 else [f"{len(names) - 1}-more"]
-    return outs[0].resolve().parent / "-and-".join([names[0], *others])
 
 
 def main(arguments: list[str] | None = None) -> int:

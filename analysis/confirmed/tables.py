@@ -13,7 +13,7 @@ LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_
 
 
 def scores(results: Results, setting: Setting) -> dict[str, float]:
-    """Validation and test accuracy of a setting, each the mean over its seeds with a 95 % interval.
+    """Validation and test accuracy of a setting, each the mean over its seeds with a 95% interval.
 
     Validation: for new seeds. Test: for new seeds and new images (see `accuracy_interval`).
     """
@@ -47,6 +47,10 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
         mine = search["level"] == level
         setting = standing_for(found, factor, level)
         confirmed = {} if setting is None else scores(results, setting)
+        # A confirmed level by the trials of its setting, so that levels are compared with all others held fixed. The
+        # median, because the first of several trials computes what the others share.
+        mine_alone = trials["level"] == level if setting is None else trials["phase"].isin(["refine", "confirm"])
+        timed = having({} if setting is None else setting.levels, trials[mine_alone])
         best_of_seeds = refined[refined["level"] == level].groupby("seed", dropna=False)["val_accuracy"].max()
         rows.append(
             {
@@ -60,24 +64,12 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
                 **({} if setting is None else sizes(setting.trials)),
-                "trial_seconds": _seconds_per_trial(
-                    trials[trials["level"] == level] if setting is None else _around(results, setting)
-                ),
+                "trial_seconds": float(timed.loc[timed["status"] == "completed", "seconds"].median()),
                 "epochs": search[mine]["epochs_run"].sum(),
                 "seconds": search[mine]["seconds"].sum(),
             }
         )
     return pd.DataFrame(rows)
-
-
-def _seconds_per_trial(trials: pd.DataFrame) -> float:
-    """The median of the completed trials, because the first of several computes what the others share."""
-    return float(trials.loc[trials["status"] == "completed", "seconds"].median())
-
-
-def _around(results: Results, setting: Setting) -> pd.DataFrame:
-    """The refinement and confirmation trials of a setting, so that levels are compared with all others held fixed."""
-    return having(setting.levels, results.trials[results.trials["phase"].isin(["refine", "confirm"])])
 
 
 _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")

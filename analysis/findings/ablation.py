@@ -48,7 +48,7 @@ def start(results: Results) -> tuple[dict[str, str], str]:
 def path(results: Results, found: list[Setting]) -> pd.DataFrame:
     """One row a choice of the winner that the study did not set out from, then their sum and the whole way.
 
-    `difference` is the accuracy with the choice minus that without it, `low` and `high` its 95 % interval; missing
+    `difference` is the accuracy with the choice minus that without it, `low` and `high` its 95% interval; missing
     with a `note` of why. The sum has no interval. Empty without a winner on test, or where it is the start.
     """
     best, begin = winner(found), start(results)[0]

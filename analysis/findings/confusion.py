@@ -89,16 +89,12 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
     columns |= {"test images": "support", "training images": "training_images"}
     means = means_sentence(per_class)
     about_classes = f"Metrics of each class on test, worst F1 first, {together}. {means}{overlap}"
-    return Section(
-        "Confusion matrix",
-        [said],
-        figures=pictures,
-        tables=[
-            *blocked,
-            table("confusions", caption, confused(matrix, names), shown, most=MOST_CONFUSIONS),
-            table("classes", about_classes, per_class, columns, most=MOST_CLASSES),
-        ],
-    )
+    tables = [
+        *blocked,
+        table("confusions", caption, confused(matrix, names), shown, most=MOST_CONFUSIONS),
+        table("classes", about_classes, per_class, columns, most=MOST_CLASSES),
+    ]
+    return Section("Confusion matrix", [said], figures=pictures, tables=tables)
 
 
 def _confusion_figure(matrix: pd.DataFrame, names: pd.Series) -> tuple[Figure, pd.DataFrame]:

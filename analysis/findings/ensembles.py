@@ -171,7 +171,9 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
         "difference_high": difference_high,
         "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean in means])),
         "val_accuracy": _validation_accuracy(candidates, kind, made),
-        "members": "; ".join(map(_members, made)),
+        "members": "; ".join(
+            ", ".join(f"{trial} ×{n}" if n > 1 else trial for trial, n in one.items()) for one in made
+        ),
     }
 
 
@@ -203,10 +205,6 @@ def _validation_accuracy(candidates: _Candidates, kind: str, made: Sequence[Weig
         mean = np.average(log_probabilities, axis=0, weights=list(weights.values()))
         reached.append(float((mean.argmax(axis=1) == labels).mean()))
     return float(np.mean(reached))
-
-
-def _members(weights: Weights) -> str:
-    return ", ".join(trial if times == 1 else f"{trial} ×{times}" for trial, times in weights.items())
 
 
 def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, overlap: str) -> Section | None:

@@ -34,12 +34,8 @@ def sanity_section(results: Results, found: list[Setting]) -> Section | None:
         "Before the first trial, for each backbone: leave-one-out accuracy of a linear probe (ridge regression on "
         "frozen features), and the gates it passed"
     )
-    return Section(
-        "Sanity checks",
-        [said],
-        points=objections,
-        tables=[table("gates", caption, nets, shown)] if len(nets) else [],
-    )
+    tables = [table("gates", caption, nets, shown)] if len(nets) else []
+    return Section("Sanity checks", [said], points=objections, tables=tables)
 
 
 def _passed(net: Mapping[str, Any]) -> str:

@@ -103,7 +103,7 @@ def with_more(estimate: Estimate, seeds: int = 0, items: int = 0) -> Estimate:
 
 
 def precision(estimate: Estimate) -> pd.DataFrame:
-    """Half the width of the 95 % interval as it is, and as more seeds or more test images would make it.
+    """Half the width of the 95% interval as it is, and as more seeds or more test images would make it.
 
     Never more than as it is: with less doubt from the images Hillis' degrees of freedom fall, by which more
     images could seem to harm. `narrower`: whether the number that is said is below the present one.
@@ -123,7 +123,7 @@ def precision(estimate: Estimate) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The true difference between two settings that is found with 80 % power, at the 5 % level without correction."""
+    """The true difference between two settings that is found with 80% power, at the 5% level without correction."""
 
     median: float
     least: float

@@ -95,5 +95,5 @@ def _name(ax: Axes, x: np.ndarray, line: pd.DataFrame) -> None:
         left = after < before and at > 25
         side, ha, va = (-6, "right", "bottom") if left or at > 75 else (6, "left", "top")
         name = shortened(dot.level, 16)
-        ax.annotate(name, (at, dot.accuracy), (side, 2 if va == "bottom" else -2), textcoords="offset points",
-                    ha=ha, va=va, fontsize=8)  # fmt: skip
+        place = (side, 2 if va == "bottom" else -2)
+        ax.annotate(name, (at, dot.accuracy), place, textcoords="offset points", ha=ha, va=va, fontsize=8)

@@ -13,7 +13,7 @@ from analysis.confirmed.settings import Setting, best_trial, groups, setting_tex
 from analysis.confirmed.tables import SIZES, scores, sizes
 from analysis.findings.caveats import overlap_note
 from analysis.findings.openings import opened_once
-from analysis.layout.page import Section, Table, table
+from analysis.layout.page import Section, table
 from analysis.layout.text import (
     cell_text,
     count,
@@ -131,7 +131,10 @@ def winner_section(results: Results, found: list[Setting], overlap: str) -> Sect
     }
     caption = f"Test accuracy.{overlap}" if overlap else "Test accuracy"
     scored = [table("winner", caption, winner_table(results, found), shown)] if best.tested else []
-    return Section("The winner", winner_sentences(results, best), tables=[*scored, _model_table(results, best)])
+    trial, which = _shipped(results, best)
+    facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # of a model card, as recorded
+    card = table("model", f"The model in {BEST_FOLDER}/: {which}", facts, {"fact": "fact", "value": "value"})
+    return Section("The winner", winner_sentences(results, best), tables=[*scored, card])
 
 
 def examples_section(results: Results, found: list[Setting]) -> Section | None:
@@ -141,13 +144,6 @@ def examples_section(results: Results, found: list[Setting]) -> Section | None:
         return None
     said = "Under each image: predicted class and confidence; true class if wrong."
     return Section("Example predictions", [said, *energies], galleries=shown)
-
-
-def _model_table(results: Results, best: Setting) -> Table:
-    """The facts of a model card, as far as they were recorded."""
-    trial, which = _shipped(results, best)
-    frame = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])
-    return table("model", f"The model in {BEST_FOLDER}/: {which}", frame, {"fact": "fact", "value": "value"})
 
 
 def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
@@ -160,13 +156,20 @@ def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
 
 def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
     retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
-    recorded, tuned = sizes(best.trials), results.study.get("nuisances") or {}
+    recorded, tuned = (
+        sizes(best.trials),
+        [name for name in results.study.get("nuisances") or {} if pd.notna(trial.get(name))],
+    )
     facts = [
         ("trial", str(trial["trial"])),
         ("seed", number(1 + (int(trial["seed"]) - 1) // best.models)),
         *([("test fold", f"{1 + (int(trial['seed']) - 1) % best.models} of {best.models}")] if best.models > 1 else []),
         *((factor, level) for factor, level in best.levels.items() if level),
-        *((name.replace("_", " "), number(trial[name])) for name in tuned if name in trial and pd.notna(trial[name])),
+        *(
+            (name.replace("_", " "), cell_text("", trial[name]))
+            for name in tuned
+            if name in trial and pd.notna(trial[name])
+        ),
         ("best epoch", number(trial["best_epoch"])),
         *([] if retrained else [("accuracy on validation", percent(trial["val_accuracy"]))]),
         ("classes", number(len(class_names(results)))),

@@ -33,7 +33,7 @@ def trials_section(results: Results) -> Section | None:
     if len(failures):
         shown = {"error": "error", "trials": "trials"}
         all_tables.append(table("failures", "Errors of failed trials", failures, shown))
-    return Section("Cost", [_cost(results)], figures=plots, tables=all_tables)
+    return Section("Cost", [_sentence(results)], figures=plots, tables=all_tables)
 
 
 def _pareto(results: Results) -> Table:
@@ -49,7 +49,7 @@ def _pareto(results: Results) -> Table:
     return table("pareto", caption, tables.pareto(results), shown)
 
 
-def _cost(results: Results) -> str:
+def _sentence(results: Results) -> str:
     wall, compute = (results.study.get(key) for key in ("wall_seconds", "compute_seconds"))
     epochs, again = int(results.trials["epochs_run"].sum()), results.study.get("repeated_epochs") or 0
     interrupted = f" {count(again, 'epoch')} ran twice because of interruptions." if again else ""

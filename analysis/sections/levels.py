@@ -18,20 +18,14 @@ from study.results import Results
 def factor_sections(results: Results, found: list[Setting], answered: pd.DataFrame, overlap: str) -> list[Section]:
     if set(results.trials["phase"]) == {"published"}:
         return []
-    stems = unique_stems(list(results.factors))
+    stems: dict[str, str] = {}  # of files, with a number where two would be equal
+    for factor in results.factors:
+        stem = slug(factor)
+        stems[factor] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
     return [
         _factor(results, found, factor, stem, answered[answered["factor"] == factor], overlap)
         for factor, stem in stems.items()
     ]
-
-
-def unique_stems(names: list[str]) -> dict[str, str]:
-    """A file name stem for each name, with a number where two would be equal."""
-    stems: dict[str, str] = {}
-    for name in names:
-        stem = slug(name)
-        stems[name] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
-    return stems
 
 
 def _factor(

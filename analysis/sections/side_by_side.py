@@ -15,7 +15,7 @@ from analysis.confirmed.recommendations import recommendations
 from analysis.confirmed.settings import setting_text, settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
-from analysis.layout.page import Figure, Page, Part, Section, Table, table
+from analysis.layout.page import Page, Part, Section, Table, table
 from analysis.layout.text import NOTHING, percent_interval, plain, points, slug
 from analysis.sections.progress import progress_notes
 from study.results import Results
@@ -112,21 +112,15 @@ def _overview(studies: Sequence[Study]) -> Section:
         "seen in pretraining": lambda row: NOTHING if pd.isna(row.pretraining_overlap) else row.pretraining_overlap,
     }
     caption = "Each study's winner on its own test images, mean over seeds"
+    dots = frame.dropna(subset=["accuracy"]).rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
+    alt = "Test accuracy of each study's winner:"
     return Section(
         "Results",
         points=[f"{row.study}: {row.question}" for row in frame.itertuples()],
         tables=[table("studies", caption, frame, shown, stacked=True)],
         below=[comparable(a, b) for a, b in combinations(studies, 2)],
-        figures=_dots(frame),
+        figures=[figures.dots_figure("studies", alt, dots, "test accuracy")] if len(dots) else [],
     )
-
-
-def _dots(frame: pd.DataFrame) -> list[Figure]:
-    tested = frame.dropna(subset=["accuracy"])
-    if tested.empty:
-        return []
-    dots = tested.rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
-    return [figures.dots_figure("studies", "Test accuracy of each study's winner:", dots, "test accuracy")]
 
 
 def comparable(a: Study, b: Study) -> str:
