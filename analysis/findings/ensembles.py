@@ -156,6 +156,7 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
     single = candidates.test
     means, corrects = zip(*(_on_test(candidates, weights) for weights in made), strict=True)
     right = np.stack(corrects)
+    members = [", ".join(f"{trial} ×{n}" if n > 1 else trial for trial, n in weights.items()) for weights in made]
     low, high = accuracy_interval(right, clusters)
     differences = right.mean(axis=0) - single.right
     difference_low, difference_high = (np.nan,) * 2 if kind == SINGLE else bootstrap_interval(differences, clusters)
@@ -171,9 +172,7 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
         "difference_high": difference_high,
         "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean in means])),
         "val_accuracy": _validation_accuracy(candidates, kind, made),
-        "members": "; ".join(
-            ", ".join(f"{trial} ×{n}" if n > 1 else trial for trial, n in one.items()) for one in made
-        ),
+        "members": "; ".join(members),
     }
 
 
@@ -190,6 +189,10 @@ def _on_test(candidates: _Candidates, weights: Weights) -> tuple[NDArray[np.floa
         total, alone = total + times * output.log_probabilities, output.right
     mean = metrics.log_softmax(total / sum(weights.values()))
     return mean, alone if len(weights) == 1 else mean.argmax(axis=1) == candidates.test.labels
+
+
+def _members(weights: Weights) -> str:
+    return ", ".join(f"{trial} ×{times}" if times > 1 else trial for trial, times in weights.items())
 
 
 def _validation_accuracy(candidates: _Candidates, kind: str, made: Sequence[Weights]) -> float:

@@ -32,8 +32,7 @@ def negative_control(results: Results, found: list[Setting]) -> dict | None:
         return None
     estimate = compare(first, second, groups(results, first.columns))
     low, high = estimate.interval()
-    passed = estimate.p_value >= ALPHA
-    claimed = BETTER_A if estimate.mean > 0 else BETTER_B
+    passed, claimed = estimate.p_value >= ALPHA, BETTER_A if estimate.mean > 0 else BETTER_B
     return {
         "seeds_a": first.index.tolist(),
         "seeds_b": second.index.tolist(),

@@ -126,8 +126,7 @@ def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> 
         return {"state": "not evaluated on test"}
     values = [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
     low, high = mean_interval(values)
-    mean = float(np.mean(values))
-    return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": len(seen[0].items)}
+    return {"state": MEASURED, "measured": np.mean(values), "low": low, "high": high, "test_n": len(seen[0].items)}
 
 
 def published_section(results: Results, found: Outputs, overlap: str) -> Section | None:

@@ -156,20 +156,14 @@ def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
 
 def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
     retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
-    recorded, tuned = (
-        sizes(best.trials),
-        [name for name in results.study.get("nuisances") or {} if pd.notna(trial.get(name))],
-    )
+    recorded, nuisances = sizes(best.trials), results.study.get("nuisances") or {}
+    tuned = [name for name in nuisances if pd.notna(trial.get(name))]
     facts = [
         ("trial", str(trial["trial"])),
         ("seed", number(1 + (int(trial["seed"]) - 1) // best.models)),
         *([("test fold", f"{1 + (int(trial['seed']) - 1) % best.models} of {best.models}")] if best.models > 1 else []),
         *((factor, level) for factor, level in best.levels.items() if level),
-        *(
-            (name.replace("_", " "), cell_text("", trial[name]))
-            for name in tuned
-            if name in trial and pd.notna(trial[name])
-        ),
+        *((name.replace("_", " "), cell_text("", trial[name])) for name in tuned),
         ("best epoch", number(trial["best_epoch"])),
         *([] if retrained else [("accuracy on validation", percent(trial["val_accuracy"]))]),
         ("classes", number(len(class_names(results)))),
