@@ -39,9 +39,7 @@ def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page
     predicted, note = outputs(results), overlap_note(results)
     overlap = f" {note}" if note else ""  # at the end of the caption of every table with scores on test
     parts: Mapping[str, list[Section | None]] = {
-        "What to do": [
-            recommendations_section(results, found, answered),
-        ],
+        "What to do": [recommendations_section(results, found, answered)],
         "Comparisons": [
             *factor_sections(results, found, answered, overlap),
             path_section(results, found),

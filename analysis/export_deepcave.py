@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.objective import objective
+from analysis.confirmed.objective import metric_by_epoch, objective
 from analysis.exporting import command
 from analysis.hyperparameters import VARIED, Choice, Space, space, values
-from study.results import METRIC_COLUMN, Results, level_text
+from study.results import Results, level_text
 from study.writing import in_shell, write_table
 
 # DeepCAVE's data frames have no conditions: this stands for a level that does not exist.
@@ -49,7 +49,8 @@ def _rows(results: Results, trials: pd.DataFrame, varied: Space) -> Iterator[dic
     numbers = {arm: number for number, arm in enumerate(trials["arm"].map(str).unique())}
     clock = 0.0
     for row in trials.to_dict("records"):
-        mine = {"config_id": numbers[str(row["arm"])], "seed": _seed(row["seed"]), **_cells(varied, row)}
+        seed = -1 if pd.isna(row["seed"]) else int(row["seed"])
+        mine = {"config_id": numbers[str(row["arm"])], "seed": seed, **_cells(varied, row)}
         more = {"trial": row["trial"], "ended": row["status"]}
         failed, curve = row["status"] == "failed" or row["trial"] not in reached, reached.get(row["trial"], {})
         if failed:
@@ -63,23 +64,17 @@ def _rows(results: Results, trials: pd.DataFrame, varied: Space) -> Iterator[dic
         clock += max(seconds for _, seconds in curve.values())
 
 
-def _seed(value: float) -> int:
-    return -1 if pd.isna(value) else int(value)
-
-
 def _until(results: Results, trials: set[str]) -> dict[str, dict[int, tuple[float, float]]]:
     """The best metric and the seconds until each epoch of each trial."""
-    chosen_by = objective(results)
-    column = "val_accuracy" if chosen_by.is_accuracy or METRIC_COLUMN not in results.epochs else METRIC_COLUMN
+    sign, column = objective(results).sign, metric_by_epoch(results)
     rows = results.epochs[results.epochs["trial"].isin(trials)].sort_values(["trial", "epoch"])
     rows = rows.dropna(subset=["epoch", column])
-    each = rows["trial"]
-    best = chosen_by.sign * (chosen_by.sign * rows[column]).groupby(each).cummax()
-    seconds = rows["seconds"].fillna(0.0).groupby(each).cumsum()
-    found: dict[str, dict[int, tuple[float, float]]] = {}
-    for trial, epoch, value, time in zip(each, rows["epoch"], best, seconds, strict=True):
-        found.setdefault(trial, {})[int(epoch)] = (float(value), float(time))
-    return found
+    best = sign * (sign * rows[column]).groupby(rows["trial"]).cummax()
+    seconds = rows["seconds"].fillna(0.0).groupby(rows["trial"]).cumsum()
+    until: dict[str, dict[int, tuple[float, float]]] = {}
+    for trial, epoch, value, time in zip(rows["trial"], rows["epoch"], best, seconds, strict=True):
+        until.setdefault(trial, {})[int(epoch)] = (float(value), float(time))
+    return until
 
 
 def _cells(varied: Space, row: Mapping[Hashable, Any]) -> dict[str, str | float]:
@@ -111,12 +106,9 @@ def _configspace(varied: Space, trials: pd.DataFrame) -> pd.DataFrame:
 
 def _label(name: str, kind: Choice, level: str) -> str:
     """A level as text that stays text: 96 or None would not come back from a CSV file as text."""
-    return level if all(_survives(other) for other in kind.levels) else f"{name} {level}"
-
-
-def _survives(level: str) -> bool:
-    written = pd.DataFrame({"level": [level]}).to_csv(index=False)
-    return pd.read_csv(StringIO(written))["level"].tolist() == [level]
+    csv = [pd.DataFrame({"level": [other]}).to_csv(index=False) for other in kind.levels]
+    read = [pd.read_csv(StringIO(text))["level"].tolist() for text in csv]
+    return level if read == [[other] for other in kind.levels] else f"{name} {level}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 optuna-dashboard OUT/optuna.log
 """
 
-import argparse
 import json
 import sys
 import warnings
@@ -20,10 +19,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.confirmed.objective import objective
-from analysis.hyperparameters import VARIED, Choice, Interval, space, values
+from analysis.confirmed.objective import metric_by_epoch, objective
+from analysis.exporting import command
+from analysis.hyperparameters import VARIED, Choice, space, values
 from analysis.layout.text import plain
-from study.results import METRIC_COLUMN, Results, ResultsError, read
+from study.results import Results
 from study.writing import in_shell, write_text
 
 FILE = "optuna.log"  # a journal is ten times faster than SQLite
@@ -34,16 +34,18 @@ _BEGIN = datetime(2000, 1, 1)
 
 
 def export(results: Results, file: Path) -> list[str]:
-    """Write every trial of search, refinement and confirmation, and return the names of Optuna's studies.
+    """Write every trial of search, refinement and confirmation, and return how to show them.
 
     Each phase is a study: importances over refined trials, which surround the winner, or over seeds of one setting
     would not mean what the search's do.
     """
     journal = _Journal()
     storage = JournalStorage(journal)
-    names = [_export_phase(results, phase, storage) for phase in VARIED if (results.trials["phase"] == phase).any()]
+    for phase in VARIED:
+        if (results.trials["phase"] == phase).any():
+            _export_phase(results, phase, storage)
     write_text("".join(f"{json.dumps(entry)}\n" for entry in journal.entries), file)
-    return names
+    return [f"{file}: show it with optuna-dashboard {file}"]
 
 
 class _Journal(BaseJournalBackend):
@@ -62,7 +64,12 @@ class _Journal(BaseJournalBackend):
 def frozen_trials(results: Results, phase: str) -> list[FrozenTrial]:
     """Return the trials of a phase with the metric after each epoch; stopped ones are pruned."""
     varied, column = space(results), objective(results).column
-    distributions = {name: _distribution(kind) for name, kind in varied.items()}
+    distributions: dict[str, BaseDistribution] = {
+        name: CategoricalDistribution(kind.levels)
+        if isinstance(kind, Choice)
+        else FloatDistribution(kind.low, kind.high, log=kind.log)
+        for name, kind in varied.items()
+    }
     epochs = _after_each_epoch(results)
     frozen, clock = [], _BEGIN
     for number, row in enumerate(results.trials[results.trials["phase"] == phase].to_dict("records")):
@@ -79,7 +86,7 @@ def frozen_trials(results: Results, phase: str) -> list[FrozenTrial]:
                 datetime_complete=clock,
                 params=params,
                 distributions={name: distributions[name] for name in params},
-                user_attrs={name: _plain(row[name]) for name in _ATTRIBUTES if not pd.isna(row[name])},
+                user_attrs={name: row[name] for name in _ATTRIBUTES if not pd.isna(row[name])},
                 system_attrs={},
                 intermediate_values=epochs.get(row["trial"], {}),
             )
@@ -87,57 +94,31 @@ def frozen_trials(results: Results, phase: str) -> list[FrozenTrial]:
     return frozen
 
 
-def _export_phase(results: Results, phase: str, storage: JournalStorage) -> str:
+def _export_phase(results: Results, phase: str, storage: JournalStorage) -> None:
     chosen_by = objective(results)
-    name = f"{plain(results.study['name'])}: {phase}"
     study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize" if chosen_by.sign > 0 else "minimize"
+        storage=storage,
+        study_name=f"{plain(results.study['name'])}: {phase}",
+        direction="maximize" if chosen_by.sign > 0 else "minimize",
     )
     with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
         study.set_metric_names([chosen_by.metric])
     study.set_user_attr("question", results.study["question"])
     study.add_trials(frozen_trials(results, phase))
-    return name
-
-
-def _distribution(kind: Choice | Interval) -> BaseDistribution:
-    if isinstance(kind, Choice):
-        return CategoricalDistribution(kind.levels)
-    return FloatDistribution(kind.low, kind.high, log=kind.log)
 
 
 def _after_each_epoch(results: Results) -> dict[str, dict[int, float]]:
-    """Each trial's metric by epoch; accuracy if the study's own metric was not recorded."""
-    chosen_by, epochs = objective(results), results.epochs
-    column = METRIC_COLUMN if not chosen_by.is_accuracy and METRIC_COLUMN in epochs else "val_accuracy"
-    rows = epochs[["trial", "epoch", column]].dropna()
-    found: dict[str, dict[int, float]] = {}
+    """Each trial's metric by epoch."""
+    rows = results.epochs[["trial", "epoch", metric_by_epoch(results)]].dropna()
+    after: dict[str, dict[int, float]] = {}
     for trial, epoch, value in rows.itertuples(index=False):
-        found.setdefault(trial, {})[int(epoch)] = float(value)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """A cell as a JSON value."""
-    return value.item() if hasattr(value, "item") else value
+        after.setdefault(trial, {})[int(epoch)] = float(value)
+    return after
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.export_optuna", description="Export a study for optuna-dashboard."
-    )
-    parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=f"where to (default: OUT/{FILE})")
-    chosen = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = chosen.file or chosen.out / FILE
-    try:
-        export(read(chosen.out), file)
-    except (ResultsError, OSError) as error:
-        print(f"analysis.export_optuna: {error}", file=sys.stderr)
-        return 2
-    print(f"{file}: show it with optuna-dashboard {file}")
-    return 0
+    return command("analysis.export_optuna", "Export a study for optuna-dashboard.", FILE, export, arguments)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """The search space of a study as other programs describe it, and each trial's values in it."""
 
-import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
+from analysis.declared import is_number, nuisances
 from study.results import Results, level_text
 
 # The phases whose trials are settings of factors and nuisances.
@@ -30,13 +28,16 @@ Space = dict[str, Choice | Interval]
 
 def space(results: Results) -> Space:
     """Return every factor and nuisance, with ranges that cover the value of every trial."""
-    found: Space = {name: _choice(results.trials[name], levels) for name, levels in results.factors.items()}
-    nuisances = results.study.get("nuisances")
-    for name, declared in nuisances.items() if isinstance(nuisances, Mapping) else ():
-        if name not in found and name in results.trials and isinstance(declared, Mapping):
-            interval = _interval(results.trials[name], declared)
-            if interval is not None:
-                found[name] = interval
+    found: Space = {}
+    for name, levels in results.factors.items():
+        tried = filter(None, map(level_text, results.trials[name].unique()))
+        found[name] = Choice(tuple(dict.fromkeys([*levels, *tried])))
+    for nuisance in nuisances(results):
+        if nuisance.name not in found and nuisance.name in results.trials:
+            tried = [float(value) for value in results.trials[nuisance.name] if is_number(value)]
+            ends = [*tried, *(end for end in (nuisance.low, nuisance.high) if is_number(end))]
+            if ends:
+                found[nuisance.name] = Interval(min(ends), max(ends), nuisance.log and min(ends) > 0)
     return found
 
 
@@ -48,24 +49,6 @@ def values(varied: Space, row: Mapping[Hashable, Any]) -> dict[str, str | float]
             level = level_text(row[name])
             if level:
                 present[name] = level
-        elif _finite(row[name]):
+        elif is_number(row[name]):
             present[name] = float(row[name])
     return present
-
-
-def _choice(column: pd.Series, levels: list[str]) -> Choice:
-    seen = [level_text(value) for value in column.unique()]
-    return Choice(tuple(dict.fromkeys([*levels, *(level for level in seen if level)])))
-
-
-def _interval(column: pd.Series, declared: Mapping[str, Any]) -> Interval | None:
-    numbers = [float(value) for value in column if _finite(value)]
-    numbers += [float(declared[end]) for end in ("low", "high") if _finite(declared.get(end))]
-    if not numbers:
-        return None
-    low, high = min(numbers), max(numbers)
-    return Interval(low, high, declared.get("log") is True and low > 0)
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

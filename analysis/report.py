@@ -7,7 +7,6 @@ python -m analysis.report runs/dogs runs/cars      # also compares the studies, 
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -33,15 +32,6 @@ from study.results import (
 from study.writing import in_shell, write_table, write_text
 
 
-@dataclass(frozen=True)
-class _Built:
-    """A study's report before it is written: errors are raised before the first file changes."""
-
-    out: Path
-    page: Page
-    answered: pd.DataFrame
-
-
 def build(out: Path) -> Path:
     """Build the report of the study in `out` and return the path of report.html.
 
@@ -50,7 +40,7 @@ def build(out: Path) -> Path:
     Raises:
         ResultsError: the folder does not hold a study that can be read.
     """
-    return _write(_built(out))
+    return _write(out, *_built(out))
 
 
 def compare(outs: Sequence[Path], into: Path | None = None) -> Path:
@@ -61,33 +51,36 @@ def compare(outs: Sequence[Path], into: Path | None = None) -> Path:
     Raises:
         ResultsError: a study is named twice or cannot be read, or `into` holds a study. Nothing is written.
     """
-    into = into or _beside(outs)
+    names = [out.resolve().name for out in outs]
+    others = names[1:] if len(names) <= 3 else [f"{len(names) - 1}-more"]
+    into = into or outs[0].resolve().parent / "-and-".join([names[0], *others])
     if len({out.resolve() for out in outs}) < len(outs):
         raise ResultsError("The same study is given twice. Give each study once.")
     if (into / STUDY_FILE).exists():
         raise ResultsError(f"{str(into)!r} holds a study. Pass another folder with --out.")
-    read_ones = [read(out) for out in outs]
-    compared = side_by_side([studied(one, label) for one, label in zip(read_ones, labels(read_ones), strict=True)])
-    del read_ones
-    for built in [_built(out) for out in outs]:
-        _write(built)
+    studies = [read(out) for out in outs]
+    compared = side_by_side([studied(study, label) for study, label in zip(studies, labels(studies), strict=True)])
+    del studies
+    for out, built in [(out, _built(out)) for out in outs]:
+        _write(out, *built)
     into.mkdir(parents=True, exist_ok=True)
     return _write_page(compared, into)
 
 
-def _built(out: Path) -> _Built:
+def _built(out: Path) -> tuple[Page, pd.DataFrame]:
+    """A study's report and answers before anything is written: errors are raised before the first file changes."""
     results = read(out, logits=True)
     answered = answers(results)
-    return _Built(out, page(results, settings(results), answered), answered)
+    return page(results, settings(results), answered), answered
 
 
-def _write(built: _Built) -> Path:
+def _write(out: Path, built: Page, answered: pd.DataFrame) -> Path:
     for folder in (TABLES_FOLDER, FIGURES_FOLDER):
-        for stale in (built.out / folder).glob("*.csv" if folder == TABLES_FOLDER else "*.svg"):
+        for stale in (out / folder).glob("*.csv" if folder == TABLES_FOLDER else "*.svg"):
             if stale.name not in (KNN_FILE, RETRIEVAL_FILE):
                 stale.unlink()
-    write_table(built.answered, built.out / ANSWERS_FILE)
-    return _write_page(built.page, built.out)
+    write_table(answered, out / ANSWERS_FILE)
+    return _write_page(built, out)
 
 
 def _write_page(built: Page, out: Path) -> Path:
@@ -101,13 +94,6 @@ def _write_page(built: Page, out: Path) -> Path:
     write_text(markdown.render(built), out / REPORT_MARKDOWN)
     write_text(webpage.render(built), out / REPORT_HTML)
     return out / REPORT_HTML
-
-
-def _beside(outs: Sequence[Path]) -> Path:
-    """A folder beside the first study, named after all of them, or after the first and the number of others."""
-    names = [out.resolve().name for out in outs]
-    others = names[1:] if len(names) <= 3 else [f"{len(names) - 1}-more"]
-    return outs[0].resolve().parent / "-and-".join([names[0], *others])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -67,8 +67,8 @@ def other_augmentation(trials):
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
-        (drop_level(0.5), "it takes at least 4 different sizes, but there are 3"),
-        (lambda t: t[(t["phase"] != "confirm") | (t["seed"] < 3)], "at least 3 seeds for each size, but there are 2"),
+        (drop_level(0.5), "it takes at least 4 different sizes, and this study has 3"),
+        (lambda t: t[(t["phase"] != "confirm") | (t["seed"] < 3)], "at least 3 seeds for each size, and one has 2"),
         (
             lambda t: t[(t["phase"] != "confirm") | (t["seed"] != t["train_fraction"] * 4)],
             "the sizes do not have the same seeds",
@@ -77,7 +77,7 @@ def other_augmentation(trials):
             lambda t: t.assign(train_pictures=t["train_pictures"].where(t["train_fraction"] < 1, 9 * POOL)),
             f"the largest size is more than 2 times the next ({number(10_800)} and 900)",
         ),
-        (lambda t: t.assign(train_pictures=POOL), "it takes at least 4 different sizes, but there is 1"),
+        (lambda t: t.assign(train_pictures=POOL), "it takes at least 4 different sizes, and this study has 1"),
         (other_augmentation, "the sizes also differ in other factors"),
     ],
 )
@@ -112,7 +112,7 @@ def test_ratios_are_sizes_too_and_the_manifest_tells_them_where_no_column_does(t
     rewrite(tmp_path, "manifest", folds)
     frame, why = measured(tmp_path, "split")
     assert dict(zip(frame["level"], frame["pictures"], strict=True)) == {"80-10-10": 120, "60-30-10": 60}
-    assert "but there are 2" in why
+    assert "and this study has 2" in why
     rewrite(tmp_path, "trials", lambda t: t.assign(train_pictures=120.0))
     read = results.read(tmp_path)
     assert data_size_sections(read, settings(read), "") == [], "one size is no curve"

@@ -70,7 +70,7 @@ def regularized(tmp_path):
 def test_strengths_are_those_under_a_level_that_were_tried_at_several_values(regularized):
     read = results.read(regularized)
     (dropout,) = strengths(read)
-    assert (dropout.name, dropout.factor, dropout.levels) == ("dropout", "regularizer", ["dropout"])
+    assert (dropout.nuisance.name, dropout.factor, dropout.levels) == ("dropout", "regularizer", ["dropout"])
     assert sorted(dropout.refined["strength"]) == [0.5, 0.6]
     assert set(dropout.trials["phase"]) == {"search", "refine"}
     search = read.trials[(read.trials["phase"] == "search") & (read.trials["regularizer"] == "dropout")]
@@ -86,8 +86,8 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
     )
     read = results.read(regularized)
     found, each = settings(read), strengths(read)
-    assert [one.name for one in each] == ["dropout", "l2"]
-    assert [one.log for one in each] == [False, True]
+    assert [one.nuisance.name for one in each] == ["dropout", "l2"]
+    assert [one.nuisance.log for one in each] == [False, True]
     plain = without(read, found, "regularizer", each)
     assert plain is not None
     level, accuracy, (low, high) = plain

@@ -115,7 +115,7 @@ def test_sizes_of_models_are_shown_where_a_level_changes_them(tmp_path):
     assert compared["trained_parameters"].tolist() == [12_810, 4_007_548]
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
     assert "12.8k" in text
-    assert "time a trial | trained parameters |" in text  # all parameters are as many under both levels
+    assert "time per trial | trained parameters |" in text  # all parameters are as many under both levels
     assert "parameters" in pd.read_csv(tmp_path / "tables" / "generalization.csv")
 
 

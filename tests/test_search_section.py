@@ -6,9 +6,8 @@ import pytest
 
 from analysis import report
 from analysis.layout.page import Section
-from analysis.search.effects import effects
 from analysis.search.rung import outcomes
-from analysis.sections.search import TITLE, search_section
+from analysis.sections.search import TITLE, effects, search_section
 from study import results, writing
 from tests.fabricated import Plan, fabricate
 from tests.searches import FACTORS, Truth, search

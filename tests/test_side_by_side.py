@@ -70,7 +70,7 @@ def test_scores_can_be_compared_on_the_same_images_only(tmp_path, hashes, items,
     for name, manifest, n in zip("ab", hashes, (40, items), strict=True):
         plan = Plan(**vars(ONE_FACTOR) | {"extra": {"manifest": manifest}, "items": n})
         studies.append(studied(results.read(fabricate(tmp_path / name, plan)), name))
-    (sentence,) = comparable(studies)
+    sentence = comparable(*studies)
     assert sentence.startswith("a and b")
     assert sentence.endswith(said)
     assert sentence in webpage.render(side_by_side(studies))

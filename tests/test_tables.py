@@ -4,9 +4,8 @@ import pytest
 
 from analysis.confirmed import images, tables
 from analysis.confirmed.settings import name, settings
-from analysis.findings.generalization import generalization
+from analysis.findings.generalization import band, curves, generalization
 from analysis.layout.text import duration, number, percent, plain, points, slug
-from analysis.sections.curves import band, curves
 from study import results, writing
 from tests.fabricated import Plan, fabricate, rewrite
 

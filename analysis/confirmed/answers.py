@@ -137,18 +137,13 @@ def _compare(
     one, other = chosen[a][0], chosen[b][0]
     if reason := refusal(results, texts, one, other, factor):
         return reason
+    shared = {f: level or other.levels[f] for f, level in one.levels.items()}  # of a conditional one where it exists
     right_a, right_b = one.correct.to_numpy(), other.correct[one.correct.columns].to_numpy()
     return _Comparison(
         estimate=compare(right_a, right_b, groups(results, one.correct.columns), one.folds),
         probability_a_better=probability_better(right_a.mean(axis=1) - right_b.mean(axis=1)),
-        companions=", ".join(f"{f}={level}" for f, level in _companions(one, other).items() if f != factor),
+        companions=", ".join(f"{f}={level}" for f, level in shared.items() if level and f != factor),
     )
-
-
-def _companions(a: Setting, b: Setting) -> dict[str, str]:
-    """The levels that two settings share; of a conditional factor, the level where it exists."""
-    levels = {factor: level or b.levels[factor] for factor, level in a.levels.items()}
-    return {factor: level for factor, level in levels.items() if level}
 
 
 _TURNED = {BETTER_A: BETTER_B, BETTER_B: BETTER_A}
@@ -195,15 +190,12 @@ def answer_sentence(answer: Answer, allowed: float, pairs: int) -> str:
         return f"{a} and {b} are equivalent: the 90% CI lies within the margin of {margin_text(allowed)} ({measured})."
     if answer["low"] <= 0 <= answer["high"]:
         return f"No evidence that {a} and {b} differ ({measured}). {_more(answer)}"
-    lead = f"{_leading(answer, a, b)} ({measured}), but"
+    ahead, behind = (a, b) if answer["difference"] > 0 else (b, a)
+    lead = f"{ahead} was clearly ahead of {behind} ({measured}), but"
     if answer["seeds"] < SEEDS_FOR_A_CLAIM:
         seeds = SEEDS_FOR_A_CLAIM if pd.isna(answer["seeds_needed"]) else int(answer["seeds_needed"])
         return f"{lead} nothing is claimed below {SEEDS_FOR_A_CLAIM} seeds. Run again with --resume --seeds {seeds}."
     return f"{lead} after Holm's correction for {pairs} comparisons this is no evidence. {_more(answer)}"
-
-
-def _leading(answer: Answer, a: str, b: str) -> str:
-    return f"{a} was clearly ahead of {b}" if answer["difference"] > 0 else f"{b} was clearly ahead of {a}"
 
 
 def _better(answer: Answer, a: str, b: str) -> str:
@@ -215,12 +207,9 @@ def _better(answer: Answer, a: str, b: str) -> str:
     return (
         f"{a} beats {b} by {points(sign * answer['difference'])} points "
         f"({LIKELY} {points(low)} to {points(high)}). "
-        f"A new seed of {a} would beat a new seed of {b} with probability {_probability(chance)}."
+        f"A new seed of {a} would beat a new seed of {b} with probability "
+        f"{'over 0.99' if chance > 0.99 else f'{chance:.2f}'}."
     )
-
-
-def _probability(chance: float) -> str:
-    return "over 0.99" if chance > 0.99 else f"{chance:.2f}"
 
 
 def margin_text(allowed: float) -> str:

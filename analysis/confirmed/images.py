@@ -51,10 +51,7 @@ def duplicates(results: Results) -> pd.DataFrame:
     copies = "duplicate_of" if "duplicate_of" in kept else "group"  # a group also holds what the user put together
     grouped = kept.groupby(kept[copies].rename("group"))
     table = grouped.agg(
-        files=("item", "size"),
-        labels=("label", "nunique"),
-        folds=("fold", "nunique"),
-        example=("path", "first"),
+        files=("item", "size"), labels=("label", "nunique"), folds=("fold", "nunique"), example=("path", "first")
     )
     return table[table["files"] > 1].reset_index()
 

@@ -1,10 +1,10 @@
-"""What the study chose its winner by: accuracy on validation unless study.json says otherwise."""
+"""The metric that selects the winner: accuracy on validation unless study.json says otherwise."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from study.results import STUDY_FILE, TRIALS_FILE, Results, ResultsError
+from study.results import METRIC_COLUMN, STUDY_FILE, TRIALS_FILE, Results, ResultsError
 
 ACCURACY = "val_accuracy"
 _SAID = {
@@ -16,7 +16,6 @@ _SAID = {
     "val_top5": "top-5 accuracy",
 }
 _LESS_IS_BETTER = {"val_log_loss"}
-_VALUE = "val_metric"  # column of trials.parquet: the metric at the best epoch
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,24 @@ class Objective:
 
 
 def objective(results: Results) -> Objective:
-    """The study's metric, checked; "accuracy" and "val_accuracy" are the same, the winner sees no other fold."""
+    """Return the study's metric; "accuracy" and "val_accuracy" are the same, since the winner sees no other fold.
+
+    Raises:
+        ResultsError: the metric is unknown, or the trials lack its column.
+    """
     metric = "val_" + str(results.study.get("metric", ACCURACY)).removeprefix("val_")
     if metric not in _SAID:
         raise ResultsError(f"{results.out / STUDY_FILE}: metric {metric!r} is unknown. Use one of {', '.join(_SAID)}.")
-    if metric != ACCURACY and _VALUE not in results.trials:
-        raise ResultsError(f"{results.out / TRIALS_FILE}: no column {_VALUE!r}, which holds the {metric}. Add it.")
-    column = ACCURACY if metric == ACCURACY else _VALUE
+    column = ACCURACY if metric == ACCURACY else METRIC_COLUMN  # the metric at the best epoch
+    if column not in results.trials:
+        raise ResultsError(f"{results.out / TRIALS_FILE}: no column {column!r}, which holds the {metric}. Add it.")
     return Objective(metric, _SAID[metric], column, -1 if metric in _LESS_IS_BETTER else 1)
+
+
+def metric_by_epoch(results: Results) -> str:
+    """The column of epochs.parquet with the study's metric; that of accuracy if its own metric was not recorded."""
+    own = not objective(results).is_accuracy and METRIC_COLUMN in results.epochs
+    return METRIC_COLUMN if own else ACCURACY
 
 
 def merit(results: Results) -> pd.Series:

@@ -33,12 +33,8 @@ NOTHING_YET = "nothing yet"  # no winner to start from
 CHEAPER = 0.9
 COLUMNS = ("factor", "recommended", "decision", "winner", "best", "against", "gain", "low", "high", "seeds", "items")
 COLUMNS += ("seeds_needed", "open", "as_good", "trial_seconds", "best_seconds", "cheaper_by", "faster")
-COLUMNS += (
-    "faster_seconds",
-    "faster_val_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-)  # and the recommended level's sizes
+# and the recommended level's sizes
+COLUMNS += ("faster_seconds", "faster_val_accuracy", "val_accuracy", "test_accuracy")
 TIME, TRAINED = "time", "trained parameters"  # what a recommended level that is not `best` saves
 
 
@@ -70,17 +66,22 @@ def _recommend(compared: pd.DataFrame, pairs: list[Answer], chosen: Setting | No
     if best is None:
         return {"decision": ABSENT, "winner": kept}
     equal = [pair["level_b"] for pair in rivals(pairs, best) if pair["verdict"] == EQUIVALENT]
-    open_pairs = _open(pairs, best)
+    settled, beaten = (BETTER_A, BETTER_B, EQUIVALENT), _beaten(pairs)
+    open_pairs = [
+        pair for pair in rivals(pairs, best) if pair["level_b"] not in beaten and pair["verdict"] not in settled
+    ]
+    needed = [pair["seeds_needed"] for pair in open_pairs]
     costs = compared.drop_duplicates("level").set_index("level")
-    as_good = [best, *(one for one in equal if one not in _beaten(pairs))]
+    as_good = [best, *(one for one in equal if one not in beaten)]
     level, saves = _cheapest(costs, as_good)
+    decided = BETTER if _lead(pairs, best, None) > 0 else EQUALLY_GOOD
     return {
         "recommended": level,
-        "decision": _decision(pairs, best, open_pairs),
+        "decision": UNDECIDED if open_pairs or not pairs else decided,
         "winner": kept,
         "best": best,
         "open": len(open_pairs),
-        "seeds_needed": _seeds_needed(open_pairs),
+        "seeds_needed": None if not needed or pd.isna(needed).any() else int(max(needed)),
         "as_good": json.dumps(as_good, ensure_ascii=False),
         "trial_seconds": costs["trial_seconds"].get(level),
         "best_seconds": costs["trial_seconds"].get(best),
@@ -119,24 +120,6 @@ def _lead(pairs: list[Answer], level: str, over: str | None) -> float:
 def _beaten(pairs: list[Answer]) -> set[str]:
     loser = {BETTER_A: "level_b", BETTER_B: "level_a"}
     return {pair[loser[pair["verdict"]]] for pair in pairs if pair["verdict"] in loser}
-
-
-def _open(pairs: list[Answer], best: str) -> list[Answer]:
-    """The pairs of the best level that nothing settles, with levels that nothing beat."""
-    settled, beaten = (BETTER_A, BETTER_B, EQUIVALENT), _beaten(pairs)
-    unbeaten = [pair for pair in rivals(pairs, best) if pair["level_b"] not in beaten]
-    return [pair for pair in unbeaten if pair["verdict"] not in settled]
-
-
-def _seeds_needed(open_pairs: list[Answer]) -> int | None:
-    needed = [pair["seeds_needed"] for pair in open_pairs]
-    return None if not needed or any(pd.isna(one) for one in needed) else int(max(needed))
-
-
-def _decision(pairs: list[Answer], best: str, open_pairs: list[Answer]) -> str:
-    if open_pairs or not pairs:
-        return UNDECIDED
-    return BETTER if _lead(pairs, best, None) > 0 else EQUALLY_GOOD
 
 
 def _cheapest(costs: pd.DataFrame, as_good: list[str]) -> tuple[str, str | None]:

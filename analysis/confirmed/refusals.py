@@ -3,44 +3,16 @@
 A refusal needs a fault that the tables show. What another program's folder does not tell is not held against it.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from analysis.confirmed.settings import Setting
+from analysis.declared import Nuisance, nuisances
 from analysis.layout.text import count, number
 from analysis.statistics.inference import MIN_SEEDS
 from study.results import Results, level_text
 
 EDGE = 0.1  # of a range: a best value in either outer tenth says that the range may end too early
-
-
-@dataclass(frozen=True)
-class _Nuisance:
-    """A nuisance as study.json declares it; `natural` are ends beyond which no value exists."""
-
-    name: str
-    column: str
-    low: float
-    high: float
-    log: bool
-    when: Mapping[str, list[str]]
-    natural: list[float] = field(default_factory=list)
-
-    def exists(self, setting: Setting) -> bool:
-        return all(setting.levels.get(factor) in levels for factor, levels in self.when.items())
-
-    def place(self, value: float) -> float:
-        """Where in the range a value lies: 0 its low end, 1 its high end."""
-        if not self.log:
-            return (value - self.low) / (self.high - self.low)
-        if value <= 0:
-            return -math.inf
-        return math.log(value / self.low) / math.log(self.high / self.low)
 
 
 def level_texts(results: Results) -> pd.DataFrame:
@@ -77,7 +49,8 @@ def _other_factors_differ(a: Setting, b: Setting, factor: str) -> str:
 def _different_repeats(a: Setting, b: Setting) -> str:
     """Seeds and test images must be the same, and enough."""
     if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):
-        return f"unequal seeds ({_listed(a.seeds)} against {_listed(b.seeds)})"
+        of_a, of_b = (" ".join(map(str, setting.seeds)) for setting in (a, b))
+        return f"unequal seeds ({of_a} against {of_b})"
     if len(a.seeds) < MIN_SEEDS:
         return f"fewer than {MIN_SEEDS} seeds ({len(a.seeds)})"
     if not (a.correct.shape[1] or b.correct.shape[1]):
@@ -85,10 +58,6 @@ def _different_repeats(a: Setting, b: Setting) -> str:
     if not (a.tested and b.tested and set(a.correct.columns) == set(b.correct.columns)):
         return "not all models predicted the same test images"
     return "" if a.correct.shape[1] >= 2 else "fewer than 2 test images"
-
-
-def _listed(seeds: list[int]) -> str:
-    return " ".join(map(str, seeds))
 
 
 def _no_common_rung(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
@@ -114,7 +83,7 @@ def _untuned(results: Results, texts: pd.DataFrame, setting: Setting, factor: st
 
 def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
     """More trials find better hyperparameters, more epochs train them better."""
-    if _declared(results) and not (_nuisances(results, a) and _nuisances(results, b)):
+    if _tunable(results) and not (_nuisances(results, a) and _nuisances(results, b)):
         tries = (0, 0)  # one of the two has nothing to tune
     else:
         tries = (_refined(results, texts, a), _refined(results, texts, b))
@@ -124,8 +93,8 @@ def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setti
         return ""
     epochs = [sorted(set(setting.trials["epochs"].dropna())) for setting in (a, b)]
     if epochs[0] and epochs[1] and epochs[0] != epochs[1]:
-        said = [" or ".join(map(number, each)) for each in epochs]
-        return f"unequal budgets (confirmed with {said[0]} epochs against {said[1]})"
+        of_a, of_b = (" or ".join(map(number, each)) for each in epochs)
+        return f"unequal budgets (confirmed with {of_a} epochs against {of_b})"
     return ""
 
 
@@ -144,8 +113,8 @@ def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
         if values.empty:
             continue
         best = float(values.median())  # all alike, but where each test fold has its own
-        place = nuisance.place(best)
-        end = nuisance.low if place < EDGE else nuisance.high if place > 1 - EDGE else None
+        position = nuisance.position(best)
+        end = nuisance.low if position < EDGE else nuisance.high if position > 1 - EDGE else None
         if end is not None and end not in nuisance.natural:
             end_tried, beyond = ("lowest", "lower") if end == nuisance.low else ("highest", "higher")
             return (
@@ -155,35 +124,12 @@ def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
     return ""
 
 
-def _nuisances(results: Results, setting: Setting) -> list[_Nuisance]:
+def _nuisances(results: Results, setting: Setting) -> list[Nuisance]:
     """Those that exist in a setting."""
-    return [nuisance for nuisance in _declared(results) if nuisance.exists(setting)]
+    return [nuisance for nuisance in _tunable(results) if nuisance.exists_in(setting.levels)]
 
 
-def _declared(results: Results) -> list[_Nuisance]:
-    """What study.json says of nuisances and trials.parquet has a column of."""
-    declared = results.study.get("nuisances")
-    pairs = declared.items() if isinstance(declared, Mapping) else []
-    read = [_nuisance(results, str(name), one) for name, one in pairs if isinstance(one, Mapping)]
-    return [nuisance for nuisance in read if nuisance is not None]
-
-
-def _nuisance(results: Results, name: str, one: Mapping[str, Any]) -> _Nuisance | None:
-    low, high = one.get("low", math.nan), one.get("high", math.nan)
-    log, when = bool(one.get("log")), one.get("when") or {}
-    column = next((known for known in (name, str(one.get("sets"))) if known in results.trials), None)
-    if column is None or not pd.api.types.is_numeric_dtype(results.trials[column]):
-        return None
-    if not (_is_number(low) and _is_number(high) and low < high and (low > 0 or not log) and isinstance(when, Mapping)):
-        return None
-    levels = {factor: [level_text(one) for one in _list(level)] for factor, level in when.items()}
-    natural = [end for end in _list(one.get("natural") or []) if _is_number(end)]
-    return _Nuisance(name, column, float(low), float(high), log, levels, natural)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _list(value: Any) -> list:
-    return list(value) if isinstance(value, list | tuple) else [value]
+def _tunable(results: Results) -> list[Nuisance]:
+    """The nuisances that study.json describes well enough and of which trials.parquet has the numbers."""
+    described = [one for one in nuisances(results) if one.has_range and one.when is not None and one.column]
+    return [one for one in described if pd.api.types.is_numeric_dtype(results.trials[one.column])]

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.confirmed.objective import merit
+from analysis.declared import budget
 from study.results import PREDICTIONS_FILE, Results, ResultsError, level_text, stands_for
 
 TEST = "test"
@@ -66,26 +67,30 @@ def settings(results: Results, phase: str = "confirm") -> list[Setting]:
 def _settings(results: Results, phase: str) -> list[Setting]:
     trials, models = results.trials, test_folds(results) if phase == "confirm" else None
     done = trials[(trials["phase"] == phase) & (trials["status"] == "completed")]
-    test = results.predictions[results.predictions["fold"] == TEST]
-    right = test.assign(right=(test["label"] == test["predicted"]).astype(float))
+    right = test_predictions(results)
     if models is None or not results.factors:
         return [_setting(results, rows, right) for _, rows in done.groupby("arm", sort=False)]
     levels = [done[factor].map(level_text) for factor in results.factors]
-    whole = [_whole_rounds(rows, models) for _, rows in done.groupby(levels, sort=False)]
-    return [_setting(results, rows, right, models) for rows in whole if len(rows)]
+    settings = []
+    for _, rows in done.groupby(levels, sort=False):
+        # without the rounds some of whose models are missing: they do not predict every image
+        rounds = rows.groupby((rows["seed"] - 1) // models)["seed"]
+        whole = rows[(rounds.transform("nunique") == models) & (rounds.transform("size") == models)]
+        if len(whole):
+            settings.append(_setting(results, whole, right, models))
+    return settings
+
+
+def test_predictions(results: Results) -> pd.DataFrame:
+    """The predictions of test images; `right` is 1 where they are correct, else 0."""
+    test = results.predictions[results.predictions["fold"] == TEST]
+    return test.assign(right=(test["label"] == test["predicted"]).astype(float))
 
 
 def test_folds(results: Results) -> int | None:
     """How many models a seed has, each tested on its share of all images; None where there is one test fold."""
-    budget = results.study.get("budget")
-    folds = budget.get("test_folds") if isinstance(budget, Mapping) else None
-    return folds if isinstance(folds, int) and folds > 1 else None
-
-
-def _whole_rounds(rows: pd.DataFrame, models: int) -> pd.DataFrame:
-    """Without the rounds some of whose models are missing: they do not predict every image."""
-    of_round = rows.groupby((rows["seed"] - 1) // models)["seed"]
-    return rows[(of_round.transform("nunique") == models) & (of_round.transform("size") == models)]
+    folds = budget(results, "test_folds") or 0
+    return folds if folds > 1 else None
 
 
 def _setting(results: Results, rows: pd.DataFrame, right: pd.DataFrame, models: int = 1) -> Setting:
@@ -122,6 +127,18 @@ def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.D
     rounds = pd.Index((rows["seed"].astype(int) - 1) // models).unique()
     wide = {name: mine.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}
     return wide["right"], wide["fold"].to_numpy(float)
+
+
+def standing_for(found: list[Setting], factor: str, level: str) -> Setting | None:
+    """The first setting that was chosen for a level of a factor."""
+    return next((setting for setting in found if (factor, level) in setting.stands_for), None)
+
+
+def having(levels: Mapping[str, str], trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials that have these levels of the factors."""
+    for factor, level in levels.items():
+        trials = trials[trials[factor].map(level_text) == level]
+    return trials
 
 
 def winner(found: list[Setting]) -> Setting | None:

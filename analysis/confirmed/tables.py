@@ -1,13 +1,9 @@
 """The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from analysis.confirmed.settings import Setting, groups, winner
-from analysis.layout.text import megabytes, millions, milliseconds
+from analysis.confirmed.settings import Setting, groups, having, standing_for, winner
 from analysis.search.rung import best_within, common_rung
 from analysis.statistics.inference import accuracy_interval, mean_interval
 from study.results import Results, level_text
@@ -49,8 +45,13 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
     rows = []
     for level in results.factors[factor]:
         mine = search["level"] == level
-        setting = next((s for s in found if (factor, level) in s.stands_for), None)
+        setting = standing_for(found, factor, level)
         confirmed = {} if setting is None else scores(results, setting)
+        # A confirmed level by the trials of its setting, so that levels are compared with all others held fixed. The
+        # median, because the first of several trials computes what the others share.
+        mine_alone = trials["level"] == level if setting is None else trials["phase"].isin(["refine", "confirm"])
+        timed = having({} if setting is None else setting.levels, trials[mine_alone])
+        best_of_seeds = refined[refined["level"] == level].groupby("seed", dropna=False)["val_accuracy"].max()
         rows.append(
             {
                 "level": level,
@@ -59,40 +60,16 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
                 "failed": int((search[mine]["status"] == "failed").sum()),
                 "search_best": reached[mine].max(),
                 "search_median": reached[mine].median(),
-                "refine_best": _refined_best(refined[refined["level"] == level]),
+                "refine_best": best_of_seeds.mean(),  # each test fold has a best of its own
                 **dict.fromkeys(_SCORES, np.nan),
                 **confirmed,
                 **({} if setting is None else sizes(setting.trials)),
-                "trial_seconds": _trial_seconds(
-                    trials[trials["level"] == level] if setting is None else _around(results, setting)
-                ),
+                "trial_seconds": float(timed.loc[timed["status"] == "completed", "seconds"].median()),
                 "epochs": search[mine]["epochs_run"].sum(),
                 "seconds": search[mine]["seconds"].sum(),
             }
         )
     return pd.DataFrame(rows)
-
-
-def _refined_best(refined: pd.DataFrame) -> float:
-    """With test folds the mean over them: each has a best of its own."""
-    return refined.groupby("seed", dropna=False)["val_accuracy"].max().mean()
-
-
-def _trial_seconds(trials: pd.DataFrame) -> float:
-    """What a completed trial takes: the median, because the first of several computes what the others share.
-
-    Of a confirmed level by the trials around its setting, so that levels are compared in one company; before that by
-    those in any.
-    """
-    return float(trials.loc[trials["status"] == "completed", "seconds"].median())
-
-
-def _around(results: Results, setting: Setting) -> pd.DataFrame:
-    """The refining and confirming trials that have the levels of a setting."""
-    mine = results.trials[results.trials["phase"].isin(["refine", "confirm"])]
-    for factor, level in setting.levels.items():
-        mine = mine[mine[factor].map(level_text) == level]
-    return mine
 
 
 _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")
@@ -133,12 +110,12 @@ def failures(results: Results) -> pd.DataFrame:
     return reason.value_counts().rename_axis("error").reset_index(name="trials")
 
 
-# Columns that trials.parquet may have: what heads them, and how their values are said.
-SIZES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
-    "parameters": ("parameters", millions),
-    "trained_parameters": ("trained parameters", millions),
-    "file_bytes": ("model file", megabytes),
-    "latency_ms": ("one image takes", milliseconds),
+# Columns that trials.parquet may have, and what heads them in a table.
+SIZES = {
+    "parameters": "parameters",
+    "trained_parameters": "trained parameters",
+    "file_bytes": "model file",
+    "latency_ms": "one image takes",
 }
 
 
@@ -149,10 +126,25 @@ def sizes(trials: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def shown_sizes(frame: pd.DataFrame) -> dict[str, Callable[[Any], str]]:
-    """The cells of a table for those columns that `frame` has and whose rows differ."""
-    return {
-        heading: lambda row, column=column, say=say: say(getattr(row, column))
-        for column, (heading, say) in SIZES.items()
-        if column in frame and frame[column].nunique() > 1
-    }
+def shown_sizes(frame: pd.DataFrame) -> dict[str, str]:
+    """The headers and columns of those sizes that `frame` has and in which its rows differ."""
+    return {heading: column for column, heading in SIZES.items() if column in frame and frame[column].nunique() > 1}
+
+
+def dots(comparison: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Choose what the levels of a factor are drawn by: test, else confirmation, else search.
+
+    Returns:
+        The name of that accuracy, and a frame with columns level, winner, value, low, high; low and high are missing
+        where there is no interval.
+    """
+    for column, label in (
+        ("test_accuracy", "test accuracy"),
+        ("val_accuracy", "validation accuracy (confirmed)"),
+        ("search_best", "best validation accuracy (search)"),
+    ):
+        if comparison[column].notna().any():
+            stem = column.removesuffix("_accuracy")
+            low, high = (comparison.get(f"{stem}_{end}", np.nan) for end in ("low", "high"))
+            return label, comparison[["level", "winner"]].assign(value=comparison[column], low=low, high=high)
+    return "accuracy", comparison[["level", "winner"]].assign(value=np.nan, low=np.nan, high=np.nan)

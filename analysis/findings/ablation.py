@@ -4,7 +4,7 @@ Where the settings in between were run, they are successive steps and add up. Us
 confirms the settings around its winner. Then each choice of the winner is reverted alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,8 @@ from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.settings import Setting, groups, setting_text, settings, winner
 from analysis.findings.published import listed
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, Table, table
-from analysis.layout.text import NOTHING, number, points
+from analysis.layout.page import Cell, Figure, Section, Table, table
+from analysis.layout.text import NOTHING, points
 from analysis.statistics.inference import MIN_SEEDS, compare
 from study.results import Results, level_text
 
@@ -91,31 +91,22 @@ def _find(ran: list[Setting], wanted: Levels, changed: list[str]) -> Setting | N
 def _leg(results: Results, before: Setting | None, after: Setting | None) -> dict[str, Any]:
     """What `after` gains on `before`, or the note why that is not known."""
     nothing = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": None, "items": None}
-    reason = _incomparable(before, after)
-    if before is None or after is None or reason:
-        return nothing | {"note": reason}
+    if before is None or after is None:
+        return nothing | {"note": NOT_RUN}
     clusters = groups(results, after.correct.columns)
+    if before.seeds != after.seeds or len(set(after.seeds)) < len(after.seeds):
+        return nothing | {"note": "not measured: unequal seeds"}
+    if len(after.seeds) < MIN_SEEDS:
+        return nothing | {"note": f"not measured: fewer than {MIN_SEEDS} seeds"}
+    if not (before.tested and after.tested and set(before.correct.columns) == set(after.correct.columns)):
+        return nothing | {"note": "not measured: not the same test images"}
     if len(np.unique(clusters)) < 2:
         return nothing | {"note": "not measured: fewer than 2 different test images"}
     right = before.correct[after.correct.columns].to_numpy()
     estimate = compare(after.correct.to_numpy(), right, clusters, after.folds)
     low, high = estimate.interval()
-    return {"difference": estimate.mean, "low": low, "high": high, "note": ""} | {
-        "seeds": estimate.seeds,
-        "items": estimate.items,
-    }
-
-
-def _incomparable(before: Setting | None, after: Setting | None) -> str:
-    if before is None or after is None:
-        return NOT_RUN
-    if before.seeds != after.seeds or len(set(after.seeds)) < len(after.seeds):
-        return "not measured: unequal seeds"
-    if len(after.seeds) < MIN_SEEDS:
-        return f"not measured: fewer than {MIN_SEEDS} seeds"
-    if not (before.tested and after.tested and set(before.correct.columns) == set(after.correct.columns)):
-        return "not measured: not the same test images"
-    return ""
+    measured = {"difference": estimate.mean, "low": low, "high": high, "seeds": estimate.seeds, "items": estimate.items}
+    return measured | {"note": ""}
 
 
 _TITLE = "Ablation"
@@ -158,11 +149,11 @@ def _points(row: Any) -> str:
 
 def _table(frame: pd.DataFrame) -> Table:
     named = {SUM: "sum of the rows above", TOTAL: "all at once"}
-    shown: dict[str, Callable[[Any], object]] = {
+    shown: dict[str, Cell] = {
         "choice": lambda row: named.get(row.kind) or f"{row.factor}: {row.winner} instead of {row.start or 'none'}",
         "gain in points": lambda row: NOTHING if pd.isna(row.difference) else points(row.difference),
         LIKELY: lambda row: NOTHING if pd.isna(row.low) else f"{points(row.low)} to {points(row.high)}",
-        "seeds": lambda row: number(row.seeds),
+        "seeds": "seeds",
     }
     if frame["note"].fillna("").any():
         shown["note"] = lambda row: row.note if isinstance(row.note, str) and row.note else NOTHING
@@ -186,7 +177,7 @@ def _figure(each: pd.DataFrame) -> Figure:
 
 
 def _draw(ax: Axes, dots: pd.DataFrame) -> Axes:
-    ax.axvline(0, color=figures.GREY, linewidth=1.0)
+    ax.axvline(0, color=figures.GRAY, linewidth=1.0)
     figures.draw_dots(ax, dots, "points gained on test")
     ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}".replace("-", "−"))
     return ax

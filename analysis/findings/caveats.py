@@ -1,4 +1,4 @@
-"""What was found, in plain sentences."""
+"""Caveats: what the results rest on, and what limits them."""
 
 from collections.abc import Mapping
 
@@ -30,15 +30,17 @@ def overlap_note(results: Results) -> str:
 
 
 def caveats_section(results: Results, found: list[Setting]) -> Section:
-    said = [
+    lost, files = int(images.dropped(results)["files"].sum()), count(len(results.manifest), "file")
+    failed, trials = int((results.trials["status"] == "failed").sum()), count(len(results.trials), "trial")
+    caveats = [
         *(_in_turn(results) if test_folds(results) else [_chosen(results), _few_pictures(results)]),
         _fixed(results),
         _few_seeds(found),
         overlap_note(results),
-        _dropped(results),
-        _failed(results),
+        f"{number(lost)} of {files} were dropped, for the reasons below." if lost else "No file was dropped.",
+        f"{number(failed)} of {trials} failed, for the reasons below." if failed else "",
     ]
-    return Section("Caveats", points=[one for one in said if one])
+    return Section("Caveats", points=list(filter(None, caveats)))
 
 
 def _chosen(results: Results) -> str:
@@ -122,15 +124,3 @@ def _few_seeds(found: list[Setting]) -> str:
         return ""
     which = "All" if max(len(set(one.seeds)) for one in found) == fewest else "Some"
     return f"{which} settings have only {count(fewest, 'seed')}; nothing is claimed below {SEEDS_FOR_A_CLAIM}."
-
-
-def _dropped(results: Results) -> str:
-    lost = int(images.dropped(results)["files"].sum())
-    if not lost:
-        return "No file was dropped."
-    return f"{number(lost)} of {count(len(results.manifest), 'file')} were dropped, for the reasons below."
-
-
-def _failed(results: Results) -> str:
-    failed = int((results.trials["status"] == "failed").sum())
-    return f"{number(failed)} of {count(len(results.trials), 'trial')} failed, for the reasons below." if failed else ""

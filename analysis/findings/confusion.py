@@ -1,8 +1,6 @@
-"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+"""Confusion matrix: which classes are confused, and the classification report of each class."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +8,7 @@ import pandas as pd
 from analysis.confirmed.images import class_names, training_images
 from analysis.confirmed.settings import TEST, Setting, winner
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, Table, table
+from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import NOTHING, count, number, percent, shortened
 from analysis.statistics.confusion import arranged, block_table
 from study.results import Results, metrics
@@ -82,33 +80,21 @@ def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Se
         said, pictures = "Rows: true class. Columns: predicted class.", [picture]
         blocked = [_blocks(blocks, together)] if len(blocks) else []
     else:
-        said, pictures, blocked = (
-            f"{number(len(matrix))} classes are too many to draw.",
-            [],
-            [],
-        )
-    shown = {
-        "true class": lambda row: row.label,
-        "predicted": lambda row: row.predicted,
-        "count": lambda row: number(row.times),
-        "share of the class": lambda row: percent(row.share),
-    }
-    return Section(
-        "Confusion matrix",
-        [said],
-        figures=pictures,
-        tables=[
-            *blocked,
-            table(
-                "confusions",
-                f"Most frequent confusions on test, {together}",
-                confused(matrix, names),
-                shown,
-                most=MOST_CONFUSIONS,
-            ),
-            _classes(classes(matrix, names, len(best.seeds)), training_images(results, best), together, overlap),
-        ],
-    )
+        said, pictures, blocked = f"{number(len(matrix))} classes are too many to draw.", [], []
+    shown = {"true class": "label", "predicted": "predicted", "count": "times", "share of the class": "share"}
+    caption = f"Most frequent confusions on test, {together}"
+    per_class = classes(matrix, names, len(best.seeds))
+    per_class = per_class.assign(training_images=per_class["label"].map(training_images(results, best)))
+    columns = {"class": "label", "precision": "precision", "recall": "recall", "F1": "f1"}
+    columns |= {"test images": "support", "training images": "training_images"}
+    means = means_sentence(per_class)
+    about_classes = f"Metrics of each class on test, worst F1 first, {together}. {means}{overlap}"
+    tables = [
+        *blocked,
+        table("confusions", caption, confused(matrix, names), shown, most=MOST_CONFUSIONS),
+        table("classes", about_classes, per_class, columns, most=MOST_CLASSES),
+    ]
+    return Section("Confusion matrix", [said], figures=pictures, tables=tables)
 
 
 def _confusion_figure(matrix: pd.DataFrame, names: pd.Series) -> tuple[Figure, pd.DataFrame]:
@@ -135,26 +121,12 @@ MOST_DRAWN = 1000  # classes of a matrix; of more a pixel each has no room, and 
 
 
 def _blocks(frame: pd.DataFrame, together: str) -> Table:
-    shown: dict[str, Callable[[Any], object]] = {
-        "block": lambda row: number(row.block),
+    shown: dict[str, Cell] = {
+        "block": "block",
         "classes": lambda row: shortened(row.label, 160),
-        "classified correctly": lambda row: percent(row.right),
-        "errors inside the block": lambda row: number(row.inside),
-        "share of its errors": lambda row: percent(row.share),
+        "classified correctly": "right",
+        "errors inside the block": "inside",
+        "share of its errors": "share",
     }
     caption = f"Classes that are confused with each other: blocks along the diagonal, {together}"
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)
-
-
-def _classes(frame: pd.DataFrame, training: pd.Series, together: str, overlap: str) -> Table:
-    frame = frame.assign(training_images=frame["label"].map(training))
-    shown = {
-        "class": lambda row: row.label,
-        "precision": lambda row: percent(row.precision),
-        "recall": lambda row: percent(row.recall),
-        "F1": lambda row: percent(row.f1),
-        "test images": lambda row: number(row.support),
-        "training images": lambda row: number(row.training_images),
-    }
-    caption = f"Metrics of each class on test, worst F1 first, {together}. {means_sentence(frame)}{overlap}"
-    return table("classes", caption, frame, shown, most=MOST_CLASSES)

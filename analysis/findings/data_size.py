@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.confirmed.answers import margin
-from analysis.confirmed.settings import Setting, groups, test_folds
+from analysis.confirmed.settings import Setting, groups, standing_for, test_folds
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section, table
@@ -37,7 +37,7 @@ def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
     """
     rows = []
     for level in results.factors[factor]:
-        setting = next((one for one in found if (factor, level) in one.stands_for), None)
+        setting = standing_for(found, factor, level)
         if setting is None:
             continue
         on = "test" if setting.tested else "val"
@@ -68,9 +68,9 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
         return "its interval is defined for a single test fold, and this study tests on all images in turn"
     n, distinct = measured["pictures"].to_numpy(), measured["pictures"].nunique()
     if distinct < MIN_SIZES or distinct < len(n):
-        return f"it takes at least {MIN_SIZES} different sizes, but there {_are(distinct)}"
+        return f"it takes at least {MIN_SIZES} different sizes, and this study has {distinct}"
     if measured["seeds"].min() < MIN_SEEDS:
-        return f"it takes at least {MIN_SEEDS} seeds for each size, but there {_are(int(measured['seeds'].min()))}"
+        return f"it takes at least {MIN_SEEDS} seeds for each size, and one has {measured['seeds'].min()}"
     if not within_reach(n[-1], n[-2]):
         return (
             f"the largest size is more than {REACH:g} times the next ({number(round(n[-1]))} and "
@@ -87,10 +87,6 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     if measured["accuracy"].max() >= 1:
         return "a power law cannot fit a size without errors"
     return ""
-
-
-def _are(n: int) -> str:
-    return f"is {n}" if n == 1 else f"are {n}"
 
 
 def _section(results: Results, found: list[Setting], factor: str, overlap: str) -> Section | None:
@@ -110,7 +106,9 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             curve = _curve(n, wrong, among)
             said.append(beyond_sentence(n, wrong, curve))
     text = figures.svg(2.9, partial(draw_sizes, measured=measured, curve=curve, checked=checked))
-    alt = f"Accuracy on {on} by training images: " + ", ".join(
+    title = f"Accuracy on {on} by training images"
+    legend = "" if curve is None else " (line: power law; diamond: predicted by the smaller sizes)"
+    alt = f"{title}: " + ", ".join(
         f"{percent(accuracy)} with {number(round(images))}"
         for accuracy, images in zip(measured["accuracy"], measured["pictures"], strict=True)
     )
@@ -121,30 +119,22 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
             "the larger ones, all take the same number of optimizer steps, and all are evaluated on the same images.",
             " ".join(said),
         ],
-        figures=[Figure(f"pictures-{factor.replace('_', '-')}", _title(on, curve), alt, text)],
+        figures=[Figure(f"pictures-{factor.replace('_', '-')}", title + legend, alt, text)],
         tables=[_table(measured, factor, on, overlap)],
     )
-
-
-def _title(on: str, curve: pd.DataFrame | None) -> str:
-    stem = f"Accuracy on {on} by training images"
-    return stem if curve is None else f"{stem} (line: power law; diamond: predicted by the smaller sizes)"
 
 
 def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> str:
     """Whether the smaller sizes predict the largest, in words."""
     last = measured.iloc[-1]
-    held = checked.holds(allowed)
+    verdict = "is too large: the law does not hold here, so nothing is extrapolated."
+    if checked.holds(allowed):
+        verdict = "is consistent with the law."
     return (
         f"A power law fitted to the {len(measured) - 1} smaller sizes predicts {percent(1 - checked.predicted)} for "
         f"{number(round(last['pictures']))} images; measured: "
         f"{percent_interval(last['accuracy'], last['low'], last['high'])}. The difference of {points(-checked.miss)} "
-        f"points (95% CI {points(-checked.high)} to {points(-checked.low)}) "
-        + (
-            "is consistent with the law."
-            if held
-            else "is too large: the law does not hold here, so nothing is extrapolated."
-        )
+        f"points (95% CI {points(-checked.high)} to {points(-checked.low)}) {verdict}"
     )
 
 
@@ -177,7 +167,7 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
             ax.plot(part["pictures"], part["accuracy"], line, color=figures.ORANGE, linewidth=1.4)
         ax.fill_between(curve["pictures"], curve["low"], curve["high"], color=figures.ORANGE, alpha=0.16, linewidth=0)
     else:
-        ax.plot(n, measured["accuracy"], color=figures.GREY, linewidth=1.0)
+        ax.plot(n, measured["accuracy"], color=figures.GRAY, linewidth=1.0)
     ax.vlines(n, measured["low"], measured["high"], color=figures.BLUE, linewidth=2.2)
     ax.plot(n, measured["accuracy"], "o", color=figures.BLUE, markersize=6)
     if checked is not None:
@@ -186,16 +176,16 @@ def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, che
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    figures.in_percent(ax.yaxis)
     ax.set_xlabel("training images")
     return ax
 
 
 def _table(measured: pd.DataFrame, factor: str, on: str, overlap: str):
     shown = {
-        factor: lambda row: row.level,
+        factor: "level",
         "training images": lambda row: number(round(row.pictures)),
-        "seeds": lambda row: number(row.seeds),
+        "seeds": "seeds",
         "accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
     caption = f"Accuracy on {on} by number of training images (mean over seeds).{overlap if on == 'test' else ''}"

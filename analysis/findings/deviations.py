@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,11 @@ def deviations(results: Results) -> list[str]:
     said = [value_text(one) for one in recorded] if isinstance(recorded, list) else []
     if results.study.get("preflight") == SKIPPED:
         said.append("the checks before the sweep were skipped (--skip-preflight)")
-    return said + _off_the_plan(results) + _fewer_seeds(results)
+    said += _off_the_plan(results)
+    failed = int(((results.trials["phase"] == "confirm") & (results.trials["status"] == "failed")).sum())
+    if failed:
+        said.append(f"{count(failed, 'confirmation trial')} failed, so some settings have fewer seeds than planned")
+    return said
 
 
 def deviation_sentences(results: Results) -> list[str]:
@@ -47,7 +50,9 @@ def _off_the_plan(results: Results) -> list[str]:
     other = [
         one["trial"]
         for one in planned
-        if any(ran[factor].get(one["trial"], level) != level for factor, level in _levels(one, results))
+        # a published configuration also names what is no factor
+        for levels in [{factor: level_text(one["factors"][factor]) for factor in ran if factor in one["factors"]}]
+        if any(ran[factor].get(one["trial"], level) != level for factor, level in levels.items())
     ]
     said = []
     if missing and (results.trials["phase"].eq("confirm").any() or len(results.predictions)):
@@ -57,27 +62,14 @@ def _off_the_plan(results: Results) -> list[str]:
     return said
 
 
-def _levels(one: Mapping[str, Any], results: Results) -> list[tuple[str, str]]:
-    """A published configuration also names what is no factor."""
-    return [(factor, level_text(level)) for factor, level in one["factors"].items() if factor in results.factors]
-
-
 def _read_plan(file: Path) -> list[dict[str, Any]]:
     """Empty where there is no plan, or none that is written as ours are."""
     try:
         plan = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return plan if isinstance(plan, list) and all(map(_is_planned, plan)) else []
-
-
-def _is_planned(one: Any) -> bool:
-    levels = one.get("factors") if isinstance(one, dict) and isinstance(one.get("trial"), str) else None
-    return isinstance(levels, dict) and not any(isinstance(level, list | dict) for level in levels.values())
-
-
-def _fewer_seeds(results: Results) -> list[str]:
-    failed = results.trials[(results.trials["phase"] == "confirm") & (results.trials["status"] == "failed")]
-    if failed.empty:
-        return []
-    return [f"{count(len(failed), 'confirmation trial')} failed, so some settings have fewer seeds than planned"]
+    for trial in plan if isinstance(plan, list) else [None]:
+        levels = trial.get("factors") if isinstance(trial, dict) and isinstance(trial.get("trial"), str) else None
+        if not isinstance(levels, dict) or any(isinstance(level, list | dict) for level in levels.values()):
+            return []
+    return plan

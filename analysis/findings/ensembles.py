@@ -12,6 +12,7 @@ for them, and on test nobody has trained. The same validation chose epochs and s
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -23,7 +24,7 @@ from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winner_first
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points
+from analysis.layout.text import NOTHING, count, number, percent, percent_interval, points
 from analysis.statistics.inference import accuracy_interval, bootstrap_interval
 from study.results import Results, metrics
 
@@ -36,7 +37,7 @@ EACH = "one model of each setting"
 GREEDY = "chosen greedily on validation"
 COLUMNS = ("ensemble", "repeats", "models", "accuracy", "low", "high", "difference", "difference_low")
 COLUMNS += ("difference_high", "log_loss", "val_accuracy", "members")
-Weights = dict[str, int]  # trial -> how often it is in the ensemble
+Weights = Mapping[str, int]  # trial -> how often it is in the ensemble
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,9 @@ def _candidates(found: list[Setting], outputs: Outputs) -> _Candidates | None:
 
 def _alike(one: Output | None, other: Output) -> bool:
     """Whether two models saw the same images and know the same classes."""
-    return (
-        one is not None
-        and np.array_equal(one.items, other.items)
-        and one.log_probabilities.shape == other.log_probabilities.shape
-    )
+    if one is None or one.log_probabilities.shape != other.log_probabilities.shape:
+        return False
+    return np.array_equal(one.items, other.items)
 
 
 def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
@@ -108,19 +107,12 @@ def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
     if others:
         kinds[ALL] = [{trial: 1 for seeds in candidates.trials.values() for trial in seeds.values()}]
         kinds[EACH] = [dict.fromkeys(candidates.of_repeat(repeat), 1) for repeat in candidates.repeats]
-        chosen = [_chosen(candidates, repeat) for repeat in candidates.repeats]
-        kinds[GREEDY] = [weights for weights in chosen if weights]
+        kinds[GREEDY] = []
+        for trials in map(candidates.of_repeat, candidates.repeats):
+            shared = _shared_validation(candidates.outputs, trials)
+            if shared is not None:
+                kinds[GREEDY].append(Counter(trials[pick] for pick in greedy(*shared)))
     return {kind: made for kind, made in kinds.items() if made}
-
-
-def _chosen(candidates: _Candidates, repeat: int) -> Weights:
-    """The greedy ensemble of one repeat; empty where its models share no validation images."""
-    trials = candidates.of_repeat(repeat)
-    shared = _shared_validation(candidates.outputs, trials)
-    if shared is None:
-        return {}
-    labels, log_probabilities = shared
-    return dict(Counter(trials[pick] for pick in greedy(labels, log_probabilities)))
 
 
 def _shared_validation(outputs: Outputs, trials: list[str]) -> tuple[NDArray, NDArray] | None:
@@ -128,16 +120,13 @@ def _shared_validation(outputs: Outputs, trials: list[str]) -> tuple[NDArray, ND
 
     A trial's validation rows are of its own validation, so these are the images that all of them have there.
     """
-    seen = [outputs.of(trial, VAL) for trial in trials]
-    there = [one for one in seen if one is not None]
-    if len(there) < len(trials):
+    validated = [output for trial in trials if (output := outputs.of(trial, VAL)) is not None]
+    items = reduce(np.intersect1d, [output.items for output in validated]) if validated else []
+    if len(validated) < len(trials) or not len(items):
         return None
-    items = reduce(np.intersect1d, (one.items for one in there))
-    if not len(items):
-        return None
-    rows = [np.searchsorted(one.items, items) for one in there]
-    stacked = np.stack([one.log_probabilities[mine] for one, mine in zip(there, rows, strict=True)])
-    return there[0].labels[rows[0]], stacked
+    rows = [np.searchsorted(output.items, items) for output in validated]
+    stacked = np.stack([output.log_probabilities[mine] for output, mine in zip(validated, rows, strict=True)])
+    return validated[0].labels[rows[0]], stacked
 
 
 def greedy(labels: NDArray, log_probabilities: NDArray, steps: int = STEPS) -> list[int]:
@@ -151,7 +140,7 @@ def greedy(labels: NDArray, log_probabilities: NDArray, steps: int = STEPS) -> l
     chosen: list[int] = []
     scores: list[tuple[float, float]] = []
     for step in range(1, steps + 1):
-        tried = [_score(labels, (total + one) / step) for one in log_probabilities]
+        tried = [_score(labels, (total + added) / step) for added in log_probabilities]
         pick = max(range(len(tried)), key=tried.__getitem__)
         total += log_probabilities[pick]
         chosen.append(pick)
@@ -163,10 +152,11 @@ def _score(labels: NDArray, mean: NDArray) -> tuple[float, float]:
     return float((mean.argmax(axis=1) == labels).mean()), -metrics.log_loss(labels, metrics.log_softmax(mean))
 
 
-def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDArray) -> dict[str, object]:
+def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: NDArray) -> dict[str, object]:
     single = candidates.test
-    means = [_average(candidates.outputs, weights, TEST) for weights in made]
-    right = np.stack([_right(candidates, weights, mean) for weights, mean in zip(made, means, strict=True)])
+    means, corrects = zip(*(_on_test(candidates, weights) for weights in made), strict=True)
+    right = np.stack(corrects)
+    members = [", ".join(f"{trial} ×{n}" if n > 1 else trial for trial, n in weights.items()) for weights in made]
     low, high = accuracy_interval(right, clusters)
     differences = right.mean(axis=0) - single.right
     difference_low, difference_high = (np.nan,) * 2 if kind == SINGLE else bootstrap_interval(differences, clusters)
@@ -182,30 +172,30 @@ def _row(candidates: _Candidates, kind: str, made: list[Weights], clusters: NDAr
         "difference_high": difference_high,
         "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean in means])),
         "val_accuracy": _validation_accuracy(candidates, kind, made),
-        "members": "; ".join(_said(weights) for weights in made),
+        "members": "; ".join(members),
     }
 
 
-def _right(candidates: _Candidates, weights: Weights, mean: NDArray) -> NDArray[np.bool_]:
-    """Which test images an ensemble names rightly; of one model as it was stored, its logits being rounded."""
-    if len(weights) > 1:
-        return mean.argmax(axis=1) == candidates.test.labels
-    alone = candidates.outputs.of(next(iter(weights)), TEST)
-    assert alone is not None
-    return alone.right
+def _on_test(candidates: _Candidates, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log-probabilities of an ensemble, and which images it classifies correctly.
 
-
-def _average(outputs: Outputs, weights: Weights, fold: str) -> NDArray[np.float64]:
-    """Log-probabilities of an ensemble; one model at a time, as all of them together are large."""
-    total = 0.0
+    One model at a time, as all of them together are large. A single model is correct where its stored prediction is,
+    since its logits are rounded.
+    """
+    total, alone = 0.0, candidates.test.right
     for trial, times in weights.items():
-        one = outputs.of(trial, fold)
-        assert one is not None
-        total = total + times * one.log_probabilities
-    return metrics.log_softmax(total / sum(weights.values()))
+        output = candidates.outputs.of(trial, TEST)
+        assert output is not None
+        total, alone = total + times * output.log_probabilities, output.right
+    mean = metrics.log_softmax(total / sum(weights.values()))
+    return mean, alone if len(weights) == 1 else mean.argmax(axis=1) == candidates.test.labels
 
 
-def _validation_accuracy(candidates: _Candidates, kind: str, made: list[Weights]) -> float:
+def _members(weights: Weights) -> str:
+    return ", ".join(f"{trial} ×{times}" if times > 1 else trial for trial, times in weights.items())
+
+
+def _validation_accuracy(candidates: _Candidates, kind: str, made: Sequence[Weights]) -> float:
     """On the validation the members share; missing where they are of several repeats."""
     if kind not in (SINGLE, ANY_SEED, EACH, GREEDY):
         return np.nan
@@ -218,10 +208,6 @@ def _validation_accuracy(candidates: _Candidates, kind: str, made: list[Weights]
         mean = np.average(log_probabilities, axis=0, weights=list(weights.values()))
         reached.append(float((mean.argmax(axis=1) == labels).mean()))
     return float(np.mean(reached))
-
-
-def _said(weights: Weights) -> str:
-    return ", ".join(trial if times == 1 else f"{trial} ×{times}" for trial, times in weights.items())
 
 
 def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, overlap: str) -> Section | None:
@@ -256,17 +242,17 @@ def ensemble_sentence(frame: pd.DataFrame) -> str:
 
 def _table(frame: pd.DataFrame, overlap: str) -> Table:
     shown = {
-        "average of": lambda row: row.ensemble,
+        "average of": "ensemble",
         "models": lambda row: number(round(row.models, 1)),
-        "ensembles": lambda row: number(row.repeats),
-        "validation": lambda row: percent(row.val_accuracy),
+        "ensembles": "repeats",
+        "validation": "val_accuracy",
         f"test ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
         f"difference ({LIKELY})": lambda row: (
             f"{points(row.difference)} ({points(row.difference_low)} to {points(row.difference_high)})"
             if pd.notna(row.difference)
             else NOTHING
         ),
-        "log-loss": lambda row: decimals(row.log_loss),
+        "log-loss": "log_loss",
     }
     caption = (
         "Ensembles on test. The best single model is the winner's best seed on validation. Rows with several "

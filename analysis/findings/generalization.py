@@ -1,17 +1,73 @@
-"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+"""Learning curves, and the gap between training and validation at the best epoch."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.confirmed.objective import merit, objective
 from analysis.confirmed.settings import Setting, name, winner_first
 from analysis.confirmed.tables import LEARNING, PARAMETERS, sizes
+from analysis.findings.published import published_trials
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, Table, table
+from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import count, millions, number, percent, plain, slug
-from analysis.sections.curves import Curve, band, best_epoch, curves, limits
-from study.results import Results
+from study.results import Results, level_text
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One panel: trials that differ in their seed only."""
+
+    title: str
+    trials: list[str]
+
+
+def curves(results: Results, found: list[Setting]) -> list[Curve]:
+    """Return a curve for each confirmed setting, the winner first; before that, for each level's best search trial.
+
+    Without a search, return one for each published configuration that was run.
+    """
+    if found:
+        return [Curve(name(one, found), one.trials["trial"].tolist()) for one in winner_first(found)]
+    chosen_by, ranked = objective(results).column, merit(results)
+    search = results.trials[results.trials["phase"] == "search"].dropna(subset=[chosen_by])
+    if search.empty:
+        return [Curve(one, trials["trial"].tolist()) for one, trials in published_trials(results).items()]
+    titles: dict[str, list[str]] = {}
+    for factor, levels in results.factors.items():
+        for level in levels:
+            mine = search[search[factor].map(level_text) == level]
+            if len(mine):
+                top = mine["trial"].iloc[int(ranked[mine.index].to_numpy().argmax())]
+                titles.setdefault(top, []).append(f"{factor} = {level}")
+    return [Curve("best search trial with " + ", ".join(parts), [trial]) for trial, parts in titles.items()]
+
+
+def band(results: Results, curve: Curve) -> pd.DataFrame:
+    """Mean, minimum and maximum over the trials at each epoch, columns (metric, "mean" | "min" | "max")."""
+    rows = results.epochs[results.epochs["trial"].isin(curve.trials)]
+    return rows.groupby("epoch")[list(LEARNING)].agg(["mean", "min", "max"])
+
+
+def best_epoch(results: Results, curve: Curve) -> float:
+    """The selected epoch, mean over seeds."""
+    return results.trials[results.trials["trial"].isin(curve.trials)]["best_epoch"].mean()
+
+
+def limits(results: Results, drawn: list[Curve]) -> dict[str, tuple[float, float]]:
+    """Axis limits that all panels share: "accuracy", "cross_entropy" and "epoch"."""
+    rows = results.epochs[results.epochs["trial"].isin([trial for curve in drawn for trial in curve.trials])]
+    accuracy = rows[["train_accuracy", "val_accuracy"]].to_numpy()
+    loss = rows[["train_cross_entropy", "val_cross_entropy"]].to_numpy()
+    ceiling = float(np.nanmax(loss, initial=0.1))
+    return {
+        "accuracy": (max(float(np.nanmin(accuracy, initial=1.0)) - 0.03, 0.0), 1.0),
+        "cross_entropy": (0.0, 1.05 * ceiling if np.isfinite(ceiling) else 10.0),
+        "epoch": (0.5, float(rows["epoch"].max()) + 0.5),
+    }
 
 
 def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
@@ -27,20 +83,16 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         )
         means = {column: at_best[column].mean() for column in LEARNING}
         gap = means["train_accuracy"] - means["val_accuracy"]
-        row = {"setting": name(setting, found), **_best_epochs(setting), **means, "gap": gap}
+        kept = setting.trials["best_epoch"]
+        epochs = zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True)
+        row = {"setting": name(setting, found), **dict(epochs), **means, "gap": gap}
         row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
         rows.append(row | sizes(setting.trials))
     extra = [column for column in PARAMETERS if column in results.trials]
     return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
 
 
-_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")
-
-
-def _best_epochs(setting: Setting) -> dict[str, float]:
-    """Which epoch was kept, over the seeds: mean, standard deviation, first and last."""
-    kept = setting.trials["best_epoch"]
-    return dict(zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True))
+_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")  # of the seeds
 
 
 def learning_section(results: Results, found: list[Setting]) -> Section | None:
@@ -75,15 +127,15 @@ def _learning_figure(results: Results, curve: Curve, index: int, bounds: dict[st
 
 
 def _generalization(frame: pd.DataFrame) -> list[Table]:
-    shown = {
-        "setting": lambda row: row.setting,
+    shown: dict[str, Cell] = {
+        "setting": "setting",
         "best epoch (range over seeds)": _best_epoch,
-        "train accuracy": lambda row: percent(row.train_accuracy),
-        "val accuracy": lambda row: percent(row.val_accuracy),
+        "train accuracy": "train_accuracy",
+        "val accuracy": "val_accuracy",
         "gap": lambda row: percent(row.gap).replace("-", "−"),
-        "val accuracy, last epoch": lambda row: percent(row.last_val_accuracy),
-        "train cross-entropy": lambda row: f"{row.train_cross_entropy:.3f}",
-        "val cross-entropy": lambda row: f"{row.val_cross_entropy:.3f}",
+        "val accuracy, last epoch": "last_val_accuracy",
+        "train cross-entropy": "train_cross_entropy",
+        "val cross-entropy": "val_cross_entropy",
     }
     if set(PARAMETERS) <= set(frame.columns):
         shown["parameters (trained)"] = lambda row: f"{millions(row.parameters)} ({millions(row.trained_parameters)})"

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.confirmed.images import class_names
 from analysis.confirmed.outputs import VAL
 from analysis.confirmed.settings import TEST, Setting, test_folds, winner
-from analysis.layout.page import Gallery, Section, Table, table
+from analysis.layout.page import Cell, Gallery, Section, Table, table
 from analysis.layout.text import count, number, percent
 from analysis.layout.thumbnails import suspect_thumbnail
 from study.results import Results
@@ -41,13 +41,19 @@ def suspects(results: Results, found: list[Setting]) -> Suspects:
     confirmed settings, `others_agree` of `others` name it too: they have no part in the choice.
     """
     best = winner(found)
-    pictures = _pictures(_seen(results, [] if best is None else [best]))
+    pictures = _by_image(_seen(results, [] if best is None else [best]))
     doubtful = pictures[(pictures["probability"] < 0.5) & (2 * pictures["agree"] > pictures["models"])]
     usual = pictures.groupby("label")["probability"].mean()
     doubtful = doubtful.assign(confident=doubtful["suggested_probability"] >= doubtful["suggested"].map(usual))
     likeliest = doubtful.sort_values("probability", kind="stable").head(MOST_SUSPECTS)
-    likeliest = _seconded(likeliest, _seen(results, [one for one in found if one is not best]))
-    return Suspects(_named(results, likeliest), len(pictures), len(doubtful), int(doubtful["confident"].sum()))
+    likeliest = _seconded(likeliest, _seen(results, [setting for setting in found if setting is not best]))
+    names = class_names(results)
+    frame = likeliest.assign(
+        path=results.manifest.drop_duplicates("item").set_index("item")["path"].reindex(likeliest.index),
+        label_name=likeliest["label"].map(names),
+        suggested=likeliest["suggested"].map(names),
+    )
+    return Suspects(frame.reset_index()[list(COLUMNS)], len(pictures), len(doubtful), int(doubtful["confident"].sum()))
 
 
 def _seen(results: Results, chosen: list[Setting]) -> pd.DataFrame:
@@ -66,14 +72,11 @@ def _seconded(doubtful: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     return doubtful.assign(others_agree=counts["sum"], others=counts["size"])
 
 
-def _pictures(seen: pd.DataFrame) -> pd.DataFrame:
+def _by_image(seen: pd.DataFrame) -> pd.DataFrame:
     """One row an item: its label, what the models give it, and the other class that most of them name."""
     seen = seen.assign(probability=np.exp(-seen["cross_entropy"]))
     each = seen.groupby("item", sort=False).agg(
-        fold=("fold", "first"),
-        label=("label", "first"),
-        probability=("probability", "mean"),
-        models=("trial", "size"),
+        fold=("fold", "first"), label=("label", "first"), probability=("probability", "mean"), models=("trial", "size")
     )
     other = seen[seen["predicted"] != seen["label"]]
     votes = other.groupby(["item", "predicted"], sort=False)["confidence"].agg(["size", "sum"]).reset_index()
@@ -86,17 +89,6 @@ def _pictures(seen: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _named(results: Results, chosen: pd.DataFrame) -> pd.DataFrame:
-    names = class_names(results)
-    paths = results.manifest.drop_duplicates("item").set_index("item")["path"]
-    frame = chosen.assign(
-        path=paths.reindex(chosen.index),
-        label_name=chosen["label"].map(names),
-        suggested=chosen["suggested"].map(names),
-    )
-    return frame.reset_index()[list(COLUMNS)]
-
-
 SHOWN_SUSPECTS = 15
 
 
@@ -107,50 +99,42 @@ def suspects_section(results: Results, found: list[Setting]) -> Section | None:
         return None
     title = "Possible label errors"
     if doubted.frame.empty:
-        seen = count(doubted.looked_at, "image")
-        return Section(title, [f"None of {seen} has a label that most of the winner's models contradict."])
-    said = [_doubt_sentence(doubted), _caution(winner(found))]
-    return Section(title, said, galleries=_gallery(results, doubted.frame), tables=[_suspects(results, doubted.frame)])
-
-
-def _doubt_sentence(doubted: Suspects) -> str:
-    return (
+        images = count(doubted.looked_at, "image")
+        return Section(title, [f"None of {images} has a label that most of the winner's models contradict."])
+    sentence = (
         f"{number(doubted.doubtful)} of {count(doubted.looked_at, 'held-out image')} have a label with a probability "
         "below one half, while most of the winner's models agree on one other class. Confident learning counts "
         f"{number(doubted.confident)} of these as label errors: the other class is at least as probable as it is on "
         "average for images that carry it (Northcutt et al. 2021)."
     )
-
-
-def _caution(best: Setting | None) -> str:
-    hard = "Many of these images may simply be hard."
+    hard, best = "Many of these images may simply be hard.", winner(found)
     if best is not None and best.tested:
         wrong = percent(1 - best.correct.to_numpy().mean())
         hard = f"The winner misclassifies {wrong} of the test images, so many of these images may simply be hard."
-    return (
+    caution = (
         f"{hard} Fix labels before the next study, not this one: correcting only where the winner disagrees would "
         "inflate its score."
     )
+    gallery, suspected = _gallery(results, doubted.frame), _suspects(results, doubted.frame)
+    return Section(title, [sentence, caution], galleries=gallery, tables=[suspected])
 
 
 def _gallery(results: Results, frame: pd.DataFrame) -> list[Gallery]:
-    columns = [
-        frame[name].head(SHOWN_SUSPECTS) for name in ("item", "label_name", "suggested", "suggested_probability")
-    ]
+    columns = frame[["item", "label_name", "suggested", "suggested_probability"]].head(SHOWN_SUSPECTS)
     thumbnails = [
         suspect_thumbnail(results.out, item, f"labeled {label}", predicted, probability)
-        for item, label, predicted, probability in zip(*columns, strict=True)
+        for item, label, predicted, probability in columns.itertuples(index=False)
     ]
     shown = [thumbnail for thumbnail in thumbnails if thumbnail is not None]
     return [Gallery("What the winner's models predict", shown)] if shown else []
 
 
 def _suspects(results: Results, frame: pd.DataFrame) -> Table:
-    shown = {
+    shown: dict[str, Cell] = {
         "image": lambda row: row.path if isinstance(row.path, str) else row.item,
-        "label": lambda row: row.label_name,
-        "its probability": lambda row: percent(row.probability),
-        "predicted": lambda row: row.suggested,
+        "label": "label_name",
+        "its probability": "probability",
+        "predicted": "suggested",
         "by the winner's models": lambda row: f"{row.agree} of {row.models}",
     }
     if frame["others"].any():

@@ -5,9 +5,7 @@ is fitted on its own validation images and applied on test.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,7 @@ import pandas as pd
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, name, winner, winner_first
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, table
+from analysis.layout.page import Cell, Figure, Section, table
 from analysis.layout.text import decimals, number, percent
 from analysis.statistics.calibration import brier, calibration_error, equal_mass, reliability, tempered
 from study.results import Results, metrics
@@ -82,37 +80,35 @@ def metrics_section(results: Results, found: list[Setting], outputs: Outputs, ov
     frame, best = metrics_table(found, outputs), winner(found)
     if frame.empty or best is None:
         return None
-    shown: dict[str, Callable[[Any], object]] = {
-        "setting": lambda row: row.setting,
+    shown: dict[str, Cell] = {
+        "setting": "setting",
         "fold": lambda row: _FOLDS[row.fold],
-        "accuracy": lambda row: percent(row.accuracy),
-        "balanced accuracy": lambda row: percent(row.balanced_accuracy),
-        "precision": lambda row: percent(row.macro_precision),
-        "F1": lambda row: percent(row.macro_f1),
-        "AUROC": lambda row: decimals(row.auroc),
-        "log-loss": lambda row: decimals(row.log_loss),
+        "accuracy": "accuracy",
+        "balanced accuracy": "balanced_accuracy",
+        "precision": "macro_precision",
+        "F1": "macro_f1",
+        "AUROC": "auroc",
+        "log-loss": "log_loss",
     }
     if frame["top5"].notna().any():
-        shown["top-5"] = lambda row: percent(row.top5)
+        shown["top-5"] = "top5"
     if frame["ece"].notna().any():
-        shown |= {
-            "ECE": lambda row: percent(row.ece),
-            "T": lambda row: decimals(row.temperature),
-            "log-loss at T": lambda row: decimals(row.log_loss_scaled),
-            "ECE at T": lambda row: percent(row.ece_scaled),
-        }
+        shown |= {"ECE": "ece", "T": "temperature", "log-loss at T": "log_loss_scaled", "ECE at T": "ece_scaled"}
     explained = (
         "Balanced accuracy (which equals macro recall), precision and F1 are macro averages: every class counts "
         "equally. AUROC is one-vs-rest. Log-loss is the mean cross-entropy in nats. ECE is the expected calibration "
         "error over 15 bins of equally many images. T is the temperature that best calibrates a model on its "
         "validation images; dividing the logits by it changes no prediction."
     )
+    most_absent = frame.groupby("fold", sort=False)["absent"].max()
+    absent = ", ".join(f"{number(round(n, 1))} on {_FOLDS[str(fold)]}" for fold, n in most_absent.items() if n > 0)
+    left_out = f"Classes without images are left out of the macro averages: {absent}." if absent else ""
     first = frame.iloc[0]
     tested = first["fold"] == TEST and first["setting"] == name(best, found)
     said = [loss_sentence(results, first, best, outputs)] if tested else []
     return Section(
         "Metrics and calibration",
-        [*said, explained, _absent(frame)],
+        [*said, explained, left_out],
         figures=[_reliability(outputs, best)] if tested else [],
         tables=[table("metrics", f"Metrics of every confirmed setting, mean over seeds.{overlap}", frame, shown)],
     )
@@ -159,10 +155,3 @@ def _reliability(outputs: Outputs, best: Setting) -> Figure:
         for right, confidence in zip(raw["right"], raw["confidence"], strict=True)
     )
     return Figure("reliability", title, alt, text)
-
-
-def _absent(frame: pd.DataFrame) -> str:
-    """Say which classes the macro averages leave out: nothing can be right about a class without images."""
-    most = frame.groupby("fold", sort=False)["absent"].max()
-    said = [f"{number(round(n, 1))} on {_FOLDS[str(fold)]}" for fold, n in most.items() if n > 0]
-    return f"Classes without images are left out of the macro averages: {', '.join(said)}." if said else ""

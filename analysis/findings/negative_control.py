@@ -32,8 +32,7 @@ def negative_control(results: Results, found: list[Setting]) -> dict | None:
         return None
     estimate = compare(first, second, groups(results, first.columns))
     low, high = estimate.interval()
-    passed = estimate.p_value >= ALPHA
-    claimed = BETTER_A if estimate.mean > 0 else BETTER_B
+    passed, claimed = estimate.p_value >= ALPHA, BETTER_A if estimate.mean > 0 else BETTER_B
     return {
         "seeds_a": first.index.tolist(),
         "seeds_b": second.index.tolist(),
@@ -72,12 +71,18 @@ def control_sentence(results: Results, found: list[Setting]) -> str:
             f"takes {NEEDED} seeds; the winner has {len(best.seeds)}."
         )
     if control is None:
+        way_out = "Its second confirmation is missing or incomplete."
+        if results.study.get("control") is False:
+            way_out = f"Use --seeds {NEEDED}."
+        elif len(best.seeds) < MIN_SEEDS:
+            way_out = f"With --seeds {MIN_SEEDS} or more, a study confirms its winner twice."
         return (
             f"No negative control: comparing the winner with itself takes {NEEDED} seeds, {MIN_SEEDS} against "
-            f"{MIN_SEEDS}; it has {len(best.seeds)}. {_way_out(results, len(best.seeds))}"
+            f"{MIN_SEEDS}; it has {len(best.seeds)}. {way_out}"
         )
+    seeds_a, seeds_b = (" ".join(map(str, control[half])) for half in ("seeds_a", "seeds_b"))
     measured = (
-        f"seeds {_listed(control['seeds_a'])} minus seeds {_listed(control['seeds_b'])}: "
+        f"seeds {seeds_a} minus seeds {seeds_b}: "
         f"{points(control['difference'])} points, {LIKELY} {points(control['low'])} to {points(control['high'])}"
     )
     compared = "The winner was compared with itself, treating two disjoint sets of its seeds as two levels"
@@ -89,19 +94,6 @@ def control_sentence(results: Results, found: list[Setting]) -> str:
     )
 
 
-def _way_out(results: Results, seeds: int) -> str:
-    """With how many seeds there would be a control; never with as many as there are."""
-    if results.study.get("control") is False:
-        return f"Use --seeds {NEEDED}."
-    if seeds < MIN_SEEDS:
-        return f"With --seeds {MIN_SEEDS} or more, a study confirms its winner twice."
-    return "Its second confirmation is missing or incomplete."
-
-
-def _listed(seeds: list[int]) -> str:
-    return " ".join(map(str, seeds))
-
-
 def control_section(results: Results, found: list[Setting]) -> Section | None:
-    said = control_sentence(results, found)
-    return Section(TITLE, [said]) if said else None
+    sentence = control_sentence(results, found)
+    return Section(TITLE, [sentence]) if sentence else None

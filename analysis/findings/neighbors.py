@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.confirmed.answers import LIKELY
 from analysis.layout.page import Section, table
-from analysis.layout.text import count, decimals, duration, number, percent, percent_interval
+from analysis.layout.text import count, number, percent, percent_interval
 from analysis.statistics.inference import wilson
 from study.results import TABLES_FOLDER, Results, ResultsError
 
@@ -42,15 +42,15 @@ def _knn(results: Results, overlap: str) -> Section | None:
     frame["chosen"] = frame["chosen"].map(str).str.lower().isin(["true", "1", "yes"])
     shown = {
         "backbone": lambda row: f"{row.backbone}{' (chosen)' if row.chosen else ''}",
-        "trained on": lambda row: row.trained_on,
-        "features": lambda row: row.features,
-        "distance": lambda row: row.metric,
-        "k": lambda row: number(row.k),
-        "fold": lambda row: row.fold,
+        "trained on": "trained_on",
+        "features": "features",
+        "distance": "metric",
+        "k": "k",
+        "fold": "fold",
         f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, *wilson(row.accuracy * row.n, row.n)),
-        "images": lambda row: number(row.n),
-        "fit": lambda row: duration(row.fit_seconds),
-        "predict": lambda row: duration(row.predict_seconds),
+        "images": "n",
+        "fit": "fit_seconds",
+        "predict": "predict_seconds",
     }
     caption = f"k-nearest-neighbor classification. Chosen: the distance and k that were best on validation.{overlap}"
     explained = (
@@ -78,17 +78,10 @@ def _retrieval(results: Results, overlap: str) -> Section | None:
     frame = _read(results, "retrieval", RETRIEVAL_COLUMNS)
     if frame is None:
         return None
-    said = {"trained_on": "trained on", "protocol": "protocol"}  # where the table has them
-    shown = {
-        "backbone": lambda row: row.backbone,
-        **{text: lambda row, c=c: getattr(row, c) for c, text in said.items() if c in frame},
-        "classes": lambda row: number(row.classes),
-        "images": lambda row: number(row.pictures),
-        **{f"recall@{k}": lambda row, k=k: percent(getattr(row, f"recall_at_{k}")) for k in (1, 2, 4, 8)},
-        "MAP@R": lambda row: decimals(row.map_at_r),
-        "R-precision": lambda row: decimals(row.r_precision),
-        "time": lambda row: duration(row.seconds),
-    }
+    columns = {"backbone": "backbone", "trained on": "trained_on", "protocol": "protocol", "classes": "classes"}
+    columns |= {"images": "pictures", **{f"recall@{k}": f"recall_at_{k}" for k in (1, 2, 4, 8)}}
+    columns |= {"MAP@R": "map_at_r", "R-precision": "r_precision", "time": "seconds"}
+    shown = {header: column for header, column in columns.items() if column in frame}  # older tables lack some
     explained = (
         "Each image queries all others. Recall at k: share of queries with an image of their class among the k "
         "nearest. R: number of other images of the class. Zero-shot: the features were trained without images or "

@@ -36,13 +36,13 @@ def at_first_opening(results: Results) -> Results | None:
 def openings_sentence(results: Results) -> str:
     """How often the test fold was opened: the one place that says it."""
     times = openings(results)
-    if times is None:
-        return "How often the test fold was opened is not recorded."
-    if times == 0:
-        return "The test fold has not been opened."
-    if times == 1:
-        return "The test fold was opened once, at the end."
-    return f"The test fold was opened {times} times: decisions after the first opening knew its results."
+    known = {
+        None: "How often the test fold was opened is not recorded.",
+        0: "The test fold has not been opened.",
+        1: "The test fold was opened once, at the end.",
+    }
+    more = f"The test fold was opened {times} times: decisions after the first opening knew its results."
+    return known.get(times, more)
 
 
 def openings_notes(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[str]:
@@ -64,14 +64,9 @@ def openings_notes(results: Results, found: list[Setting], answered: pd.DataFram
     if at_first == now:
         return [f"{said} The first opening led to the same recommendation: {now}."]
     same = advised[0]["recommended"].map(level_text).tolist() == advised[1]["recommended"].map(level_text).tolist()
-    changed = (
-        "The recommended levels are the same as at the first opening, but their evidence has changed."
-        if same
-        else (
-            "The recommendation changed after the first opening, the only one that was made without knowing test "
-            "results."
-        )
-    )
+    changed = "The recommendation changed after the first opening, the only one made without knowing test results."
+    if same:
+        changed = "The recommended levels are the same as at the first opening, but their evidence has changed."
     return [f"{said} {changed} First opening: {at_first}. Now: {now}."]
 
 

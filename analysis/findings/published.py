@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmed.outputs import Outputs
-from analysis.confirmed.settings import TEST, groups
-from analysis.layout.page import Section, Table, table
+from analysis.confirmed.settings import TEST, groups, test_predictions
+from analysis.layout.page import Cell, Section, table
 from analysis.layout.text import NOTHING, count, decimals, number, percent, percent_interval, points, value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
 from study.results import STUDY_FILE, Results, ResultsError, level_text, metrics
@@ -18,14 +18,8 @@ NOT_RUN = "not run"
 MEASURED = "measured"
 
 # What people write, in the words of `metrics.REPORTED`.
-_ALIASES = {
-    "top1": "accuracy",
-    "top_1": "accuracy",
-    "top_5": "top5",
-    "logloss": "log_loss",
-    "cross_entropy": "log_loss",
-}
-_ALIASES |= {"f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision", "auc": "auroc"}
+_ALIASES = {"top1": "accuracy", "top_1": "accuracy", "top_5": "top5", "logloss": "log_loss", "auc": "auroc"}
+_ALIASES |= {"cross_entropy": "log_loss", "f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision"}
 
 
 def published_trials(results: Results) -> dict[str, pd.DataFrame]:
@@ -96,19 +90,16 @@ def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | Non
     config = one.get("config")
     if trials is None or not isinstance(config, Mapping):
         return []
-    said = [
-        f"{str(name).replace('_', ' ')} {_ran(trials[name])} instead of {value_text(value)}"
-        for name, value in config.items()
-        if name in trials and set(trials[name].map(level_text)) != {level_text(value)}
-    ]
+    changes = []
+    for name, value in config.items():
+        ran = dict.fromkeys(trials[name].map(level_text)) if name in trials else {}
+        if ran and set(ran) != {level_text(value)}:
+            measured = " or ".join(level or "none" for level in ran)
+            changes.append(f"{str(name).replace('_', ' ')} {measured} instead of {value_text(value)}")
     own_test = results.manifest["official_split"].eq("test").any()
     if "split" in config and own_test and "official_split" in trials and trials["official_split"].eq(True).any():
-        said.append(f"the official test fold instead of that of {value_text(config['split'])}")
-    return said
-
-
-def _ran(values: pd.Series) -> str:
-    return " or ".join(dict.fromkeys(level_text(value) or "none" for value in values))
+        changes.append(f"the official test fold instead of that of {value_text(config['split'])}")
+    return changes
 
 
 def metric_name(text: Any) -> str:
@@ -118,9 +109,8 @@ def metric_name(text: Any) -> str:
 
 
 def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
-    seen = results.predictions[results.predictions["trial"].isin(trials) & (results.predictions["fold"] == TEST)]
-    right = seen.assign(right=(seen["label"] == seen["predicted"]).astype(float))
-    correct = right.pivot(index="trial", columns="item", values="right")
+    right = test_predictions(results)
+    correct = right[right["trial"].isin(trials)].pivot(index="trial", columns="item", values="right")
     if correct.empty or len(correct) < len(trials) or correct.isna().to_numpy().any():
         return {"state": "not evaluated on test"}
     low, high = accuracy_interval(correct.to_numpy(), groups(results, correct.columns))
@@ -136,8 +126,7 @@ def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> 
         return {"state": "not evaluated on test"}
     values = [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
     low, high = mean_interval(values)
-    mean = float(np.mean(values))
-    return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": len(seen[0].items)}
+    return {"state": MEASURED, "measured": np.mean(values), "low": low, "high": high, "test_n": len(seen[0].items)}
 
 
 def published_section(results: Results, found: Outputs, overlap: str) -> Section | None:
@@ -147,22 +136,16 @@ def published_section(results: Results, found: Outputs, overlap: str) -> Section
     frame = published(results, found)
     measured = frame[frame["state"] == MEASURED]
     inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
-    said = [f"{len(measured)} of {count(len(frame), 'published number')} were reproduced on this study's test images."]
-    if measured.empty:
-        said = [
-            f"None of the {count(len(frame), 'published number')} was measured here. Run the study with --published."
-        ]
-    else:
-        said.append(
+    numbers = count(len(frame), "published number")
+    sentences = [f"None of the {numbers} was measured here. Run the study with --published."]
+    if len(measured):
+        sentences = [
+            f"{len(measured)} of {numbers} were reproduced on this study's test images.",
             f"{inside or 'None'} of them {'lies' if inside == 1 else 'lie'} within the measured 95% CI. Differences "
-            "may come from the conditions listed as different."
-        )
-    return Section("Published results", said, tables=[_shown(frame, overlap)])
-
-
-def _shown(frame: pd.DataFrame, overlap: str) -> Table:
-    shown = {
-        "configuration": lambda row: row.name,
+            "may come from the conditions listed as different.",
+        ]
+    shown: dict[str, Cell] = {
+        "configuration": "name",
         "metric": lambda row: str(row.metric).replace("_", " "),
         "published": lambda row: _interval(row.metric, row.published, row.published_low, row.published_high),
         "on": lambda row: (row.fold or NOTHING) + (f", n\u00a0=\u00a0{number(row.n)}" if pd.notna(row.n) else ""),
@@ -175,7 +158,7 @@ def _shown(frame: pd.DataFrame, overlap: str) -> Table:
         "Published and measured values with 95% CIs. Measured: mean over seeds; with fewer than 3 seeds the interval "
         f"is for these models on new images. Difference: measured minus published, accuracies in points.{overlap}"
     )
-    return table("published", caption, frame, shown)
+    return Section("Published results", sentences, tables=[table("published", caption, frame, shown)])
 
 
 def _is_share(metric: Any) -> bool:

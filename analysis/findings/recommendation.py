@@ -1,17 +1,16 @@
 """Which level to use for each factor, with its evidence. The rule is in confirmed/recommendations.py."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from analysis.confirmed.answers import LIKELY, REFUSED, Answer, answer_sentence, margin, margin_text, pairs_of, rivals
 from analysis.confirmed.recommendations import ABSENT, NOTHING_YET, TRAINED, UNDECIDED, recommendations
-from analysis.confirmed.settings import Setting, setting_text, winner
+from analysis.confirmed.settings import Setting, setting_text, standing_for, winner
 from analysis.confirmed.tables import shown_sizes
 from analysis.findings.winner import headline
-from analysis.layout.page import Section, Table, table
+from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import NOTHING, count, duration, number, percent, points
 from study.results import Results
 
@@ -40,13 +39,13 @@ def recommendations_section(results: Results, found: list[Setting], answered: pd
 
 
 def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
-    shown: dict[str, Callable[[Any], object]] = {
-        "factor": lambda row: row.factor,
+    shown: dict[str, Cell] = {
+        "factor": "factor",
         "recommendation": lambda row: _name(row.recommended),
         "decision": _how_sure,
         f"gain in points ({LIKELY})": lambda row: _gains(row, answered),
         "seeds needed": lambda row: _needed(row, answered),
-        "time per trial": lambda row: duration(row.trial_seconds),
+        "time per trial": "trial_seconds",
     }
     caption = (
         "For each factor the cheapest level that is as good as the best, by the rule below. Gain: test accuracy minus "
@@ -58,11 +57,11 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
 def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Table:
     """The numbers that each recommendation went by."""
     shown = {
-        "factor": lambda row: row.factor,
+        "factor": "factor",
         "recommendation": lambda row: _name(row.recommended),
-        "validation": lambda row: percent(row.val_accuracy),
-        "test": lambda row: percent(row.test_accuracy),
-        "time per trial": lambda row: duration(row.trial_seconds),
+        "validation": "val_accuracy",
+        "test": "test_accuracy",
+        "time per trial": "trial_seconds",
         "why": lambda row: _why(row, answered),
     }
     caption = (
@@ -105,13 +104,13 @@ def _saved(row) -> str:
 
 def _behind(row, answered: pd.DataFrame) -> str:
     """How the faster open level does beside the best one, on validation and on test."""
-    said = [f"{duration(row.faster_seconds)}", f"{percent(row.faster_val_accuracy)} on validation"]
-    pair = next((one for one in rivals(pairs_of(answered, row.factor), row.faster) if one["level_b"] == row.best), None)
-    if pair is None or pd.isna(pair["difference"]):
-        return ", ".join([*said, "not compared on test"])
-    ahead = "ahead" if pair["difference"] > 0 else "behind"
-    interval = f"{points(pair['low'])} to {points(pair['high'])}"
-    return ", ".join([*said, f"{points(abs(pair['difference']))} points {ahead} on test ({LIKELY} {interval})"])
+    known = f"{duration(row.faster_seconds)}, {percent(row.faster_val_accuracy)} on validation"
+    pairs = rivals(pairs_of(answered, row.factor), row.faster)
+    pair = next((pair for pair in pairs if pair["level_b"] == row.best and pd.notna(pair["difference"])), None)
+    if pair is None:
+        return f"{known}, not compared on test"
+    lead = f"{points(abs(pair['difference']))} points {'ahead' if pair['difference'] > 0 else 'behind'}"
+    return f"{known}, {lead} on test ({LIKELY} {points(pair['low'])} to {points(pair['high'])})"
 
 
 def _name(level: Any) -> str:
@@ -124,9 +123,10 @@ def _gains(row, answered: pd.DataFrame) -> str:
     pairs = pairs_of(answered, row.factor)
     compared = [one for one in rivals(pairs, row.recommended) if pd.notna(one["difference"])]
     compared.sort(key=lambda one: one["difference"])
-    said = [_gain(pair) for pair in compared[:_MOST_GAINS]]
-    more = len(compared) - _MOST_GAINS
-    return "; ".join(said + ([f"and over {count(more, 'more level')}"] if more > 0 else [])) or NOTHING
+    gains = [_gain(pair) for pair in compared[:_MOST_GAINS]]
+    if len(compared) > _MOST_GAINS:
+        gains.append(f"and over {count(len(compared) - _MOST_GAINS, 'more level')}")
+    return "; ".join(gains) or NOTHING
 
 
 def _gain(pair: Answer) -> str:
@@ -165,28 +165,25 @@ def _needed(row, answered: pd.DataFrame) -> str:
 def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
     """What to do about one factor, and why."""
     pairs = pairs_of(answered, row.factor)
+    refusals = dict.fromkeys(
+        pair["verdict"].removeprefix(REFUSED) for pair in pairs if pair["verdict"].startswith(REFUSED)
+    )
     if row.decision == ABSENT:
-        reasons = dict.fromkeys(
-            pair["verdict"].removeprefix(REFUSED) for pair in pairs if pair["verdict"].startswith(REFUSED)
-        )
-        reason = f"not all levels were compared: {'; '.join(reasons)}" if reasons else "no level beats another"
+        reason = f"not all levels were compared: {'; '.join(refusals)}" if refusals else "no level beats another"
         return f"{row.factor}: this factor does not exist in the winner; where it exists, {reason}."
-    undecided = row.decision == UNDECIDED
-    decided = _name(row.recommended) if undecided else f"use {_name(row.recommended)}"
-    doubt = f" ({_how_sure(row)})" if undecided else ""
-    said = [
-        f"{row.factor}: {decided}{doubt}.",
+    level = _name(row.recommended)
+    sentences = [
+        f"{row.factor}: {f'{level} ({_how_sure(row)})' if row.decision == UNDECIDED else f'use {level}'}.",
         _not_the_winners(row),
         _cheaper(row, allowed),
         _behind_on_test(row, pairs),
     ]
-    refusals = {pair["verdict"] for pair in pairs}
-    if len(refusals) == 1 and (verdict := refusals.pop()).startswith(REFUSED):
-        said.append(f"Its levels were not compared: {verdict.removeprefix(REFUSED)}.")
+    if refusals and len({pair["verdict"] for pair in pairs}) == 1:
+        sentences.append(f"Its levels were not compared: {next(iter(refusals))}.")
     else:
         compared = sum(pd.notna(pair["p_holm"]) for pair in pairs)
-        said += [answer_sentence(pair, allowed, compared) for pair in rivals(pairs, row.best)]
-    return " ".join(filter(None, said))
+        sentences += [answer_sentence(pair, allowed, compared) for pair in rivals(pairs, row.best)]
+    return " ".join(filter(None, sentences))
 
 
 def _not_the_winners(row) -> str:
@@ -208,7 +205,7 @@ def _cheaper(row, allowed: float) -> str:
 
 def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
     """Say which other factors were held at levels that the winner does not use."""
-    compared = next((one for one in found if (row.factor, row.best) in one.stands_for), None)
+    compared = standing_for(found, row.factor, row.best)
     if compared is None or pd.isna(row.gain):
         return ""
     others = {

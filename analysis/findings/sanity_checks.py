@@ -24,22 +24,24 @@ def sanity_section(results: Results, found: list[Setting]) -> Section | None:
         return None
     said = "" if objections else "No problems found."
     shown = {
-        "backbone": lambda row: row.net,
-        "linear probe": lambda row: percent(row.probe_accuracy),
-        "most frequent class": lambda row: percent(row.chance),
-        "images": lambda row: number(row.pictures),
+        "backbone": "net",
+        "linear probe": "probe_accuracy",
+        "most frequent class": "chance",
+        "images": "pictures",
         "gates passed": lambda row: row.passed or "none",
     }
     caption = (
         "Before the first trial, for each backbone: leave-one-out accuracy of a linear probe (ridge regression on "
         "frozen features), and the gates it passed"
     )
-    return Section(
-        "Sanity checks",
-        [said],
-        points=objections,
-        tables=[table("gates", caption, nets, shown)] if len(nets) else [],
-    )
+    tables = [table("gates", caption, nets, shown)] if len(nets) else []
+    return Section("Sanity checks", [said], points=objections, tables=tables)
+
+
+def _passed(net: Mapping[str, Any]) -> str:
+    listed = net.get("gates")
+    gates = [gate for gate in listed if isinstance(gate, Mapping)] if isinstance(listed, list) else []
+    return ", ".join(dict.fromkeys(str(gate.get("name")) for gate in gates if gate.get("passed")))
 
 
 def gates(results: Results) -> pd.DataFrame:
@@ -51,7 +53,7 @@ def gates(results: Results) -> pd.DataFrame:
             "probe_accuracy": _number(one.get("probe_accuracy")),
             "chance": _number(one.get("chance")),
             "pictures": _number(one.get("pictures")),
-            "passed": ", ".join(dict.fromkeys(str(gate.get("name")) for gate in _gates(one) if gate.get("passed"))),
+            "passed": _passed(one),
         }
         for net, one in (found.items() if isinstance(found, Mapping) else ())
         if isinstance(one, Mapping)
@@ -93,11 +95,6 @@ def worse_than_guessing(results: Results) -> list[str]:
         f"{math.log(classes):.2f} after one epoch, no better than chance: their learning rates are too high, or their "
         "steps too few."
     ]
-
-
-def _gates(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    listed = one.get("gates")
-    return [gate for gate in listed if isinstance(gate, Mapping)] if isinstance(listed, list) else []
 
 
 def _number(value: Any) -> float:

@@ -1,8 +1,7 @@
 """Uncertainty of the winner's test accuracy: its sources, what would reduce it, the smallest detectable difference."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +9,12 @@ from numpy.typing import ArrayLike
 
 from analysis.confirmed.objective import merit
 from analysis.confirmed.outputs import VAL
-from analysis.confirmed.settings import Setting, groups, winner
-from analysis.layout.page import Section, Table, table
+from analysis.confirmed.settings import Setting, groups, having, winner
+from analysis.declared import budget, is_number
+from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import count, number, percent, points
 from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_mean, smallest_effect
-from study.results import Results, level_text
+from study.results import Results
 
 MORE_PICTURES = 500
 NOW, ONE_SEED, TWICE = "as measured", "one more seed", "twice the seeds"
@@ -45,19 +45,15 @@ def sources(results: Results, best: Setting) -> pd.DataFrame:
     whole = estimate.standard_error**2
     of_items = estimate.item_variance / whole if whole else np.nan
     luck, points = _tuning_luck(results, best)
+    on_test = estimate.seeds * estimate.seed_variance  # of one seed; validation adds other images each time
+    beyond = max(float(best.by_seed(best.trials["val_accuracy"]).var(ddof=1)) - on_test, 0.0)
     rows = [
-        (REPEAT, np.sqrt(estimate.seeds * estimate.seed_variance), 1 - of_items, estimate.seeds),
+        (REPEAT, np.sqrt(on_test), 1 - of_items, estimate.seeds),
         (PICTURES, np.sqrt(estimate.item_variance), of_items, estimate.items),
-        (VALIDATED, _validation_luck(best, estimate), np.nan, estimate.seeds),
+        (VALIDATED, np.sqrt(beyond), np.nan, estimate.seeds),
         (TUNED, luck, np.nan, points),
     ]
     return pd.DataFrame(rows, columns=["source", "standard_deviation", "share", "n"]).astype({"n": "Int64"})
-
-
-def _validation_luck(best: Setting, estimate: Estimate) -> float:
-    """What is left of the spread on validation, which has other images each time, beyond that on test."""
-    on_validation = float(best.by_seed(best.trials["val_accuracy"]).var(ddof=1))
-    return float(np.sqrt(max(on_validation - estimate.seeds * estimate.seed_variance, 0.0)))
 
 
 def renewed(results: Results, best: Setting) -> bool:
@@ -67,22 +63,15 @@ def renewed(results: Results, best: Setting) -> bool:
     return len({frozenset(items) for _, items in mine.groupby("trial")["item"]}) > 1
 
 
-def _refined(results: Results, best: Setting) -> pd.DataFrame:
-    """The completed refine trials of the winner's setting, one for each nuisance point."""
-    trials = results.trials
-    mine = trials[(trials["phase"] == "refine") & (trials["status"] == "completed")]
-    for factor, level in best.levels.items():
-        mine = mine[mine[factor].map(level_text) == level]
-    return mine.dropna(subset=["val_accuracy"])
-
-
 def _tuning_luck(results: Results, best: Setting) -> tuple[float, int]:
     """The standard deviation of the best of the points, and how many; with test folds the mean over the refinings."""
-    tried = _refined(results, best)
+    trials = results.trials
+    completed = trials[(trials["phase"] == "refine") & (trials["status"] == "completed")]
+    tried = having(best.levels, completed).dropna(subset=["val_accuracy"])
     ranked = merit(results)[tried.index].dropna()
-    repeats = [one.index for _, one in tried.loc[ranked.index].groupby("seed", dropna=False)]
-    each = [best_of(ranked[mine], tried["val_accuracy"][mine])[1] for mine in repeats]
-    return (float(np.mean(each)) if each else np.nan), max(map(len, repeats), default=0)
+    repeats = [rows.index for _, rows in tried.loc[ranked.index].groupby("seed", dropna=False)]
+    spreads = [best_of(ranked[mine], tried["val_accuracy"][mine])[1] for mine in repeats]
+    return (float(np.mean(spreads)) if spreads else np.nan), max(map(len, repeats), default=0)
 
 
 def best_of(ranked: ArrayLike, values: ArrayLike) -> tuple[float, float]:
@@ -125,16 +114,11 @@ def precision(estimate: Estimate) -> pd.DataFrame:
         TWICE: with_more(estimate, seeds=estimate.seeds),
         PICTURES_MORE: with_more(estimate, items=MORE_PICTURES),
     }
-    now = _half_width(estimate)
-    rows = [(what, each.seeds, each.items, min(_half_width(each), now)) for what, each in plans.items()]
+    half_widths = {what: float(np.diff(plan.interval())[0]) / 2 for what, plan in plans.items()}
+    rows = [(what, plan.seeds, plan.items, min(half_widths[what], half_widths[NOW])) for what, plan in plans.items()]
     table = pd.DataFrame(rows, columns=["what", "seeds", "items", "half_width"])
-    said = [round(100 * width, 2) for width in table["half_width"]]  # as the report says it, in points
-    return table.assign(narrower=[one < said[0] for one in said])
-
-
-def _half_width(estimate: Estimate) -> float:
-    low, high = estimate.interval()
-    return (high - low) / 2
+    rounded = [round(100 * width, 2) for width in table["half_width"]]  # as the report gives it, in points
+    return table.assign(narrower=[width < rounded[0] for width in rounded])
 
 
 @dataclass(frozen=True)
@@ -182,39 +166,31 @@ def doubt_section(results: Results, found: list[Setting]) -> Section | None:
     luck, more = sources(results, best), precision(estimate)
     return Section(
         "Uncertainty",
-        [_sharpened(luck, more), _renewed_together(results, best, luck), *unresolved],
+        [_narrowed(luck, more), _renewed_together(results, best, luck), *unresolved],
         tables=[_luck(luck), _more(more)],
     )
 
 
-def _sharpened(luck: pd.DataFrame, more: pd.DataFrame) -> str:
-    shares = luck.set_index("source")["share"]
+def _narrowed(luck: pd.DataFrame, more: pd.DataFrame) -> str:
+    """Where the uncertainty comes from, and what would narrow the interval to which stated width."""
+    shares, plans = luck.set_index("source")["share"], more.set_index("what")
     if shares[[REPEAT, PICTURES]].isna().any():
         return "The winner's test accuracy varies neither between seeds nor between images."
-    return f"{_most(shares)} {_narrowed(more.set_index('what'), shares[REPEAT] > shares[PICTURES])}"
-
-
-def _most(shares: pd.Series) -> str:
-    sources = {PICTURES: "the test images", REPEAT: "the seeds"}
+    sources = {PICTURES: "test images", REPEAT: "seeds"}
     larger, smaller = sorted(sources, key=lambda source: shares[source], reverse=True)
-    return (
-        f"Most of the uncertainty ({percent(shares[larger])} of the variance) comes from {sources[larger]}, "
-        f"{percent(shares[smaller])} from {sources[smaller]}."
+    most = (
+        f"Most of the uncertainty ({percent(shares[larger])} of the variance) comes from the {sources[larger]}, "
+        f"{percent(shares[smaller])} from the {sources[smaller]}."
     )
-
-
-def _narrowed(more: pd.DataFrame, seeds_dominate: bool) -> str:
-    """What would narrow the interval, and to what; a plan that leaves the stated width as it is does not count."""
     named = {PICTURES_MORE: PICTURES_MORE, ONE_SEED: "one more seed", TWICE: "twice as many seeds"}
-    half = {what: f"±{100 * width:.2f}" for what, width in more["half_width"].items()}
-    helps = [what for what in named if more["narrower"][what]]
+    half = {what: f"±{100 * width:.2f}" for what, width in plans["half_width"].items()}
+    helps = [what for what in named if plans["narrower"][what]]
     if not helps:
-        source = "seeds" if seeds_dominate else "test images"
-        return f"The 95% CI is {half[NOW]} points; narrowing it takes many more {source}."
+        return f"{most} The 95% CI is {half[NOW]} points; narrowing it takes many more {sources[larger]}."
     to = ", ".join(f"{named[what]} would narrow it to {half[what]}" for what in helps)
-    idle = [named[what] for what in named if what not in helps]
-    rest = f"; {' and '.join(idle)} would not narrow it" if idle else ""
-    return f"The 95% CI is {half[NOW]} points: {to}{rest}."
+    idle = " and ".join(named[what] for what in named if what not in helps)
+    rest = f"; {idle} would not narrow it" if idle else ""
+    return f"{most} The 95% CI is {half[NOW]} points: {to}{rest}."
 
 
 def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> str:
@@ -224,13 +200,14 @@ def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> st
         if renewed(results, best)
         else "initialization, data order and views together, but not the validation images"
     )
-    together = f"A seed changes {changed}; this study cannot separate their contributions."
     folds = _folds(results, best)
     shared = f" Every {folds} seeds are the folds of one partition." if folds else ""
     if best.models > 1:
         shared = f" Here a seed is a round of {best.models} models and also changes which model tests which image."
-    said = f"Between seeds, test accuracy has a standard deviation of {spread[REPEAT]} points."
-    return f"{together}{shared} {said}"
+    return (
+        f"A seed changes {changed}; this study cannot separate their contributions.{shared} Between seeds, test "
+        f"accuracy has a standard deviation of {spread[REPEAT]} points."
+    )
 
 
 def _folds(results: Results, best: Setting) -> int | None:
@@ -238,9 +215,7 @@ def _folds(results: Results, best: Setting) -> int | None:
     if "folds" in best.trials:
         ran = pd.to_numeric(best.trials["folds"], errors="coerce").dropna().unique()
         return int(ran[0]) if len(ran) == 1 else None
-    budget = results.study.get("budget")
-    folds = budget.get("folds") if isinstance(budget, Mapping) else None
-    return folds if isinstance(folds, int) else None
+    return budget(results, "folds")
 
 
 def _luck(luck: pd.DataFrame) -> Table:
@@ -251,12 +226,12 @@ def _luck(luck: pd.DataFrame) -> Table:
         TUNED: "choice of nuisance points, on validation",
     }
     unit = {REPEAT: "seed", PICTURES: "image", VALIDATED: "seed", TUNED: "point"}
-    shown: dict[str, Callable[[Any], object]] = {
+    shown: dict[str, Cell] = {
         "what varies": lambda row: named[row.source],
         "standard deviation in points": lambda row: (
             points(row.standard_deviation) if pd.notna(row.standard_deviation) else "unknown"
         ),
-        "share of the variance": lambda row: percent(row.share),
+        "share of the variance": "share",
         "estimated from": lambda row: count(int(row.n), unit[row.source]),
     }
     caption = (
@@ -268,9 +243,9 @@ def _luck(luck: pd.DataFrame) -> Table:
 
 def _more(more: pd.DataFrame) -> Table:
     shown = {
-        "plan": lambda row: row.what,
-        "seeds": lambda row: number(row.seeds),
-        "test images": lambda row: number(row.items),
+        "plan": "what",
+        "seeds": "seeds",
+        "test images": "items",
         "± points": lambda row: (
             f"{100 * row.half_width:.2f}{'' if row.narrower or row.what == NOW else ' (no narrower)'}"
         ),
@@ -286,25 +261,24 @@ def _unresolved(results: Results, resolved: Resolution | None) -> list[str]:
     """The smallest difference that could be found: as it was, or as it was planned while nothing was compared."""
     planned = results.study.get("resolution")
     known = planned if isinstance(planned, Mapping) else {}
-    numbers = [known.get(name) for name in ("difference", "seeds", "items")]
-    said = []
-    if all(isinstance(one, int | float) and np.isfinite(one) for one in numbers):
-        difference, seeds, items = numbers
-        said.append(
+    difference, seeds, items = (known.get(name) for name in ("difference", "seeds", "items"))
+    sentences = []
+    if is_number(difference) and is_number(seeds) and is_number(items):
+        sentences.append(
             f"Planned: {number(seeds)} seeds and {number(items)} test images to detect differences of about "
             f"{points(difference)} points between two settings (80% power)."
         )
     if resolved is None:
-        return said
+        return sentences
     reach = f", {points(resolved.least)} to {points(resolved.most)}" if resolved.pairs > 1 else ""
-    few = resolved.items < FEW_PICTURES
-    found = (
+    sentences.append(
         f"Measured: {count(resolved.seeds, 'seed')} and {count(resolved.items, 'test image')} detect a difference of "
         f"{points(resolved.median)} points with 80% power (median of {count(resolved.pairs, 'pair')} with the "
         f"winner{reach}; 5% level, uncorrected)."
     )
-    caution = (
-        f"With fewer than {number(FEW_PICTURES)} test images, smaller differences cannot be detected: not finding one "
-        "does not mean there is none."
-    )
-    return [*said, found, *([caution] if few else [])]
+    if resolved.items < FEW_PICTURES:
+        sentences.append(
+            f"With fewer than {number(FEW_PICTURES)} test images, smaller differences cannot be detected: not finding "
+            "one does not mean there is none."
+        )
+    return sentences

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.confirmed.settings import Setting
-from analysis.confirmed.tables import PARAMETERS, comparison
+from analysis.confirmed.tables import PARAMETERS, comparison, dots
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section
 from analysis.layout.text import percent, percent_interval, shortened
-from analysis.sections.curves import dots
 from study.results import Results
 
 FACTOR = "unfreeze"
@@ -71,11 +70,11 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
     """One dot a depth with its interval, along the share that trains; in equal steps where that is not known."""
     known = line["share"].notna().all()
     x = 100 * line["share"].to_numpy() if known else np.arange(len(line))
-    ax.plot(x, line["accuracy"], color=figures.GREY, linewidth=1.0)
+    ax.plot(x, line["accuracy"], color=figures.GRAY, linewidth=1.0)
     ax.vlines(x, line["low"], line["high"], color=figures.BLUE, linewidth=2.2)
     for at, accuracy, winner in zip(x, line["accuracy"], line["winner"], strict=True):
         ax.plot(at, accuracy, "o", color=figures.BLUE, markerfacecolor=figures.BLUE if winner else figures.PAPER)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    figures.in_percent(ax.yaxis)
     if not known:
         ax.set_xticks(x, [shortened(level, 16) for level in line["level"]])
         ax.margins(x=0.12)
@@ -96,5 +95,5 @@ def _name(ax: Axes, x: np.ndarray, line: pd.DataFrame) -> None:
         left = after < before and at > 25
         side, ha, va = (-6, "right", "bottom") if left or at > 75 else (6, "left", "top")
         name = shortened(dot.level, 16)
-        ax.annotate(name, (at, dot.accuracy), (side, 2 if va == "bottom" else -2), textcoords="offset points",
-                    ha=ha, va=va, fontsize=8)  # fmt: skip
+        place = (side, 2 if va == "bottom" else -2)
+        ax.annotate(name, (at, dot.accuracy), place, textcoords="offset points", ha=ha, va=va, fontsize=8)

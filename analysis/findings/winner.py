@@ -1,8 +1,7 @@
-"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+"""The winner: its test accuracy, what it was selected on, and the facts of the model that ships."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +9,13 @@ import pandas as pd
 from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.images import baselines, class_names
 from analysis.confirmed.objective import objective
-from analysis.confirmed.settings import TEST, Setting, best_trial, groups, setting_text, winner
+from analysis.confirmed.settings import Setting, best_trial, groups, setting_text, test_predictions, winner
 from analysis.confirmed.tables import SIZES, scores, sizes
 from analysis.findings.caveats import overlap_note
 from analysis.findings.openings import opened_once
-from analysis.layout.page import Section, Table, table
+from analysis.layout.page import Section, table
 from analysis.layout.text import (
+    cell_text,
     count,
     decimals,
     duration,
@@ -58,15 +58,12 @@ def retrained(results: Results, best: Setting) -> pd.DataFrame:
 
 
 def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
-    again = retrained(results, best)
-    seen = results.predictions[results.predictions["fold"] == TEST]
-    rows = []
-    for trial in again["trial"]:
-        mine = seen[seen["trial"] == trial]
+    rows, predictions = [], test_predictions(results)
+    for trial in retrained(results, best)["trial"]:
+        mine = predictions[predictions["trial"] == trial]
         if len(mine):
-            right = (mine["label"] == mine["predicted"]).to_numpy(float)
-            interval = accuracy_interval(right[None], groups(results, pd.Index(mine["item"])))
-            rows.append(("retrained on training and validation", float(right.mean()), *interval))
+            interval = accuracy_interval(mine[["right"]].T, groups(results, pd.Index(mine["item"])))
+            rows.append(("retrained on training and validation", float(mine["right"].mean()), *interval))
     return rows
 
 
@@ -86,44 +83,38 @@ def headline(results: Results, best: Setting) -> str:
 
 def winner_sentences(results: Results, best: Setting) -> list[str]:
     """The winner, its test accuracy, what chance would reach, and what it was selected on."""
+    sentences = [headline(results, best)]
     if not best.tested:
-        said = [headline(results, best)]
-        return said if objective(results).is_accuracy else [*said, *_chosen_by(results, best)]
+        return sentences if objective(results).is_accuracy else [*sentences, _selected_by(results, best)]
     chance, frequent = baselines(results)
-    return [
-        headline(results, best),
+    sentences += [
         f"Chance is {percent(chance)}; always predicting the most frequent class reaches {percent(frequent)}.",
-        *_chosen_by(results, best),
-        *_caution(results),
+        _selected_by(results, best),
     ]
+    if note := overlap_note(results):
+        sentences.append(
+            f"Caution: {note[0].lower()}{note[1:]} A backbone may recall images it has seen, so the score says less "
+            "about transfer."
+        )
+    return sentences
 
 
-def _caution(results: Results) -> list[str]:
-    note = overlap_note(results)
-    if not note:
-        return []
-    return [
-        f"Caution: {note[0].lower()}{note[1:]} A backbone may recall images it has seen, so the score says less about "
-        "transfer."
-    ]
-
-
-def _chosen_by(results: Results, best: Setting) -> list[str]:
-    chosen_by = objective(results)
+def _selected_by(results: Results, best: Setting) -> str:
+    metric = objective(results)
     if best.models > 1:
-        return [
-            f"Its levels were selected by {chosen_by.said} on validation images that are test images of other folds, "
+        return (
+            f"Its levels were selected by {metric.said} on validation images that are test images of other folds, "
             "so its accuracy may be slightly optimistic. Nuisances were tuned for each model without its test images."
-        ]
+        )
     only = " data only" if opened_once(results) else ""
-    if chosen_by.is_accuracy:
-        return [f"It was selected on validation{only}."]
-    value = best.trials[chosen_by.column].mean()
-    said = decimals(value) if chosen_by.metric in ("val_log_loss", "val_auroc") else percent(value)
-    return [
-        f"It was selected on validation{only}, by {chosen_by.said} ({said}, mean over seeds). The comparisons of "
+    if metric.is_accuracy:
+        return f"It was selected on validation{only}."
+    value = best.trials[metric.column].mean()
+    reached = decimals(value) if metric.metric in ("val_log_loss", "val_auroc") else percent(value)
+    return (
+        f"It was selected on validation{only}, by {metric.said} ({reached}, mean over seeds). The comparisons of "
         "levels below use accuracy."
-    ]
+    )
 
 
 _MODEL_FILE = "model.safetensors"
@@ -134,13 +125,16 @@ def winner_section(results: Results, found: list[Setting], overlap: str) -> Sect
     best = winner(found)
     if best is None:
         return None
-    said = {
-        "": lambda row: row.model,
+    shown = {
+        "": "model",
         f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
     caption = f"Test accuracy.{overlap}" if overlap else "Test accuracy"
-    scored = [table("winner", caption, winner_table(results, found), said)] if best.tested else []
-    return Section("The winner", winner_sentences(results, best), tables=[*scored, _model_table(results, best)])
+    scored = [table("winner", caption, winner_table(results, found), shown)] if best.tested else []
+    trial, which = _shipped(results, best)
+    facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # of a model card, as recorded
+    card = table("model", f"The model in {BEST_FOLDER}/: {which}", facts, {"fact": "fact", "value": "value"})
+    return Section("The winner", winner_sentences(results, best), tables=[*scored, card])
 
 
 def examples_section(results: Results, found: list[Setting]) -> Section | None:
@@ -150,14 +144,6 @@ def examples_section(results: Results, found: list[Setting]) -> Section | None:
         return None
     said = "Under each image: predicted class and confidence; true class if wrong."
     return Section("Example predictions", [said, *energies], galleries=shown)
-
-
-def _model_table(results: Results, best: Setting) -> Table:
-    """The facts of a model card, as far as they were recorded."""
-    shown = {"fact": lambda row: row.fact, "value": lambda row: row.value}
-    trial, which = _shipped(results, best)
-    frame = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])
-    return table("model", f"The model in {BEST_FOLDER}/: {which}", frame, shown)
 
 
 def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
@@ -170,49 +156,32 @@ def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
 
 def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
     retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
-    recorded = sizes(best.trials)
+    recorded, nuisances = sizes(best.trials), results.study.get("nuisances") or {}
+    tuned = [name for name in nuisances if pd.notna(trial.get(name))]
     facts = [
         ("trial", str(trial["trial"])),
-        *_which(trial, best.models),
+        ("seed", number(1 + (int(trial["seed"]) - 1) // best.models)),
+        *([("test fold", f"{1 + (int(trial['seed']) - 1) % best.models} of {best.models}")] if best.models > 1 else []),
         *((factor, level) for factor, level in best.levels.items() if level),
-        *((name.replace("_", " "), _value(trial[name])) for name in _tuned(results, trial)),
+        *((name.replace("_", " "), cell_text("", trial[name])) for name in tuned),
         ("best epoch", number(trial["best_epoch"])),
         *([] if retrained else [("accuracy on validation", percent(trial["val_accuracy"]))]),
         ("classes", number(len(class_names(results)))),
         ("time to train", duration(trial["seconds"])),
-        *((heading, say(recorded[column])) for column, (heading, say) in SIZES.items() if column in recorded),
+        *((heading, cell_text(column, recorded[column])) for column, heading in SIZES.items() if column in recorded),
     ]
     return facts + _left(results.out / BEST_FOLDER, "file_bytes" in recorded)
-
-
-def _which(trial: pd.Series, models: int) -> list[tuple[str, str]]:
-    """The seed of a trial, with its test fold where it has one."""
-    number_of, fold = divmod(int(trial["seed"]) - 1, models) if models > 1 else (trial["seed"] - 1, None)
-    return [("seed", number(number_of + 1)), *([] if fold is None else [("test fold", f"{fold + 1} of {models}")])]
-
-
-def _value(value: Any) -> str:
-    return number(value) if isinstance(value, int | float) else value_text(value)
-
-
-def _tuned(results: Results, trial: pd.Series) -> list[str]:
-    nuisances = results.study.get("nuisances")
-    return [name for name in nuisances or {} if name in trial and pd.notna(trial[name])]
 
 
 def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:
     """What the model's own folder says: how large it is and how images go in."""
     model, facts = folder / _MODEL_FILE, []
     if model.is_file() and not sized:
-        facts.append((SIZES["file_bytes"][0], megabytes(model.stat().st_size)))
-    told = _read_json(folder / _PREPROCESSING_FILE)
-    return [*facts, ("input", value_text(told))] if told else facts
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Empty where there is no such file, or nothing that can be read: the report goes on without it."""
+        facts.append((SIZES["file_bytes"], megabytes(model.stat().st_size)))
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        preprocessing = json.loads((folder / _PREPROCESSING_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the report goes on without a file that is missing or damaged
+        return facts
+    return (
+        [*facts, ("input", value_text(preprocessing))] if preprocessing and isinstance(preprocessing, dict) else facts
+    )

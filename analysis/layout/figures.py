@@ -8,11 +8,13 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
@@ -20,10 +22,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.layout import page
 from analysis.layout.text import duration, number, percent, percent_interval, plain, shortened
 
 # A blue and an orange that differ for every kind of color vision and on white as on near-black.
-BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8b949e"
+BLUE, ORANGE, GRAY = "#2f81c7", "#d9730d", "#8b949e"
 # The page replaces these three with its own colors, light or dark.
 INK = "#1f2328"
 GRID = "#d8dee4"
@@ -39,22 +42,18 @@ STYLE = {
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": INK,
     "axes.linewidth": 0.6,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "xtick.major.size": 0.0,
     "ytick.major.size": 0.0,
     "legend.frameon": False,
     "savefig.transparent": True,
 }
+STYLE |= dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK)
+STYLE |= dict.fromkeys(("xtick.color", "ytick.color"), INK)
 
 
 def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str] | None = None) -> str:
@@ -84,6 +83,20 @@ def _titled(text: str, titles: Mapping[str, str]) -> str:
     return re.sub(r'<g id="([^"]*)">', add, text) if titles else text
 
 
+def in_percent(axis: Axis) -> None:
+    """Label the ticks of an axis of shares in percent."""
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+
+
+def dots_figure(stem: str, alt: str, dots: pd.DataFrame, xlabel: str) -> page.Figure:
+    """Return the figure of `draw_dots`, with a tooltip for each dot; `alt` is followed by the values."""
+    rows = enumerate(dots.iloc[::-1].itertuples())  # the dots are numbered from the lowest
+    titles = {f"dot-{row}": f"{dot.level}: {percent_interval(dot.value, dot.low, dot.high)}" for row, dot in rows}
+    text = svg(0.75 + 0.3 * len(dots), partial(draw_dots, dots=dots, xlabel=xlabel), titles=titles)
+    values = ", ".join(f"{dot.level} {percent(dot.value)}" for dot in dots.itertuples())
+    return page.Figure(stem, "", f"{alt} {values}", text)
+
+
 def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
     """One row per level: a dot at its value, a line for its interval; the winner's level is filled."""
     rows = np.arange(len(dots))[::-1]
@@ -98,49 +111,23 @@ def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    in_percent(ax.xaxis)
     ax.set_xlabel(xlabel)
     return ax
 
 
-def dot_titles(dots: pd.DataFrame) -> dict[str, str]:
-    """Titles for the marks of `draw_dots`, which are numbered from the lowest."""
-    rows = enumerate(dots.iloc[::-1].itertuples())
-    return {f"dot-{row}": f"{dot.level}: {percent_interval(dot.value, dot.low, dot.high)}" for row, dot in rows}
-
-
 def draw_learning(
-    ax: Axes,
-    band: pd.DataFrame,
-    metric: str,
-    best: float,
-    ylim: tuple[float, float],
-    xlim: tuple[float, float],
+    ax: Axes, band: pd.DataFrame, metric: str, best: float, ylim: tuple[float, float], xlim: tuple[float, float]
 ) -> Axes:
     """Train and validation of one metric by epoch, the gap between them shaded, the best epoch marked."""
-    epochs = band.index.to_numpy()
-    for fold, colour, line in (("train", ORANGE, "--"), ("val", BLUE, "-")):
-        one = band[f"{fold}_{metric}"]
-        ax.plot(
-            epochs,
-            one["mean"],
-            line,
-            color=colour,
-            linewidth=1.6,
-        )
-        ax.fill_between(epochs, one["min"], one["max"], color=colour, alpha=0.22, linewidth=0)
-    ax.fill_between(
-        epochs,
-        band[f"train_{metric}"]["mean"],
-        band[f"val_{metric}"]["mean"],
-        color=GREY,
-        alpha=0.13,
-        linewidth=0,
-    )
+    epochs, train, val = band.index.to_numpy(), band[f"train_{metric}"], band[f"val_{metric}"]
+    for curve, color, line in ((train, ORANGE, "--"), (val, BLUE, "-")):
+        ax.plot(epochs, curve["mean"], line, color=color, linewidth=1.6)
+        ax.fill_between(epochs, curve["min"], curve["max"], color=color, alpha=0.22, linewidth=0)
+    ax.fill_between(epochs, train["mean"], val["mean"], color=GRAY, alpha=0.13, linewidth=0)
     if np.isfinite(best):
-        ax.axvline(best, color=GREY, linewidth=1.0, linestyle=":")
-        at_best = np.interp(best, epochs, band[f"val_{metric}"]["mean"])
-        ax.plot(best, at_best, "o", color=BLUE, markersize=5)
+        ax.axvline(best, color=GRAY, linewidth=1.0, linestyle=":")
+        ax.plot(best, np.interp(best, epochs, val["mean"]), "o", color=BLUE, markersize=5)
     ax.set_ylim(*ylim)
     ax.set_xlim(*xlim)
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
@@ -155,13 +142,13 @@ def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
     """Validation accuracy by epoch of every search trial; those stopped early are faint."""
     rows = epochs.sort_values(["trial", "epoch"])
     names, starts = np.unique(rows["trial"].to_numpy(), return_index=True)
-    each = np.split(rows[["epoch", "val_accuracy"]].to_numpy(), starts[1:])
+    curves = np.split(rows[["epoch", "val_accuracy"]].to_numpy(), starts[1:])
     many = len(names) > MOST_VECTORS
-    for faint, colour, width in ((True, GREY, 0.8), (False, BLUE, 1.1)):
-        lines = [line for one, line in zip(names, each, strict=True) if (one in stopped) == faint]
-        ax.add_collection(LineCollection(lines, colors=colour, linewidths=width, alpha=0.7, rasterized=many))
+    for faint, color, width in ((True, GRAY, 0.8), (False, BLUE, 1.1)):
+        lines = [curve for name, curve in zip(names, curves, strict=True) if (name in stopped) == faint]
+        ax.add_collection(LineCollection(lines, colors=color, linewidths=width, alpha=0.7, rasterized=many))
         dots = np.concatenate([line for line in lines if len(line) == 1] or [np.empty((0, 2))])
-        ax.plot(*dots.T, "o", color=colour, markersize=3, rasterized=many)
+        ax.plot(*dots.T, "o", color=color, markersize=3, rasterized=many)
     ax.autoscale()
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.set_xlabel("epoch")
@@ -175,10 +162,10 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
     """Best validation accuracy by seconds, one dot per search trial, and the Pareto front with its trials ringed."""
     ax.step(front["seconds"], front["val_accuracy"], where="post", color=ORANGE, linewidth=1.2)
     ax.plot(front["seconds"], front["val_accuracy"], "o", markersize=7, color=ORANGE, markerfacecolor="none")
-    for stopped, colour in ((True, GREY), (False, BLUE)):
+    for stopped, color in ((True, GRAY), (False, BLUE)):
         rows = trials[(trials["status"] == "stopped") == stopped]
         many = len(rows) > MOST_VECTORS
-        ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=colour, alpha=0.75, markersize=4, rasterized=many)
+        ax.plot(rows["seconds"], rows["val_accuracy"], "o", color=color, alpha=0.75, markersize=4, rasterized=many)
     taken = trials.loc[trials["val_accuracy"].notna(), "seconds"]
     if taken.max() > _LONGER * taken.min() > 0:
         ax.set_xscale("log")
@@ -187,7 +174,7 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.xaxis.set_major_formatter(lambda value, _: duration(value))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    in_percent(ax.yaxis)
     return ax
 
 
@@ -220,14 +207,14 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: 
         _frame(ax, blocks)
     if k > MOST_NAMED:
         return ax
-    across = max(len(shortened(one, 16)) for one in names) * k <= _LETTERS_ACROSS
-    turned = 0 if across else 90
-    ax.set_xticks(range(k), [shortened(one, 16) for one in names], rotation=turned, fontsize=_small(k))
-    ax.set_yticks(range(k), [shortened(one, 16) for one in names], fontsize=_small(k))
+    shown = [shortened(name, 16) for name in names]
+    across = max(map(len, shown)) * k <= _LETTERS_ACROSS
+    ax.set_xticks(range(k), shown, rotation=0 if across else 90, fontsize=_small(k))
+    ax.set_yticks(range(k), shown, fontsize=_small(k))
     if k <= MOST_COUNTED:
         for i, j in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[i, j] > 0.3 else INK
-            ax.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+            color = "white" if shares[i, j] > 0.3 else INK
+            ax.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8)
     return ax
 
 
@@ -272,16 +259,16 @@ def _small(classes: int) -> float:
 
 def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
     """Accuracy by mean confidence of each bin; a dot's area grows with its images."""
-    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":")
-    for bins, colour, line in ((scaled, ORANGE, "--"), (raw, BLUE, "-")):
-        ax.plot(bins["confidence"], bins["right"], line, color=colour, linewidth=1.2)
+    ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1.0, linestyle=":")
+    for bins, color, line in ((scaled, ORANGE, "--"), (raw, BLUE, "-")):
+        ax.plot(bins["confidence"], bins["right"], line, color=color, linewidth=1.2)
         area = 10 + 110 * bins["pictures"] / max(bins["pictures"].sum(), 1)
-        ax.scatter(bins["confidence"], bins["right"], s=area, color=colour, alpha=0.85, linewidths=0, zorder=2)
+        ax.scatter(bins["confidence"], bins["right"], s=area, color=color, alpha=0.85, linewidths=0, zorder=2)
     ax.set_xlim(0, 1.03)
     ax.set_ylim(0, 1.03)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
-        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+        in_percent(axis)
     ax.tick_params(axis="x", pad=7)  # or the two 0% labels touch
     ax.set_xlabel("confidence")
     return ax

@@ -34,8 +34,7 @@ def _section(section: Section) -> list[str]:
 
 
 def _gallery(gallery: Gallery) -> list[str]:
-    rows = [_example(one) for one in gallery.thumbnails]
-    return [f"### {escaped(gallery.title)}", "\n".join(rows)]
+    return [f"### {escaped(gallery.title)}", "\n".join(map(_example, gallery.thumbnails))]
 
 
 def _example(one: Thumbnail) -> str:

@@ -1,25 +1,20 @@
 """The report as plain data: titles, sentences, tables, figures. HTML and Markdown render the same page."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from analysis.layout.text import NOTHING, plain
+from analysis.layout.text import NOTHING, cell_text, plain
 from study.results import TABLES_FOLDER
 
 MOST_ROWS = 50  # shown in the report
-
+Cell = str | Callable[[Any], object]  # the name of a column, or the text of a row, given as a named tuple
 
 # A number with a unit, optionally followed by parentheses: 12 s, 4.0M (12.8k), 91.3% (89.9 to 92.7).
 _NUMBER = re.compile(r"−?\d[\d,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
-
-
-def _is_numeric(column: Sequence[str]) -> bool:
-    numbers = [cell for cell in column if cell != NOTHING]
-    return bool(numbers) and all(_NUMBER.fullmatch(cell) for cell in numbers)
 
 
 @dataclass(frozen=True)
@@ -36,8 +31,8 @@ class Table:
     @property
     def numeric(self) -> list[bool]:
         """For each column whether it holds numbers, which are right-aligned; the first column names the row."""
-        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
-        return [i > 0 and _is_numeric(column) for i, column in enumerate(columns)]
+        columns = [[row[i] for row in self.rows if row[i] != NOTHING] for i in range(len(self.header))]
+        return [i > 0 and len(cells) > 0 and all(map(_NUMBER.fullmatch, cells)) for i, cells in enumerate(columns)]
 
 
 @dataclass(frozen=True)
@@ -109,13 +104,18 @@ def table(
     stem: str,
     caption: str,
     frame: pd.DataFrame,
-    shown: Mapping[str, Callable[[Any], object]],
+    shown: Mapping[str, Cell],
     most: int = MOST_ROWS,
     *,
     stacked: bool = False,
 ) -> Table:
-    """Return the first `most` rows of `frame` as text; `shown` maps each header to its cell, given a row's tuple."""
-    rows = [[plain(cell(row)) for cell in shown.values()] for row in frame.head(most).itertuples()]
+    """Return the first `most` rows of `frame` as text; `shown` maps each header to its cells."""
+    head = frame.head(most)
+    columns = [
+        [cell_text(cell, value) for value in head[cell]] if isinstance(cell, str) else map(cell, head.itertuples())
+        for cell in shown.values()
+    ]
+    rows = [list(map(plain, row)) for row in zip(*columns, strict=True)]
     if len(frame) > most:
         caption += f" (the first {most} of {len(frame)}; all are in {TABLES_FOLDER}/{stem}.csv)"
     return Table(stem, caption, list(shown), rows, frame, stacked)

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -76,6 +77,27 @@ def duration(seconds: Any) -> str:
     if seconds < 100 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+# How the numbers of a column are written in every table that shows it; in other columns they are counts.
+_COLUMNS: Mapping[Callable[[Any], str], str] = {
+    percent: (
+        "accuracy train_accuracy val_accuracy last_val_accuracy test_accuracy probe_accuracy balanced_accuracy "
+        "search_best search_median refine_best macro_precision macro_f1 top5 precision recall f1 right share chance "
+        "recall_at_1 recall_at_2 recall_at_4 recall_at_8 probability importance ece ece_scaled"
+    ),
+    decimals: "auroc log_loss log_loss_scaled train_cross_entropy val_cross_entropy temperature map_at_r r_precision",
+    duration: "seconds trial_seconds compute_seconds fit_seconds predict_seconds",
+    millions: "parameters trained_parameters",
+    megabytes: "file_bytes",
+    milliseconds: "latency_ms",
+}
+_FORMATS = {column: write for write, columns in _COLUMNS.items() for column in columns.split()}
+
+
+def cell_text(column: str, value: Any) -> str:
+    """A value of a column of a table: text as it is, numbers in the format of the column."""
+    return value if isinstance(value, str) else _FORMATS.get(column, number)(value)
 
 
 def count(n: int, noun: str) -> str:

@@ -60,14 +60,11 @@ def _energies(listed: pd.DataFrame) -> list[str]:
     by_kind = pd.DataFrame({"energy": energy, "area": area}).groupby(listed["kind"], sort=False)
     shares = ", ".join(
         f"{_title(kind).lower()} {percent(rows['energy'].mean())} ({count(len(rows), 'image')}"
-        f"{_even(rows['area'].mean())})"
+        + ("" if rows["area"].isna().all() else f"; a uniform map: {percent(rows['area'].mean())}")
+        + ")"
         for kind, rows in by_kind
     )
     return [f"Mean share of the Grad-CAM heat map inside the object's box: {shares}."]
-
-
-def _even(area: float) -> str:
-    return "" if pd.isna(area) else f"; a uniform map: {percent(area)}"
 
 
 def _usable(path: Path) -> bool:

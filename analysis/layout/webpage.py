@@ -11,11 +11,11 @@ import jinja2
 from markupsafe import Markup
 
 from analysis.layout.figures import GRID, INK, PAPER
-from analysis.layout.page import Figure, Page, Part, Section
+from analysis.layout.page import Figure, Page
 from analysis.layout.text import plain
 
 _HERE = Path(__file__).parent
-_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
+_COLORS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
 
 
 def render(page: Page) -> str:
@@ -28,27 +28,18 @@ def render(page: Page) -> str:
         # everything but our own markup comes from folders, files and study.json
         finalize=lambda value: value if isinstance(value, Markup) else plain(value),
     )
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    script, ids = (_HERE / "report.js").read_text(encoding="utf-8"), count(1)
     rendered = environment.get_template("report.html").render(
         page=page,
-        numbered=_numbered(page),
+        # titles may be equal, or hold characters that an id may not
+        numbered=[(part, [(f"section-{next(ids)}", section) for section in part.sections]) for part in page.parts],
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 ours
         script=Markup(script),  # noqa: S704 ours
-        script_hash=_hash(script),
+        # the Content-Security-Policy allows only this script
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         inline=inline,
     )
     return rendered.lstrip()
-
-
-def _numbered(page: Page) -> list[tuple[Part, list[tuple[str, Section]]]]:
-    """The parts, with an id for each section: titles may be equal, or hold characters that an id may not."""
-    numbers = count(1)
-    return [(part, [(f"section-{next(numbers)}", section) for section in part.sections]) for part in page.parts]
-
-
-def _hash(script: str) -> str:
-    """The hash that allows only this script in the page's Content-Security-Policy."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def inline(figure: Figure) -> Markup:
@@ -64,6 +55,6 @@ def inline(figure: Figure) -> Markup:
 def _tag(tag: str, stem: str) -> str:
     if tag.startswith("<svg"):
         tag = re.sub(r' (width|height)="[^"]*"', "", tag)
-    for colour, own in _COLOURS.items():
-        tag = tag.replace(colour, own)
+    for color, own in _COLORS.items():
+        tag = tag.replace(color, own)
     return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{stem}-", tag)

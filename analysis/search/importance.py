@@ -6,13 +6,12 @@ best, so stopped and failed trials take part; fANOVA would describe the survivor
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.declared import nuisances
 from analysis.search.rung import Outcomes
 from study.results import Results, level_text
 
@@ -53,32 +52,24 @@ def importance(results: Results, seen: Outcomes) -> pd.DataFrame:
 def _settings(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
     """Factors as text, nuisances on the scale of their search; missing where they do not exist."""
     factors = {name: trials[name].where(trials[name] != "") for name in results.factors}
-    return pd.DataFrame(factors | nuisance_values(results, trials), index=trials.index)
+    return pd.DataFrame(factors | _nuisance_values(results, trials), index=trials.index)
 
 
-def nuisance_values(results: Results, trials: pd.DataFrame) -> dict[str, Array]:
+def _nuisance_values(results: Results, trials: pd.DataFrame) -> dict[str, Array]:
     """Each nuisance of study.json, in logs if it is searched in logs, nan where it does not exist; (trials,) each."""
-    declared: Any = results.study.get("nuisances")
     values = {}
-    for name, how in (declared if isinstance(declared, Mapping) else {}).items():
-        if name not in trials or name in results.factors:
+    for nuisance in nuisances(results):
+        if nuisance.name not in trials or nuisance.name in results.factors:
             continue
-        how = how if isinstance(how, Mapping) else {}
-        raw = pd.to_numeric(trials[name], errors="coerce").to_numpy(float)
+        raw = pd.to_numeric(trials[nuisance.name], errors="coerce").to_numpy(float)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.log(raw) if how.get("log") else raw
-        values[name] = np.where(np.isfinite(scaled) & _exists(how.get("when"), trials), scaled, np.nan)
+            scaled = np.log(raw) if nuisance.log else raw
+        exists = np.isfinite(scaled)
+        for factor, levels in (nuisance.when or {}).items():
+            if factor in trials:
+                exists &= trials[factor].map(level_text).isin(levels).to_numpy()
+        values[nuisance.name] = np.where(exists, scaled, np.nan)
     return values
-
-
-def _exists(when: Any, trials: pd.DataFrame) -> NDArray[np.bool_]:
-    """Rows that have the levels a nuisance depends on; each is one level or a list of them."""
-    exists = np.ones(len(trials), dtype=bool)
-    for factor, levels in (when if isinstance(when, Mapping) else {}).items():
-        if factor in trials:
-            allowed = {level_text(level) for level in (levels if isinstance(levels, list) else [levels])}
-            exists &= trials[factor].map(level_text).isin(allowed).to_numpy()
-    return exists
 
 
 def _ped_anova(settings: pd.DataFrame, ranks: Array, best: int) -> dict[str, float]:

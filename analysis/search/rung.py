@@ -1,12 +1,12 @@
 """The rung: the epoch at which search trials are compared, because a trial of every level reached it."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.declared import budget
 from study.results import Results, level_text
 
 
@@ -85,6 +85,5 @@ def most_epochs(results: Results) -> int | None:
         declared = results.trials.loc[results.trials["phase"] == "search", "epochs"]
         values = pd.to_numeric(declared, errors="coerce").dropna().unique()
         return int(values[0]) if len(values) == 1 else None
-    budget = results.study.get("budget")
-    epochs = cast("dict[str, object]", budget).get("epochs") if isinstance(budget, dict) else None
-    return int(epochs) if isinstance(epochs, int | float) and epochs >= 1 else None
+    epochs = budget(results, "epochs") or 0
+    return epochs if epochs >= 1 else None

@@ -4,8 +4,8 @@ from functools import partial
 
 from analysis.confirmed import tables
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, Table, table
-from analysis.layout.text import count, duration, number, percent
+from analysis.layout.page import Cell, Figure, Section, Table, table
+from analysis.layout.text import count, duration
 from study.results import Results, level_text
 
 
@@ -25,31 +25,23 @@ def trials_section(results: Results) -> Section | None:
         plots = [Figure("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
         spoken = f"Best validation accuracy of {trials} by training time; Pareto front: {count(len(front), 'trial')}"
         plots.append(Figure("cost", "Best validation accuracy by training time (orange: Pareto front)", spoken, cost))
-    shown = {
-        "phase": lambda row: row.phase,
-        "status": lambda row: row.status,
-        "trials": lambda row: number(row.trials),
-        "epochs": lambda row: number(row.epochs),
-        "time": lambda row: duration(row.seconds),
-    }
+    shown = {"phase": "phase", "status": "status", "trials": "trials", "epochs": "epochs", "time": "seconds"}
     all_tables = [table("trials", "Trials by phase", tables.overview(results), shown)]
     if len(search):
         all_tables.append(_pareto(results))
     failures = tables.failures(results)
     if len(failures):
-        said = {"error": lambda row: row.error, "trials": lambda row: number(row.trials)}
-        all_tables.append(table("failures", "Errors of failed trials", failures, said))
-    return Section("Cost", [_cost(results)], figures=plots, tables=all_tables)
+        shown = {"error": "error", "trials": "trials"}
+        all_tables.append(table("failures", "Errors of failed trials", failures, shown))
+    return Section("Cost", [_sentence(results)], figures=plots, tables=all_tables)
 
 
 def _pareto(results: Results) -> Table:
     """The accuracy that more training time reached in the search."""
-    shown = {factor: lambda row, i=i: level_text(row[i + 2]) or "none" for i, factor in enumerate(results.factors)}
-    shown |= {
-        "validation accuracy": lambda row: percent(row.val_accuracy),
-        "epochs": lambda row: number(row.epochs_run),
-        "time": lambda row: duration(row.seconds),
+    shown: dict[str, Cell] = {
+        factor: lambda row, i=i: level_text(row[i + 2]) or "none" for i, factor in enumerate(results.factors)
     }
+    shown |= {"validation accuracy": "val_accuracy", "epochs": "epochs_run", "time": "seconds"}
     caption = (
         "Pareto front of the search: no other trial was more accurate in less time. Frozen features are computed once "
         "and shared; their time counts for the trial that computed them."
@@ -57,7 +49,7 @@ def _pareto(results: Results) -> Table:
     return table("pareto", caption, tables.pareto(results), shown)
 
 
-def _cost(results: Results) -> str:
+def _sentence(results: Results) -> str:
     wall, compute = (results.study.get(key) for key in ("wall_seconds", "compute_seconds"))
     epochs, again = int(results.trials["epochs_run"].sum()), results.study.get("repeated_epochs") or 0
     interrupted = f" {count(again, 'epoch')} ran twice because of interruptions." if again else ""

@@ -1,6 +1,5 @@
 """The report's comparisons: for each factor the answer about each pair of levels, and a table of the levels."""
 
-from functools import partial
 from typing import cast
 
 import pandas as pd
@@ -8,32 +7,25 @@ import pandas as pd
 from analysis.confirmed import tables
 from analysis.confirmed.answers import Answer, answer_sentence, margin
 from analysis.confirmed.settings import Setting
-from analysis.confirmed.tables import shown_sizes
+from analysis.confirmed.tables import dots, shown_sizes
 from analysis.layout import figures
-from analysis.layout.page import Figure, Section, Table, table
-from analysis.layout.text import duration, percent, percent_interval, slug
+from analysis.layout.page import Cell, Figure, Section, Table, table
+from analysis.layout.text import percent_interval, slug
 from analysis.search.rung import most_epochs
-from analysis.sections.curves import dots
 from study.results import Results
 
 
 def factor_sections(results: Results, found: list[Setting], answered: pd.DataFrame, overlap: str) -> list[Section]:
     if set(results.trials["phase"]) == {"published"}:
         return []
-    stems = unique_stems(list(results.factors))
+    stems: dict[str, str] = {}  # of files, with a number where two would be equal
+    for factor in results.factors:
+        stem = slug(factor)
+        stems[factor] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
     return [
         _factor(results, found, factor, stem, answered[answered["factor"] == factor], overlap)
         for factor, stem in stems.items()
     ]
-
-
-def unique_stems(names: list[str]) -> dict[str, str]:
-    """A file name stem for each name, with a number where two would be equal."""
-    stems: dict[str, str] = {}
-    for name in names:
-        stem = slug(name)
-        stems[name] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
-    return stems
 
 
 def _factor(
@@ -47,9 +39,7 @@ def _factor(
     compared_pairs = int(answered["p_holm"].notna().sum())
     plots: list[Figure] = []
     if drawn["value"].notna().any():
-        draw = partial(figures.draw_dots, dots=drawn, xlabel=said)
-        text = figures.svg(0.75 + 0.3 * len(drawn), draw, titles=figures.dot_titles(drawn))
-        plots = [Figure(f"levels-{stem}", "", f"{factor}: {said} of each level. {_values(drawn)}", text)]
+        plots = [figures.dots_figure(f"levels-{stem}", f"{factor}: {said} of each level.", drawn, said)]
     return Section(
         f"Comparison: {factor}",
         fixed,
@@ -59,27 +49,22 @@ def _factor(
     )
 
 
-def _values(drawn: pd.DataFrame) -> str:
-    return ", ".join(f"{row.level} {percent(row.value)}" for row in drawn.itertuples())
-
-
 def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame, overlap: str) -> Table:
     rung, most = tables.common_rung(results, factor), most_epochs(results)
     after = f"after {rung} of {most} epochs" if most else f"after {rung} epochs"
-    shown = {
+    shown: dict[str, Cell] = {
         "level": lambda row: f"{row.level or 'none'}{' (winner)' if row.winner else ''}",
         "search trials": lambda row: f"{row.trials}{f' ({row.failed} failed)' if row.failed else ''}",
-        "search best": lambda row: percent(row.search_best),
-        "search median": lambda row: percent(row.search_median),
-        "refined best": lambda row: percent(row.refine_best),
+        "search best": "search_best",
+        "search median": "search_median",
+        "refined best": "refine_best",
         "confirmed (95% CI)": lambda row: percent_interval(row.val_accuracy, row.val_low, row.val_high),
         "test (95% CI)": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
-        "time a trial": lambda row: duration(row.trial_seconds),
-    }
-    shown |= shown_sizes(compared)
+        "time per trial": "trial_seconds",
+    } | shown_sizes(compared)
     caption = (
         f"Accuracy of each level: search, refined and confirmed on validation. The search is read {after}; stopped "
-        "trials count with their best until then. Time a trial: median of the completed trials, for a confirmed level "
-        f"with the other factors held fixed.{overlap}"
+        "trials count with their best until then. Time per trial: median of the completed trials, for a confirmed "
+        f"level with the other factors held fixed.{overlap}"
     )
     return table(f"compare-{stem}", caption, compared, shown)

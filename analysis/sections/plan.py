@@ -20,12 +20,14 @@ _SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap",
 
 def plan_section(results: Results) -> Section:
     study = results.study
+    levels = [(factor, ", ".join(levels)) for factor, levels in results.factors.items()]
+    factors = pd.DataFrame(levels, columns=["factor", "levels"])
     return Section(
         "Method",
         [openings_sentence(results), plan_sentence(results), _views(results), _duplicates(results)],
         points=deviation_sentences(results),
         tables=[
-            _factors(results),
+            table("factors", "Factors and their levels", factors, {"factor": "factor", "levels": "levels"}),
             *_nuisances(study.get("nuisances")),
             *_phases(study.get("phases")),
             *_pictures(results),
@@ -58,49 +60,35 @@ def _duplicates(results: Results) -> str:
     return f"{files} are duplicates, in {count(len(groups), 'group')}.{leaks}{labels}"
 
 
-def _factors(results: Results) -> Table:
-    frame = pd.DataFrame(
-        [(factor, ", ".join(levels)) for factor, levels in results.factors.items()],
-        columns=["factor", "levels"],
-    )
-    shown = {"factor": lambda row: row.factor, "levels": lambda row: row.levels}
-    return table("factors", "Factors and their levels", frame, shown)
-
-
 def _nuisances(nuisances: Any) -> list[Table]:
     """The nuisances; another program may have described them differently."""
     if not isinstance(nuisances, Mapping) or not nuisances:
         return []
     frame = pd.DataFrame([(key, value_text(value)) for key, value in nuisances.items()], columns=["name", "range"])
-    shown = {"name": lambda row: row.name, "range": lambda row: row.range}
-    return [table("nuisances", "Nuisance hyperparameters, tuned equally for every level", frame, shown)]
+    caption = "Nuisance hyperparameters, tuned equally for every level"
+    return [table("nuisances", caption, frame, {"name": "name", "range": "range"})]
 
 
 def _phases(phases: Any) -> list[Table]:
-    rows = [one for one in _list(phases) if isinstance(one, Mapping)]
+    rows = [row for row in phases if isinstance(row, Mapping)] if isinstance(phases, list) else []
     if not rows:
         return []
     frame = pd.DataFrame([{key: value_text(value) for key, value in row.items()} for row in rows]).fillna("")
-    shown = {key: (lambda row, i=i: row[i + 1]) for i, key in enumerate(map(str, frame.columns))}
-    return [table("phases", "Planned phases", frame, shown)]
+    return [table("phases", "Planned phases", frame, {str(key): str(key) for key in frame})]
 
 
 def _pictures(results: Results) -> list[Table]:
-    by_fold = {"fold": lambda row: row.fold, "images": lambda row: number(row.pictures)}
     caption = "Images by fold (pool: training)"
     if test_folds(results):
         caption += " of the search; the confirmation tests every image once per round"
-    shown = [table("folds", caption, images.folds(results), by_fold)]
-    lost = images.dropped(results)
-    if len(lost):
-        by_reason = {"reason": lambda row: row.reason, "files": lambda row: number(row.files)}
-        shown.append(table("dropped", "Files left out", lost, by_reason))
-    twice = images.duplicates(results)
-    if len(twice):
-        by_group = {"first file": lambda row: row.example, "files": lambda row: row.files}
-        by_group["labels"] = lambda row: row.labels
-        shown.append(table("duplicates", "Duplicate images", twice, by_group))
-    return shown
+    tables = [table("folds", caption, images.folds(results), {"fold": "fold", "images": "pictures"})]
+    dropped, duplicates = images.dropped(results), images.duplicates(results)
+    if len(dropped):
+        tables.append(table("dropped", "Files left out", dropped, {"reason": "reason", "files": "files"}))
+    if len(duplicates):
+        shown = {"first file": "example", "files": "files", "labels": "labels"}
+        tables.append(table("duplicates", "Duplicate images", duplicates, shown))
+    return tables
 
 
 def _recorded(study: Mapping[str, Any]) -> Table:
@@ -111,9 +99,4 @@ def _recorded(study: Mapping[str, Any]) -> Table:
         study = {**study, "place": {key: value for key, value in place.items() if value is not None}}
     rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
     frame = pd.DataFrame(rows, columns=["what", "value"])
-    shown = {"key": lambda row: row.what, "value": lambda row: row.value}
-    return table("recorded", "Everything else in study.json", frame, shown)
-
-
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else []
+    return table("recorded", "Everything else in study.json", frame, {"key": "what", "value": "value"})

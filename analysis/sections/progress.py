@@ -1,8 +1,7 @@
 """Notes above the report of a study that is unfinished or failed."""
 
-from collections.abc import Mapping
-
 from analysis.confirmed.settings import Setting, test_folds
+from analysis.declared import budget
 from analysis.layout.text import count, number
 from study.results import BEST_FOLDER, Results
 
@@ -20,32 +19,22 @@ def progress_notes(results: Results, found: list[Setting]) -> list[str]:
         best = f" {BEST_FOLDER}/ holds the one with the best validation accuracy."
         return [only + (best if (results.out / BEST_FOLDER).is_dir() else "")]
     if not found:
+        ended, planned = int((trials["phase"] == "search").sum()), budget(results, "trials") or 0
+        refined = int((trials["phase"] == "refine").sum())
+        searched = "The search has ended."
+        if ended < planned:
+            searched = f"{number(ended)} of {count(planned, 'search trial')} have ended."
+        elif refined:
+            searched = f"The search has ended; so have {count(refined, 'refinement trial')}."
         return [
-            f"This study is not finished. {_searched(results)} No setting is confirmed yet, so there is no winner and "
+            f"This study is not finished. {searched} No setting is confirmed yet, so there is no winner and "
             f"no comparison. Below are the validation results of {count(len(trials) - failed, 'trial')}."
         ]
     return [*_few_seeds(results, found), *_untested(results, found)]
 
 
-def _planned(results: Results, key: str) -> int:
-    """A number of the budget in study.json; 0 if it is missing, as another program may leave it out."""
-    budget = results.study.get("budget")
-    value = budget.get(key) if isinstance(budget, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _searched(results: Results) -> str:
-    ended, planned = int((results.trials["phase"] == "search").sum()), _planned(results, "trials")
-    if ended < planned:
-        return f"{number(ended)} of {count(planned, 'search trial')} have ended."
-    refined = int((results.trials["phase"] == "refine").sum())
-    return (
-        f"The search has ended; so have {count(refined, 'refinement trial')}." if refined else "The search has ended."
-    )
-
-
 def _few_seeds(results: Results, found: list[Setting]) -> list[str]:
-    planned = _planned(results, "seeds")
+    planned = budget(results, "seeds") or 0
     few = [setting for setting in found if len(set(setting.seeds)) < planned]
     if not few:
         return []

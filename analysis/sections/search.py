@@ -1,16 +1,17 @@
 """The report's section on the search: early stopping, importance, marginal effects."""
 
+import numpy as np
 import pandas as pd
 
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import count, number, percent, percent_interval
 from analysis.search.audit import LEAST, audit
-from analysis.search.effects import effects
 from analysis.search.importance import importance
 from analysis.search.rung import Outcomes, outcomes
 from study.results import Results
 
 TITLE = "Search"
+EFFECTS = ["factor", "level", "trials", "stopped", "failed", "accuracy", "lower", "upper", "best", "rung"]
 
 
 def search_section(results: Results) -> Section | None:
@@ -50,15 +51,46 @@ def _read(seen: Outcomes) -> str:
     )
 
 
+def effects(results: Results, seen: Outcomes) -> pd.DataFrame:
+    """Return a row for each level of each factor: its trials, and the quartiles and maximum of their accuracy.
+
+    `accuracy` is the median and `lower, upper` the other quartiles of the best validation accuracy within the rung.
+    Stopped trials count with their best until they were stopped. Failed trials have no accuracy.
+    """
+    return pd.DataFrame(
+        [_effect(seen, factor, level) for factor, levels in results.factors.items() for level in dict.fromkeys(levels)],
+        columns=EFFECTS,
+    )
+
+
+def _effect(seen: Outcomes, factor: str, level: str) -> dict[str, object]:
+    mine = (seen.trials[factor] == level).to_numpy()
+    outcome = seen.trials.loc[mine, "outcome"]
+    reached = seen.accuracy[mine][np.isfinite(seen.accuracy[mine])]
+    lower, median, upper, best = np.quantile(reached, [0.25, 0.5, 0.75, 1.0]) if len(reached) else [np.nan] * 4
+    return {
+        "factor": factor,
+        "level": level,
+        "trials": len(outcome),
+        "stopped": int((outcome == "stopped").sum()),
+        "failed": int((outcome == "failed").sum()),
+        "accuracy": median,
+        "lower": lower,
+        "upper": upper,
+        "best": best,
+        "rung": seen.rung,
+    }
+
+
 def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
     shown = {
-        "factor": lambda row: row.factor,
+        "factor": "factor",
         "level": lambda row: row.level or "none",
         "median (middle half)": lambda row: percent_interval(row.accuracy, row.lower, row.upper),
         "best": lambda row: percent(row.best),
-        "trials": lambda row: number(row.trials),
-        "stopped": lambda row: number(row.stopped),
-        "failed": lambda row: number(row.failed),
+        "trials": "trials",
+        "stopped": "stopped",
+        "failed": "failed",
     }
     caption = (
         f"Marginal effects: validation accuracy of each level's search trials {seen.title}. All other factors and the "
@@ -70,11 +102,7 @@ def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
 
 def _importance(shares: pd.DataFrame) -> Table:
     first = shares.iloc[0]
-    shown = {
-        "hyperparameter": lambda row: row.hyperparameter,
-        "kind": lambda row: row.kind,
-        "importance": lambda row: percent(row.importance),
-    }
+    shown = {"hyperparameter": "hyperparameter", "kind": "kind", "importance": "importance"}
     caption = (
         f"Importance after {count(int(first['rung']), 'epoch')} (PED-ANOVA): how strongly each hyperparameter "
         f"separates the best {first['best']} of {number(first['trials'])} trials from the rest, as shares of 100%, "
@@ -99,8 +127,8 @@ def _audit_sentence(ranking: pd.DataFrame) -> str:
 
 def _audit(ranking: pd.DataFrame) -> Table:
     shown = {
-        "after epoch": lambda row: number(row.epoch),
-        "trials stopped by then": lambda row: number(row.stopped),
+        "after epoch": "epoch",
+        "trials stopped by then": "stopped",
         "Kendall's tau (95% CI)": lambda row: f"{_tau(row.kendall)} ({_tau(row.low)} to {_tau(row.high)})",
         "rank of the final best": lambda row: f"{number(row.place_of_the_best)} of {number(row.trials)}",
     }

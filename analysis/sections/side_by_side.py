@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -16,8 +15,8 @@ from analysis.confirmed.recommendations import recommendations
 from analysis.confirmed.settings import setting_text, settings, winner
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
-from analysis.layout.page import Figure, Page, Part, Section, Table, table
-from analysis.layout.text import NOTHING, duration, number, percent, percent_interval, plain, points, slug
+from analysis.layout.page import Page, Part, Section, Table, table
+from analysis.layout.text import NOTHING, percent_interval, plain, points, slug
 from analysis.sections.progress import progress_notes
 from study.results import Results
 
@@ -60,16 +59,16 @@ def labels(studies: Sequence[Results]) -> list[str]:
 
 def _facts(results: Results, label: str) -> dict[str, Any]:
     study, best = results.study, winner(settings(results))
-    score = scores(results, best) if best else dict.fromkeys(("test_accuracy", "test_low", "test_high"), np.nan)
+    score = scores(results, best) if best else {}
     chance, frequent = baselines(results)
     return {
         "study": label,
         "dataset": plain(study.get("dataset", "")),
         "question": plain(study["question"]),
         "winner": setting_text(best.levels) if best else "",
-        "accuracy": score["test_accuracy"],
-        "low": score["test_low"],
-        "high": score["test_high"],
+        "accuracy": score.get("test_accuracy", np.nan),
+        "low": score.get("test_low", np.nan),
+        "high": score.get("test_high", np.nan),
         "chance": chance,
         "most_frequent": frequent,
         "test_pictures": int((results.manifest["keep"].eq(True) & tested(results, results.manifest)).sum()),
@@ -82,15 +81,18 @@ def _facts(results: Results, label: str) -> dict[str, Any]:
 
 
 def side_by_side(studies: Sequence[Study]) -> Page:
-    names = [one.label for one in studies]
+    names = [study.label for study in studies]
+    times = Counter(factor for study in studies for factor in study.factors)
+    common = [factor for factor, n in times.items() if n > 1]
+    shared = [_shared(factor, f"shared-{i}-{slug(factor)}", studies) for i, factor in enumerate(common)]
     return Page(
         title="Studies side by side",
         dataset=", ".join(names),
-        question=f"What did {_listed(names)} find?",
+        question=f"What did {', '.join(names[:-1])} and {names[-1]} find?",
         notes=[f"{one.label}: {note}" for one in studies for note in one.notes],
         parts=[
             Part("Studies", [_overview(studies), _choices(studies)]),
-            *([Part("Shared factors", shared)] if (shared := _shared_factors(studies)) else []),
+            *([Part("Shared factors", shared)] if shared else []),
         ],
     )
 
@@ -98,44 +100,31 @@ def side_by_side(studies: Sequence[Study]) -> Page:
 def _overview(studies: Sequence[Study]) -> Section:
     frame = pd.DataFrame([one.facts for one in studies])
     shown = {
-        "study": lambda row: row.study,
+        "study": "study",
         "test accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
-        "chance": lambda row: percent(row.chance),
-        "test images": lambda row: number(row.test_pictures),
-        "seeds": lambda row: number(row.seeds),
-        "trials": lambda row: number(row.trials),
-        "compute time": lambda row: duration(row.compute_seconds),
-        "dataset": lambda row: row.dataset,
+        "chance": "chance",
+        "test images": "test_pictures",
+        "seeds": "seeds",
+        "trials": "trials",
+        "compute time": "compute_seconds",
+        "dataset": "dataset",
         "winner": lambda row: row.winner or NOTHING,
         "seen in pretraining": lambda row: NOTHING if pd.isna(row.pretraining_overlap) else row.pretraining_overlap,
     }
     caption = "Each study's winner on its own test images, mean over seeds"
+    dots = frame.dropna(subset=["accuracy"]).rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
+    alt = "Test accuracy of each study's winner:"
     return Section(
         "Results",
         points=[f"{row.study}: {row.question}" for row in frame.itertuples()],
         tables=[table("studies", caption, frame, shown, stacked=True)],
-        below=comparable(studies),
-        figures=_dots(frame),
+        below=[comparable(a, b) for a, b in combinations(studies, 2)],
+        figures=[figures.dots_figure("studies", alt, dots, "test accuracy")] if len(dots) else [],
     )
 
 
-def _dots(frame: pd.DataFrame) -> list[Figure]:
-    tested = frame.dropna(subset=["accuracy"])
-    if tested.empty:
-        return []
-    dots = tested.rename(columns={"study": "level", "accuracy": "value"}).assign(winner=True)
-    draw = partial(figures.draw_dots, dots=dots, xlabel="test accuracy")
-    text = figures.svg(0.75 + 0.3 * len(dots), draw, titles=figures.dot_titles(dots))
-    values = ", ".join(f"{row.level} {percent(row.value)}" for row in dots.itertuples())
-    return [Figure("studies", "", f"Test accuracy of each study's winner: {values}", text)]
-
-
-def comparable(studies: Sequence[Study]) -> list[str]:
-    """For each pair of studies, whether their scores are on the same images."""
-    return [_comparable(a, b) for a, b in combinations(studies, 2)]
-
-
-def _comparable(a: Study, b: Study) -> str:
+def comparable(a: Study, b: Study) -> str:
+    """Say whether the scores of two studies are on the same images."""
     both = f"{a.label} and {b.label}"
     cannot = "so their scores are not comparable"
     if not a.facts["manifest"] or not b.facts["manifest"]:
@@ -164,44 +153,28 @@ def _choices(studies: Sequence[Study]) -> Section:
     return Section("Recommendations", tables=[Table("choices", caption, ["factor", *cells], rows, frame, stacked=True)])
 
 
-def _shared_factors(studies: Sequence[Study]) -> list[Section]:
-    times = Counter(factor for one in studies for factor in one.factors)
-    shared = [factor for factor, n in times.items() if n > 1]
-    return [_shared(factor, f"shared-{i}-{slug(factor)}", studies) for i, factor in enumerate(shared)]
-
-
 def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
     """The answers about one factor: a row for each pair of levels, a column for each study that has the factor."""
     asked = {one.label: pairs_of(one.answered, factor) for one in studies if factor in one.factors}
-    pairs: dict[frozenset[str], tuple[str, str]] = {}
-    for answered in asked.values():
-        for pair in answered:
-            levels = pair["level_a"], pair["level_b"]
-            pairs.setdefault(frozenset(levels), levels)
+    compared: dict[frozenset[str], tuple[str, str]] = {}
+    for pair in (pair for answered in asked.values() for pair in answered):
+        levels = pair["level_a"], pair["level_b"]
+        compared.setdefault(frozenset(levels), levels)
     rows = [
-        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_said(_pair(asked[label], a, b))) for label in asked)]
-        for a, b in pairs.values()
+        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_said(pairs, a, b)) for pairs in asked.values())]
+        for a, b in compared.values()
     ]
     frame = pd.DataFrame([{"study": label} | pair for label, answered in asked.items() for pair in answered])
     caption = "Difference in accuracy on each study's own test images, in points (95% CI), and the verdict"
     return Section(f"Comparison: {factor}", tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
 
 
-def _pair(answered: list[Answer], a: str, b: str) -> Mapping[str, Any] | None:
-    return next((one for one in rivals(answered, a) if one["level_b"] == b), None)
-
-
-def _said(pair: Mapping[str, Any] | None) -> str:
+def _said(answered: list[Answer], a: str, b: str) -> str:
+    pair = next((pair for pair in rivals(answered, a) if pair["level_b"] == b), None)
     if pair is None:
         return NOTHING
     if pair["verdict"].startswith(REFUSED):
         return pair["verdict"]
-    verdict = {"a": f"{pair['level_a'] or 'none'} is better", "b": f"{pair['level_b'] or 'none'} is better"}
-    return (
-        f"{points(pair['difference'])} ({points(pair['low'])} to {points(pair['high'])}): "
-        f"{verdict.get(pair['verdict'], pair['verdict'])}"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    better = {"a": f"{a or 'none'} is better", "b": f"{b or 'none'} is better"}
+    verdict = better.get(pair["verdict"], pair["verdict"])
+    return f"{points(pair['difference'])} ({points(pair['low'])} to {points(pair['high'])}): {verdict}"

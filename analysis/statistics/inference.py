@@ -26,10 +26,8 @@ class Estimate:
     """A mean over crossed seeds and items, with the two parts of its variance."""
 
     mean: float
-    seed_variance: (
-        float  # part of the variance of the mean that more seeds would shrink, estimated from the seeds' means
-    )
-    item_variance: float  # part that only more images would shrink
+    seed_variance: float  # part of the variance of the mean that more seeds shrink, estimated from the seeds' means
+    item_variance: float  # part that only more images shrink
     seeds: int
     items: int
     least_seed_variance: float = 0.0  # lower bound of `seed_variance`, since seeds disagree on single images
@@ -157,13 +155,7 @@ def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
     |mean| >= (t_(1 - alpha/2) + t_power) * standard error, with Hillis' degrees of freedom at each count.
     """
     seeds = np.arange(MIN_SEEDS, MOST_SEEDS + 1)
-    seed_variance = estimate.seed_variance * estimate.seeds / seeds
-    least = estimate.least_seed_variance * estimate.seeds / seeds
-    variance = np.maximum(seed_variance, least) + estimate.item_variance
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(seed_variance > 0, (seeds - 1) * (variance / seed_variance) ** 2, np.inf)
-    enough = seeds[(abs(estimate.mean) >= _detectable(variance, df, alpha)) & (estimate.mean != 0)]
-    return int(enough[0]) if len(enough) else None
+    return _first_enough(seeds, estimate, seeds, estimate.items, alpha)
 
 
 def items_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
@@ -174,13 +166,20 @@ def items_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
     seeds = max(estimate.seeds, SEEDS_FOR_A_CLAIM)
     steps = np.outer(10 ** np.arange(6), np.arange(10, 101)).ravel()
     items = np.unique(steps[(steps > estimate.items) & (steps <= MOST_ITEMS)])
-    fewer = estimate.seeds / seeds
-    seed_variance = estimate.seed_variance * fewer
-    least = estimate.least_seed_variance * fewer * estimate.items / items
-    variance = np.maximum(seed_variance, least) + estimate.item_variance * estimate.items / items
-    with np.errstate(divide="ignore"):
-        df = (seeds - 1) * (variance / seed_variance) ** 2 if seed_variance > 0 else np.full(len(items), np.inf)
-    enough = items[(abs(estimate.mean) >= _detectable(variance, df, alpha)) & (estimate.mean != 0)]
+    return _first_enough(items, estimate, seeds, items, alpha)
+
+
+def _first_enough(
+    counts: NDArray[np.int64], estimate: Estimate, seeds: ArrayLike, items: ArrayLike, alpha: float
+) -> int | None:
+    """The first of `counts` at which the observed difference is found with 80% power; `seeds`, `items` at each."""
+    fewer_seeds, fewer_items = estimate.seeds / np.asarray(seeds), estimate.items / np.asarray(items)
+    seed_variance = estimate.seed_variance * fewer_seeds
+    least = estimate.least_seed_variance * fewer_seeds * fewer_items
+    variance = np.maximum(seed_variance, least) + estimate.item_variance * fewer_items
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.where(seed_variance > 0, (np.asarray(seeds) - 1) * (variance / seed_variance) ** 2, np.inf)
+    enough = counts[(abs(estimate.mean) >= _detectable(variance, df, alpha)) & (estimate.mean != 0)]
     return int(enough[0]) if len(enough) else None
 
 

@@ -80,7 +80,7 @@ def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
         lambda x, a, b, c=0.0: np.log(_law(x, a, b, c)),
         x,
         np.log(errors),
-        p0=start,
+        start,
         bounds=(low, high),
         xtol=1e-12,
         ftol=1e-12,
@@ -123,10 +123,8 @@ def predict(
     expected = fit(n, errors, floor).error(at)
     weights = _derivatives(n, errors, np.asarray(at, dtype=float), floor)
     halves = [_half(np.asarray(np.tensordot(weight, wrong, axes=1), dtype=float), groups) for weight in weights]
-    return [
-        (float(e), (max(float(e) - half, 0.0), min(float(e) + half, 1.0)))
-        for e, half in zip(expected, halves, strict=True)
-    ]
+    pairs = zip(expected.tolist(), halves, strict=True)
+    return [(error, (max(error - half, 0.0), min(error + half, 1.0))) for error, half in pairs]
 
 
 def _law(x: NDArray[np.float64], a: float, b: float, c: float) -> NDArray[np.float64]:
