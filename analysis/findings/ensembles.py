@@ -156,7 +156,6 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
     single = candidates.test
     means, corrects = zip(*(_on_test(candidates, weights) for weights in made), strict=True)
     right = np.stack(corrects)
-    members = [", ".join(f"{trial} ×{n}" if n > 1 else trial for trial, n in weights.items()) for weights in made]
     low, high = accuracy_interval(right, clusters)
     differences = right.mean(axis=0) - single.right
     difference_low, difference_high = (np.nan,) * 2 if kind == SINGLE else bootstrap_interval(differences, clusters)
@@ -172,7 +171,7 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
         "difference_high": difference_high,
         "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean in means])),
         "val_accuracy": _validation_accuracy(candidates, kind, made),
-        "members": "; ".join(members),
+        "members": "; ".join(map(_members, made)),
     }
 
 

@@ -159,12 +159,6 @@ def check_drop_path(backbone: str) -> None:
         raise InputError(f"{backbone} has no residual branches to drop: leave out drop_path, or use another backbone.")
 
 
-def parameter_counts(net: nn.Module) -> tuple[int, int]:
-    """Return the number of all parameters and of trainable parameters of a net."""
-    parameters = list(net.parameters())
-    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
-
-
 def check_size(backbone: str, size: int) -> None:
     """Check that a backbone accepts an image size.
 
