@@ -49,8 +49,10 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
         confirmed = {} if setting is None else scores(results, setting)
         # A confirmed level by the trials of its setting, so that levels are compared with all others held fixed. The
         # median, because the first of several trials computes what the others share.
-        mine_alone = trials["level"] == level if setting is None else trials["phase"].isin(["refine", "confirm"])
-        timed = having({} if setting is None else setting.levels, trials[mine_alone])
+        if setting is None:
+            timed = trials[trials["level"] == level]
+        else:
+            timed = having(setting.levels, trials[trials["phase"].isin(["refine", "confirm"])])
         best_of_seeds = refined[refined["level"] == level].groupby("seed", dropna=False)["val_accuracy"].max()
         rows.append(
             {
