@@ -79,9 +79,9 @@ def test_archives_that_are_not_the_published_ones(
     data = tmp_path / "dogs"
     data.mkdir()
     (data / "images.tar").write_bytes(b"no archive")
-    fails("images.tar must have the MD5 1bb1f2a5.*get it again", "--weights", "none", study="dogs", data=data)
+    fails("images.tar must have the MD5 1bb1f2a5.*download it again", "--weights", "none", study="dogs", data=data)
     monkeypatch.setitem(stanford_dogs.MD5, "images.tar", hashlib.md5(b"no archive").hexdigest())
-    fails("images.tar cannot be unpacked.*get it again", "--weights", "none", study="dogs", data=data)
+    fails("images.tar cannot be unpacked.*download it again", "--weights", "none", study="dogs", data=data)
     (data / "images.tar").unlink()
     fails("must have Images/ or images.tar.*--download", "--weights", "none", study="dogs", data=data)
 

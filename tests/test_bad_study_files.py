@@ -48,7 +48,7 @@ def test_unknown_studies(fails: Fails) -> None:
         ('"folder"', '"foldr"', "Unknown dataset 'foldr'; known: .*Did you mean 'folder'"),
         ('"none", "light"', '"none", "ligth"', "Unknown augmentation 'ligth'; known: .*Did you mean 'light'"),
         ('"small_cnn"', '"ResNet19"', r"Unknown backbone 'ResNet19': use .*Did you mean 'resnet1\d"),
-        ('"small_cnn"', '"vit_tiny_patch16_224"', "takes images of 224 px only, but `size` is 16"),
+        ('"small_cnn"', '"vit_tiny_patch16_224"', "accepts only images of 224 px, but `size` is 16"),
         (
             '"augmentation": ["none", "light"]',
             '"augmentation": "light"',
