@@ -19,10 +19,11 @@ cluster-test: setup ## run studies on three machines (root on Linux), in an obje
 crash-test: setup ## disturb a study in one way of each kind and resume it; python -m tests.crashes has all ways
 	$(BIN)/python -m tests.crashes --short
 
+# --project: otherwise a pyrightconfig.json in a folder above this one would count.
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 setup: .venv/.installed
 
