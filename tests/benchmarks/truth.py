@@ -1,0 +1,294 @@
+"""How good the advice of whole studies is: the real course of a study, replayed many times on a table of trainings.
+
+    python -m tests.benchmarks.truth digits.parquet --replays 1000
+
+The table comes from tests/benchmarks/truth_table.py.
+
+Each replay is a study with its own seed. It plans, searches with ASHA, refines, confirms and answers with the product's
+own code; only the trainings are looked up: each at the nearest point of the table's grid, with a seed of the table for
+each seed of the study. Its test fold is a random half of the table's test images, and its ranges are either wide or
+narrow. What is true of a setting is the mean over all of the table's seeds and test images.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.progress import track
+
+from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, answers
+from analysis.confirmed.recommendations import recommendations
+from analysis.confirmed.settings import Setting, settings, standing_for, winner
+from search_spaces.distributions import holds
+from study.design.plan import search_plan
+from study.persistence import ledger
+from study.persistence.ledger import Record
+from study.results import EPOCHS_COLUMNS, Results
+from study.schedule.state import Step, StudyState
+from study.setup.study_json import definition
+from study.spec import Study
+from tests.benchmarks.replay_model import Share, share
+from tests.benchmarks.truth_table import GRID, STUDY
+from tests.courses import BASE
+
+STEPS: tuple[Step, ...] = ("search", "refine", "confirm", "done")  # up to the test fold, whose images are drawn here
+COST = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.5, "tf_efficientnet_lite2": 2.1}  # of an epoch
+OUTCOMES = ("decided", "more seeds", "more images", "refused")  # of a pair of levels
+DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)
+
+
+@dataclass(frozen=True)
+class Training:
+    validation: list[float]
+    right: NDArray[np.bool_]  # by test image; empty where the training diverged
+
+
+@dataclass(frozen=True)
+class Table:
+    """Trainings by factors, nuisances and seed."""
+
+    trainings: Mapping[tuple[str, tuple[float, ...], int], Training]
+    seeds: int
+    images: int
+
+    def training(self, factors: Mapping[str, Any], nuisances: Mapping[str, float], seed: int) -> Training:
+        return self.trainings[name_of(factors), _nearest(nuisances), seed]
+
+    def accuracy(self, factors: Mapping[str, Any], nuisances: Mapping[str, float]) -> float:
+        """The true test accuracy of a setting; a training that diverged classifies nothing correctly."""
+        point = _nearest(nuisances)
+        seeds = (self.trainings[name_of(factors), point, seed] for seed in range(self.seeds))
+        return float(np.mean([training.right.sum() / self.images for training in seeds]))
+
+    def best(self) -> float:
+        """The best true accuracy that the table has."""
+        return max(self._accuracies().values())
+
+    def _accuracies(self) -> dict[tuple[str, tuple[float, ...]], float]:
+        sums: Counter[tuple[str, tuple[float, ...]]] = Counter()
+        for (factors, point, _), training in self.trainings.items():
+            sums[factors, point] += training.right.sum() / self.images / self.seeds
+        return dict(sums)
+
+
+def read_table(path: Path) -> Table:
+    rows = pd.read_parquet(path)
+    images = int(rows["images"].max())
+    trainings = {
+        (row["factors"], tuple(json.loads(row["nuisances"]).values()), row["seed"] - 1): Training(
+            list(row["validation"]),
+            np.unpackbits(np.frombuffer(row["right"], np.uint8), count=row["images"]).astype(bool),
+        )
+        for row in rows.to_dict("records")
+    }
+    return Table(trainings, int(rows["seed"].max()), images)
+
+
+def name_of(factors: Mapping[str, Any]) -> str:
+    return json.dumps(dict(factors))
+
+
+def _nearest(nuisances: Mapping[str, float]) -> tuple[float, ...]:
+    return tuple(_nearest_value(name, value) for name, value in nuisances.items())
+
+
+def _nearest_value(name: str, value: float) -> float:
+    if STUDY.nuisances[name].log:
+        return min(GRID[name], key=lambda point: abs(np.log(point / value)))
+    return min(GRID[name], key=lambda point: abs(point - value))
+
+
+def replay(table: Table, study: Study, number: int, folder: Path | None) -> dict[str, float]:
+    """Run one study on the table. Return what it spent, how its pairs ended, and what its advice is worth."""
+    random = np.random.default_rng(number)
+    seeds, items = random.permutation(table.seeds), random.permutation(table.images)[: table.images // 2]
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        state = run(table, study, number, Path(name), seeds)
+    results = as_results(table, state, seeds, np.sort(items))
+    found, answered = settings(results), answers(results)
+    advised = advice(study, results, found, answered)
+    return {
+        "models": len(state.records),
+        "epochs": sum(len(record.rows) for record in state.records.values()),
+        "accuracy": table.accuracy(advised.factors, advised.nuisances),
+        "was_run": advised.was_run,
+        **pair_outcomes(table, found, answered),
+    }
+
+
+def run(table: Table, study: Study, seed: int, out: Path, seeds: NDArray[np.int64]) -> StudyState:
+    """Drive a study to the end of its confirmation, one trial after the other."""
+    base = replace(BASE, study_seed=seed, weights_hashes=dict.fromkeys(study.levels("backbone"), ""))
+    ledger.write_plan(out, search_plan(study, study.budget.trials, seed))
+    state = StudyState(out, study, base, None, lambda event, record: None, STEPS)
+    while (job := state.next_job()) is not None:
+        record = state.records[job.trial]
+        training = _training(table, record, seeds)
+        for epoch, accuracy in enumerate(training.validation, 1):
+            row = dict.fromkeys(EPOCHS_COLUMNS, 0.0) | {"epoch": epoch, "val_accuracy": accuracy}
+            if not state.reported(job.trial, row | {"val_metric": accuracy}):
+                break
+        else:
+            ledger.write_end(out, job.trial, "completed" if training.right.size else "failed")
+        state.ended(job)
+    return state
+
+
+def _training(table: Table, record: Record, seeds: NDArray[np.int64]) -> Training:
+    planned = record.planned
+    return table.training(planned.factors, planned.nuisances, int(seeds[planned.seed]))
+
+
+def as_results(table: Table, state: StudyState, seeds: NDArray[np.int64], items: NDArray[np.int64]) -> Results:
+    """Return the study as the report would read it."""
+    trials, predictions = [], []
+    for record in state.records.values():
+        planned = record.planned
+        trials.append(
+            {"epochs": record.config["epochs"]} | planned.factors | planned.nuisances | _outcome(record, state)
+        )
+        if planned.phase == "confirm" and record.status == "completed":
+            right = _training(table, record, seeds).right[items]
+            rows = {"trial": planned.trial, "item": items, "fold": "test", "label": 0, "predicted": 1 - right}
+            predictions.append(pd.DataFrame(rows))
+    study: Any = {"name": "truth", "question": "", "budget": asdict(state.study.budget), **definition(state.study)}
+    manifest = pd.DataFrame({"item": items, "group": items})
+    epochs = [{"trial": name} | row for name, record in state.records.items() for row in record.rows.values()]
+    return Results(Path(), study, manifest, pd.DataFrame(trials), pd.DataFrame(epochs), pd.concat(predictions))
+
+
+def _outcome(record: Record, state: StudyState) -> dict[str, Any]:
+    planned, best = record.planned, record.best
+    standing = state.stands_for.get(planned.trial, ())
+    return {
+        "trial": planned.trial,
+        "phase": planned.phase,
+        "arm": planned.arm,
+        "stands_for": json.dumps(list(standing)) if planned.phase == "confirm" else None,
+        "audit": planned.audit,
+        "seed": planned.seed,
+        "status": record.status,
+        "epochs_run": len(record.rows),
+        "seconds": COST[record.config["backbone"]] * len(record.rows),
+        "error": None,
+        "best_epoch": best["epoch"] if best else None,
+        "val_accuracy": best["val_accuracy"] if best else None,
+        "val_metric": best["val_metric"] if best else None,
+    }
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The recommended setting, with the nuisances that a user of the report would give it."""
+
+    factors: dict[str, str]
+    nuisances: dict[str, float]
+    was_run: bool
+
+
+def advice(study: Study, results: Results, found: list[Setting], answered: pd.DataFrame) -> Advice:
+    """Put the recommended levels together. Where no setting has them all, nuisances come from those that have some."""
+    best = winner(found)
+    assert best is not None
+    advised = recommendations(results, found, answered).set_index("factor")["recommended"].to_dict()
+    factors = {
+        factor: advised[factor] if isinstance(advised[factor], str) else level for factor, level in best.levels.items()
+    }
+    of_levels = [one for one in found if one.stands_for & set(factors.items())]
+    exact = [one for one in found if one.levels == factors]
+    donors = [*exact, best, *of_levels]
+    nuisances = {}
+    for name, nuisance in study.nuisances.items():
+        if holds(nuisance.when, factors):
+            values = (one.trials[name].iloc[0] for one in donors if holds(nuisance.when, one.levels))
+            nuisances[name] = float(next(values))
+    return Advice(factors, nuisances, bool(exact))
+
+
+NARROW = {"learning_rate": (1e-3, 1e-2)}  # a range that a user guessed, and whose best values lie at or past its end
+
+
+def narrowed(study: Study) -> Study:
+    ranges = {name: replace(study.nuisances[name], low=low, high=high) for name, (low, high) in NARROW.items()}
+    return replace(study, nuisances=dict(study.nuisances) | ranges)
+
+
+def pair_outcomes(table: Table, found: list[Setting], answered: pd.DataFrame) -> dict[str, int]:
+    """How many pairs of levels ended in which way; claims are held against what is true of the two settings."""
+    outcomes: dict[str, int] = dict.fromkeys((*OUTCOMES, "false"), 0)
+    for row in answered.to_dict("records"):
+        outcomes[_kind(row)] += 1
+        a, b = (standing_for(found, row["factor"], row[level]) for level in ("level_a", "level_b"))
+        if row["verdict"] in DECIDED and a and b:
+            difference = _accuracy(table, a) - _accuracy(table, b)
+            against = {BETTER_A: difference <= 0, BETTER_B: difference >= 0, EQUIVALENT: abs(difference) > STUDY.margin}
+            outcomes["false"] += against[row["verdict"]]
+    return outcomes
+
+
+def _kind(row: Mapping[Any, Any]) -> str:
+    if row["verdict"] in DECIDED:
+        return "decided"
+    if row["verdict"].startswith(REFUSED):
+        return "refused"
+    return "more seeds" if pd.notna(row["seeds_needed"]) else "more images"
+
+
+def _accuracy(table: Table, setting: Setting) -> float:
+    values = setting.trials.iloc[0]
+    names = [name for name, nuisance in STUDY.nuisances.items() if holds(nuisance.when, setting.levels)]
+    return table.accuracy(setting.levels, {name: float(values[name]) for name in names})
+
+
+def summary(replays: pd.DataFrame, best: float) -> dict[str, Share]:
+    """The measured shares and means, each with its simulation error."""
+    pairs = replays[list(OUTCOMES)].sum(axis=1)
+    return {
+        "models trained": share(replays["models"]),
+        "epochs trained": share(replays["epochs"]),
+        **{f"pairs {name}": share(replays[name] / pairs) for name in OUTCOMES},
+        "studies with a false claim": share(replays["false"] > 0),
+        "recommended setting was run": share(replays["was_run"]),
+        "recommended setting is worse than the best by more than the margin": share(
+            best - replays["accuracy"] > STUDY.margin
+        ),
+        "accuracy below the best, in points": share(100 * (best - replays["accuracy"])),
+    }
+
+
+def as_markdown(summaries: Mapping[str, Mapping[str, Share]]) -> str:
+    """A line for each number, a column for each kind of study."""
+    lines = [f"| | {' | '.join(summaries)} |", f"| --- |{' ---: |' * len(summaries)}"]
+    for name in next(iter(summaries.values())):
+        cells = (f"{mean:.3g} ± {error:.2g}" for mean, error in (of[name] for of in summaries.values()))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.truth", description=__doc__)
+    parser.add_argument("table", type=Path, metavar="FILE.parquet")
+    parser.add_argument("--replays", type=int, default=1000, metavar="N")
+    flags = parser.parse_args(arguments)
+    table = read_table(flags.table)
+    memory = Path("/dev/shm")  # a ledger is hundreds of small files
+    folder = memory if memory.is_dir() else None
+    summaries = {}
+    for name, study in {"wide ranges": STUDY, "a narrow range": narrowed(STUDY)}.items():
+        rows = [replay(table, study, number, folder) for number in track(range(flags.replays), name)]
+        summaries[name] = summary(pd.DataFrame(rows), table.best())
+    print(as_markdown(summaries))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

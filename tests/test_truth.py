@@ -1,0 +1,72 @@
+"""The replays of whole studies on a table, here one that is made up: what is best in it is known."""
+
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.spec import Study
+from tests.benchmarks.truth import Table, Training, name_of, narrowed, replay, summary
+from tests.benchmarks.truth_table import STUDY, cells
+
+SEEDS, IMAGES = 7, 200
+BEST_RATE = -1.5  # log10 of the learning rate
+
+
+def made_up(merits: Mapping[str, float]) -> Table:
+    """A table whose settings differ in the given levels alone; learning rates count by their distance from the best."""
+    random = np.random.default_rng(0)
+    difficulty = random.normal(size=IMAGES)
+    trainings = {}
+    for seed, cell in product(range(SEEDS), cells(STUDY)):
+        merit = 1.0 + sum(merits.get(level, 0.0) for level in cell.factors.values())
+        merit -= 0.5 * (np.log10(cell.nuisances["learning_rate"]) - BEST_RATE) ** 2
+        right = merit + difficulty + 0.2 * random.normal(size=IMAGES) > 0
+        validation = [float(right.mean() - 0.2 / epoch) for epoch in range(1, 5)]
+        trainings[name_of(cell.factors), tuple(cell.nuisances.values()), seed] = Training(validation, right)
+    return Table(trainings, SEEDS, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return made_up({"tf_efficientnet_lite1": 1.5})
+
+
+def test_what_is_plainly_best_is_recommended_and_costs_what_the_plan_says(table: Table, tmp_path: Path) -> None:
+    outcome = replay(table, STUDY, 0, tmp_path)
+    # Around the winner's setting: itself, two more backbones, two more regularizers and one more augmentation.
+    assert outcome["models"] == 12 + 6 * 6 + 6 * 5
+    assert table.best() - outcome["accuracy"] <= STUDY.margin
+    assert outcome["decided"] >= 2  # the best backbone against both others
+    assert outcome["decided"] + outcome["more seeds"] + outcome["more images"] + outcome["refused"] == 7
+    assert outcome["false"] == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_is_refused_where_ranges_end_before_the_best_value(table: Table, tmp_path: Path) -> None:
+    def refused(study: Study) -> float:
+        return sum(replay(table, study, number, tmp_path)["refused"] for number in range(5))
+
+    assert refused(narrowed(STUDY)) > refused(STUDY)
+
+
+def test_a_replay_is_drawn_by_its_number(table: Table, tmp_path: Path) -> None:
+    first, again, other = (replay(table, STUDY, number, tmp_path) for number in (2, 2, 3))
+    assert first == again
+    assert first != other
+
+
+def test_a_summary_by_hand() -> None:
+    kinds = {"more seeds": 0, "more images": 0, "false": 0, "models": 78, "epochs": 300, "was_run": True}
+    rows = [
+        kinds | {"decided": 4, "refused": 0, "accuracy": 0.9},
+        kinds | {"decided": 1, "refused": 3, "accuracy": 0.88},
+    ]
+    shares = {name: mean for name, (mean, _) in summary(pd.DataFrame(rows), best=0.9).items()}
+    assert shares["pairs decided"] == pytest.approx((1 + 0.25) / 2)
+    assert shares["pairs refused"] == pytest.approx(0.75 / 2)
+    assert shares["recommended setting is worse than the best by more than the margin"] == 0.5
+    assert shares["accuracy below the best, in points"] == pytest.approx(1.0)
