@@ -108,14 +108,14 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="FOLDER",
         help="where to write the comparison of several studies (default: beside the first, e.g. runs/dogs-and-cars)",
     )
-    chosen = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        if len(chosen.studies) > 1:
-            made = compare(chosen.studies, chosen.out)
-        elif chosen.out:
+        if len(args.studies) > 1:
+            made = compare(args.studies, args.out)
+        elif args.out:
             raise ResultsError("--out needs several studies: the report of one study is written into its own folder.")
         else:
-            made = build(chosen.studies[0])
+            made = build(args.studies[0])
     except (ResultsError, OSError) as error:
         print(f"analysis.report: {error}", file=sys.stderr)
         return 2

@@ -45,34 +45,34 @@ def openings_sentence(results: Results) -> str:
     return known.get(times, more)
 
 
-def openings_notes(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[str]:
+def openings_notes(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> list[str]:
     """Nothing after one opening. `answered` are the answers as of now."""
     if (openings(results) or 0) < 2:
         return []
-    said = openings_sentence(results)
-    if not results.factors or not found:
-        return [said]
+    sentence = openings_sentence(results)
+    if not results.factors or not confirmed:
+        return [sentence]
     first = at_first_opening(results)
     then = [] if first is None else settings(first)
     if first is None or not then:
         return [
-            f"{said} What the first opening recommended is not recorded; the report shows what the latest one "
+            f"{sentence} What the first opening recommended is not recorded; the report shows what the latest one "
             "recommends."
         ]
-    advised = recommendations(first, then, answers(first)), recommendations(results, found, answered)
-    at_first, now = _recommended(advised[0], then), _recommended(advised[1], found)
+    advised = recommendations(first, then, answers(first)), recommendations(results, confirmed, answered)
+    at_first, now = _recommended(advised[0], then), _recommended(advised[1], confirmed)
     if at_first == now:
-        return [f"{said} The first opening led to the same recommendation: {now}."]
+        return [f"{sentence} The first opening led to the same recommendation: {now}."]
     same = advised[0]["recommended"].map(level_text).tolist() == advised[1]["recommended"].map(level_text).tolist()
     changed = "The recommendation changed after the first opening, the only one made without knowing test results."
     if same:
         changed = "The recommended levels are the same as at the first opening, but their evidence has changed."
-    return [f"{said} {changed} First opening: {at_first}. Now: {now}."]
+    return [f"{sentence} {changed} First opening: {at_first}. Now: {now}."]
 
 
-def _recommended(advised: pd.DataFrame, found: list[Setting]) -> str:
+def _recommended(advised: pd.DataFrame, confirmed: list[Setting]) -> str:
     """The recommended level of every factor with how sure it is, and the winner they were chosen around."""
-    best = winner(found)
+    best = winner(confirmed)
     rows = zip(advised["factor"], advised["recommended"], advised["decision"], strict=True)
     levels = ", ".join(
         f"{factor} {'–' if pd.isna(level) else level or 'none'} ({decision})" for factor, level, decision in rows

@@ -29,17 +29,17 @@ def published_trials(results: Results) -> dict[str, pd.DataFrame]:
         return {}
     mine = trials[(trials["phase"] == "published") & (trials[COLUMN].map(level_text) != "")]
     mine = mine.sort_values("seed", kind="stable")
-    return {str(one): rows for one, rows in mine.groupby(COLUMN, sort=False)}
+    return {str(name): rows for name, rows in mine.groupby(COLUMN, sort=False)}
 
 
-def published(results: Results, found: Outputs) -> pd.DataFrame:
+def published(results: Results, outputs: Outputs) -> pd.DataFrame:
     """One row for each published number, in the order the study lists them; what was not run has no measure.
 
     Accuracies have the interval of `accuracy_interval`, other metrics one over seeds from three on. The interval
     of the published number is Wilson's, where it is an accuracy and its n is known.
     """
     run = published_trials(results)
-    rows = [_row(results, found, one, run.get(str(one["name"]))) for one in listed(results)]
+    rows = [_row(results, outputs, row, run.get(str(row["name"]))) for row in listed(results)]
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"n": "Int64", "seeds": "Int64", "test_n": "Int64"})
 
 
@@ -49,31 +49,33 @@ _COLUMNS += ("measured", "low", "high", "difference", "differs", "source", "conf
 
 def listed(results: Results) -> list[Mapping[str, Any]]:
     rows = results.study.get("published") or []
-    for one in rows if isinstance(rows, list) else [rows]:
-        if not isinstance(one, Mapping) or "name" not in one or not isinstance(one.get("value"), int | float):
+    for row in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(row, Mapping) or "name" not in row or not isinstance(row.get("value"), int | float):
             raise ResultsError(
                 f"{results.out / STUDY_FILE}: each row of `published` must be an object with at least a name and a "
-                f"value that is a number, but got {one!r}. Mend it."
+                f"value that is a number, but got {row!r}. Mend it."
             )
     return list(rows)
 
 
-def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.DataFrame | None) -> dict[str, Any]:
-    metric, value, n = metric_name(one.get("metric", "accuracy")), float(one["value"]), one.get("n")
+def _row(
+    results: Results, outputs: Outputs, declared: Mapping[str, Any], trials: pd.DataFrame | None
+) -> dict[str, Any]:
+    metric, value, n = metric_name(declared.get("metric", "accuracy")), float(declared["value"]), declared.get("n")
     low, high = (np.nan, np.nan)
     if metric == "accuracy" and n:
         low, high = wilson(value * n, n)
     row = {
-        "name": one["name"],
-        "metric": one.get("metric", "accuracy"),
-        "fold": one.get("fold", ""),
+        "name": declared["name"],
+        "metric": declared.get("metric", "accuracy"),
+        "fold": declared.get("fold", ""),
         "n": n,
         "published": value,
         "published_low": low,
         "published_high": high,
-        "differs": "; ".join([*changed(results, one, trials), *map(value_text, one.get("differs") or [])]),
-        "source": value_text(one.get("source") or ""),
-        "config": value_text(one.get("config") or {}),
+        "differs": "; ".join([*changed(results, declared, trials), *map(value_text, declared.get("differs") or [])]),
+        "source": value_text(declared.get("source") or ""),
+        "config": value_text(declared.get("config") or {}),
         "state": NOT_RUN,
     }
     if trials is None:
@@ -81,13 +83,13 @@ def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.Da
     done = trials[trials["status"] == "completed"]["trial"].tolist()
     if not done:
         return row | {"state": "failed" if (trials["status"] == "failed").all() else "not finished"}
-    measured = _accuracy(results, done) if metric == "accuracy" else _other(results, found, done, metric)
+    measured = _accuracy(results, done) if metric == "accuracy" else _other(results, outputs, done, metric)
     return row | measured | {"difference": measured.get("measured", np.nan) - value, "seeds": len(done)}
 
 
-def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | None) -> list[str]:
+def changed(results: Results, declared: Mapping[str, Any], trials: pd.DataFrame | None) -> list[str]:
     """What the trials of a published row have in place of what its configuration says, by their own columns."""
-    config = one.get("config")
+    config = declared.get("config")
     if trials is None or not isinstance(config, Mapping):
         return []
     changes = []
@@ -118,22 +120,22 @@ def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
     return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": correct.shape[1]}
 
 
-def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> dict[str, Any]:
+def _other(results: Results, outputs: Outputs, trials: list[str], metric: str) -> dict[str, Any]:
     if metric not in metrics.REPORTED:
         return {"state": f"{metric} is not measured here"}
-    seen = [output for trial in trials if (output := found.of(trial, TEST)) is not None]
-    if len(seen) < len(trials):
+    models = [output for trial in trials if (output := outputs.of(trial, TEST)) is not None]
+    if len(models) < len(trials):
         return {"state": "not evaluated on test"}
-    values = [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
+    values = [metrics.all_metrics(model.labels, model.predicted, model.log_probabilities)[metric] for model in models]
     low, high = mean_interval(values)
-    return {"state": MEASURED, "measured": np.mean(values), "low": low, "high": high, "test_n": len(seen[0].items)}
+    return {"state": MEASURED, "measured": np.mean(values), "low": low, "high": high, "test_n": len(models[0].items)}
 
 
-def published_section(results: Results, found: Outputs, overlap: str) -> Section | None:
+def published_section(results: Results, outputs: Outputs, overlap: str) -> Section | None:
     """Missing in a study without a list of published numbers, or without any place for trials of them."""
     if not listed(results) or COLUMN not in results.trials:
         return None
-    frame = published(results, found)
+    frame = published(results, outputs)
     measured = frame[frame["state"] == MEASURED]
     inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
     numbers = count(len(frame), "published number")

@@ -18,23 +18,23 @@ _SAID = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
 _MOST_GAINS = 3  # levels named in one cell
 
 
-def recommendations_section(results: Results, found: list[Setting], answered: pd.DataFrame) -> Section | None:
+def recommendations_section(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> Section | None:
     """Missing where nothing was asked, as in a study of published configurations alone."""
     if not results.factors or set(results.trials["phase"]) == {"published"}:
         return None
-    advised = recommendations(results, found, answered)
-    best = winner(found)
+    advised = recommendations(results, confirmed, answered)
+    best = winner(confirmed)
     if best is None:
         nothing = "Nothing is confirmed yet, so there is nothing to recommend."
         return Section("Recommendation", tables=[_table(advised, answered)], below=[nothing])
     sentences = [
-        " ".join(filter(None, [_sentence(row, answered, margin(results)), _held_at(row, found, best)]))
+        " ".join(filter(None, [_sentence(row, answered, margin(results)), _held_at(row, confirmed, best)]))
         for row in advised.itertuples()
     ]
     return Section(
         "Recommendation",
         tables=[_table(advised, answered), _rule(advised, answered, margin(results))],
-        below=[headline(results, best), *sentences, _together(advised, found, best)],
+        below=[headline(results, best), *sentences, _together(advised, confirmed, best)],
     )
 
 
@@ -121,8 +121,8 @@ def _name(level: Any) -> str:
 def _gains(row, answered: pd.DataFrame) -> str:
     """The gain over every other level that was compared, the closest rival first."""
     pairs = pairs_of(answered, row.factor)
-    compared = [one for one in rivals(pairs, row.recommended) if pd.notna(one["difference"])]
-    compared.sort(key=lambda one: one["difference"])
+    compared = [pair for pair in rivals(pairs, row.recommended) if pd.notna(pair["difference"])]
+    compared.sort(key=lambda pair: pair["difference"])
     gains = [_gain(pair) for pair in compared[:_MOST_GAINS]]
     if len(compared) > _MOST_GAINS:
         gains.append(f"and over {count(len(compared) - _MOST_GAINS, 'more level')}")
@@ -203,9 +203,9 @@ def _cheaper(row, allowed: float) -> str:
     )
 
 
-def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
+def _held_at(row: Any, confirmed: list[Setting], best: Setting) -> str:
     """Say which other factors were held at levels that the winner does not use."""
-    compared = standing_for(found, row.factor, row.best)
+    compared = standing_for(confirmed, row.factor, row.best)
     if compared is None or pd.isna(row.gain):
         return ""
     others = {
@@ -220,16 +220,20 @@ def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
     return f"Measured {', '.join(held)}; the winner uses {used}, where the gap may differ."
 
 
-def _together(advised: pd.DataFrame, found: list[Setting], best: Setting) -> str:
+def _together(advised: pd.DataFrame, confirmed: list[Setting], best: Setting) -> str:
     """Say whether the recommended combination was trained: each factor was compared with the others held fixed."""
     rows = advised[["factor", "recommended"]].dropna()
-    chosen = {str(factor): str(level) for factor, level in zip(rows["factor"], rows["recommended"], strict=True)}
-    same = [one for one in found if all(one.levels[factor] in ("", level) for factor, level in chosen.items())]
+    levels = {str(factor): str(level) for factor, level in zip(rows["factor"], rows["recommended"], strict=True)}
+    same = [
+        setting
+        for setting in confirmed
+        if all(setting.levels[factor] in ("", level) for factor, level in levels.items())
+    ]
     if best in same:
         return "This combination is the winner, as confirmed."
     if same:
         return f"This combination was also confirmed: {setting_text(same[0].levels)}."
     return (
-        f"This combination ({setting_text(chosen)}) has not been trained yet. Each factor was compared with the others "
+        f"This combination ({setting_text(levels)}) has not been trained yet. Each factor was compared with the others "
         "held fixed, so confirm the combination before relying on it."
     )

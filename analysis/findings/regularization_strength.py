@@ -37,19 +37,21 @@ class Strength:
         return self.trials[self.trials["phase"] == "refine"]
 
 
-def strength_sections(results: Results, found: list[Setting]) -> list[Section]:
+def strength_sections(results: Results, confirmed: list[Setting]) -> list[Section]:
     """Return a section for each factor under whose levels a strength exists that was tried at least twice."""
     every = strengths(results)
     stems = [f"strength-{i:02d}-{slug(strength.nuisance.name)}" for i, strength in enumerate(every)]
     return [
-        _section(results, found, factor, {stem: s for stem, s in zip(stems, every, strict=True) if s.factor == factor})
+        _section(
+            results, confirmed, factor, {stem: s for stem, s in zip(stems, every, strict=True) if s.factor == factor}
+        )
         for factor in dict.fromkeys(strength.factor for strength in every)
     ]
 
 
 def strengths(results: Results) -> list[Strength]:
     """Return the conditional nuisances, in the order of study.json; what it does not describe is left out."""
-    found = []
+    tried = []
     for nuisance in nuisances(results):
         if nuisance.name not in results.trials or not nuisance.low < nuisance.high:
             continue
@@ -57,8 +59,8 @@ def strengths(results: Results) -> list[Strength]:
             if factor in results.factors:
                 trials = _trials(results, nuisance.name, factor, levels)
                 if trials["strength"].nunique() > 1:
-                    found.append(Strength(nuisance, factor, levels, trials))
-    return found
+                    tried.append(Strength(nuisance, factor, levels, trials))
+    return tried
 
 
 def _trials(results: Results, name: str, factor: str, levels: list[str]) -> pd.DataFrame:
@@ -70,19 +72,21 @@ def _trials(results: Results, name: str, factor: str, levels: list[str]) -> pd.D
     return frame.dropna(subset=["strength", "val_accuracy"])
 
 
-def without(results: Results, found: list[Setting], factor: str, regularized: list[Strength]) -> Unregularized | None:
+def without(
+    results: Results, confirmed: list[Setting], factor: str, regularized: list[Strength]
+) -> Unregularized | None:
     """Return the one level without a strength, as confirmed; None where there are several or none."""
     taken = {level for strength in regularized for level in strength.levels}
     free = [level for level in results.factors[factor] if level not in taken]
-    setting = standing_for(found, factor, free[0]) if len(free) == 1 else None
+    setting = standing_for(confirmed, factor, free[0]) if len(free) == 1 else None
     if setting is None:
         return None
     score = scores(results, setting)
     return free[0], score["val_accuracy"], (score["val_low"], score["val_high"])
 
 
-def _section(results: Results, found: list[Setting], factor: str, by_stem: dict[str, Strength]) -> Section:
-    plain = without(results, found, factor, list(by_stem.values()))
+def _section(results: Results, confirmed: list[Setting], factor: str, by_stem: dict[str, Strength]) -> Section:
+    plain = without(results, confirmed, factor, list(by_stem.values()))
     ylim = _limits(list(by_stem.values()), plain)
     sentences = [_sentence(strength) for strength in by_stem.values()]
     explained = (

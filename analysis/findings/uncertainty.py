@@ -58,8 +58,8 @@ def sources(results: Results, best: Setting) -> pd.DataFrame:
 
 def renewed(results: Results, best: Setting) -> bool:
     """Whether the winner's repeats validated on different images, as far as their predictions tell."""
-    seen = results.predictions
-    mine = seen[(seen["fold"] == VAL) & seen["trial"].isin(best.trials["trial"])]
+    predictions = results.predictions
+    mine = predictions[(predictions["fold"] == VAL) & predictions["trial"].isin(best.trials["trial"])]
     return len({frozenset(items) for _, items in mine.groupby("trial")["item"]}) > 1
 
 
@@ -133,16 +133,16 @@ class Resolution:
     items: int
 
 
-def resolution(results: Results, found: list[Setting]) -> Resolution | None:
+def resolution(results: Results, confirmed: list[Setting]) -> Resolution | None:
     """From the winner's paired differences to every setting with its seeds and test images."""
-    best = winner(found)
+    best = winner(confirmed)
     estimate = estimated(results, best)
     if best is None or estimate is None:
         return None
     clusters = groups(results, best.correct.columns)
     effects = [
         smallest_effect(compare(best.correct, other.correct[best.correct.columns], clusters, best.folds))
-        for other in found
+        for other in confirmed
         if other is not best
         and other.seeds == best.seeds
         and other.tested
@@ -157,10 +157,10 @@ def resolution(results: Results, found: list[Setting]) -> Resolution | None:
 FEW_PICTURES = 1000  # on test; with fewer, most differences between good settings are too small to be seen
 
 
-def doubt_section(results: Results, found: list[Setting]) -> Section | None:
+def doubt_section(results: Results, confirmed: list[Setting]) -> Section | None:
     """Where the doubt comes from, what would lessen it, what stays unresolved; missing where nothing is known of it."""
-    best = winner(found)
-    estimate, unresolved = estimated(results, best), _unresolved(results, resolution(results, found))
+    best = winner(confirmed)
+    estimate, unresolved = estimated(results, best), _unresolved(results, resolution(results, confirmed))
     if best is None or estimate is None:
         return Section("Uncertainty", unresolved) if unresolved else None
     luck, more = sources(results, best), precision(estimate)

@@ -20,10 +20,10 @@ _LAST = re.compile(r"last (?:(\d+) )?(layer|block|stage)s?")
 _UNITS = ("layer", "block", "stage")  # each holds several of the one before
 
 
-def depth_section(results: Results, found: list[Setting]) -> Section | None:
+def depth_section(results: Results, confirmed: list[Setting]) -> Section | None:
     if FACTOR not in results.factors:
         return None
-    said, line = depths(comparison(results, found, FACTOR))
+    metric, line = depths(comparison(results, confirmed, FACTOR))
     if len(line) < 2:
         return None
     best = line.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
@@ -33,8 +33,10 @@ def depth_section(results: Results, found: list[Setting]) -> Section | None:
     text = figures.svg(2.7, partial(draw_depths, line=line))
     return Section(
         "Unfreeze depth",
-        [f"{best['level']}{_share(best['share'])} has the highest {said}: {interval}. From shallow to deep: {spoken}."],
-        figures=[Figure("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
+        [
+            f"{best['level']}{_share(best['share'])} has the highest {metric}: {interval}. From shallow to deep: {spoken}."
+        ],
+        figures=[Figure("depth", f"{metric[0].upper()}{metric[1:]} by depth", f"{metric}, {spoken}", text)],
     )
 
 
@@ -44,7 +46,7 @@ def depths(compared: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     Columns level, accuracy, low, high, winner, and share: of the backbone's weights, how many train; missing where
     any level's is.
     """
-    said, line = dots(compared)
+    metric, line = dots(compared)
     line = line.rename(columns={"value": "accuracy"}).assign(share=np.nan)
     if set(PARAMETERS) <= set(compared.columns):
         line["share"] = compared["trained_parameters"] / compared["parameters"]
@@ -52,7 +54,7 @@ def depths(compared: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     if line["share"].isna().any():
         line["share"] = np.nan
     ranks = line["level"].map(_rank)
-    return said, line.assign(rank=ranks).sort_values(["share", "rank"], kind="stable").reset_index(drop=True)
+    return metric, line.assign(rank=ranks).sort_values(["share", "rank"], kind="stable").reset_index(drop=True)
 
 
 def _rank(level: str) -> tuple[int, int, int]:

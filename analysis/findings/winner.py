@@ -30,12 +30,12 @@ from analysis.statistics.inference import MIN_SEEDS, accuracy_interval
 from study.results import BEST_FOLDER, Results
 
 
-def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
+def winner_table(results: Results, confirmed: list[Setting]) -> pd.DataFrame:
     """The winner's test accuracy beside chance and the most frequent class; empty before confirmation.
 
     Where it was trained once more on training and validation together, that one model has a row of its own.
     """
-    best = winner(found)
+    best = winner(confirmed)
     if best is None:
         return pd.DataFrame(columns=["model", "accuracy", "low", "high"])
     score = scores(results, best)
@@ -53,8 +53,8 @@ def retrained(results: Results, best: Setting) -> pd.DataFrame:
     """The winner's trial on training and validation together; none where only an earlier winner was trained so."""
     trials = results.trials
     again = trials[(trials["phase"] == "retrain") & (trials["status"] == "completed") & (trials["arm"] == best.arm)]
-    chosen = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
-    return again[again["seed"] == chosen] if (again["seed"] == chosen).any() else again
+    seed = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
+    return again[again["seed"] == seed] if (again["seed"] == seed).any() else again
 
 
 def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
@@ -70,13 +70,13 @@ def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float,
 def headline(results: Results, best: Setting) -> str:
     """The winner and how well it does, in one or two sentences."""
     score = scores(results, best)
-    chosen = f"Best setting: {setting_text(best.levels)}."
+    setting = f"Best setting: {setting_text(best.levels)}."
     seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
     if not best.tested:
-        return f"{chosen} Validation accuracy {percent(score['val_accuracy'])}, mean of {seeds}."
+        return f"{setting} Validation accuracy {percent(score['val_accuracy'])}, mean of {seeds}."
     caution = "" if len(best.seeds) >= MIN_SEEDS else "; the interval is for new images, not for new seeds"
     return (
-        f"{chosen} Test accuracy {percent(score['test_accuracy'])} ({LIKELY} {100 * score['test_low']:.1f} to "
+        f"{setting} Test accuracy {percent(score['test_accuracy'])} ({LIKELY} {100 * score['test_low']:.1f} to "
         f"{100 * score['test_high']:.1f}, {count(best.correct.shape[1], 'image')}, {seeds}{caution})."
     )
 
@@ -103,7 +103,7 @@ def _selected_by(results: Results, best: Setting) -> str:
     metric = objective(results)
     if best.models > 1:
         return (
-            f"Its levels were selected by {metric.said} on validation images that are test images of other folds, "
+            f"Its levels were selected by {metric.label} on validation images that are test images of other folds, "
             "so its accuracy may be slightly optimistic. Nuisances were tuned for each model without its test images."
         )
     only = " data only" if opened_once(results) else ""
@@ -112,7 +112,7 @@ def _selected_by(results: Results, best: Setting) -> str:
     value = best.trials[metric.column].mean()
     reached = decimals(value) if metric.metric in ("val_log_loss", "val_auroc") else percent(value)
     return (
-        f"It was selected on validation{only}, by {metric.said} ({reached}, mean over seeds). The comparisons of "
+        f"It was selected on validation{only}, by {metric.label} ({reached}, mean over seeds). The comparisons of "
         "levels below use accuracy."
     )
 
@@ -121,8 +121,8 @@ _MODEL_FILE = "model.safetensors"
 _PREPROCESSING_FILE = "preprocessing.json"
 
 
-def winner_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
-    best = winner(found)
+def winner_section(results: Results, confirmed: list[Setting], overlap: str) -> Section | None:
+    best = winner(confirmed)
     if best is None:
         return None
     shown = {
@@ -130,20 +130,20 @@ def winner_section(results: Results, found: list[Setting], overlap: str) -> Sect
         f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
     }
     caption = f"Test accuracy.{overlap}" if overlap else "Test accuracy"
-    scored = [table("winner", caption, winner_table(results, found), shown)] if best.tested else []
+    scored = [table("winner", caption, winner_table(results, confirmed), shown)] if best.tested else []
     trial, which = _shipped(results, best)
     facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # of a model card, as recorded
     card = table("model", f"The model in {BEST_FOLDER}/: {which}", facts, {"fact": "fact", "value": "value"})
     return Section("The winner", winner_sentences(results, best), tables=[*scored, card])
 
 
-def examples_section(results: Results, found: list[Setting]) -> Section | None:
+def examples_section(results: Results, confirmed: list[Setting]) -> Section | None:
     """Test images with what the winner said of them, where the study left any."""
     shown, energies = galleries(results.out)
-    if winner(found) is None or not shown:
+    if winner(confirmed) is None or not shown:
         return None
-    said = "Under each image: predicted class and confidence; true class if wrong."
-    return Section("Example predictions", [said, *energies], galleries=shown)
+    caption = "Under each image: predicted class and confidence; true class if wrong."
+    return Section("Example predictions", [caption, *energies], galleries=shown)
 
 
 def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:

@@ -37,11 +37,11 @@ def _gallery(gallery: Gallery) -> list[str]:
     return [f"### {escaped(gallery.title)}", "\n".join(map(_example, gallery.thumbnails))]
 
 
-def _example(one: Thumbnail) -> str:
-    files = [file for file in (one.file, one.heatmap_file) if file]
-    shown = " ".join(f"![{escaped(one.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
-    instead = "" if one.label == one.predicted else f" (true class {escaped(one.label)})"
-    return f"- {shown} {escaped(one.predicted)}, {escaped(one.confidence)}{instead}"
+def _example(thumbnail: Thumbnail) -> str:
+    files = [file for file in (thumbnail.file, thumbnail.heatmap_file) if file]
+    shown = " ".join(f"![{escaped(thumbnail.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
+    instead = "" if thumbnail.label == thumbnail.predicted else f" (true class {escaped(thumbnail.label)})"
+    return f"- {shown} {escaped(thumbnail.predicted)}, {escaped(thumbnail.confidence)}{instead}"
 
 
 def _table(table: Table) -> str:

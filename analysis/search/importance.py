@@ -23,13 +23,13 @@ MOST_TRIALS = 1000  # a larger search is subsampled, always with the same trials
 Array = NDArray[np.float64]
 
 
-def importance(results: Results, seen: Outcomes) -> pd.DataFrame:
+def importance(results: Results, at_rung: Outcomes) -> pd.DataFrame:
     """Return a row for each factor and nuisance that varied, as shares of one; empty with fewer than 5 best trials."""
-    ranks = np.where(seen.trials["outcome"] == "reached", seen.accuracy, -np.inf)
+    ranks = np.where(at_rung.trials["outcome"] == "reached", at_rung.accuracy, -np.inf)
     sample = np.arange(len(ranks))
     if len(ranks) > MOST_TRIALS:
         sample = np.sort(np.random.default_rng(0).permutation(len(ranks))[:MOST_TRIALS])
-    settings, ranks = _settings(results, seen.trials).iloc[sample], ranks[sample]
+    settings, ranks = _settings(results, at_rung.trials).iloc[sample], ranks[sample]
     settings = settings[[name for name in settings if settings[name].nunique() > 1]]
     # Half of those that went all the way: the other half may be no better than what was stopped.
     best = math.floor(min(BEST * len(ranks), np.isfinite(ranks).sum() / 2))
@@ -41,8 +41,8 @@ def importance(results: Results, seen: Outcomes) -> pd.DataFrame:
             "importance": share,
             "best": best,
             "trials": len(ranks),
-            "stopped": int((seen.trials["outcome"].iloc[sample] == "stopped").sum()),
-            "rung": seen.rung,
+            "stopped": int((at_rung.trials["outcome"].iloc[sample] == "stopped").sum()),
+            "rung": at_rung.rung,
         }
         for name, share in shares.items()
     ]

@@ -14,8 +14,8 @@ from analysis.layout.text import count, number, value_text
 from study.results import Results, level_text
 
 # Keys of study.json that stand elsewhere in the report.
-_SAID = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
-_SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
+_ELSEWHERE = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
+_ELSEWHERE |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
 
 
 def plan_section(results: Results) -> Section:
@@ -93,10 +93,10 @@ def _pictures(results: Results) -> list[Table]:
 
 def _recorded(study: Mapping[str, Any]) -> Table:
     # The results of the gates have a section of their own; that the gates were skipped is said here.
-    said = _SAID | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
+    elsewhere = _ELSEWHERE | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
     place = study.get("place")
     if isinstance(place, Mapping):  # a folder that was not given would read as one named "none"
         study = {**study, "place": {key: value for key, value in place.items() if value is not None}}
-    rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
+    rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in elsewhere]
     frame = pd.DataFrame(rows, columns=["what", "value"])
     return table("recorded", "Everything else in study.json", frame, {"key": "what", "value": "value"})

@@ -35,7 +35,7 @@ class Study:
 
 
 def studied(results: Results, label: str) -> Study:
-    found = settings(results)
+    confirmed = settings(results)
     answered = answers(results)
     kept = results.manifest[results.manifest["keep"].eq(True) & tested(results, results.manifest)]
     return Study(
@@ -43,17 +43,18 @@ def studied(results: Results, label: str) -> Study:
         facts=_facts(results, label),
         factors=results.factors,
         answered=answered,
-        advised=recommendations(results, found, answered),
-        notes=progress_notes(results, found),
+        advised=recommendations(results, confirmed, answered),
+        notes=progress_notes(results, confirmed),
         test_pictures=frozenset(zip(kept["path"], kept["sha256"], strict=True)),
     )
 
 
 def labels(studies: Sequence[Results]) -> list[str]:
     """Name each study by its folder, or by its path where two folders have the same name."""
-    names = [one.out.resolve().name for one in studies]
+    names = [study.out.resolve().name for study in studies]
     return [
-        plain(name if names.count(name) == 1 else one.out.resolve()) for one, name in zip(studies, names, strict=True)
+        plain(name if names.count(name) == 1 else study.out.resolve())
+        for study, name in zip(studies, names, strict=True)
     ]
 
 
@@ -89,7 +90,7 @@ def side_by_side(studies: Sequence[Study]) -> Page:
         title="Studies side by side",
         dataset=", ".join(names),
         question=f"What did {', '.join(names[:-1])} and {names[-1]} find?",
-        notes=[f"{one.label}: {note}" for one in studies for note in one.notes],
+        notes=[f"{study.label}: {note}" for study in studies for note in study.notes],
         parts=[
             Part("Studies", [_overview(studies), _choices(studies)]),
             *([Part("Shared factors", shared)] if shared else []),
@@ -98,7 +99,7 @@ def side_by_side(studies: Sequence[Study]) -> Page:
 
 
 def _overview(studies: Sequence[Study]) -> Section:
-    frame = pd.DataFrame([one.facts for one in studies])
+    frame = pd.DataFrame([study.facts for study in studies])
     shown = {
         "study": "study",
         "test accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
@@ -138,9 +139,9 @@ def comparable(a: Study, b: Study) -> str:
 
 def _choices(studies: Sequence[Study]) -> Section:
     """The recommendation of each study, one row per factor."""
-    every = list(dict.fromkeys(factor for one in studies for factor in one.factors))
-    cells = {one.label: {row["factor"]: row for row in one.advised.to_dict("records")} for one in studies}
-    frame = pd.concat([one.advised.assign(study=one.label) for one in studies], ignore_index=True)
+    every = list(dict.fromkeys(factor for study in studies for factor in study.factors))
+    cells = {study.label: {row["factor"]: row for row in study.advised.to_dict("records")} for study in studies}
+    frame = pd.concat([study.advised.assign(study=study.label) for study in studies], ignore_index=True)
 
     def cell(factor: str, label: str) -> str:
         row = cells[label].get(factor)
@@ -155,7 +156,7 @@ def _choices(studies: Sequence[Study]) -> Section:
 
 def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
     """The answers about one factor: a row for each pair of levels, a column for each study that has the factor."""
-    asked = {one.label: pairs_of(one.answered, factor) for one in studies if factor in one.factors}
+    asked = {study.label: pairs_of(study.answered, factor) for study in studies if factor in study.factors}
     compared: dict[frozenset[str], tuple[str, str]] = {}
     for pair in (pair for answered in asked.values() for pair in answered):
         levels = pair["level_a"], pair["level_b"]

@@ -76,7 +76,7 @@ def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
     low, high = [1e-12, 0.0], [np.inf, _STEEPEST]
     if floor:
         start, low, high = [*start, 0.1 * least], [*low, 0.0], [*high, 0.999 * least]
-    found, _ = optimize.curve_fit(
+    fitted, _ = optimize.curve_fit(
         lambda x, a, b, c=0.0: np.log(_law(x, a, b, c)),
         x,
         np.log(errors),
@@ -86,7 +86,7 @@ def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
         ftol=1e-12,
         gtol=1e-12,
     )
-    a, b, c = (*found.tolist(), 0.0)[:3]
+    a, b, c = (*fitted.tolist(), 0.0)[:3]
     return PowerLaw(a, b, c, float(n.max()))
 
 
