@@ -1,4 +1,4 @@
-"""The search space of a study as other programs describe it, and each trial's values in it."""
+"""The search space of a study in the form that other programs use, and the values of each trial in it."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Space = dict[str, Choice | Interval]
 
 
 def space(results: Results) -> Space:
-    """Return every factor and nuisance, with ranges that cover the value of every trial."""
+    """Return every factor and nuisance, with ranges that cover the values of all trials."""
     varied: Space = {}
     for name, levels in results.factors.items():
         tried = filter(None, map(level_text, results.trials[name].unique()))

@@ -63,8 +63,8 @@ class _Comparison:
 
 def answers(results: Results) -> pd.DataFrame:
     """Return one row for each pair of levels of each factor, in the order the study lists them."""
-    context = results, settings(results), level_texts(results)
-    rows = [row for factor, levels in results.factors.items() for row in _answer(*context, factor, levels)]
+    confirmed, texts = settings(results), level_texts(results)
+    rows = [row for factor in results.factors for row in _answer(results, confirmed, texts, factor)]
     counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64", "items_needed": "Int64"}
     return pd.DataFrame(rows, columns=list(ANSWERS_COLUMNS)).astype(counts)
 
@@ -75,24 +75,17 @@ def margin(results: Results) -> float:
     return float(declared) if isinstance(declared, int | float) else MARGIN
 
 
-def _answer(
-    results: Results, confirmed: list[Setting], texts: pd.DataFrame, factor: str, levels: list[str]
-) -> list[dict]:
-    outcomes = {(a, b): _compare(results, confirmed, texts, factor, a, b) for a, b in combinations(levels, 2)}
+def _answer(results: Results, confirmed: list[Setting], texts: pd.DataFrame, factor: str) -> list[dict]:
+    pairs = combinations(results.factors[factor], 2)
+    outcomes = {(a, b): _compare(results, confirmed, texts, factor, a, b) for a, b in pairs}
     compared = {pair: outcome for pair, outcome in outcomes.items() if isinstance(outcome, _Comparison)}
     adjusted = holm([outcome.estimate.p_value for outcome in compared.values()])
     p_holm = dict(zip(compared, adjusted.tolist(), strict=True))
     allowed = margin(results)
     strictest = ALPHA / max(len(compared), 1)  # Holm's first step, so `seeds_needed` suffices at any step
-    return [
-        {"factor": factor, "level_a": pair[0], "level_b": pair[1]}
-        | (
-            _row(outcome, p_holm[pair], allowed, strictest)
-            if isinstance(outcome, _Comparison)
-            else {"verdict": REFUSED + outcome}
-        )
-        for pair, outcome in outcomes.items()
-    ]
+    rows = {pair: {"verdict": REFUSED + outcome} for pair, outcome in outcomes.items() if isinstance(outcome, str)}
+    rows |= {pair: _row(compared[pair], p_holm[pair], allowed, strictest) for pair in compared}
+    return [{"factor": factor, "level_a": a, "level_b": b} | rows[a, b] for a, b in outcomes]
 
 
 def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -> dict:
@@ -139,8 +132,7 @@ def _compare(
     setting_a, setting_b = by_level[a][0], by_level[b][0]
     if reason := refusal(results, texts, setting_a, setting_b, factor):
         return reason
-    # a conditional factor has the level of the setting in which it exists
-    shared = {f: level or setting_b.levels[f] for f, level in setting_a.levels.items()}
+    shared = {f: level or setting_b.levels[f] for f, level in setting_a.levels.items()}  # "": does not exist
     right_a, right_b = setting_a.correct.to_numpy(), setting_b.correct[setting_a.correct.columns].to_numpy()
     return _Comparison(
         estimate=compare(right_a, right_b, groups(results, setting_a.correct.columns), setting_a.folds),

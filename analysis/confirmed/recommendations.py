@@ -67,9 +67,8 @@ def _recommend(compared: pd.DataFrame, pairs: list[Answer], setting: Setting | N
         return {"decision": ABSENT, "winner": kept}
     equal = [pair["level_b"] for pair in rivals(pairs, best) if pair["verdict"] == EQUIVALENT]
     settled, beaten = (BETTER_A, BETTER_B, EQUIVALENT), _beaten(pairs)
-    open_pairs = [
-        pair for pair in rivals(pairs, best) if pair["level_b"] not in beaten and pair["verdict"] not in settled
-    ]
+    unbeaten = [pair for pair in rivals(pairs, best) if pair["level_b"] not in beaten]
+    open_pairs = [pair for pair in unbeaten if pair["verdict"] not in settled]
     needed = [pair["seeds_needed"] for pair in open_pairs]
     costs = compared.drop_duplicates("level").set_index("level")
     as_good = [best, *(level for level in equal if level not in beaten)]
@@ -109,12 +108,8 @@ def _best(levels: list[str], pairs: list[Answer], kept: str) -> str | None:
 
 def _lead(pairs: list[Answer], level: str, over: str | None) -> float:
     """Return by how much a level beats `over`, or beats any level at most; 0 if it beats none."""
-    wins = [
-        pair["difference"]
-        for pair in rivals(pairs, level)
-        if pair["verdict"] == BETTER_A and over in (None, pair["level_b"])
-    ]
-    return max(wins, default=0.0)
+    wins = [pair for pair in rivals(pairs, level) if pair["verdict"] == BETTER_A and over in (None, pair["level_b"])]
+    return max((pair["difference"] for pair in wins), default=0.0)
 
 
 def _beaten(pairs: list[Answer]) -> set[str]:

@@ -164,11 +164,8 @@ def winner_first(confirmed: list[Setting]) -> list[Setting]:
 def name(setting: Setting, confirmed: list[Setting]) -> str:
     """Return the levels that distinguish a setting from the other confirmed ones, such as "backbone = resnet50"."""
     common = company(confirmed)
-    differing = [
-        f"{factor} = {level}"
-        for factor, level in setting.levels.items()
-        if level and (level != common[factor] or len(common) == 1)
-    ]
+    own = {f: level for f, level in setting.levels.items() if level and (level != common[f] or len(common) == 1)}
+    differing = [f"{factor} = {level}" for factor, level in own.items()]
     if setting is winner(confirmed):
         return ", ".join(differing) + " (the winner)" if differing else "the winner"
     return ", ".join(differing) or "the common setting"

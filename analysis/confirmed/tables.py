@@ -123,9 +123,8 @@ SIZES = {
 
 def sizes(trials: pd.DataFrame) -> dict[str, float]:
     """Return the medians over trials of one setting; all sizes but the latency are equal."""
-    return {
-        column: float(pd.to_numeric(trials[column], errors="coerce").median()) for column in SIZES if column in trials
-    }
+    recorded = [column for column in SIZES if column in trials]
+    return {column: float(pd.to_numeric(trials[column], errors="coerce").median()) for column in recorded}
 
 
 def shown_sizes(frame: pd.DataFrame) -> dict[str, str]:

@@ -5,10 +5,9 @@ number per image, which the softmax removes. Both give the normalized geometric 
 
 Greedy selection needs images that no candidate trained on. Every repeat (seed) has its own partition into training and
 validation, so most other repeats trained on an image that one repeat validates on. Within one repeat, all settings
-share validation images that none of them trains on. Greedy selection therefore runs within each repeat, on the images
-that every candidate validates on; its result is the mean over repeats, with an interval for new repeats and new images.
-Averages of all models or of all seeds combine repeats, but nothing is selected for them, and no model trained on test.
-Epochs and settings were selected on the same validation images, so validation accuracy is optimistic.
+share validation images that none of them trains on. Greedy selection therefore runs within each repeat, on these
+images; its result is the mean over repeats, with an interval for new repeats and new images. Epochs and settings were
+selected on the same images, so validation accuracy is optimistic. Averages of all models or all seeds select nothing.
 """
 
 from collections import Counter
@@ -158,9 +157,7 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
     right = np.stack([correct for _, correct in tested])
     low, high = accuracy_interval(right, clusters)
     gains = right.mean(axis=0) - single.right
-    gain, (gain_low, gain_high) = float(gains.mean()), bootstrap_interval(gains, clusters)
-    if kind == SINGLE:
-        gain = gain_low = gain_high = np.nan
+    gain_low, gain_high = (np.nan, np.nan) if kind == SINGLE else bootstrap_interval(gains, clusters)
     return {
         "ensemble": kind,
         "repeats": len(made),
@@ -168,7 +165,7 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
         "accuracy": float(right.mean()),
         "low": low,
         "high": high,
-        "difference": gain,
+        "difference": np.nan if kind == SINGLE else float(gains.mean()),
         "difference_low": gain_low,
         "difference_high": gain_high,
         "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean, _ in tested])),

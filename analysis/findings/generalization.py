@@ -26,10 +26,9 @@ class Curve:
 
 
 def curves(results: Results, confirmed: list[Setting]) -> list[Curve]:
-    """Return a curve for each confirmed setting, the winner first.
+    """Return a curve for each confirmed setting, winner first; before confirmation, for each level's best search trial.
 
-    Before confirmation, return a curve for each level's best search trial; without a search, a curve for each published
-    configuration that was run.
+    Without a search, return a curve for each published configuration that was run.
     """
     if confirmed:
         return [Curve(name(s, confirmed), s.trials["trial"].tolist()) for s in winner_first(confirmed)]

@@ -1,4 +1,4 @@
-"""How often the test fold was opened, and what was recommended at its first opening and now."""
+"""How often the test fold was opened, and the recommendations at its first opening and now."""
 
 from dataclasses import replace
 
@@ -11,19 +11,19 @@ from study.results import OPENING_COLUMN, STOOD_FOR_COLUMN, Results, level_text
 
 
 def openings(results: Results) -> int | None:
-    """How often the test fold was opened, a number or a list in study.json; None where that does not say."""
+    """Return how often the test fold was opened (study.json has a number or a list); None if not recorded."""
     recorded = results.study.get("test_openings")
     times = len(recorded) if isinstance(recorded, list) else recorded
     return times if isinstance(times, int) and not isinstance(times, bool) else None
 
 
 def opened_once(results: Results) -> bool:
-    """Whether nothing can have been decided by what the test fold showed, as far as study.json tells."""
+    """Whether study.json records at most one opening, so that no decision can rest on test results."""
     return openings(results) in (0, 1)
 
 
 def at_first_opening(results: Results) -> Results | None:
-    """The study with the trials of the first of several openings alone; None where these are not known."""
+    """Return the study with only the trials of the first of several openings; None if these are not recorded."""
     trials, times = results.trials, openings(results)
     if times is None or times < 2 or not {OPENING_COLUMN, STOOD_FOR_COLUMN} <= set(trials.columns):
         return None
@@ -34,7 +34,7 @@ def at_first_opening(results: Results) -> Results | None:
 
 
 def openings_sentence(results: Results) -> str:
-    """How often the test fold was opened: the one place that says it."""
+    """Return how often the test fold was opened, as a sentence; the only source of this sentence."""
     times = openings(results)
     known = {
         None: "How often the test fold was opened is not recorded.",
@@ -46,7 +46,7 @@ def openings_sentence(results: Results) -> str:
 
 
 def openings_notes(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> list[str]:
-    """Nothing after one opening. `answered` are the answers as of now."""
+    """Return a note if the test fold was opened more than once. `answered` are the current answers."""
     if (openings(results) or 0) < 2:
         return []
     sentence = openings_sentence(results)
@@ -71,7 +71,7 @@ def openings_notes(results: Results, confirmed: list[Setting], answered: pd.Data
 
 
 def _recommended(advised: pd.DataFrame, confirmed: list[Setting]) -> str:
-    """The recommended level of every factor with how sure it is, and the winner they were chosen around."""
+    """Return the recommended level of every factor with its decision, and the winner, as text."""
     best = winner(confirmed)
     rows = zip(advised["factor"], advised["recommended"], advised["decision"], strict=True)
     levels = ", ".join(

@@ -1,4 +1,4 @@
-"""The report's section on how deep to unfreeze: accuracy along the share of the backbone that trains."""
+"""Unfreeze depth: accuracy by the trained share of the backbone."""
 
 import re
 from functools import partial
@@ -17,7 +17,7 @@ from study.results import Results
 
 FACTOR = "unfreeze"
 _LAST = re.compile(r"last (?:(\d+) )?(layer|block|stage)s?")
-_UNITS = ("layer", "block", "stage")  # each holds several of the one before
+_UNITS = ("layer", "block", "stage")  # each contains several of the previous unit
 
 
 def depth_section(results: Results, confirmed: list[Setting]) -> Section | None:
@@ -29,22 +29,21 @@ def depth_section(results: Results, confirmed: list[Setting]) -> Section | None:
     best = line.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
     rows = zip(line["level"], line["share"], line["accuracy"], strict=True)
     spoken = ", ".join(f"{level}{_share(share)} {percent(accuracy)}" for level, share, accuracy in rows)
+    top = f"{best['level']}{_share(best['share'])}"
     interval = percent_interval(best["accuracy"], best["low"], best["high"])
     text = figures.svg(2.7, partial(draw_depths, line=line))
     return Section(
         "Unfreeze depth",
-        [
-            f"{best['level']}{_share(best['share'])} has the highest {metric}: {interval}. From shallow to deep: {spoken}."
-        ],
+        [f"{top} has the highest {metric}: {interval}. From shallow to deep: {spoken}."],
         figures=[Figure("depth", f"{metric[0].upper()}{metric[1:]} by depth", f"{metric}, {spoken}", text)],
     )
 
 
 def depths(compared: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """What the levels are drawn by (see `dots`), and a row a level from shallow to deep.
+    """Return the metric to plot (see `dots`), and one row per level from shallow to deep.
 
-    Columns level, accuracy, low, high, winner, and share: of the backbone's weights, how many train; missing where
-    any level's is.
+    Columns level, accuracy, low, high, winner, and share: the trained share of the backbone's weights, NaN for all
+    levels if any share is unknown.
     """
     metric, line = dots(compared)
     line = line.rename(columns={"value": "accuracy"}).assign(share=np.nan)
@@ -58,7 +57,7 @@ def depths(compared: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 
 def _rank(level: str) -> tuple[int, int, int]:
-    """Orders depths by their names: head, the last layers, blocks and stages, all."""
+    """Rank a depth by its name: head, the last layers, blocks and stages, all."""
     if match := _LAST.fullmatch(level):
         return 1, _UNITS.index(match[2]), int(match[1] or 1)
     return (0 if level == "head" else 2), 0, 0
@@ -69,7 +68,7 @@ def _share(share: float) -> str:
 
 
 def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
-    """One dot a depth with its interval, along the share that trains; in equal steps where that is not known."""
+    """Draw one dot per depth with its interval, by the trained share, or in equal steps if the share is unknown."""
     known = line["share"].notna().all()
     x = 100 * line["share"].to_numpy() if known else np.arange(len(line))
     ax.plot(x, line["accuracy"], color=figures.GRAY, linewidth=1.0)
@@ -91,7 +90,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
 
 
 def _name(ax: Axes, x: np.ndarray, line: pd.DataFrame) -> None:
-    """Each level's name beside its dot, on the side with more room; off the line, which mostly rises."""
+    """Write each level's name beside its dot, on the side with more room and away from the line, which mostly rises."""
     gaps = np.diff(x, prepend=-100, append=200)
     for at, before, after, dot in zip(x, gaps, gaps[1:], line.itertuples(), strict=False):
         left = after < before and at > 25

@@ -1,4 +1,4 @@
-"""The winner: its test accuracy, what it was selected on, and the facts of the model that ships."""
+"""The winner: its test accuracy, the data and metric that selected it, and the facts of its saved model."""
 
 import json
 from pathlib import Path
@@ -31,9 +31,9 @@ from study.results import BEST_FOLDER, Results
 
 
 def winner_table(results: Results, confirmed: list[Setting]) -> pd.DataFrame:
-    """The winner's test accuracy beside chance and the most frequent class; empty before confirmation.
+    """Return the test accuracy of the winner, the most frequent class and chance; empty before confirmation.
 
-    Where it was trained once more on training and validation together, that one model has a row of its own.
+    If the winner was retrained on training and validation data, the retrained model has its own row.
     """
     best = winner(confirmed)
     if best is None:
@@ -50,7 +50,7 @@ def winner_table(results: Results, confirmed: list[Setting]) -> pd.DataFrame:
 
 
 def retrained(results: Results, best: Setting) -> pd.DataFrame:
-    """The winner's trial on training and validation together; none where only an earlier winner was trained so."""
+    """Return the winner's trial on training and validation data; empty if only an earlier winner was retrained."""
     trials = results.trials
     again = trials[(trials["phase"] == "retrain") & (trials["status"] == "completed") & (trials["arm"] == best.arm)]
     seed = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
@@ -60,15 +60,15 @@ def retrained(results: Results, best: Setting) -> pd.DataFrame:
 def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
     rows, predictions = [], test_predictions(results)
     for trial in retrained(results, best)["trial"]:
-        mine = predictions[predictions["trial"] == trial]
-        if len(mine):
-            interval = accuracy_interval(mine[["right"]].T, groups(results, pd.Index(mine["item"])))
-            rows.append(("retrained on training and validation", float(mine["right"].mean()), *interval))
+        tested = predictions[predictions["trial"] == trial]
+        if len(tested):
+            interval = accuracy_interval(tested[["right"]].T, groups(results, pd.Index(tested["item"])))
+            rows.append(("retrained on training and validation", float(tested["right"].mean()), *interval))
     return rows
 
 
 def headline(results: Results, best: Setting) -> str:
-    """The winner and how well it does, in one or two sentences."""
+    """Return the winner and its accuracy in one or two sentences."""
     score = scores(results, best)
     setting = f"Best setting: {setting_text(best.levels)}."
     seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
@@ -82,7 +82,7 @@ def headline(results: Results, best: Setting) -> str:
 
 
 def winner_sentences(results: Results, best: Setting) -> list[str]:
-    """The winner, its test accuracy, what chance would reach, and what it was selected on."""
+    """Return the winner, its test accuracy, the accuracy of chance, and the data that selected it."""
     sentences = [headline(results, best)]
     if not best.tested:
         return sentences if objective(results).is_accuracy else [*sentences, _selected_by(results, best)]
@@ -125,20 +125,17 @@ def winner_section(results: Results, confirmed: list[Setting], overlap: str) -> 
     best = winner(confirmed)
     if best is None:
         return None
-    shown = {
-        "": "model",
-        f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
-    }
+    shown = {"": "model", f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high)}
     caption = f"Test accuracy.{overlap}" if overlap else "Test accuracy"
     scored = [table("winner", caption, winner_table(results, confirmed), shown)] if best.tested else []
     trial, which = _shipped(results, best)
-    facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # of a model card, as recorded
+    facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # for a model card
     card = table("model", f"The model in {BEST_FOLDER}/: {which}", facts, {"fact": "fact", "value": "value"})
     return Section("The winner", winner_sentences(results, best), tables=[*scored, card])
 
 
 def examples_section(results: Results, confirmed: list[Setting]) -> Section | None:
-    """Test images with what the winner said of them, where the study left any."""
+    """Return test images with the winner's predictions; None if the study saved none."""
     shown, energies = galleries(results.out)
     if winner(confirmed) is None or not shown:
         return None
@@ -147,7 +144,7 @@ def examples_section(results: Results, confirmed: list[Setting]) -> Section | No
 
 
 def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
-    """The trial whose model is the study's, and what it is."""
+    """Return the trial whose model the study saved, and a description of it."""
     again = retrained(results, best)
     if len(again):
         return again.iloc[0], "the winner, retrained on training and validation data"
@@ -155,13 +152,14 @@ def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
 
 
 def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
-    retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
+    retrained = trial["phase"] == "retrain"  # it trained on validation, so its validation accuracy means nothing
     recorded, nuisances = sizes(best.trials), results.study.get("nuisances") or {}
+    round_index, fold = divmod(int(trial["seed"]) - 1, best.models)
     tuned = [name for name in nuisances if pd.notna(trial.get(name))]
     facts = [
         ("trial", str(trial["trial"])),
-        ("seed", number(1 + (int(trial["seed"]) - 1) // best.models)),
-        *([("test fold", f"{1 + (int(trial['seed']) - 1) % best.models} of {best.models}")] if best.models > 1 else []),
+        ("seed", number(1 + round_index)),
+        *([("test fold", f"{1 + fold} of {best.models}")] if best.models > 1 else []),
         *((factor, level) for factor, level in best.levels.items() if level),
         *((name.replace("_", " "), cell_text("", trial[name])) for name in tuned),
         ("best epoch", number(trial["best_epoch"])),
@@ -170,18 +168,17 @@ def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str,
         ("time to train", duration(trial["seconds"])),
         *((heading, cell_text(column, recorded[column])) for column, heading in SIZES.items() if column in recorded),
     ]
-    return facts + _left(results.out / BEST_FOLDER, "file_bytes" in recorded)
+    return facts + _saved(results.out / BEST_FOLDER, "file_bytes" in recorded)
 
 
-def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:
-    """What the model's own folder says: how large it is and how images go in."""
+def _saved(folder: Path, sized: bool) -> list[tuple[str, str]]:
+    """Return the facts that the model's folder holds: file size and preprocessing."""
     model, facts = folder / _MODEL_FILE, []
     if model.is_file() and not sized:
         facts.append((SIZES["file_bytes"], megabytes(model.stat().st_size)))
     try:
         preprocessing = json.loads((folder / _PREPROCESSING_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the report goes on without a file that is missing or damaged
+    except (OSError, ValueError):  # a missing or damaged file does not stop the report
         return facts
-    return (
-        [*facts, ("input", value_text(preprocessing))] if preprocessing and isinstance(preprocessing, dict) else facts
-    )
+    known = preprocessing if isinstance(preprocessing, dict) else {}
+    return [*facts, ("input", value_text(known))] if known else facts

@@ -26,9 +26,9 @@ def _section(section: Section) -> list[str]:
     blocks = [f"## {escaped(section.title)}", *map(escaped, filter(None, section.paragraphs))]
     if section.points:
         blocks.append("\n".join(f"- {escaped(point)}" for point in section.points))
-    blocks += [f"![{escaped(one.alt)}]({FIGURES_FOLDER}/{one.stem}.svg)" for one in section.figures]
+    blocks += [f"![{escaped(figure.alt)}]({FIGURES_FOLDER}/{figure.stem}.svg)" for figure in section.figures]
     blocks += [block for gallery in section.galleries for block in _gallery(gallery)]
-    blocks += [_table(one) for one in section.tables]
+    blocks += map(_table, section.tables)
     below = "\n".join(f"- {escaped(sentence)}" for sentence in section.below if sentence)
     return [*blocks, below] if below else blocks
 
@@ -40,8 +40,8 @@ def _gallery(gallery: Gallery) -> list[str]:
 def _example(thumbnail: Thumbnail) -> str:
     files = [file for file in (thumbnail.file, thumbnail.heatmap_file) if file]
     shown = " ".join(f"![{escaped(thumbnail.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
-    instead = "" if thumbnail.label == thumbnail.predicted else f" (true class {escaped(thumbnail.label)})"
-    return f"- {shown} {escaped(thumbnail.predicted)}, {escaped(thumbnail.confidence)}{instead}"
+    true_class = "" if thumbnail.label == thumbnail.predicted else f" (true class {escaped(thumbnail.label)})"
+    return f"- {shown} {escaped(thumbnail.predicted)}, {escaped(thumbnail.confidence)}{true_class}"
 
 
 def _table(table: Table) -> str:

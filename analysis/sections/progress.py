@@ -7,7 +7,7 @@ from study.results import BEST_FOLDER, Results
 
 
 def progress_notes(results: Results, confirmed: list[Setting]) -> list[str]:
-    """Return what is missing; nothing if every planned trial has ended and every confirmed setting has been tested."""
+    """Return notes on missing results; empty if all planned trials have ended and all confirmed settings are tested."""
     trials = results.trials
     failed = int((trials["status"] == "failed").sum())
     if len(trials) == 0:
@@ -52,7 +52,5 @@ def _untested(results: Results, confirmed: list[Setting]) -> list[str]:
     if results.predictions.empty or not tested:
         return ["The test set has not been opened yet, so there is no answer."]
     if tested < len(confirmed):
-        return [
-            f"{number(tested)} of {number(len(confirmed))} confirmed settings are tested on all test images so far."
-        ]
+        return [f"{number(tested)} of {len(confirmed):,} confirmed settings are tested on all test images so far."]
     return []

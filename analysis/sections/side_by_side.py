@@ -1,4 +1,4 @@
-"""Several studies side by side: their results, whether their scores are comparable, their answers."""
+"""Several studies side by side: their results, the comparability of their scores, their answers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from study.results import Results
 
 @dataclass(frozen=True)
 class Study:
-    """What one study brings to a comparison."""
+    """The part of a study that a comparison shows."""
 
     label: str
     facts: Mapping[str, Any]  # one row of the first table
@@ -52,10 +52,8 @@ def studied(results: Results, label: str) -> Study:
 def labels(studies: Sequence[Results]) -> list[str]:
     """Name each study by its folder, or by its path where two folders have the same name."""
     names = [study.out.resolve().name for study in studies]
-    return [
-        plain(name if names.count(name) == 1 else study.out.resolve())
-        for study, name in zip(studies, names, strict=True)
-    ]
+    pairs = zip(studies, names, strict=True)
+    return [plain(name if names.count(name) == 1 else study.out.resolve()) for study, name in pairs]
 
 
 def _facts(results: Results, label: str) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def comparable(a: Study, b: Study) -> str:
 
 
 def _choices(studies: Sequence[Study]) -> Section:
-    """The recommendation of each study, one row per factor."""
+    """Return the recommendations of all studies, one row per factor."""
     every = list(dict.fromkeys(factor for study in studies for factor in study.factors))
     cells = {study.label: {row["factor"]: row for row in study.advised.to_dict("records")} for study in studies}
     frame = pd.concat([study.advised.assign(study=study.label) for study in studies], ignore_index=True)
@@ -155,14 +153,14 @@ def _choices(studies: Sequence[Study]) -> Section:
 
 
 def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
-    """The answers about one factor: a row for each pair of levels, a column for each study that has the factor."""
+    """Return the answers for one factor: a row for each pair of levels, a column for each study with the factor."""
     asked = {study.label: pairs_of(study.answered, factor) for study in studies if factor in study.factors}
     compared: dict[frozenset[str], tuple[str, str]] = {}
     for pair in (pair for answered in asked.values() for pair in answered):
         levels = pair["level_a"], pair["level_b"]
         compared.setdefault(frozenset(levels), levels)
     rows = [
-        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_said(pairs, a, b)) for pairs in asked.values())]
+        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_verdict(pairs, a, b)) for pairs in asked.values())]
         for a, b in compared.values()
     ]
     frame = pd.DataFrame([{"study": label} | pair for label, answered in asked.items() for pair in answered])
@@ -170,7 +168,7 @@ def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
     return Section(f"Comparison: {factor}", tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
 
 
-def _said(answered: list[Answer], a: str, b: str) -> str:
+def _verdict(answered: list[Answer], a: str, b: str) -> str:
     pair = next((pair for pair in rivals(answered, a) if pair["level_b"] == b), None)
     if pair is None:
         return NOTHING
