@@ -117,12 +117,12 @@ def _setting(results: Results, rows: pd.DataFrame, right: pd.DataFrame, models: 
 
 def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
     """Return `correct` and `folds` of a setting."""
-    mine = right[right["trial"].isin(rows["trial"])]
+    cells = right[right["trial"].isin(rows["trial"])]
     if models == 1:
-        return mine.pivot(index="trial", columns="item", values="right").reindex(rows["trial"]), None
-    repeat = mine["trial"].map(rows.set_index("trial")["seed"]).astype(int) - 1
-    mine = mine.assign(round=repeat // models, fold=repeat % models)
-    twice = mine[mine.duplicated(["round", "item"])]
+        return cells.pivot(index="trial", columns="item", values="right").reindex(rows["trial"]), None
+    repeat = cells["trial"].map(rows.set_index("trial")["seed"]).astype(int) - 1
+    cells = cells.assign(round=repeat // models, fold=repeat % models)
+    twice = cells[cells.duplicated(["round", "item"])]
     if len(twice):
         item, number = twice.iloc[0][["item", "round"]]
         raise ResultsError(
@@ -130,7 +130,7 @@ def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.D
             "each item tests once a round. Mend `seed` in the trials, or `test_folds` in study.json."
         )
     rounds = pd.Index((rows["seed"].astype(int) - 1) // models).unique()
-    wide = {name: mine.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}
+    wide = {name: cells.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}
     return wide["right"], wide["fold"].to_numpy(float)
 
 
