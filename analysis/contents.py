@@ -34,49 +34,53 @@ from analysis.sections.search import search_section
 from study.results import Results
 
 
-def page(results: Results, found: list[Setting], answered: pd.DataFrame) -> Page:
-    """A section of None is left out, and so is a part without any section."""
+def page(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> Page:
+    """Return the report; sections that are None and parts without a section are left out.
+
+    Raises:
+        ResultsError: a table that the report shows is malformed.
+    """
     predicted, note = outputs(results), overlap_note(results)
     overlap = f" {note}" if note else ""  # at the end of the caption of every table with scores on test
     parts: Mapping[str, list[Section | None]] = {
-        "What to do": [recommendations_section(results, found, answered)],
+        "What to do": [recommendations_section(results, confirmed, answered)],
         "Comparisons": [
-            *factor_sections(results, found, answered, overlap),
-            path_section(results, found),
-            doubt_section(results, found),
+            *factor_sections(results, confirmed, answered, overlap),
+            path_section(results, confirmed),
+            doubt_section(results, confirmed),
             published_section(results, predicted, overlap),
         ],
         "Curves": [
-            learning_section(results, found),
-            *data_size_sections(results, found, overlap),
-            depth_section(results, found),
-            *strength_sections(results, found),
+            learning_section(results, confirmed),
+            *data_size_sections(results, confirmed, overlap),
+            depth_section(results, confirmed),
+            *strength_sections(results, confirmed),
         ],
         "The winner": [
-            winner_section(results, found, overlap),
-            examples_section(results, found),
-            mistakes_section(results, found, overlap),
-            suspects_section(results, found),
-            metrics_section(results, found, predicted, overlap),
+            winner_section(results, confirmed, overlap),
+            examples_section(results, confirmed),
+            mistakes_section(results, confirmed, overlap),
+            suspects_section(results, confirmed),
+            metrics_section(results, confirmed, predicted, overlap),
         ],
         "Beside the winner": [
-            ensembles_section(results, found, predicted, overlap),
+            ensembles_section(results, confirmed, predicted, overlap),
             *neighbour_sections(results, overlap),
         ],
         "Method and caveats": [
-            caveats_section(results, found),
+            caveats_section(results, confirmed),
             search_section(results),
-            control_section(results, found),
-            sanity_section(results, found),
+            control_section(results, confirmed),
+            sanity_section(results, confirmed),
             plan_section(results),
             trials_section(results),
         ],
     }
-    shown = {title: [one for one in sections if one is not None] for title, sections in parts.items()}
+    shown = {title: [section for section in sections if section is not None] for title, sections in parts.items()}
     return Page(
         title=plain(results.study["name"]),
         dataset=plain(results.study.get("dataset", "")),
         question=plain(results.study["question"]),
-        notes=[*openings_notes(results, found, answered), *progress_notes(results, found)],
+        notes=[*openings_notes(results, confirmed, answered), *progress_notes(results, confirmed)],
         parts=[Part(title, sections) for title, sections in shown.items() if sections],
     )

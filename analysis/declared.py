@@ -1,4 +1,4 @@
-"""What study.json declares of nuisances and budget. Another program may leave parts out, or write them differently."""
+"""Nuisances and budget as study.json declares them. Another program may omit them or write them differently."""
 
 import math
 from collections.abc import Mapping
@@ -12,26 +12,26 @@ from study.results import Results, level_text
 
 @dataclass(frozen=True)
 class Nuisance:
-    """A nuisance; `low` and `high` are nan where they are not declared as numbers."""
+    """A nuisance; `low` and `high` are NaN unless declared as numbers."""
 
     name: str
-    column: str  # of trials.parquet; empty where it has none
+    column: str  # in trials.parquet; empty if there is none
     low: float
     high: float
     log: bool
-    when: dict[str, list[str]] | None  # the factor levels under which it exists; None where that cannot be read
-    natural: list[float]  # ends of the range beyond which no value exists
+    when: dict[str, list[str]] | None  # the factor levels under which it exists; None if unreadable
+    natural: list[float]  # ends of the range that no value can exceed
 
     @property
     def has_range(self) -> bool:
         return self.low < self.high and (self.low > 0 or not self.log)
 
     def exists_in(self, levels: Mapping[str, str]) -> bool:
-        """Whether a setting with these levels of the factors has it."""
+        """Whether the nuisance exists in a setting with these levels of the factors."""
         return all(levels.get(factor) in allowed for factor, allowed in (self.when or {}).items())
 
     def position(self, value: float) -> float:
-        """Where in the range a value lies, on its scale: 0 is the low end, 1 the high end."""
+        """Return the position of a value in the range, on its scale: 0 is the low end, 1 the high end."""
         if not self.log:
             return (value - self.low) / (self.high - self.low)
         if value <= 0:
@@ -64,7 +64,7 @@ def _nuisance(name: str, declaration: Mapping[str, Any], columns: pd.Index) -> N
 
 
 def budget(results: Results, key: str) -> int | None:
-    """Return a number of the budget; None where study.json does not give it."""
+    """Return a number of the budget; None if study.json does not give it."""
     declared: Any = results.study.get("budget")
     value = declared.get(key) if isinstance(declared, Mapping) else None
     return int(value) if is_number(value) else None

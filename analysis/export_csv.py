@@ -1,4 +1,4 @@
-"""The tables of trials and epochs as CSV: `python -m analysis.export_csv OUT [FOLDER]`."""
+"""Export the tables of trials and epochs as CSV: `python -m analysis.export_csv OUT [FOLDER]`."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""A study as DeepCAVE reads it, as data frames: `python -m analysis.export_deepcave OUT [FOLDER]`.
+"""Export a study as DeepCAVE's data frames: `python -m analysis.export_deepcave OUT [FOLDER]`.
 
-deepcave --open, then the folder of a phase; or any program that reads CSV.
+Run `deepcave --open` and select the folder of a phase, or use any program that reads CSV.
 """
 
 import sys
@@ -18,15 +18,15 @@ from analysis.hyperparameters import VARIED, Choice, Space, space, values
 from study.results import Results, level_text
 from study.writing import in_shell, write_table
 
-# DeepCAVE's data frames have no conditions: this stands for a level that does not exist.
+# DeepCAVE's data frames have no conditions: the level of a conditional factor that does not exist.
 _NOWHERE = "absent"
 
 
 def export(results: Results, folder: Path) -> list[Path]:
     """Write a folder with trials.csv and configspace.csv for each phase, and return the folders.
 
-    Phases are separate because importances are only meaningful in the search. A budget is a number of epochs: a trial
-    has a row for each epoch at which any trial of the phase ended and that it reached itself, with its best until then.
+    Phases are separate because importances are only meaningful in the search. A budget is a number of epochs at which
+    any trial of the phase ended. A trial has a row for each budget that it reached, with its best value until then.
     """
     folders, varied = [], space(results)
     for phase in VARIED:
@@ -41,31 +41,31 @@ def export(results: Results, folder: Path) -> list[Path]:
 
 
 def _rows(results: Results, trials: pd.DataFrame, varied: Space) -> Iterator[dict[str, Any]]:
-    chosen_by = objective(results)
-    direction = "maximize" if chosen_by.sign > 0 else "minimize"
-    metric = f"metric:{chosen_by.metric} [{'0; 1' if chosen_by.sign > 0 else '0; +inf'}] ({direction})"
+    target = objective(results)
+    direction = "maximize" if target.sign > 0 else "minimize"
+    metric = f"metric:{target.metric} [{'0; 1' if target.sign > 0 else '0; +inf'}] ({direction})"
     budgets = sorted({int(epochs) for epochs in trials["epochs_run"].dropna() if epochs > 0}) or [0]
     reached = _until(results, set(trials["trial"]))
     numbers = {arm: number for number, arm in enumerate(trials["arm"].map(str).unique())}
     clock = 0.0
     for row in trials.to_dict("records"):
         seed = -1 if pd.isna(row["seed"]) else int(row["seed"])
-        mine = {"config_id": numbers[str(row["arm"])], "seed": seed, **_cells(varied, row)}
+        config = {"config_id": numbers[str(row["arm"])], "seed": seed, **_cells(varied, row)}
         more = {"trial": row["trial"], "ended": row["status"]}
         failed, curve = row["status"] == "failed" or row["trial"] not in reached, reached.get(row["trial"], {})
         if failed:
             times = {"start_time": clock, "end_time": clock, "status": "crashed"}
-            yield {**mine, "budget": budgets[-1], metric: np.nan, **times, **more}
+            yield {**config, "budget": budgets[-1], metric: np.nan, **times, **more}
             continue
-        for budget in (each for each in budgets if each in curve):
+        for budget in (epochs for epochs in budgets if epochs in curve):
             best, seconds = curve[budget]
             times = {"start_time": clock, "end_time": clock + seconds, "status": "success"}
-            yield {**mine, "budget": budget, metric: best, **times, **more}
+            yield {**config, "budget": budget, metric: best, **times, **more}
         clock += max(seconds for _, seconds in curve.values())
 
 
 def _until(results: Results, trials: set[str]) -> dict[str, dict[int, tuple[float, float]]]:
-    """The best metric and the seconds until each epoch of each trial."""
+    """Return trial -> epoch -> best metric and total seconds up to that epoch."""
     sign, column = objective(results).sign, metric_by_epoch(results)
     rows = results.epochs[results.epochs["trial"].isin(trials)].sort_values(["trial", "epoch"])
     rows = rows.dropna(subset=["epoch", column])
@@ -88,7 +88,7 @@ def _cells(varied: Space, row: Mapping[Hashable, Any]) -> dict[str, str | float]
 
 
 def _configspace(varied: Space, trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per hyperparameter, in the format of DeepCAVE's documentation of data frames."""
+    """Return one row per hyperparameter, in the format that DeepCAVE documents for data frames."""
     rows = []
     for name, kind in varied.items():
         if isinstance(kind, Choice):
@@ -105,7 +105,7 @@ def _configspace(varied: Space, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _label(name: str, kind: Choice, level: str) -> str:
-    """A level as text that stays text: 96 or None would not come back from a CSV file as text."""
+    """Return a level as text that survives a CSV file: 96 or None would not be read back as text."""
     csv = [pd.DataFrame({"level": [other]}).to_csv(index=False) for other in kind.levels]
     read = [pd.read_csv(StringIO(text))["level"].tolist() for text in csv]
     return level if read == [[other] for other in kind.levels] else f"{name} {level}"

@@ -29,15 +29,15 @@ from study.writing import in_shell, write_text
 FILE = "optuna.log"  # a journal is ten times faster than SQLite
 _STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 _ATTRIBUTES = ("trial", "phase", "arm", "seed", "audit", "status", "epochs_run", "best_epoch", "error")
-# The tables say how long a trial took, not when it ran, so trials follow one another from here.
+# The tables hold durations but no start times, so trials follow one another from here.
 _BEGIN = datetime(2000, 1, 1)
 
 
 def export(results: Results, file: Path) -> list[str]:
     """Write every trial of search, refinement and confirmation, and return how to show them.
 
-    Each phase is a study: importances over refined trials, which surround the winner, or over seeds of one setting
-    would not mean what the search's do.
+    Each phase is an Optuna study of its own, because importances are only meaningful in the search: refinement trials
+    surround the winner, and confirmation repeats settings with new seeds.
     """
     journal = _Journal()
     storage = JournalStorage(journal)
@@ -95,20 +95,20 @@ def frozen_trials(results: Results, phase: str) -> list[FrozenTrial]:
 
 
 def _export_phase(results: Results, phase: str, storage: JournalStorage) -> None:
-    chosen_by = objective(results)
+    target = objective(results)
     study = optuna.create_study(
         storage=storage,
         study_name=f"{plain(results.study['name'])}: {phase}",
-        direction="maximize" if chosen_by.sign > 0 else "minimize",
+        direction="maximize" if target.sign > 0 else "minimize",
     )
     with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
-        study.set_metric_names([chosen_by.metric])
+        study.set_metric_names([target.metric])
     study.set_user_attr("question", results.study["question"])
     study.add_trials(frozen_trials(results, phase))
 
 
 def _after_each_epoch(results: Results) -> dict[str, dict[int, float]]:
-    """Each trial's metric by epoch."""
+    """Return trial -> epoch -> metric."""
     rows = results.epochs[["trial", "epoch", metric_by_epoch(results)]].dropna()
     after: dict[str, dict[int, float]] = {}
     for trial, epoch, value in rows.itertuples(index=False):

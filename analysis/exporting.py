@@ -16,9 +16,9 @@ def command(name: str, about: str, default: str, export: Export, arguments: list
     parser.add_argument("out", type=Path, metavar="OUT", help="the --out folder of a study")
     kind = "FILE" if Path(default).suffix else "FOLDER"
     parser.add_argument("to", nargs="?", type=Path, metavar=kind, help=f"where to (default: OUT/{default})")
-    chosen = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        paths = export(read(chosen.out), chosen.to or chosen.out / default)
+        paths = export(read(args.out), args.to or args.out / default)
     except (ResultsError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

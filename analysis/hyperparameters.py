@@ -1,4 +1,4 @@
-"""The search space of a study as other programs describe it, and each trial's values in it."""
+"""The search space of a study in the form that other programs use, and the values of each trial in it."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ Space = dict[str, Choice | Interval]
 
 
 def space(results: Results) -> Space:
-    """Return every factor and nuisance, with ranges that cover the value of every trial."""
-    found: Space = {}
+    """Return every factor and nuisance, with ranges that cover the values of all trials."""
+    varied: Space = {}
     for name, levels in results.factors.items():
         tried = filter(None, map(level_text, results.trials[name].unique()))
-        found[name] = Choice(tuple(dict.fromkeys([*levels, *tried])))
+        varied[name] = Choice(tuple(dict.fromkeys([*levels, *tried])))
     for nuisance in nuisances(results):
-        if nuisance.name not in found and nuisance.name in results.trials:
+        if nuisance.name not in varied and nuisance.name in results.trials:
             tried = [float(value) for value in results.trials[nuisance.name] if is_number(value)]
             ends = [*tried, *(end for end in (nuisance.low, nuisance.high) if is_number(end))]
             if ends:
-                found[nuisance.name] = Interval(min(ends), max(ends), nuisance.log and min(ends) > 0)
-    return found
+                varied[nuisance.name] = Interval(min(ends), max(ends), nuisance.log and min(ends) > 0)
+    return varied
 
 
 def values(varied: Space, row: Mapping[Hashable, Any]) -> dict[str, str | float]:

@@ -35,7 +35,7 @@ from study.writing import in_shell, write_table, write_text
 def build(out: Path) -> Path:
     """Build the report of the study in `out` and return the path of report.html.
 
-    Tables and figures of an earlier report are deleted; tables of other programs stay.
+    Tables and figures of an earlier report are deleted, except the tables of `study.retrieval`.
 
     Raises:
         ResultsError: the folder does not hold a study that can be read.
@@ -68,7 +68,7 @@ def compare(outs: Sequence[Path], into: Path | None = None) -> Path:
 
 
 def _built(out: Path) -> tuple[Page, pd.DataFrame]:
-    """A study's report and answers before anything is written: errors are raised before the first file changes."""
+    """Return a study's report and answers; nothing is written yet, so errors leave all files unchanged."""
     results = read(out, logits=True)
     answered = answers(results)
     return page(results, settings(results), answered), answered
@@ -108,14 +108,14 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="FOLDER",
         help="where to write the comparison of several studies (default: beside the first, e.g. runs/dogs-and-cars)",
     )
-    chosen = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        if len(chosen.studies) > 1:
-            made = compare(chosen.studies, chosen.out)
-        elif chosen.out:
+        if len(args.studies) > 1:
+            made = compare(args.studies, args.out)
+        elif args.out:
             raise ResultsError("--out needs several studies: the report of one study is written into its own folder.")
         else:
-            made = build(chosen.studies[0])
+            made = build(args.studies[0])
     except (ResultsError, OSError) as error:
         print(f"analysis.report: {error}", file=sys.stderr)
         return 2

@@ -1,1 +1,1 @@
-"""What the confirmed models answer: the test fold, with intervals."""
+"""Answers from the confirmed models on the test fold, with intervals."""

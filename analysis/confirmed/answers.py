@@ -1,7 +1,7 @@
-"""The question of each factor answered: every pair of levels compared on the test fold, or refused.
+"""Answer the question of each factor: compare every pair of levels on the test fold, or refuse to.
 
-Levels are compared as confirmed, with all other factors held at the winner's levels, on the same seeds and the same
-test images. The verdict follows Holm's correction within the factor.
+Confirmed levels are compared with all other factors held at the winner's levels, on the same seeds and the same test
+images. P values are corrected within each factor by Holm's method before the verdict.
 """
 
 from collections.abc import Iterator
@@ -26,17 +26,17 @@ from analysis.statistics.inference import (
 from study.results import ANSWERS_COLUMNS, Results
 
 ALPHA = 0.05
-MARGIN = 0.01  # of accuracy; differences within it count as none, unless the study says otherwise
+MARGIN = 0.01  # of accuracy; smaller differences count as none, unless the study declares another margin
 Verdict = Literal["a", "b", "equivalent", "no evidence"]
 BETTER_A: Final = "a"
 BETTER_B: Final = "b"
 EQUIVALENT: Final = "equivalent"
 NO_EVIDENCE: Final = "no evidence"
-REFUSED: Final = "refused: "  # and the reason, in the place of a verdict
+REFUSED: Final = "refused: "  # followed by the reason, in place of a verdict
 
 
 class Answer(TypedDict):
-    """A row of answers.csv; numbers that do not exist are missing."""
+    """A row of answers.csv; numbers that do not exist are NaN."""
 
     factor: str
     level_a: str
@@ -62,35 +62,30 @@ class _Comparison:
 
 
 def answers(results: Results) -> pd.DataFrame:
-    """One row for each pair of levels of each factor, in the order the study lists them."""
-    found, texts = settings(results), level_texts(results)
-    rows = [row for factor, levels in results.factors.items() for row in _answer(results, found, texts, factor, levels)]
+    """Return one row for each pair of levels of each factor, in the order the study lists them."""
+    confirmed, texts = settings(results), level_texts(results)
+    rows = [row for factor in results.factors for row in _answer(results, confirmed, texts, factor)]
     counts = {"seeds": "Int64", "items": "Int64", "seeds_needed": "Int64", "items_needed": "Int64"}
     return pd.DataFrame(rows, columns=list(ANSWERS_COLUMNS)).astype(counts)
 
 
 def margin(results: Results) -> float:
-    """The difference in accuracy below which two levels count as equally good."""
+    """Return the difference in accuracy below which two levels count as equally good."""
     declared = results.study.get("margin")
     return float(declared) if isinstance(declared, int | float) else MARGIN
 
 
-def _answer(results: Results, found: list[Setting], texts: pd.DataFrame, factor: str, levels: list[str]) -> list[dict]:
-    outcomes = {(a, b): _compare(results, found, texts, factor, a, b) for a, b in combinations(levels, 2)}
+def _answer(results: Results, confirmed: list[Setting], texts: pd.DataFrame, factor: str) -> list[dict]:
+    pairs = combinations(results.factors[factor], 2)
+    outcomes = {(a, b): _compare(results, confirmed, texts, factor, a, b) for a, b in pairs}
     compared = {pair: outcome for pair, outcome in outcomes.items() if isinstance(outcome, _Comparison)}
     adjusted = holm([outcome.estimate.p_value for outcome in compared.values()])
     p_holm = dict(zip(compared, adjusted.tolist(), strict=True))
     allowed = margin(results)
-    strictest = ALPHA / max(len(compared), 1)  # Holm's first step, so that the seeds named suffice at any
-    return [
-        {"factor": factor, "level_a": pair[0], "level_b": pair[1]}
-        | (
-            _row(outcome, p_holm[pair], allowed, strictest)
-            if isinstance(outcome, _Comparison)
-            else {"verdict": REFUSED + outcome}
-        )
-        for pair, outcome in outcomes.items()
-    ]
+    strictest = ALPHA / max(len(compared), 1)  # Holm's first step, so `seeds_needed` suffices at any step
+    rows = {pair: {"verdict": REFUSED + outcome} for pair, outcome in outcomes.items() if isinstance(outcome, str)}
+    rows |= {pair: _row(compared[pair], p_holm[pair], allowed, strictest) for pair in compared}
+    return [{"factor": factor, "level_a": a, "level_b": b} | rows[a, b] for a, b in outcomes]
 
 
 def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -> dict:
@@ -98,7 +93,7 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
     low, high = estimate.interval()
     reached = verdict(estimate, p_holm, allowed)
     needed = seeds_needed(estimate, alpha) if reached == NO_EVIDENCE else None
-    pictures = items_needed(estimate, alpha) if reached == NO_EVIDENCE and needed is None else None
+    images = items_needed(estimate, alpha) if reached == NO_EVIDENCE and needed is None else None
     return {
         "difference": estimate.mean,
         "low": low,
@@ -109,13 +104,13 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
         "verdict": reached,
         "p_holm": p_holm,
         "seeds_needed": None if needed is None else max(needed, SEEDS_FOR_A_CLAIM),
-        "items_needed": pictures,
+        "items_needed": images,
         "companions": comparison.companions,
     }
 
 
 def verdict(estimate: Estimate, p_holm: float, allowed: float) -> Verdict:
-    """A difference first, then equivalence: the 90% interval inside the margin is two tests at 5% each."""
+    """Test for a difference, then for equivalence: the 90% interval within the margin equals two tests at 5% each."""
     if estimate.seeds < SEEDS_FOR_A_CLAIM:
         return NO_EVIDENCE
     if p_holm < ALPHA:
@@ -125,22 +120,22 @@ def verdict(estimate: Estimate, p_holm: float, allowed: float) -> Verdict:
 
 
 def _compare(
-    results: Results, found: list[Setting], texts: pd.DataFrame, factor: str, a: str, b: str
+    results: Results, confirmed: list[Setting], texts: pd.DataFrame, factor: str, a: str, b: str
 ) -> _Comparison | str:
-    """The comparison of two levels, or the reason why there is none."""
+    """Return the comparison of two levels, or the reason for refusing it."""
     if results.study.get("goal") == "best":
         return "the search looked for the best setting, not for a fair comparison"
-    chosen = {level: [s for s in found if (factor, level) in s.stands_for] for level in (a, b)}
-    for level, candidates in chosen.items():
+    by_level = {level: [s for s in confirmed if (factor, level) in s.stands_for] for level in (a, b)}
+    for level, candidates in by_level.items():
         if len(candidates) != 1:
             return f"{'no confirmed trial' if not candidates else 'several settings confirmed'} for {level}"
-    one, other = chosen[a][0], chosen[b][0]
-    if reason := refusal(results, texts, one, other, factor):
+    setting_a, setting_b = by_level[a][0], by_level[b][0]
+    if reason := refusal(results, texts, setting_a, setting_b, factor):
         return reason
-    shared = {f: level or other.levels[f] for f, level in one.levels.items()}  # of a conditional one where it exists
-    right_a, right_b = one.correct.to_numpy(), other.correct[one.correct.columns].to_numpy()
+    shared = {f: level or setting_b.levels[f] for f, level in setting_a.levels.items()}  # "": does not exist
+    right_a, right_b = setting_a.correct.to_numpy(), setting_b.correct[setting_a.correct.columns].to_numpy()
     return _Comparison(
-        estimate=compare(right_a, right_b, groups(results, one.correct.columns), one.folds),
+        estimate=compare(right_a, right_b, groups(results, setting_a.correct.columns), setting_a.folds),
         probability_a_better=probability_better(right_a.mean(axis=1) - right_b.mean(axis=1)),
         companions=", ".join(f"{f}={level}" for f, level in shared.items() if level and f != factor),
     )
@@ -151,13 +146,13 @@ _TURNABLE = ("difference", "low", "high", "probability_a_better")
 
 
 def pairs_of(answered: pd.DataFrame, factor: str) -> list[Answer]:
-    """The rows of answers.csv about one factor; what a refused pair lacks is NaN, never None."""
+    """Return the rows of answers.csv for one factor; numbers that a refused pair lacks are NaN, never None."""
     rows = answered[answered["factor"] == factor]
     return cast("list[Answer]", rows.astype(dict.fromkeys(_TURNABLE, float)).to_dict("records"))
 
 
 def rivals(pairs: list[Answer], level: str) -> Iterator[Answer]:
-    """The rows of answers.csv that a level is in, turned so that it is `level_a`."""
+    """Yield the rows of answers.csv that compare `level`, with its sides swapped where needed to make it `level_a`."""
     for pair in pairs:
         if pair["level_a"] == level:
             yield pair
@@ -178,7 +173,7 @@ LIKELY = "95% CI"
 
 
 def answer_sentence(answer: Answer, allowed: float, pairs: int) -> str:
-    """One row of answers.csv in words; `pairs` of levels of its factor were compared."""
+    """Return one row of answers.csv as a sentence; `pairs` is how many pairs of levels of its factor were compared."""
     a, b = answer["level_a"] or "none", answer["level_b"] or "none"
     if answer["verdict"].startswith(REFUSED):
         return f"{a} and {b} were not compared: {answer['verdict'].removeprefix(REFUSED)}."
@@ -199,7 +194,7 @@ def answer_sentence(answer: Answer, allowed: float, pairs: int) -> str:
 
 
 def _better(answer: Answer, a: str, b: str) -> str:
-    """The better level first, so that the difference reads as a gain."""
+    """Name the better level first, so that the difference reads as a gain."""
     sign, chance = 1, answer["probability_a_better"]
     low, high = answer["low"], answer["high"]
     if answer["verdict"] == BETTER_B:
@@ -217,7 +212,7 @@ def margin_text(allowed: float) -> str:
 
 
 def _more(answer: Answer) -> str:
-    """What would settle a pair that is undecided."""
+    """Return how many seeds or test images would decide an open pair."""
     if answer["difference"] == 0:
         return "The measured difference is zero, so there is no effect to plan for."
     needed, images = answer["seeds_needed"], answer.get("items_needed")

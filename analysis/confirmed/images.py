@@ -1,4 +1,4 @@
-"""What the manifest says about the images: classes, folds, what was dropped, what is there twice."""
+"""Facts of the manifest about the images: classes, folds, dropped files, duplicates."""
 
 import numpy as np
 import pandas as pd
@@ -12,18 +12,18 @@ def _kept(results: Results) -> pd.DataFrame:
 
 
 def tested(results: Results, kept: pd.DataFrame) -> pd.Series:
-    """Which of the kept images test; with test folds all of them do."""
+    """Return a mask of the kept images that are test images; with test folds, all of them are."""
     return (kept["fold"] == TEST) | (test_folds(results) is not None)
 
 
 def class_names(results: Results) -> pd.Series:
-    """Class number -> name, for all classes of the manifest."""
+    """Return class number -> name, for all classes of the manifest."""
     known = results.manifest.dropna(subset=["label"])
     return known.drop_duplicates("label").set_index("label")["label_name"].sort_index()
 
 
 def training_images(results: Results, setting: Setting) -> pd.Series:
-    """Class name -> images that a setting trains on: those its split leaves for training, times its share of them."""
+    """Return class name -> number of images that a setting trains on: its training split times `train_fraction`."""
     kept = _kept(results)
     split = f"split_{setting.levels.get('split', '')}"
     training = kept[kept[split] == "train"] if split in kept else kept[kept["fold"] == "pool"]
@@ -32,7 +32,7 @@ def training_images(results: Results, setting: Setting) -> pd.Series:
 
 
 def baselines(results: Results) -> tuple[float, float]:
-    """Accuracy of guessing evenly, and on test of always naming the pool's most frequent class."""
+    """Return the accuracy of uniform guessing, and on test of always predicting the pool's most frequent class."""
     kept = _kept(results)
     pool, test = kept[kept["fold"] == "pool"]["label"], kept[tested(results, kept)]["label"]
     if pool.empty or test.empty:
@@ -41,14 +41,14 @@ def baselines(results: Results) -> tuple[float, float]:
 
 
 def dropped(results: Results) -> pd.DataFrame:
-    lost = results.manifest[results.manifest["keep"].eq(False)]
-    return lost["drop_reason"].value_counts().rename_axis("reason").reset_index(name="files")
+    removed = results.manifest[results.manifest["keep"].eq(False)]
+    return removed["drop_reason"].value_counts().rename_axis("reason").reset_index(name="files")
 
 
 def duplicates(results: Results) -> pd.DataFrame:
-    """One row for each group of duplicates: how many kept files, under how many labels, in how many folds."""
+    """Return one row for each group of duplicates: its kept files, distinct labels and distinct folds."""
     kept = _kept(results)
-    copies = "duplicate_of" if "duplicate_of" in kept else "group"  # a group also holds what the user put together
+    copies = "duplicate_of" if "duplicate_of" in kept else "group"  # `group` also holds images that the user grouped
     grouped = kept.groupby(kept[copies].rename("group"))
     table = grouped.agg(
         files=("item", "size"), labels=("label", "nunique"), folds=("fold", "nunique"), example=("path", "first")

@@ -1,4 +1,4 @@
-"""What each model said of each fold: class numbers and log-probabilities, rows in the order of the items."""
+"""Predictions of each model on each fold: class numbers and log-probabilities, rows in the order of the items."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ from study.results import LOGITS, PREDICTIONS_FILE, Results, ResultsError, metri
 
 VAL = "val"
 
-_LARGEST = float(np.finfo(np.float16).max)  # a logit beyond was stored as infinite
+_LARGEST = float(np.finfo(np.float16).max)  # a larger logit was stored as infinite
 
 
 @dataclass(frozen=True)
@@ -34,29 +34,33 @@ _PARTS = tuple(field.name for field in fields(Output))
 
 @dataclass(frozen=True)
 class Outputs:
-    """The predictions of a study with their logits, made ready one model at a time: all at once are large."""
+    """The predictions of a study with logits, prepared one model at a time because all at once need much memory."""
 
     predictions: pd.DataFrame
     rows: dict[tuple[str, str], NDArray[np.int64]]  # (trial, fold) -> positions in `predictions`
 
     def together(self, trials: Iterable[str], fold: str) -> Output | None:
-        """What several models said, one after the other; None where any of them did not see the fold."""
-        each = [self.of(trial, fold) for trial in trials]
-        seen = [one for one in each if one is not None]
-        if len(seen) < len(each):
+        """Return the concatenated outputs of several models; None if any of them has no output for the fold."""
+        models = [self.of(trial, fold) for trial in trials]
+        evaluated = [output for output in models if output is not None]
+        if len(evaluated) < len(models):
             return None
-        return Output(*(np.concatenate([getattr(one, name) for one in seen]) for name in _PARTS))
+        return Output(*(np.concatenate([getattr(output, name) for output in evaluated]) for name in _PARTS))
 
     def of(self, trial: str, fold: str) -> Output | None:
-        """None where the model did not see the fold, or its logits were not kept."""
-        mine = self.rows.get((trial, fold))
-        if mine is None:
+        """Return the output of a model; None if it did not predict the fold or its logits were not kept.
+
+        Raises:
+            ResultsError: the number of logits does not fit the class numbers.
+        """
+        rows = self.rows.get((trial, fold))
+        if rows is None:
             return None
-        frame = self.predictions.iloc[mine].sort_values("item", kind="stable")
+        frame = self.predictions.iloc[rows].sort_values("item", kind="stable")
         if frame[[LOGITS, "label", "predicted"]].isna().to_numpy().any():
             return None
         labels, predicted = (frame[name].to_numpy(np.int64) for name in ("label", "predicted"))
-        widths = {len(one) for one in frame[LOGITS]}
+        widths = {len(logits) for logits in frame[LOGITS]}
         if len(widths) > 1 or not 0 <= labels.min() <= labels.max() < max(widths) or predicted.max() >= max(widths):
             raise ResultsError(
                 f"{PREDICTIONS_FILE}: the logits of trial {trial!r} must have one number for each class, but a row "
@@ -67,7 +71,7 @@ class Outputs:
 
 
 def outputs(results: Results) -> Outputs:
-    """Empty where the predictions were read or written without logits."""
+    """Return the outputs of a study; empty if the predictions were read or written without logits."""
     predictions = results.predictions
     if LOGITS not in predictions or predictions.empty:
         return Outputs(predictions, {})

@@ -1,6 +1,6 @@
-"""Why two confirmed settings may not be compared as two levels of a factor.
+"""Reasons to refuse to compare two confirmed settings as two levels of a factor.
 
-A refusal needs a fault that the tables show. What another program's folder does not tell is not held against it.
+A refusal needs a fault that the tables show. Facts that another program did not record are no reason to refuse.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from analysis.layout.text import count, number
 from analysis.statistics.inference import MIN_SEEDS
 from study.results import Results, level_text
 
-EDGE = 0.1  # of a range: a best value in either outer tenth says that the range may end too early
+EDGE = 0.1  # share of a range: if the best value lies in an outer tenth, the range may be too narrow
 
 
 def level_texts(results: Results) -> pd.DataFrame:
-    """The level of every factor as text, rows as `trials`; said once, since every pair of levels asks."""
+    """Return the level of every factor as text, rows as `trials`; computed once for all pairs of levels."""
     columns = {}
     for factor in results.factors:
         codes, levels = pd.factorize(results.trials[factor], use_na_sentinel=False)
@@ -25,7 +25,7 @@ def level_texts(results: Results) -> pd.DataFrame:
 
 
 def refusal(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
-    """Why `a` and `b` cannot be compared as levels of `factor`; empty where they can. `texts` are `level_texts`."""
+    """Return why `a` and `b` cannot be compared as levels of `factor`, or an empty string. `texts`: `level_texts`."""
     return (
         _other_factors_differ(a, b, factor)
         or _different_repeats(a, b)
@@ -41,13 +41,13 @@ def refusal(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, facto
 def _other_factors_differ(a: Setting, b: Setting, factor: str) -> str:
     if a.arm == b.arm:
         return "one and the same setting stands for both levels"
-    # A conditional factor that exists under only one of the two levels is part of that level.
+    # A conditional factor that exists under only one of the two levels belongs to that level.
     differing = [f for f, level in a.levels.items() if f != factor and len({level, b.levels[f]} - {""}) > 1]
     return f"other factors were not held equal ({', '.join(differing)})" if differing else ""
 
 
 def _different_repeats(a: Setting, b: Setting) -> str:
-    """Seeds and test images must be the same, and enough."""
+    """Require the same seeds and test images, and enough of both."""
     if a.seeds != b.seeds or len(set(a.seeds)) < len(a.seeds):
         of_a, of_b = (" ".join(map(str, setting.seeds)) for setting in (a, b))
         return f"unequal seeds ({of_a} against {of_b})"
@@ -61,17 +61,17 @@ def _different_repeats(a: Setting, b: Setting) -> str:
 
 
 def _no_common_rung(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
-    """A level of which no search trial ended an epoch was never seen beside the others."""
+    """Require that a search trial of each level finished an epoch: otherwise the search never compared the level."""
     search = results.trials[results.trials["phase"] == "search"]
     if search.empty:
         return ""
     reached = set(texts.loc[search.index[search["epochs_run"] >= 1], factor])
-    unseen = [setting.levels[factor] for setting in (a, b) if setting.levels[factor] not in reached]
-    return f"no common rung: no search trial of {unseen[0]} ended an epoch" if unseen else ""
+    missing = [setting.levels[factor] for setting in (a, b) if setting.levels[factor] not in reached]
+    return f"no common rung: no search trial of {missing[0]} ended an epoch" if missing else ""
 
 
 def _untuned(results: Results, texts: pd.DataFrame, setting: Setting, factor: str) -> str:
-    """A nuisance that the level has, of which fewer than two values were tried under it."""
+    """Require at least two tried values of each nuisance that exists under the level."""
     level = setting.levels[factor]
     trials = results.trials
     tried = trials[trials["phase"].isin(["search", "refine"]) & (texts[factor] == level)]
@@ -82,9 +82,9 @@ def _untuned(results: Results, texts: pd.DataFrame, setting: Setting, factor: st
 
 
 def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, factor: str) -> str:
-    """More trials find better hyperparameters, more epochs train them better."""
+    """Require equal budgets: more trials find better hyperparameters, and more epochs train better models."""
     if _tunable(results) and not (_nuisances(results, a) and _nuisances(results, b)):
-        tries = (0, 0)  # one of the two has nothing to tune
+        tries = (0, 0)  # one of the two levels has nothing to tune
     else:
         tries = (_refined(results, texts, a), _refined(results, texts, b))
     if tries[0] != tries[1]:
@@ -93,13 +93,13 @@ def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setti
         return ""
     epochs = [sorted(set(setting.trials["epochs"].dropna())) for setting in (a, b)]
     if epochs[0] and epochs[1] and epochs[0] != epochs[1]:
-        of_a, of_b = (" or ".join(map(number, each)) for each in epochs)
+        of_a, of_b = (" or ".join(map(number, values)) for values in epochs)
         return f"unequal budgets (confirmed with {of_a} epochs against {of_b})"
     return ""
 
 
 def _refined(results: Results, texts: pd.DataFrame, setting: Setting) -> int:
-    """How many refining trials a setting had; one that stands for several levels was refined once for all of them."""
+    """Return the number of refinement trials of a setting; several levels of one setting share them."""
     same = results.trials["phase"] == "refine"
     for factor, level in setting.levels.items():
         same &= texts[factor] == level
@@ -107,12 +107,12 @@ def _refined(results: Results, texts: pd.DataFrame, setting: Setting) -> int:
 
 
 def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
-    """The best value lies so near an end of its range that a better one may lie beyond."""
+    """Refuse if the best value lies so close to an end of its range that a better value may lie beyond it."""
     for nuisance in _nuisances(results, setting):
         values = setting.trials[nuisance.column].dropna()
         if values.empty:
             continue
-        best = float(values.median())  # all alike, but where each test fold has its own
+        best = float(values.median())  # all are equal, unless each test fold has its own value
         position = nuisance.position(best)
         end = nuisance.low if position < EDGE else nuisance.high if position > 1 - EDGE else None
         if end is not None and end not in nuisance.natural:
@@ -125,11 +125,11 @@ def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
 
 
 def _nuisances(results: Results, setting: Setting) -> list[Nuisance]:
-    """Those that exist in a setting."""
+    """Return the nuisances that exist in a setting."""
     return [nuisance for nuisance in _tunable(results) if nuisance.exists_in(setting.levels)]
 
 
 def _tunable(results: Results) -> list[Nuisance]:
-    """The nuisances that study.json describes well enough and of which trials.parquet has the numbers."""
-    described = [one for one in nuisances(results) if one.has_range and one.when is not None and one.column]
-    return [one for one in described if pd.api.types.is_numeric_dtype(results.trials[one.column])]
+    """Return the nuisances with a complete declaration in study.json and a numeric column in trials.parquet."""
+    complete = [n for n in nuisances(results) if n.has_range and n.when is not None and n.column]
+    return [n for n in complete if pd.api.types.is_numeric_dtype(results.trials[n.column])]

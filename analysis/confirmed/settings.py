@@ -1,7 +1,7 @@
-"""The settings that were confirmed: which levels each stands for, how each seed did, and which one won.
+"""The confirmed settings: the levels they stand for, the results of their seeds, and the winner.
 
-Where a study has test folds, a seed is a round of models, one for each fold, and a setting is a level across its folds:
-each fold has nuisances of its own. Trials are numbered through in `seed`, those of a round one after the other.
+With test folds, a seed is a round of models, one for each fold. The models of a setting share their levels, but each
+fold has its own nuisances. The column `seed` numbers all trials consecutively, round by round.
 """
 
 from collections.abc import Mapping
@@ -23,17 +23,19 @@ class Setting:
     """One confirmed setting, the same configuration run with several seeds."""
 
     arm: str
-    levels: dict[str, str]  # its level of every factor
-    stands_for: frozenset[tuple[str, str]]  # the (factor, level) pairs it was chosen for
-    trials: pd.DataFrame  # its completed trials, by seed; with test folds those of whole rounds
-    correct: pd.DataFrame  # one row a seed, one column a test item: 1, 0, or missing where not predicted
-    merit: pd.Series  # rows as `trials`: the study's metric on validation, more is better
-    folds: NDArray[np.float64] | None = None  # as `correct`: the test fold of each cell, where the study has any
-    models: int = 1  # of a seed
+    levels: dict[str, str]  # the level of every factor
+    stands_for: frozenset[tuple[str, str]]  # the (factor, level) pairs that it represents
+    trials: pd.DataFrame  # its completed trials, by seed; with test folds only complete rounds
+    correct: pd.DataFrame  # one row per seed, one column per test item: 1, 0, or missing if not predicted
+    merit: pd.Series  # rows as `trials`: the study's metric on validation, higher is better
+    folds: NDArray[np.float64] | None = (
+        None  # shape of `correct`: the test fold of each cell, if the study has test folds
+    )
+    models: int = 1  # per seed
 
     @property
     def rounds(self) -> list[list[str]]:
-        """The trials of each seed: one, or one for each test fold."""
+        """Return the trials of each seed: one, or one for each test fold."""
         trials = self.trials["trial"].tolist()
         return [trials[i : i + self.models] for i in range(0, len(trials), self.models)]
 
@@ -42,26 +44,29 @@ class Setting:
         return (1 + (self.trials["seed"].astype(int) - 1) // self.models)[:: self.models].tolist()
 
     def by_seed(self, values: pd.Series) -> NDArray[np.float64]:
-        """The mean over the models of each seed of `values`, rows as `trials`."""
+        """Return the mean of `values` (rows as `trials`) over the models of each seed, shape (seeds,)."""
         return values.to_numpy(float).reshape(-1, self.models).mean(axis=1)
 
     @property
     def tested(self) -> bool:
-        """Whether every seed predicted every test item that any of them predicted."""
+        """Whether all seeds predicted the same test items."""
         return self.correct.shape[1] > 0 and not self.correct.isna().to_numpy().any()
 
 
-NO_LEVELS = "[]"  # a `stands_for` cell that was written, and names none
+NO_LEVELS = "[]"  # a `stands_for` cell that was written but names no level
 
 
 def settings(results: Results, phase: str = "confirm") -> list[Setting]:
-    """The confirmed settings, or those of another phase, in the order in which they first appear.
+    """Return the confirmed settings, or those of another phase, in the order in which they first appear.
 
-    Without those that were confirmed around an earlier winner, and stand for no level any more while others do.
+    Settings that were confirmed around an earlier winner and no longer stand for any level are left out.
+
+    Raises:
+        ResultsError: two models of one round predict the same test item.
     """
-    found = _settings(results, phase)
-    standing = [one for one in found if one.stands_for]
-    return [one for one in found if one.stands_for or not standing or set(one.trials["stands_for"]) != {NO_LEVELS}]
+    every = _settings(results, phase)
+    standing = any(setting.stands_for for setting in every)
+    return [s for s in every if s.stands_for or not standing or set(s.trials["stands_for"]) != {NO_LEVELS}]
 
 
 def _settings(results: Results, phase: str) -> list[Setting]:
@@ -71,31 +76,31 @@ def _settings(results: Results, phase: str) -> list[Setting]:
     if models is None or not results.factors:
         return [_setting(results, rows, right) for _, rows in done.groupby("arm", sort=False)]
     levels = [done[factor].map(level_text) for factor in results.factors]
-    settings = []
+    complete = []
     for _, rows in done.groupby(levels, sort=False):
-        # without the rounds some of whose models are missing: they do not predict every image
+        # leave out incomplete rounds: they do not predict every image
         rounds = rows.groupby((rows["seed"] - 1) // models)["seed"]
         whole = rows[(rounds.transform("nunique") == models) & (rounds.transform("size") == models)]
         if len(whole):
-            settings.append(_setting(results, whole, right, models))
-    return settings
+            complete.append(_setting(results, whole, right, models))
+    return complete
 
 
 def test_predictions(results: Results) -> pd.DataFrame:
-    """The predictions of test images; `right` is 1 where they are correct, else 0."""
+    """Return the predictions of test images with a column `right`: 1 if correct, else 0."""
     test = results.predictions[results.predictions["fold"] == TEST]
     return test.assign(right=(test["label"] == test["predicted"]).astype(float))
 
 
 def test_folds(results: Results) -> int | None:
-    """How many models a seed has, each tested on its share of all images; None where there is one test fold."""
+    """Return the number of models per seed, each tested on its share of all images; None for a single test fold."""
     folds = budget(results, "test_folds") or 0
     return folds if folds > 1 else None
 
 
 def _setting(results: Results, rows: pd.DataFrame, right: pd.DataFrame, models: int = 1) -> Setting:
     rows = rows.sort_values("seed")
-    ranked = merit(results)[rows.index].reset_index(drop=True)
+    scores = merit(results)[rows.index].reset_index(drop=True)
     rows = rows.reset_index(drop=True)
     correct, folds = _correct(rows, right, models)
     return Setting(
@@ -104,20 +109,20 @@ def _setting(results: Results, rows: pd.DataFrame, right: pd.DataFrame, models: 
         stands_for=frozenset(pair for cell in rows["stands_for"] for pair in stands_for(cell)),
         trials=rows,
         correct=correct,
-        merit=ranked,
+        merit=scores,
         folds=folds,
         models=models,
     )
 
 
 def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
-    """`correct` and `folds` of a setting."""
-    mine = right[right["trial"].isin(rows["trial"])]
+    """Return `correct` and `folds` of a setting."""
+    cells = right[right["trial"].isin(rows["trial"])]
     if models == 1:
-        return mine.pivot(index="trial", columns="item", values="right").reindex(rows["trial"]), None
-    repeat = mine["trial"].map(rows.set_index("trial")["seed"]).astype(int) - 1
-    mine = mine.assign(round=repeat // models, fold=repeat % models)
-    twice = mine[mine.duplicated(["round", "item"])]
+        return cells.pivot(index="trial", columns="item", values="right").reindex(rows["trial"]), None
+    repeat = cells["trial"].map(rows.set_index("trial")["seed"]).astype(int) - 1
+    cells = cells.assign(round=repeat // models, fold=repeat % models)
+    twice = cells[cells.duplicated(["round", "item"])]
     if len(twice):
         item, number = twice.iloc[0][["item", "round"]]
         raise ResultsError(
@@ -125,53 +130,50 @@ def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.D
             "each item tests once a round. Mend `seed` in the trials, or `test_folds` in study.json."
         )
     rounds = pd.Index((rows["seed"].astype(int) - 1) // models).unique()
-    wide = {name: mine.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}
+    wide = {name: cells.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}
     return wide["right"], wide["fold"].to_numpy(float)
 
 
-def standing_for(found: list[Setting], factor: str, level: str) -> Setting | None:
-    """The first setting that was chosen for a level of a factor."""
-    return next((setting for setting in found if (factor, level) in setting.stands_for), None)
+def standing_for(confirmed: list[Setting], factor: str, level: str) -> Setting | None:
+    """Return the first setting that stands for a level of a factor."""
+    return next((setting for setting in confirmed if (factor, level) in setting.stands_for), None)
 
 
 def having(levels: Mapping[str, str], trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials that have these levels of the factors."""
+    """Return the trials that have these levels of the factors."""
     for factor, level in levels.items():
         trials = trials[trials[factor].map(level_text) == level]
     return trials
 
 
-def winner(found: list[Setting]) -> Setting | None:
-    """The setting that is best on validation, mean over seeds, by the study's metric; the test fold has no say."""
-    return max(found, key=lambda setting: setting.merit.mean(), default=None)
+def winner(confirmed: list[Setting]) -> Setting | None:
+    """Return the best setting on validation, mean over seeds, by the study's metric. The test fold is not used."""
+    return max(confirmed, key=lambda setting: setting.merit.mean(), default=None)
 
 
 def best_trial(setting: Setting) -> str:
-    """The seed that is best on validation; of equals the first."""
+    """Return the trial that is best on validation, the first if several are equal."""
     return setting.trials["trial"].iloc[int(setting.merit.to_numpy().argmax())]
 
 
-def winner_first(found: list[Setting]) -> list[Setting]:
-    best = winner(found)
-    return sorted(found, key=lambda setting: setting is not best)
+def winner_first(confirmed: list[Setting]) -> list[Setting]:
+    best = winner(confirmed)
+    return sorted(confirmed, key=lambda setting: setting is not best)
 
 
-def name(setting: Setting, found: list[Setting]) -> str:
-    """What distinguishes a setting from those it was confirmed beside, such as "backbone = resnet50"."""
-    common = company(found)
-    differing = [
-        f"{factor} = {level}"
-        for factor, level in setting.levels.items()
-        if level and (level != common[factor] or len(common) == 1)
-    ]
-    if setting is winner(found):
+def name(setting: Setting, confirmed: list[Setting]) -> str:
+    """Return the levels that distinguish a setting from the other confirmed ones, such as "backbone = resnet50"."""
+    common = company(confirmed)
+    own = {f: level for f, level in setting.levels.items() if level and (level != common[f] or len(common) == 1)}
+    differing = [f"{factor} = {level}" for factor, level in own.items()]
+    if setting is winner(confirmed):
         return ", ".join(differing) + " (the winner)" if differing else "the winner"
     return ", ".join(differing) or "the common setting"
 
 
-def company(found: list[Setting]) -> dict[str, str]:
-    """The level of each factor that most settings share: the search's choice, varied one factor at a time."""
-    ordered = winner_first(found)  # of two equally frequent levels, the winner's
+def company(confirmed: list[Setting]) -> dict[str, str]:
+    """Return the most frequent level of each factor: the search's choice, since settings vary one factor at a time."""
+    ordered = winner_first(confirmed)  # so that the winner's level wins a tie
     shared = {}
     for factor in ordered[0].levels if ordered else []:
         levels = [setting.levels[factor] for setting in ordered]
@@ -180,7 +182,7 @@ def company(found: list[Setting]) -> dict[str, str]:
 
 
 def groups(results: Results, items: pd.Index) -> NDArray[np.int64]:
-    """For each item the number of its group of duplicates; an item without a group is its own."""
+    """Return the number of each item's group of duplicates; an item without a group is a group of its own."""
     listed = results.manifest.drop_duplicates("item").set_index("item")["group"]
     codes = pd.factorize(listed.reindex(items))[0]
     alone = codes < 0

@@ -1,4 +1,4 @@
-"""The small tables a study is read by. Each is a frame with plain numbers; the report says them in words."""
+"""Summary tables of a study. Each is a frame of plain numbers, which the report formats."""
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ LEARNING = ("train_accuracy", "val_accuracy", "train_cross_entropy", "val_cross_
 
 
 def scores(results: Results, setting: Setting) -> dict[str, float]:
-    """Validation and test accuracy of a setting, each the mean over its seeds with a 95% interval.
+    """Return validation and test accuracy of a setting, each the mean over its seeds with a 95% interval.
 
-    Validation: for new seeds. Test: for new seeds and new images (see `accuracy_interval`).
+    The validation interval is for new seeds, the test interval for new seeds and images (see `accuracy_interval`).
     """
     val = setting.by_seed(setting.trials["val_accuracy"])
     val_low, val_high = mean_interval(val)
@@ -27,7 +27,7 @@ def scores(results: Results, setting: Setting) -> dict[str, float]:
     return {
         "seeds": len(setting.seeds),
         "val_accuracy": float(val.mean()),
-        "val_low": max(val_low, 0.0) if np.isfinite(val_low) else np.nan,  # no accuracy lies beyond
+        "val_low": max(val_low, 0.0) if np.isfinite(val_low) else np.nan,  # an accuracy is between 0 and 1
         "val_high": min(val_high, 1.0) if np.isfinite(val_high) else np.nan,
         "test_accuracy": test,
         "test_low": test_low,
@@ -35,20 +35,20 @@ def scores(results: Results, setting: Setting) -> dict[str, float]:
     }
 
 
-def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
-    """One row for each level of a factor: what the search saw, what refining and confirming made of it."""
-    best, rung = winner(found), common_rung(results, factor)
+def comparison(results: Results, confirmed: list[Setting], factor: str) -> pd.DataFrame:
+    """Return one row for each level of a factor: its results in search, refinement and confirmation."""
+    best, rung = winner(confirmed), common_rung(results, factor)
     trials = results.trials.assign(level=results.trials[factor].map(level_text))
     search = trials[trials["phase"] == "search"]
     reached = search["trial"].map(best_within(results.epochs, rung)).astype(float)
     refined = in_company(results, trials[trials["phase"] == "refine"], factor)
     rows = []
     for level in results.factors[factor]:
-        mine = search["level"] == level
-        setting = standing_for(found, factor, level)
-        confirmed = {} if setting is None else scores(results, setting)
-        # A confirmed level by the trials of its setting, so that levels are compared with all others held fixed. The
-        # median, because the first of several trials computes what the others share.
+        searched = search["level"] == level
+        setting = standing_for(confirmed, factor, level)
+        scored = {} if setting is None else scores(results, setting)
+        # A confirmed level is timed by the trials of its setting, so that all other factors are held fixed. The median,
+        # because the first of several trials computes the features that the others share.
         if setting is None:
             timed = trials[trials["level"] == level]
         else:
@@ -58,17 +58,17 @@ def comparison(results: Results, found: list[Setting], factor: str) -> pd.DataFr
             {
                 "level": level,
                 "winner": best is not None and best.levels[factor] == level,
-                "trials": int(mine.sum()),
-                "failed": int((search[mine]["status"] == "failed").sum()),
-                "search_best": reached[mine].max(),
-                "search_median": reached[mine].median(),
-                "refine_best": best_of_seeds.mean(),  # each test fold has a best of its own
+                "trials": int(searched.sum()),
+                "failed": int((search[searched]["status"] == "failed").sum()),
+                "search_best": reached[searched].max(),
+                "search_median": reached[searched].median(),
+                "refine_best": best_of_seeds.mean(),  # with test folds, each fold has its own best
                 **dict.fromkeys(_SCORES, np.nan),
-                **confirmed,
+                **scored,
                 **({} if setting is None else sizes(setting.trials)),
                 "trial_seconds": float(timed.loc[timed["status"] == "completed", "seconds"].median()),
-                "epochs": search[mine]["epochs_run"].sum(),
-                "seconds": search[mine]["seconds"].sum(),
+                "epochs": search[searched]["epochs_run"].sum(),
+                "seconds": search[searched]["seconds"].sum(),
             }
         )
     return pd.DataFrame(rows)
@@ -78,9 +78,9 @@ _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "tes
 
 
 def in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
-    """Refine trials with the other factors at the winner's levels, by construction the most frequent ones.
+    """Return refinement trials with the other factors at the winner's levels, by construction the most frequent.
 
-    Where a conditional factor does not exist it cannot differ; its own levels are refined where it does.
+    A trial in which a conditional factor does not exist is kept; only existing levels of the factor are compared.
     """
     refined = refined.loc[refined[factor].map(level_text) != ""]
     for other in results.factors:
@@ -91,7 +91,7 @@ def in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataF
 
 
 def pareto(results: Results) -> pd.DataFrame:
-    """The search trials that no other beats in accuracy without taking longer; the fastest first."""
+    """Return the Pareto front of the search, fastest first: no other trial is more accurate in less time."""
     search = results.trials[results.trials["phase"] == "search"].dropna(subset=["val_accuracy"])
     ranked = search.sort_values(["seconds", "val_accuracy"], ascending=[True, False], kind="stable")
     best_so_far = ranked["val_accuracy"].cummax().shift(fill_value=-np.inf)
@@ -100,19 +100,19 @@ def pareto(results: Results) -> pd.DataFrame:
 
 
 def overview(results: Results) -> pd.DataFrame:
-    """Trials, epochs and seconds of each phase by status."""
+    """Return trials, epochs and seconds by phase and status."""
     columns = {"trials": ("trial", "size"), "epochs": ("epochs_run", "sum"), "seconds": ("seconds", "sum")}
     return results.trials.groupby(["phase", "status"], sort=False).agg(**columns).reset_index()
 
 
 def failures(results: Results) -> pd.DataFrame:
-    """Why trials failed, the most frequent reason first."""
+    """Return the errors of failed trials, most frequent first."""
     failed = results.trials[results.trials["status"] == "failed"]
     reason = failed["error"].fillna("no error recorded").map(lambda error: (str(error).splitlines() or [""])[0])
     return reason.value_counts().rename_axis("error").reset_index(name="trials")
 
 
-# Columns that trials.parquet may have, and what heads them in a table.
+# Columns that trials.parquet may have, and their headings in a table.
 SIZES = {
     "parameters": "parameters",
     "trained_parameters": "trained parameters",
@@ -122,23 +122,22 @@ SIZES = {
 
 
 def sizes(trials: pd.DataFrame) -> dict[str, float]:
-    """The median over trials of one setting: all but the latency are alike."""
-    return {
-        column: float(pd.to_numeric(trials[column], errors="coerce").median()) for column in SIZES if column in trials
-    }
+    """Return the medians over trials of one setting; all sizes but the latency are equal."""
+    recorded = [column for column in SIZES if column in trials]
+    return {column: float(pd.to_numeric(trials[column], errors="coerce").median()) for column in recorded}
 
 
 def shown_sizes(frame: pd.DataFrame) -> dict[str, str]:
-    """The headers and columns of those sizes that `frame` has and in which its rows differ."""
+    """Return heading -> column for the sizes that differ between the rows of `frame`."""
     return {heading: column for column, heading in SIZES.items() if column in frame and frame[column].nunique() > 1}
 
 
 def dots(comparison: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """Choose what the levels of a factor are drawn by: test, else confirmation, else search.
+    """Choose the accuracy to plot for the levels of a factor: test, else confirmation, else search.
 
     Returns:
-        The name of that accuracy, and a frame with columns level, winner, value, low, high; low and high are missing
-        where there is no interval.
+        The name of that accuracy, and a frame with columns level, winner, value, low, high; low and high are NaN if
+        there is no interval.
     """
     for column, label in (
         ("test_accuracy", "test accuracy"),

@@ -1,1 +1,1 @@
-"""The findings of a study, a module each: its numbers, its sentences, its table or figure."""
+"""The findings of a study, one module each: its numbers, its sentences, its table or figure."""

@@ -1,7 +1,7 @@
 """Ablation: how much test accuracy each choice of the winner adds to the study's starting point.
 
-Where the settings in between were run, they are successive steps and add up. Usually they were not, because a study
-confirms the settings around its winner. Then each choice of the winner is reverted alone.
+If the settings between the two were run, the choices are successive steps, and their gains add up. Usually they were
+not, because a study confirms the settings around its winner. Then each choice of the winner is reverted alone.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from analysis.statistics.inference import MIN_SEEDS, compare
 from study.results import Results, level_text
 
 STEP = "step"  # adds one choice to the setting before it
-ALONE = "alone"  # takes one choice of the winner back
+ALONE = "alone"  # reverts one choice of the winner
 SUM, TOTAL = "sum", "total"
 COLUMNS = ("kind", "factor", "start", "winner", "difference", "low", "high", "seeds", "items", "note")
 NOT_RUN = "not measured: no confirmed setting differs from the winner in this factor alone"
@@ -30,42 +30,45 @@ Levels = Mapping[str, str]
 
 
 def start(results: Results) -> tuple[dict[str, str], str]:
-    """The level of every factor that the study set out from, and how that is said.
+    """Return the starting level of every factor, and the name of the starting point.
 
-    The first published configuration that names any; where it names none of the study's, the first listed one.
+    The first published configuration that names a level of the study; other factors start at their first listed level.
+
+    Raises:
+        ResultsError: a row of `published` in study.json is malformed.
     """
     first = {factor: levels[0] for factor, levels in results.factors.items() if levels}
-    for one in listed(results):
-        config = one.get("config")
-        given = config.items() if isinstance(config, Mapping) else ()
-        plain = {factor: level_text(value) for factor, value in given if isinstance(value, str | int | float)}
-        named = {factor: level for factor, level in plain.items() if level in results.factors.get(factor, [])}
+    for row in listed(results):
+        config = row.get("config")
+        pairs = config.items() if isinstance(config, Mapping) else ()
+        texts = {factor: level_text(value) for factor, value in pairs if isinstance(value, str | int | float)}
+        named = {factor: level for factor, level in texts.items() if level in results.factors.get(factor, [])}
         if named:
-            return first | named, f"the published configuration {one['name']}"
+            return first | named, f"the published configuration {row['name']}"
     return first, "the first listed level of every factor"
 
 
-def path(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """One row a choice of the winner that the study did not set out from, then their sum and the whole way.
+def path(results: Results, confirmed: list[Setting]) -> pd.DataFrame:
+    """Return one row for each choice of the winner that differs from the start, then their sum and the total.
 
-    `difference` is the accuracy with the choice minus that without it, `low` and `high` its 95% interval; missing
-    with a `note` of why. The sum has no interval. Empty without a winner on test, or where it is the start.
+    `difference` is the accuracy with the choice minus the accuracy without it, `low` and `high` its 95% interval. If
+    they are missing, `note` says why. The sum has no interval. Empty without a tested winner, or if it is the start.
     """
-    best, begin = winner(found), start(results)[0]
-    chosen = [] if best is None else [f for f, level in best.levels.items() if level and level != begin.get(f, level)]
-    if best is None or not best.tested or not chosen:
+    best, begin = winner(confirmed), start(results)[0]
+    changed = [] if best is None else [f for f, level in best.levels.items() if level and level != begin.get(f, level)]
+    if best is None or not best.tested or not changed:
         return pd.DataFrame(columns=list(COLUMNS))
-    ran = [*found, *settings(results, "published")]
-    back = {factor: begin[factor] for factor in chosen}
-    way = [_find(ran, best.levels | {f: back[f] for f in chosen[i:]}, chosen[i:]) for i in range(len(chosen))]
+    ran = [*confirmed, *settings(results, "published")]
+    back = {factor: begin[factor] for factor in changed}
+    way = [_find(ran, best.levels | {f: back[f] for f in changed[i:]}, changed[i:]) for i in range(len(changed))]
     legs = [_leg(results, a, b) for a, b in zip(way, [*way[1:], best], strict=True)]
     kind = STEP
     if any(leg["note"] for leg in legs):
-        without = [_find(found, best.levels | {factor: back[factor]}, [factor]) for factor in chosen]
-        kind, legs = ALONE, [_leg(results, one, best) for one in without]
+        without = [_find(confirmed, best.levels | {factor: back[factor]}, [factor]) for factor in changed]
+        kind, legs = ALONE, [_leg(results, setting, best) for setting in without]
     rows = [
         {"kind": kind, "factor": factor, "start": back[factor], "winner": best.levels[factor]} | leg
-        for factor, leg in zip(chosen, legs, strict=True)
+        for factor, leg in zip(changed, legs, strict=True)
     ]
     measured = [leg["difference"] for leg in legs if not leg["note"]]
     rows.append({"kind": SUM, "difference": sum(measured) if measured else np.nan})
@@ -77,19 +80,17 @@ def path(results: Results, found: list[Setting]) -> pd.DataFrame:
 
 
 def _find(ran: list[Setting], wanted: Levels, changed: list[str]) -> Setting | None:
-    """The setting with these levels, of several the one that was chosen for a changed one.
+    """Return the setting with these levels, preferably one that stands for a changed level.
 
-    A conditional factor that exists on one side only is part of the level it hangs on, no difference.
+    A conditional factor that exists on only one side belongs to the level it depends on and is no difference.
     """
-    alike = [
-        one for one in ran if all(len({level, one.levels[factor]} - {""}) <= 1 for factor, level in wanted.items())
-    ]
+    alike = [s for s in ran if all(len({level, s.levels[factor]} - {""}) <= 1 for factor, level in wanted.items())]
     pairs = {(factor, wanted[factor]) for factor in changed}
-    return max(alike, key=lambda one: len(pairs & one.stands_for), default=None)
+    return max(alike, key=lambda setting: len(pairs & setting.stands_for), default=None)
 
 
 def _leg(results: Results, before: Setting | None, after: Setting | None) -> dict[str, Any]:
-    """What `after` gains on `before`, or the note why that is not known."""
+    """Return the gain of `after` over `before`, or a note on why it was not measured."""
     nothing = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": None, "items": None}
     if before is None or after is None:
         return nothing | {"note": NOT_RUN}
@@ -112,21 +113,23 @@ def _leg(results: Results, before: Setting | None, after: Setting | None) -> dic
 _TITLE = "Ablation"
 
 
-def path_section(results: Results, found: list[Setting]) -> Section | None:
-    """Missing without a winner on test, and where the search looked for the best setting alone."""
-    best = winner(found)
+def path_section(results: Results, confirmed: list[Setting]) -> Section | None:
+    """Return the section; None without a tested winner, or if the study only looked for the best setting."""
+    best = winner(confirmed)
     if best is None or not best.tested or results.study.get("goal") == "best":
         return None
-    begin, said = start(results)
-    frame = path(results, found)
-    out = f"Starting point: {said} ({setting_text(begin)})."
+    begin, origin = start(results)
+    frame = path(results, confirmed)
+    starting = f"Starting point: {origin} ({setting_text(begin)})."
     if frame.empty:
-        return Section(_TITLE, [out, "The winner is the starting point, so there is nothing to ablate."])
-    each = frame[~frame["kind"].isin([SUM, TOTAL])]
-    pictures = [_figure(each)] if each["low"].notna().any() else []
-    if len(each) == 1:
-        return Section(_TITLE, [f"{out} The winner differs in one factor."], figures=pictures, tables=[_table(each)])
-    return Section(_TITLE, [out, _how_they_add_up(frame)], figures=pictures, tables=[_table(frame)])
+        return Section(_TITLE, [starting, "The winner is the starting point, so there is nothing to ablate."])
+    choices = frame[~frame["kind"].isin([SUM, TOTAL])]
+    plots = [_figure(choices)] if choices["low"].notna().any() else []
+    if len(choices) == 1:
+        return Section(
+            _TITLE, [f"{starting} The winner differs in one factor."], figures=plots, tables=[_table(choices)]
+        )
+    return Section(_TITLE, [starting, _how_they_add_up(frame)], figures=plots, tables=[_table(frame)])
 
 
 def _how_they_add_up(frame: pd.DataFrame) -> str:
@@ -164,10 +167,10 @@ def _table(frame: pd.DataFrame) -> Table:
     return table("path", caption, frame, shown)
 
 
-def _figure(each: pd.DataFrame) -> Figure:
-    drawn = each[["difference", "low", "high"]].rename(columns={"difference": "value"})
-    named = [f"{row.factor} {row.winner}" for row in each.itertuples()]
-    drawn = drawn.assign(level=named, winner=each["low"] > 0)  # filled: by itself, it leaves out zero
+def _figure(choices: pd.DataFrame) -> Figure:
+    drawn = choices[["difference", "low", "high"]].rename(columns={"difference": "value"})
+    named = [f"{row.factor} {row.winner}" for row in choices.itertuples()]
+    drawn = drawn.assign(level=named, winner=choices["low"] > 0)  # filled if its interval excludes zero
     text = figures.svg(0.75 + 0.3 * len(drawn), partial(_draw, dots=drawn))
     values = (
         f"{level} {'not measured' if np.isnan(value) else points(value)}"

@@ -1,4 +1,4 @@
-"""Caveats: what the results rest on, and what limits them."""
+"""Caveats: the assumptions and the limits of the results."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from analysis.layout.text import count, number, value_text
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
 from study.results import Results, level_text
 
-# How far the images that the backbones were pretrained on are those of the study, as study.json says it.
+# The overlap between the pretraining images of the backbones and the images of the study, as study.json declares it.
 _OVERLAPS = {
     "full": "the backbone was pretrained on these images: full overlap",
     "partial": "the backbone was pretrained on some of these images: partial overlap",
@@ -21,7 +21,7 @@ _OVERLAPS = {
 
 
 def overlap_note(results: Results) -> str:
-    """What stands beside every score on test, as a sentence; empty where there is no overlap."""
+    """Return the note that accompanies every test score; empty if there is no overlap."""
     overlap = results.study.get("pretraining_overlap")
     if overlap in (None, "none"):
         return ""
@@ -29,15 +29,15 @@ def overlap_note(results: Results) -> str:
     return f"{note[0].upper()}{note[1:]}."
 
 
-def caveats_section(results: Results, found: list[Setting]) -> Section:
-    lost, files = int(images.dropped(results)["files"].sum()), count(len(results.manifest), "file")
+def caveats_section(results: Results, confirmed: list[Setting]) -> Section:
+    dropped, files = int(images.dropped(results)["files"].sum()), count(len(results.manifest), "file")
     failed, trials = int((results.trials["status"] == "failed").sum()), count(len(results.trials), "trial")
     caveats = [
         *(_in_turn(results) if test_folds(results) else [_chosen(results), _few_pictures(results)]),
         _fixed(results),
-        _few_seeds(found),
+        _few_seeds(confirmed),
         overlap_note(results),
-        f"{number(lost)} of {files} were dropped, for the reasons below." if lost else "No file was dropped.",
+        f"{number(dropped)} of {files} were dropped, for the reasons below." if dropped else "No file was dropped.",
         f"{number(failed)} of {trials} failed, for the reasons below." if failed else "",
     ]
     return Section("Caveats", points=list(filter(None, caveats)))
@@ -47,17 +47,17 @@ def _chosen(results: Results) -> str:
     sizes = images.folds(results).set_index("fold")["pictures"]
     val, test = (number(sizes.get(fold, 0)) for fold in ("val", TEST))
     what = "Epochs" if set(results.trials["phase"]) == {"published"} else "Epochs, settings and the winner"
-    chosen = (
-        f"{what} were selected by {objective(results).said} on validation ({val} images), so validation scores are "
+    selected = (
+        f"{what} were selected by {objective(results).label} on validation ({val} images), so validation scores are "
         "optimistic."
     )
     if opened_once(results):
-        return f"{chosen} Nothing was selected on the {test} test images: quote test accuracy."
-    return f"{chosen} Quote accuracy on the {test} test images. {openings_sentence(results)}"
+        return f"{selected} Nothing was selected on the {test} test images: quote test accuracy."
+    return f"{selected} Quote accuracy on the {test} test images. {openings_sentence(results)}"
 
 
 def _in_turn(results: Results) -> list[str]:
-    """How all images came to test, what chose what on which of them, and what that leaves open."""
+    """Return how cross-validation tests all images, what was selected on which images, and the remaining bias."""
     models, kept = test_folds(results), results.manifest[results.manifest["keep"].eq(True)]
     return [
         f"A seed is a round of cross-validation: the {count(len(kept), 'image')} are divided into {models} test "
@@ -66,7 +66,7 @@ def _in_turn(results: Results) -> list[str]:
         "Selection is nested: learning rates, strengths and epochs were selected for each model on its own training "
         "and validation images, so a level may use different values in different folds. A confirmed model is its "
         "fold's best refined one, trained again, so its validation accuracy is optimistic.",
-        f"The winner's levels were selected by {objective(results).said} on validation images that are test images of "
+        f"The winner's levels were selected by {objective(results).label} on validation images that are test images of "
         "other folds. They are held fixed for both levels of every comparison, which favors neither; the winner's "
         "own accuracy may be slightly optimistic.",
         "Intervals are for new rounds and new images from the same source. All rounds share their images, so they "
@@ -76,10 +76,10 @@ def _in_turn(results: Results) -> list[str]:
 
 
 def _few_pictures(results: Results) -> str:
-    """The way out of a small test fold, where nothing of the study stands in its way."""
+    """Suggest test folds for a small test set, unless the study rules them out."""
     n = int((results.manifest["keep"].eq(True) & (results.manifest["fold"] == TEST)).sum())
     study, place = results.study, results.study.get("place")
-    own_test = place.get("test") if isinstance(place, Mapping) else None  # --test, which goes without test folds
+    own_test = place.get("test") if isinstance(place, Mapping) else None  # --test excludes test folds
     if not 0 < n < FEW_PICTURES or study.get("goal", "factors") != "factors" or study.get("retrain") or own_test:
         return ""
     return (
@@ -90,12 +90,12 @@ def _few_pictures(results: Results) -> str:
 
 
 def _fixed(results: Results) -> str:
-    """An answer holds for what was not varied: as the trials had it, which may not be what the study declares."""
+    """Return the fixed values as the trials had them, which may differ from those that the study declares."""
     declared = results.study.get("fixed")
     if not isinstance(declared, Mapping) or not declared:
         return "The study does not record what was held fixed."
     values = {str(name): _values(results, str(name)) or [value_text(value)] for name, value in declared.items()}
-    # What flags say of all trials. Pretrained weights are a matter of course.
+    # Flags that apply to all trials. Pretrained weights are the default and are not listed.
     held_too = {"epochs": _values(results, "epochs"), "weights": _values(results, "weights")}
     values |= {
         name: ran
@@ -104,12 +104,12 @@ def _fixed(results: Results) -> str:
     }
     fixed = ", ".join(f"{name} {ran[0]}" for name, ran in values.items() if len(ran) == 1)
     varied = "; ".join(f"{name} {', '.join(ran)}" for name, ran in values.items() if len(ran) > 1)
-    said = f"All results hold for these fixed values: {fixed or 'none recorded'}."
-    return f"{said} Declared as fixed but varied: {varied}." if varied else said
+    sentence = f"All results hold for these fixed values: {fixed or 'none recorded'}."
+    return f"{sentence} Declared as fixed but varied: {varied}." if varied else sentence
 
 
 def _values(results: Results, name: str) -> list[str]:
-    """What the trials that the report's numbers come from have of a hyperparameter, where it exists in them."""
+    """Return the values of a hyperparameter in the trials behind the report's numbers, where it exists."""
     trials = results.trials
     if name not in trials:
         return []
@@ -118,9 +118,9 @@ def _values(results: Results, name: str) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text]
 
 
-def _few_seeds(found: list[Setting]) -> str:
-    fewest = min((len(set(one.seeds)) for one in found), default=SEEDS_FOR_A_CLAIM)
+def _few_seeds(confirmed: list[Setting]) -> str:
+    fewest = min((len(set(setting.seeds)) for setting in confirmed), default=SEEDS_FOR_A_CLAIM)
     if fewest >= SEEDS_FOR_A_CLAIM:
         return ""
-    which = "All" if max(len(set(one.seeds)) for one in found) == fewest else "Some"
+    which = "All" if max(len(set(setting.seeds)) for setting in confirmed) == fewest else "Some"
     return f"{which} settings have only {count(fewest, 'seed')}; nothing is claimed below {SEEDS_FOR_A_CLAIM}."

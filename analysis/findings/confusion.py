@@ -1,4 +1,4 @@
-"""Confusion matrix: which classes are confused, and the classification report of each class."""
+"""Confusion matrix, most frequent confusions and classification report."""
 
 from functools import partial
 
@@ -15,36 +15,36 @@ from study.results import Results, metrics
 
 
 def confusion(results: Results, setting: Setting) -> pd.DataFrame:
-    """Test predictions of all seeds of a setting: rows the true class, columns the predicted one, by name."""
-    seen = results.predictions[results.predictions["trial"].isin(setting.trials["trial"])]
-    seen = seen[seen["fold"] == TEST]
-    names = class_names(results).reindex(np.union1d(seen["label"], seen["predicted"]))
-    matrix = pd.crosstab(seen["label"], seen["predicted"])
+    """Count the test predictions of all seeds of a setting: true class (rows) by predicted class (columns)."""
+    tested = results.predictions[results.predictions["trial"].isin(setting.trials["trial"])]
+    tested = tested[tested["fold"] == TEST]
+    names = class_names(results).reindex(np.union1d(tested["label"], tested["predicted"]))
+    matrix = pd.crosstab(tested["label"], tested["predicted"])
     return matrix.reindex(index=names.index, columns=names.index, fill_value=0)
 
 
 def classes(matrix: pd.DataFrame, names: pd.Series, seeds: int) -> pd.DataFrame:
-    """The classification report of a confusion of `seeds` models: every class of `names`, the worst F1 first.
+    """Return the classification report of a confusion matrix of `seeds` models: every class of `names`, worst F1 first.
 
-    Support is images, so a class without any has no recall and no F1; it comes last.
+    Support counts images. A class without test images has no recall and no F1; it comes last.
     """
     every = names.index.union(matrix.index)
-    whole = matrix.reindex(index=every, columns=every, fill_value=0)
-    each = metrics.per_class(whole.to_numpy())
+    counts = matrix.reindex(index=every, columns=every, fill_value=0)
+    scores = metrics.per_class(counts.to_numpy())
     table = pd.DataFrame(
         {
             "label": names.reindex(every).fillna(NOTHING).to_numpy(),
-            "precision": each.precision,
-            "recall": each.recall,
-            "f1": each.f1,
-            "support": each.support // seeds,
+            "precision": scores.precision,
+            "recall": scores.recall,
+            "f1": scores.f1,
+            "support": scores.support // seeds,
         }
     )
     return table.sort_values("f1", kind="stable", na_position="last").reset_index(drop=True)
 
 
 def confused(matrix: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """Which classes are mistaken for which, the most frequent first, with the share of the true class it concerns."""
+    """Return the confused pairs of classes, most frequent first; `share` is of the images of the true class."""
     counts = matrix.to_numpy(copy=True)
     totals = counts.sum(axis=1)
     np.fill_diagonal(counts, 0)
@@ -61,48 +61,52 @@ def confused(matrix: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
 
 
 def means_sentence(classes: pd.DataFrame) -> str:
-    """The means over classes of a classification report (see `classes`)."""
-    there = classes[classes["support"] > 0]
-    said = ", ".join(f"{one} {percent(there[one].mean())}" for one in ("precision", "recall"))
-    absent = len(classes) - len(there)
+    """Return the macro averages of a classification report (see `classes`) as a sentence."""
+    present = classes[classes["support"] > 0]
+    means = ", ".join(f"{metric} {percent(present[metric].mean())}" for metric in ("precision", "recall"))
+    absent = len(classes) - len(present)
     without = f"; left out: {number(absent)} without test images" if absent else ""
-    return f"Macro average of {number(len(there))} classes: {said}, F1 {percent(there['f1'].mean())}{without}."
+    return f"Macro average of {number(len(present))} classes: {means}, F1 {percent(present['f1'].mean())}{without}."
 
 
-def mistakes_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
-    best = winner(found)
+def mistakes_section(results: Results, confirmed: list[Setting], overlap: str) -> Section | None:
+    best = winner(confirmed)
     if best is None or not best.tested:
         return None
     matrix, names = confusion(results, best), class_names(results)
-    together = f"{count(len(best.seeds), 'seed')} pooled"
-    if len(matrix) <= MOST_DRAWN:
-        picture, blocks = _confusion_figure(matrix, names)
-        said, pictures = "Rows: true class. Columns: predicted class.", [picture]
-        blocked = [_blocks(blocks, together)] if len(blocks) else []
-    else:
-        said, pictures, blocked = f"{number(len(matrix))} classes are too many to draw.", [], []
-    shown = {"true class": "label", "predicted": "predicted", "count": "times", "share of the class": "share"}
-    caption = f"Most frequent confusions on test, {together}"
-    per_class = classes(matrix, names, len(best.seeds))
-    per_class = per_class.assign(training_images=per_class["label"].map(training_images(results, best)))
+    pooled = f"{count(len(best.seeds), 'seed')} pooled"
+    pairs = {"true class": "label", "predicted": "predicted", "count": "times", "share of the class": "share"}
+    caption = f"Most frequent confusions on test, {pooled}"
+    tables = [
+        table("confusions", caption, confused(matrix, names), pairs, most=MOST_CONFUSIONS),
+        _class_table(results, best, matrix, names, pooled, overlap),
+    ]
+    if len(matrix) > MOST_DRAWN:
+        return Section("Confusion matrix", [f"{number(len(matrix))} classes are too many to draw."], tables=tables)
+    figure, blocks = _confusion_figure(matrix, names)
+    if len(blocks):
+        tables.insert(0, _blocks(blocks, pooled))
+    axes = "Rows: true class. Columns: predicted class."
+    return Section("Confusion matrix", [axes], figures=[figure], tables=tables)
+
+
+def _class_table(
+    results: Results, best: Setting, matrix: pd.DataFrame, names: pd.Series, pooled: str, overlap: str
+) -> Table:
+    frame = classes(matrix, names, len(best.seeds))
+    frame = frame.assign(training_images=frame["label"].map(training_images(results, best)))
     columns = {"class": "label", "precision": "precision", "recall": "recall", "F1": "f1"}
     columns |= {"test images": "support", "training images": "training_images"}
-    means = means_sentence(per_class)
-    about_classes = f"Metrics of each class on test, worst F1 first, {together}. {means}{overlap}"
-    tables = [
-        *blocked,
-        table("confusions", caption, confused(matrix, names), shown, most=MOST_CONFUSIONS),
-        table("classes", about_classes, per_class, columns, most=MOST_CLASSES),
-    ]
-    return Section("Confusion matrix", [said], figures=pictures, tables=tables)
+    caption = f"Metrics of each class on test, worst F1 first, {pooled}. {means_sentence(frame)}{overlap}"
+    return table("classes", caption, frame, columns, most=MOST_CLASSES)
 
 
 def _confusion_figure(matrix: pd.DataFrame, names: pd.Series) -> tuple[Figure, pd.DataFrame]:
-    """The image, and the blocks of confused classes that are framed in it."""
+    """Return the confusion matrix as a figure, and the blocks of confused classes that are framed in it."""
     large = len(matrix) > figures.MOST_COUNTED
-    shown_matrix, found_blocks = arranged(matrix) if large else (matrix, [])
+    shown_matrix, positions = arranged(matrix) if large else (matrix, [])
     labels = names.reindex(shown_matrix.index).fillna(NOTHING).map(str).tolist()
-    blocks = block_table(shown_matrix, found_blocks, names.fillna(NOTHING))
+    blocks = block_table(shown_matrix, positions, names.fillna(NOTHING))
     title = "Share of each true class (%)"
     if large:
         title += ", similar classes adjacent (framed: blocks of confused classes)" if len(blocks) else ""
@@ -117,10 +121,10 @@ def _confusion_figure(matrix: pd.DataFrame, names: pd.Series) -> tuple[Figure, p
 
 
 MOST_CONFUSIONS, MOST_CLASSES, MOST_BLOCKS = 10, 15, 10
-MOST_DRAWN = 1000  # classes of a matrix; of more a pixel each has no room, and ordering them takes minutes
+MOST_DRAWN = 1000  # classes; a larger matrix has less than a pixel per class, and ordering it takes minutes
 
 
-def _blocks(frame: pd.DataFrame, together: str) -> Table:
+def _blocks(frame: pd.DataFrame, pooled: str) -> Table:
     shown: dict[str, Cell] = {
         "block": "block",
         "classes": lambda row: shortened(row.label, 160),
@@ -128,5 +132,5 @@ def _blocks(frame: pd.DataFrame, together: str) -> Table:
         "errors inside the block": "inside",
         "share of its errors": "share",
     }
-    caption = f"Classes that are confused with each other: blocks along the diagonal, {together}"
+    caption = f"Classes that are confused with each other: blocks along the diagonal, {pooled}"
     return table("blocks", caption, frame, shown, most=MOST_BLOCKS)

@@ -1,4 +1,4 @@
-"""Data-size curve: accuracy by number of training images, extrapolated by a power law where it holds."""
+"""Data-size curve: accuracy by number of training images, extrapolated by a power law if it holds."""
 
 from functools import partial
 
@@ -21,23 +21,23 @@ from study.results import Results
 FACTORS = ("train_fraction", "split")  # they change how many images a model trains on
 _PICTURES = "train_pictures"  # a column that trials.parquet may have
 _DRAWN = 25  # points of the curve
-_FLAT = 0.995  # of the error that a doubling leaves, from where on it brings nothing to speak of
+_FLAT = 0.995  # share of the error left by a doubling of the images; above it, the error counts as constant
 
 
-def data_size_sections(results: Results, found: list[Setting], overlap: str) -> list[Section]:
-    """One for each factor that changes the size, where at least two of its levels were confirmed."""
-    each = [_section(results, found, factor, overlap) for factor in FACTORS if factor in results.factors]
-    return [one for one in each if one is not None]
+def data_size_sections(results: Results, confirmed: list[Setting], overlap: str) -> list[Section]:
+    """Return a section for each factor that changes the training size and has at least two confirmed levels."""
+    sections = [_section(results, confirmed, factor, overlap) for factor in FACTORS if factor in results.factors]
+    return [section for section in sections if section is not None]
 
 
-def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
-    """The confirmed levels by training images (mean over seeds): level, images, accuracy, low, high, on, setting.
+def sizes(results: Results, confirmed: list[Setting], factor: str) -> pd.DataFrame:
+    """Return the confirmed levels by number of training images (mean over seeds).
 
-    Accuracy is that on test with its interval, before the test that on validation.
+    `accuracy`, with its interval `low`, `high`, is on test, or on validation before the test; `on` says which.
     """
     rows = []
     for level in results.factors[factor]:
-        setting = standing_for(found, factor, level)
+        setting = standing_for(confirmed, factor, level)
         if setting is None:
             continue
         on = "test" if setting.tested else "val"
@@ -51,7 +51,7 @@ def sizes(results: Results, found: list[Setting], factor: str) -> pd.DataFrame:
 
 
 def _pictures(results: Results, setting: Setting, factor: str, level: str) -> float:
-    """Training images of a setting; of a folder that does not tell, those of the search's partition."""
+    """Return the training images of a setting; if its trials do not record them, those of the search's partition."""
     if _PICTURES in setting.trials:
         return float(pd.to_numeric(setting.trials[_PICTURES], errors="coerce").mean())
     manifest, column = results.manifest, f"split_{level}"
@@ -61,7 +61,7 @@ def _pictures(results: Results, setting: Setting, factor: str, level: str) -> fl
 
 
 def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
-    """Why no law can be fitted to the sizes; empty where one can."""
+    """Return why no law can be fitted to the sizes; empty if it can."""
     if (measured["on"] != "test").any():
         return "the test fold has not been opened yet"
     if test_folds(results):
@@ -89,22 +89,22 @@ def refusal(results: Results, measured: pd.DataFrame, factor: str) -> str:
     return ""
 
 
-def _section(results: Results, found: list[Setting], factor: str, overlap: str) -> Section | None:
-    measured = sizes(results, found, factor)
+def _section(results: Results, confirmed: list[Setting], factor: str, overlap: str) -> Section | None:
+    measured = sizes(results, confirmed, factor)
     if measured["pictures"].nunique() < 2:
         return None
     on = "test" if (measured["on"] == "test").all() else "validation"
     why = refusal(results, measured, factor)
-    said, curve, checked = [f"No extrapolation: {why}."], None, None
+    sentences, curve, checked = [f"No extrapolation: {why}."], None, None
     if not why:
-        wrong = 1 - np.stack([one.correct.to_numpy() for one in measured["setting"]])
+        wrong = 1 - np.stack([setting.correct.to_numpy() for setting in measured["setting"]])
         among = groups(results, measured["setting"].iloc[0].correct.columns)
         n = measured["pictures"].to_numpy()
         checked = check(n, wrong, among)
-        said = [check_sentence(checked, measured, margin(results))]
+        sentences = [check_sentence(checked, measured, margin(results))]
         if checked.holds(margin(results)):
             curve = _curve(n, wrong, among)
-            said.append(beyond_sentence(n, wrong, curve))
+            sentences.append(beyond_sentence(n, wrong, curve))
     text = figures.svg(2.9, partial(draw_sizes, measured=measured, curve=curve, checked=checked))
     title = f"Accuracy on {on} by training images"
     legend = "" if curve is None else " (line: power law; diamond: predicted by the smaller sizes)"
@@ -117,7 +117,7 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
         [
             f"Levels of {factor}, all other factors at the winner's levels. Each smaller training set is a subset of "
             "the larger ones, all take the same number of optimizer steps, and all are evaluated on the same images.",
-            " ".join(said),
+            " ".join(sentences),
         ],
         figures=[Figure(f"pictures-{factor.replace('_', '-')}", title + legend, alt, text)],
         tables=[_table(measured, factor, on, overlap)],
@@ -125,7 +125,7 @@ def _section(results: Results, found: list[Setting], factor: str, overlap: str) 
 
 
 def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> str:
-    """Whether the smaller sizes predict the largest, in words."""
+    """Return whether the smaller sizes predict the largest, as a sentence."""
     last = measured.iloc[-1]
     verdict = "is too large: the law does not hold here, so nothing is extrapolated."
     if checked.holds(allowed):
@@ -139,7 +139,7 @@ def check_sentence(checked: Check, measured: pd.DataFrame, allowed: float) -> st
 
 
 def beyond_sentence(n: NDArray, wrong: NDArray, curve: pd.DataFrame) -> str:
-    """What twice as many images would bring."""
+    """Return the accuracy to expect from twice as many images, as a sentence."""
     law, last = fit(n, wrong.mean(axis=(1, 2)), has_floor(len(n))), curve.iloc[-1]
     left = 2**-law.b
     above = f" above an irreducible {percent(law.c)}" if law.c > 0.0005 else ""
@@ -152,7 +152,7 @@ def beyond_sentence(n: NDArray, wrong: NDArray, curve: pd.DataFrame) -> str:
 
 
 def _curve(n: NDArray, wrong: NDArray, among: NDArray) -> pd.DataFrame:
-    """The law fitted to all sizes, from the smallest to twice the largest: images, accuracy, low, high."""
+    """Return the law fitted to all sizes, from the smallest to twice the largest."""
     at = np.unique(np.append(np.linspace(n[0], REACH * n[-1], _DRAWN), n[-1]))
     predicted: list[tuple[float, Interval]] = predict(n, wrong, among, at)
     rows = [(x, 1 - error, 1 - high, 1 - low) for x, (error, (low, high)) in zip(at, predicted, strict=True)]
@@ -160,7 +160,7 @@ def _curve(n: NDArray, wrong: NDArray, among: NDArray) -> pd.DataFrame:
 
 
 def draw_sizes(ax: Axes, measured: pd.DataFrame, curve: pd.DataFrame | None, checked: Check | None) -> Axes:
-    """Measured accuracies with their intervals; the law dashed and with its interval beyond the largest size."""
+    """Draw measured accuracies with their intervals, and the law with its own, dashed beyond the largest size."""
     n = measured["pictures"]
     if curve is not None:
         for part, line in ((curve[curve["pictures"] <= n.max()], "-"), (curve[curve["pictures"] >= n.max()], "--")):

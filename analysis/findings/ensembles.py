@@ -1,14 +1,13 @@
-"""Ensembles of the confirmed models, on test beside the best single model.
+"""Ensembles of the confirmed models, compared with the best single model on test.
 
-Members are averaged in log-probability. To average logits is the same: they differ from log-probabilities by one
-number an image, which the softmax takes out again. Both give the normalized geometric mean of the probabilities.
+Members are averaged in log-probability. Averaging logits is equivalent: they differ from log-probabilities by one
+number per image, which the softmax removes. Both give the normalized geometric mean of the probabilities.
 
-What may be chosen on: every repeat (seed) has its own partition into training and validation, so an image that one
-repeat validates on was trained on in most others. Within one repeat all settings share the common validation, and none
-of them trains on it, whatever its split. Greedy selection therefore stays within one repeat, on those images that
-every candidate counts as its own validation, and is repeated in each: what it reaches is the mean over repeats, with
-an interval for new repeats and new images. Averages of all models or of all seeds cross repeats; nothing is chosen
-for them, and on test nobody has trained. The same validation chose epochs and settings before, so it flatters members.
+Greedy selection needs images that no candidate trained on. Every repeat (seed) has its own partition into training and
+validation, so most other repeats trained on an image that one repeat validates on. Within one repeat, all settings
+share validation images that none of them trains on. Greedy selection therefore runs within each repeat, on these
+images; its result is the mean over repeats, with an interval for new repeats and new images. Epochs and settings were
+selected on the same images, so validation accuracy is optimistic. Averages of all models or all seeds select nothing.
 """
 
 from collections import Counter
@@ -37,12 +36,12 @@ EACH = "one model of each setting"
 GREEDY = "chosen greedily on validation"
 COLUMNS = ("ensemble", "repeats", "models", "accuracy", "low", "high", "difference", "difference_low")
 COLUMNS += ("difference_high", "log_loss", "val_accuracy", "members")
-Weights = Mapping[str, int]  # trial -> how often it is in the ensemble
+Weights = Mapping[str, int]  # trial -> its number of copies in the ensemble
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Models by setting and repeat, all of which saw the same test images; the winner's setting first."""
+    """Models by setting and repeat, all tested on the same images; the winner's setting first."""
 
     trials: dict[str, dict[int, str]]  # arm -> seed -> trial
     outputs: Outputs
@@ -50,34 +49,34 @@ class _Candidates:
 
     @property
     def repeats(self) -> list[int]:
-        """The repeats that have a model of every setting."""
+        """Return the repeats that have a model of every setting."""
         return sorted(reduce(lambda a, b: a & b, (set(seeds) for seeds in self.trials.values())))
 
     def of_repeat(self, repeat: int) -> list[str]:
         return [seeds[repeat] for seeds in self.trials.values()]
 
 
-def ensembles(results: Results, found: list[Setting], outputs: Outputs) -> pd.DataFrame:
-    """One row for each kind of ensemble, the best single model first; empty where there is nothing to average.
+def ensembles(results: Results, confirmed: list[Setting], outputs: Outputs) -> pd.DataFrame:
+    """Return one row for each kind of ensemble, the best single model first; empty if there is nothing to average.
 
-    `low, high` as of any accuracy (see `accuracy_interval`). The difference is to the best single model, which is
-    the winner's best seed on validation; its interval is a paired bootstrap over test images: these very models on
-    new images. `models`: how many have to be run, mean over repeats. `val_accuracy` exists within a repeat alone.
+    `low, high`: see `accuracy_interval`. `difference`: accuracy minus the accuracy of the best single model, which is
+    the winner's best seed on validation; its interval is a paired bootstrap over test images, for these models on new
+    images. `models`: how many models an ensemble runs, mean over repeats. `val_accuracy` exists only within a repeat.
     """
-    candidates = _candidates(found, outputs)
+    candidates = _candidates(confirmed, outputs)
     if candidates is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    single = best_trial(winner_first(found)[0])
+    single = best_trial(winner_first(confirmed)[0])
     kinds = {SINGLE: [{single: 1}]} | _kinds(candidates)
     clusters = groups(results, pd.Index(candidates.test.items))
     rows = [_row(candidates, kind, made, clusters) for kind, made in kinds.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS)) if len(rows) > 1 else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _candidates(found: list[Setting], outputs: Outputs) -> _Candidates | None:
-    """The models that can be averaged; None where the winner is not among them."""
-    ordered = [setting for setting in winner_first(found) if setting.tested]
-    if not ordered or ordered[0] is not winner_first(found)[0]:
+def _candidates(confirmed: list[Setting], outputs: Outputs) -> _Candidates | None:
+    """Return the models that can be averaged; None if the winner is not among them."""
+    ordered = [setting for setting in winner_first(confirmed) if setting.tested]
+    if not ordered or ordered[0] is not winner_first(confirmed)[0]:
         return None
     test = outputs.of(best_trial(ordered[0]), TEST)
     if test is None:
@@ -90,15 +89,15 @@ def _candidates(found: list[Setting], outputs: Outputs) -> _Candidates | None:
     return _Candidates(trials, outputs, test) if ordered[0].arm in trials else None
 
 
-def _alike(one: Output | None, other: Output) -> bool:
-    """Whether two models saw the same images and know the same classes."""
-    if one is None or one.log_probabilities.shape != other.log_probabilities.shape:
+def _alike(a: Output | None, b: Output) -> bool:
+    """Whether two models were tested on the same images and have the same classes."""
+    if a is None or a.log_probabilities.shape != b.log_probabilities.shape:
         return False
-    return np.array_equal(one.items, other.items)
+    return np.array_equal(a.items, b.items)
 
 
 def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
-    """The ensembles of each kind: one across repeats, or one within each repeat."""
+    """Return the ensembles of each kind: one across repeats, or one for each repeat."""
     winners, *others = candidates.trials.values()
     kinds: dict[str, list[Weights]] = {}
     if len(winners) > 1:
@@ -116,36 +115,36 @@ def _kinds(candidates: _Candidates) -> dict[str, list[Weights]]:
 
 
 def _shared_validation(outputs: Outputs, trials: list[str]) -> tuple[NDArray, NDArray] | None:
-    """Labels (n,) and log-probabilities (models, n, K) of the images that none of these models trained on.
+    """Return labels (n,) and log-probabilities (models, n, K) of the images that all of these models validate on.
 
-    A trial's validation rows are of its own validation, so these are the images that all of them have there.
+    None of the models trained on them, because the validation rows of a trial are its own validation images.
     """
     validated = [output for trial in trials if (output := outputs.of(trial, VAL)) is not None]
     items = reduce(np.intersect1d, [output.items for output in validated]) if validated else []
     if len(validated) < len(trials) or not len(items):
         return None
     rows = [np.searchsorted(output.items, items) for output in validated]
-    stacked = np.stack([output.log_probabilities[mine] for output, mine in zip(validated, rows, strict=True)])
+    stacked = np.stack([output.log_probabilities[index] for output, index in zip(validated, rows, strict=True)])
     return validated[0].labels[rows[0]], stacked
 
 
 def greedy(labels: NDArray, log_probabilities: NDArray, steps: int = STEPS) -> list[int]:
-    """Members of the ensemble, in the order they were taken; one may come again.
+    """Return the indices of the ensemble's members, in the order of selection; a model may be selected repeatedly.
 
-    Caruana et al. ("Ensemble Selection from Libraries of Models", ICML 2004): each step adds the model, with
-    replacement, with which the average is most accurate on validation, of equals the one with the lower
-    cross-entropy; of all steps the best counts. `log_probabilities` are (models, n, K).
+    Caruana et al. ("Ensemble Selection from Libraries of Models", ICML 2004): each step adds, with replacement, the
+    model that gives the average the highest validation accuracy, then the lowest cross-entropy. The ensemble of the
+    best step is returned. `log_probabilities` are (models, n, K).
     """
     total = np.zeros(log_probabilities.shape[1:])
-    chosen: list[int] = []
+    picks: list[int] = []
     scores: list[tuple[float, float]] = []
     for step in range(1, steps + 1):
         tried = [_score(labels, (total + added) / step) for added in log_probabilities]
         pick = max(range(len(tried)), key=tried.__getitem__)
         total += log_probabilities[pick]
-        chosen.append(pick)
+        picks.append(pick)
         scores.append(tried[pick])
-    return chosen[: 1 + max(range(steps), key=scores.__getitem__)]
+    return picks[: 1 + max(range(steps), key=scores.__getitem__)]
 
 
 def _score(labels: NDArray, mean: NDArray) -> tuple[float, float]:
@@ -154,11 +153,11 @@ def _score(labels: NDArray, mean: NDArray) -> tuple[float, float]:
 
 def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: NDArray) -> dict[str, object]:
     single = candidates.test
-    means, corrects = zip(*(_on_test(candidates, weights) for weights in made), strict=True)
-    right = np.stack(corrects)
+    tested = [_on_test(candidates, weights) for weights in made]
+    right = np.stack([correct for _, correct in tested])
     low, high = accuracy_interval(right, clusters)
-    differences = right.mean(axis=0) - single.right
-    difference_low, difference_high = (np.nan,) * 2 if kind == SINGLE else bootstrap_interval(differences, clusters)
+    gains = right.mean(axis=0) - single.right
+    gain_low, gain_high = (np.nan, np.nan) if kind == SINGLE else bootstrap_interval(gains, clusters)
     return {
         "ensemble": kind,
         "repeats": len(made),
@@ -166,20 +165,20 @@ def _row(candidates: _Candidates, kind: str, made: Sequence[Weights], clusters: 
         "accuracy": float(right.mean()),
         "low": low,
         "high": high,
-        "difference": np.nan if kind == SINGLE else float(differences.mean()),
-        "difference_low": difference_low,
-        "difference_high": difference_high,
-        "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean in means])),
+        "difference": np.nan if kind == SINGLE else float(gains.mean()),
+        "difference_low": gain_low,
+        "difference_high": gain_high,
+        "log_loss": float(np.mean([metrics.log_loss(single.labels, mean) for mean, _ in tested])),
         "val_accuracy": _validation_accuracy(candidates, kind, made),
         "members": "; ".join(map(_members, made)),
     }
 
 
 def _on_test(candidates: _Candidates, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Log-probabilities of an ensemble, and which images it classifies correctly.
+    """Return the log-probabilities of an ensemble (n, K), and which images it classifies correctly (n,).
 
-    One model at a time, as all of them together are large. A single model is correct where its stored prediction is,
-    since its logits are rounded.
+    Models are added one at a time, because all at once need much memory. For a single model the stored prediction
+    counts, because its logits are rounded.
     """
     total, alone = 0.0, candidates.test.right
     for trial, times in weights.items():
@@ -195,22 +194,22 @@ def _members(weights: Weights) -> str:
 
 
 def _validation_accuracy(candidates: _Candidates, kind: str, made: Sequence[Weights]) -> float:
-    """On the validation the members share; missing where they are of several repeats."""
+    """Return the accuracy on the members' shared validation images; NaN if they are from several repeats."""
     if kind not in (SINGLE, ANY_SEED, EACH, GREEDY):
         return np.nan
-    reached = []
+    accuracies = []
     for weights in made:
         shared = _shared_validation(candidates.outputs, list(weights))
         if shared is None:
             return np.nan
         labels, log_probabilities = shared
         mean = np.average(log_probabilities, axis=0, weights=list(weights.values()))
-        reached.append(float((mean.argmax(axis=1) == labels).mean()))
-    return float(np.mean(reached))
+        accuracies.append(float((mean.argmax(axis=1) == labels).mean()))
+    return float(np.mean(accuracies))
 
 
-def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, overlap: str) -> Section | None:
-    frame = ensembles(results, found, outputs)
+def ensembles_section(results: Results, confirmed: list[Setting], outputs: Outputs, overlap: str) -> Section | None:
+    frame = ensembles(results, confirmed, outputs)
     if frame.empty:
         return None
     explained = (
@@ -222,9 +221,9 @@ def ensembles_section(results: Results, found: list[Setting], outputs: Outputs, 
 
 
 def ensemble_sentence(frame: pd.DataFrame) -> str:
-    """What the ensemble that was chosen without the test fold gains; of all models where none was chosen."""
+    """Return the gain of the greedy ensemble as a sentence; of all models if there is no greedy one."""
     kinds = set(frame["ensemble"])
-    kind = next(one for one in (GREEDY, ALL, SEEDS) if one in kinds)
+    kind = next(kind for kind in (GREEDY, ALL, SEEDS) if kind in kinds)
     row = frame[frame["ensemble"] == kind].iloc[0]
     gain, low, high = (float(row[column]) for column in ("difference", "difference_low", "difference_high"))
     direction = "above"

@@ -19,46 +19,46 @@ from study.results import Results, level_text
 
 @dataclass(frozen=True)
 class Curve:
-    """One panel: trials that differ in their seed only."""
+    """One panel: trials that differ only in their seed."""
 
     title: str
     trials: list[str]
 
 
-def curves(results: Results, found: list[Setting]) -> list[Curve]:
-    """Return a curve for each confirmed setting, the winner first; before that, for each level's best search trial.
+def curves(results: Results, confirmed: list[Setting]) -> list[Curve]:
+    """Return a curve for each confirmed setting, winner first; before confirmation, for each level's best search trial.
 
-    Without a search, return one for each published configuration that was run.
+    Without a search, return a curve for each published configuration that was run.
     """
-    if found:
-        return [Curve(name(one, found), one.trials["trial"].tolist()) for one in winner_first(found)]
-    chosen_by, ranked = objective(results).column, merit(results)
-    search = results.trials[results.trials["phase"] == "search"].dropna(subset=[chosen_by])
+    if confirmed:
+        return [Curve(name(s, confirmed), s.trials["trial"].tolist()) for s in winner_first(confirmed)]
+    column, scores = objective(results).column, merit(results)
+    search = results.trials[results.trials["phase"] == "search"].dropna(subset=[column])
     if search.empty:
-        return [Curve(one, trials["trial"].tolist()) for one, trials in published_trials(results).items()]
+        return [Curve(title, trials["trial"].tolist()) for title, trials in published_trials(results).items()]
     titles: dict[str, list[str]] = {}
     for factor, levels in results.factors.items():
         for level in levels:
-            mine = search[search[factor].map(level_text) == level]
-            if len(mine):
-                top = mine["trial"].iloc[int(ranked[mine.index].to_numpy().argmax())]
+            rows = search[search[factor].map(level_text) == level]
+            if len(rows):
+                top = rows["trial"].iloc[int(scores[rows.index].to_numpy().argmax())]
                 titles.setdefault(top, []).append(f"{factor} = {level}")
     return [Curve("best search trial with " + ", ".join(parts), [trial]) for trial, parts in titles.items()]
 
 
 def band(results: Results, curve: Curve) -> pd.DataFrame:
-    """Mean, minimum and maximum over the trials at each epoch, columns (metric, "mean" | "min" | "max")."""
+    """Return mean, minimum and maximum over the trials by epoch, in columns (metric, "mean" | "min" | "max")."""
     rows = results.epochs[results.epochs["trial"].isin(curve.trials)]
     return rows.groupby("epoch")[list(LEARNING)].agg(["mean", "min", "max"])
 
 
 def best_epoch(results: Results, curve: Curve) -> float:
-    """The selected epoch, mean over seeds."""
+    """Return the selected epoch, mean over seeds."""
     return results.trials[results.trials["trial"].isin(curve.trials)]["best_epoch"].mean()
 
 
 def limits(results: Results, drawn: list[Curve]) -> dict[str, tuple[float, float]]:
-    """Axis limits that all panels share: "accuracy", "cross_entropy" and "epoch"."""
+    """Return the axis limits that all panels share: "accuracy", "cross_entropy" and "epoch"."""
     rows = results.epochs[results.epochs["trial"].isin([trial for curve in drawn for trial in curve.trials])]
     accuracy = rows[["train_accuracy", "val_accuracy"]].to_numpy()
     loss = rows[["train_cross_entropy", "val_cross_entropy"]].to_numpy()
@@ -70,14 +70,14 @@ def limits(results: Results, drawn: list[Curve]) -> dict[str, tuple[float, float
     }
 
 
-def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """Each confirmed setting at its best epoch, mean over seeds: train, validation and the gap between.
+def generalization(results: Results, confirmed: list[Setting]) -> pd.DataFrame:
+    """Return the metrics of each confirmed setting at its best epoch, mean over seeds, with the generalization gap.
 
-    `last_val_accuracy` is that of the last epoch, which keeping the best one is to be compared with.
+    `last_val_accuracy` is the accuracy after the last epoch, for comparison with the best.
     """
     last = results.epochs.sort_values("epoch").groupby("trial").tail(1)
     rows = []
-    for setting in winner_first(found):
+    for setting in winner_first(confirmed):
         at_best = setting.trials[["trial", "best_epoch"]].merge(
             results.epochs, left_on=["trial", "best_epoch"], right_on=["trial", "epoch"]
         )
@@ -85,29 +85,29 @@ def generalization(results: Results, found: list[Setting]) -> pd.DataFrame:
         gap = means["train_accuracy"] - means["val_accuracy"]
         kept = setting.trials["best_epoch"]
         epochs = zip(_BEST_EPOCHS, (kept.mean(), kept.std(), kept.min(), kept.max()), strict=True)
-        row = {"setting": name(setting, found), **dict(epochs), **means, "gap": gap}
+        row = {"setting": name(setting, confirmed), **dict(epochs), **means, "gap": gap}
         row["last_val_accuracy"] = last[last["trial"].isin(setting.trials["trial"])]["val_accuracy"].mean()
         rows.append(row | sizes(setting.trials))
     extra = [column for column in PARAMETERS if column in results.trials]
     return pd.DataFrame(rows, columns=["setting", *_BEST_EPOCHS, *LEARNING, "gap", "last_val_accuracy", *extra])
 
 
-_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")  # of the seeds
+_BEST_EPOCHS = ("best_epoch", "best_epoch_sd", "best_epoch_low", "best_epoch_high")  # over the seeds
 
 
-def learning_section(results: Results, found: list[Setting]) -> Section | None:
-    drawn = [curve for curve in curves(results, found) if results.epochs["trial"].isin(curve.trials).any()]
+def learning_section(results: Results, confirmed: list[Setting]) -> Section | None:
+    drawn = [curve for curve in curves(results, confirmed) if results.epochs["trial"].isin(curve.trials).any()]
     if not drawn:
         return None
     bounds = limits(results, drawn)
-    pictures = [_learning_figure(results, curve, index, bounds) for index, curve in enumerate(drawn)]
+    plots = [_learning_figure(results, curve, index, bounds) for index, curve in enumerate(drawn)]
     explained = (
         "Orange, dashed: training. Blue: validation. The shading between them is the generalization gap, bands span "
         "the seeds, and the dot marks the selected epoch."
     )
-    frame = generalization(results, found)
-    said = [explained, stability_sentence(frame)] if len(frame) else [explained]
-    return Section("Learning curves", said, figures=pictures, tables=_generalization(frame))
+    frame = generalization(results, confirmed)
+    paragraphs = [explained, stability_sentence(frame)] if len(frame) else [explained]
+    return Section("Learning curves", paragraphs, figures=plots, tables=_generalization(frame))
 
 
 def _learning_figure(results: Results, curve: Curve, index: int, bounds: dict[str, tuple[float, float]]) -> Figure:
@@ -144,7 +144,7 @@ def _generalization(frame: pd.DataFrame) -> list[Table]:
 
 
 def _best_epoch(row: Any) -> str:
-    """The mean, and from which to which epoch the seeds differ."""
+    """Return the mean best epoch, and its range over the seeds unless they agree."""
     mean = number(round(row.best_epoch, 1))
     if not row.best_epoch_low < row.best_epoch_high:
         return mean
@@ -152,7 +152,7 @@ def _best_epoch(row: Any) -> str:
 
 
 def stability_sentence(frame: pd.DataFrame) -> str:
-    """Which epoch the first setting's seeds peak at, and what selecting it gains over the last one."""
+    """Return the epoch at which the first setting peaks, and its gain over the last epoch, as a sentence."""
     row = frame.iloc[0]
     if pd.isna(row["best_epoch_sd"]):
         return ""

@@ -1,8 +1,8 @@
-"""Which images may carry a wrong label, from what models say of them that did not train on them.
+"""Possible label errors, from the predictions of models that did not train on the image.
 
-After Northcutt, Jiang and Chuang, "Confident Learning" (JAIR 70:1373, 2021): a label is doubtful where models give it
-little probability (self-confidence), and more so where they give another class at least as much as that class has on
-average among the images that carry it.
+After Northcutt, Jiang and Chuang, "Confident Learning" (JAIR 70:1373, 2021): a label is doubtful if models give it a
+low probability (self-confidence). It counts as a label error if the probability of another class is at least the
+average that this class has among the images that carry it.
 """
 
 from dataclasses import dataclass
@@ -25,76 +25,76 @@ COLUMNS += ("agree", "models", "others_agree", "others", "confident")
 
 @dataclass(frozen=True)
 class Suspects:
-    """`frame`: the likeliest, at most `MOST_SUSPECTS`; and how many images there were of each kind."""
+    """The images with the most doubtful labels, and the counts behind them."""
 
-    frame: pd.DataFrame
-    looked_at: int  # by at least one of the winner's models that had not trained on it
-    doubtful: int  # its label below one half, and most models name one and the same other class
-    confident: int  # of these, how many confident learning counts as mislabeled
+    frame: pd.DataFrame  # at most `MOST_SUSPECTS` rows, the least probable label first
+    looked_at: int  # images that a model of the winner predicted without training on them
+    doubtful: int  # label below one half, and most models predict the same other class
+    confident: int  # doubtful images that confident learning counts as label errors
 
 
-def suspects(results: Results, found: list[Setting]) -> Suspects:
-    """Test and validation images whose label the winner's models doubt, the least probable label first.
+def suspects(results: Results, confirmed: list[Setting]) -> Suspects:
+    """Return the test and validation images whose label the winner's models doubt, the least probable label first.
 
-    `probability` is that of the label, mean over models; `agree` of `models` name the suggested class, whose mean
-    probability is at least `suggested_probability` (who names another counts as none). Of the models of the other
-    confirmed settings, `others_agree` of `others` name it too: they have no part in the choice.
+    `probability` is the label's, mean over models. `agree` of `models` predict the suggested class, whose mean
+    probability is at least `suggested_probability` (a model that predicts another class counts as 0). `others_agree` of
+    `others`, the models of the other confirmed settings, predict it too; they do not affect the selection.
     """
-    best = winner(found)
-    pictures = _by_image(_seen(results, [] if best is None else [best]))
-    doubtful = pictures[(pictures["probability"] < 0.5) & (2 * pictures["agree"] > pictures["models"])]
-    usual = pictures.groupby("label")["probability"].mean()
+    best = winner(confirmed)
+    images = _by_image(_held_out(results, [] if best is None else [best]))
+    doubtful = images[(images["probability"] < 0.5) & (2 * images["agree"] > images["models"])]
+    usual = images.groupby("label")["probability"].mean()
     doubtful = doubtful.assign(confident=doubtful["suggested_probability"] >= doubtful["suggested"].map(usual))
     likeliest = doubtful.sort_values("probability", kind="stable").head(MOST_SUSPECTS)
-    likeliest = _seconded(likeliest, _seen(results, [setting for setting in found if setting is not best]))
+    likeliest = _seconded(likeliest, _held_out(results, [setting for setting in confirmed if setting is not best]))
     names = class_names(results)
     frame = likeliest.assign(
         path=results.manifest.drop_duplicates("item").set_index("item")["path"].reindex(likeliest.index),
         label_name=likeliest["label"].map(names),
         suggested=likeliest["suggested"].map(names),
     )
-    return Suspects(frame.reset_index()[list(COLUMNS)], len(pictures), len(doubtful), int(doubtful["confident"].sum()))
+    return Suspects(frame.reset_index()[list(COLUMNS)], len(images), len(doubtful), int(doubtful["confident"].sum()))
 
 
-def _seen(results: Results, chosen: list[Setting]) -> pd.DataFrame:
-    """What the models of these settings said of images that they did not train on."""
-    trials = {trial for one in chosen for trial in one.trials["trial"]}
-    every = results.predictions
-    seen = every[every["fold"].isin([TEST, VAL]) & every["trial"].isin(trials)]
-    return seen.dropna(subset=["item", "label", "predicted", "confidence", "cross_entropy"])
+def _held_out(results: Results, settings: list[Setting]) -> pd.DataFrame:
+    """Return the predictions of these settings on images that their models did not train on."""
+    trials = {trial for setting in settings for trial in setting.trials["trial"]}
+    predictions = results.predictions
+    held_out = predictions["fold"].isin([TEST, VAL]) & predictions["trial"].isin(trials)
+    return predictions[held_out].dropna(subset=["item", "label", "predicted", "confidence", "cross_entropy"])
 
 
-def _seconded(doubtful: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
-    """How many further models name the suggested class."""
-    mine = seen.loc[seen["item"].isin(doubtful.index)]
-    same = (mine["predicted"] == mine["item"].map(doubtful["suggested"])).groupby(mine["item"]).agg(["sum", "size"])
+def _seconded(doubtful: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Add how many models of other settings predict the suggested class."""
+    rows = predictions.loc[predictions["item"].isin(doubtful.index)]
+    same = (rows["predicted"] == rows["item"].map(doubtful["suggested"])).groupby(rows["item"]).agg(["sum", "size"])
     counts = same.reindex(doubtful.index).fillna(0).astype(int)
     return doubtful.assign(others_agree=counts["sum"], others=counts["size"])
 
 
-def _by_image(seen: pd.DataFrame) -> pd.DataFrame:
-    """One row an item: its label, what the models give it, and the other class that most of them name."""
-    seen = seen.assign(probability=np.exp(-seen["cross_entropy"]))
-    each = seen.groupby("item", sort=False).agg(
+def _by_image(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per item: its label with its mean probability, and the other class that most models predict."""
+    predictions = predictions.assign(probability=np.exp(-predictions["cross_entropy"]))
+    images = predictions.groupby("item", sort=False).agg(
         fold=("fold", "first"), label=("label", "first"), probability=("probability", "mean"), models=("trial", "size")
     )
-    other = seen[seen["predicted"] != seen["label"]]
+    other = predictions[predictions["predicted"] != predictions["label"]]
     votes = other.groupby(["item", "predicted"], sort=False)["confidence"].agg(["size", "sum"]).reset_index()
     votes = votes.sort_values(["size", "sum"], ascending=False, kind="stable").drop_duplicates("item")
-    votes = votes.set_index("item").reindex(each.index)
-    return each.assign(
+    votes = votes.set_index("item").reindex(images.index)
+    return images.assign(
         suggested=votes["predicted"],
         agree=votes["size"].fillna(0).astype(int),
-        suggested_probability=votes["sum"] / each["models"],
+        suggested_probability=votes["sum"] / images["models"],
     )
 
 
 SHOWN_SUSPECTS = 15
 
 
-def suspects_section(results: Results, found: list[Setting]) -> Section | None:
-    """Missing where no model was shown an image that it had not trained on."""
-    doubted = suspects(results, found)
+def suspects_section(results: Results, confirmed: list[Setting]) -> Section | None:
+    """Return the section; None if no model predicted images that it did not train on."""
+    doubted = suspects(results, confirmed)
     if not doubted.looked_at:
         return None
     title = "Possible label errors"
@@ -107,7 +107,7 @@ def suspects_section(results: Results, found: list[Setting]) -> Section | None:
         f"{number(doubted.confident)} of these as label errors: the other class is at least as probable as it is on "
         "average for images that carry it (Northcutt et al. 2021)."
     )
-    hard, best = "Many of these images may simply be hard.", winner(found)
+    hard, best = "Many of these images may simply be hard.", winner(confirmed)
     if best is not None and best.tested:
         wrong = percent(1 - best.correct.to_numpy().mean())
         hard = f"The winner misclassifies {wrong} of the test images, so many of these images may simply be hard."
@@ -139,11 +139,11 @@ def _suspects(results: Results, frame: pd.DataFrame) -> Table:
     }
     if frame["others"].any():
         shown["by models of other settings"] = lambda row: f"{row.others_agree} of {row.others}"
-    one, other = "test images by the models of all seeds", "other images by the models that"
+    tested, validated = "test images by the models of all seeds", "other images by the models that"
     if test_folds(results):
-        one, other = "each image by the model of every seed that tested on it", "and by the models that"
+        tested, validated = "each image by the model of every seed that tested on it", "and by the models that"
     caption = (
         "Images whose label has the lowest out-of-fold probability, mean over the winner's models that did not train "
-        f"on them: {one}, {other} validated on them"
+        f"on them: {tested}, {validated} validated on them"
     )
     return table("suspects", caption, frame, shown, most=SHOWN_SUSPECTS)

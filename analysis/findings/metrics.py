@@ -1,6 +1,6 @@
-"""Metrics and calibration of every confirmed setting: what accuracy alone does not show, and why a loss is high.
+"""Metrics and calibration of every confirmed setting, and an explanation of a high loss.
 
-Temperature scaling is that of Guo et al. (On Calibration of Modern Neural Networks, ICML 2017): a model's temperature
+Temperature scaling follows Guo et al. (On Calibration of Modern Neural Networks, ICML 2017): a model's temperature
 is fitted on its own validation images and applied on test.
 """
 
@@ -22,16 +22,16 @@ _FOLDS = {TEST: "test", VAL: "validation"}
 _CALIBRATION = ("brier", "ece", "temperature", "log_loss_scaled", "ece_scaled")
 
 
-def metrics_table(found: list[Setting], outputs: Outputs) -> pd.DataFrame:
+def metrics_table(confirmed: list[Setting], outputs: Outputs) -> pd.DataFrame:
     """Return the metrics of each confirmed setting and fold, means over the seeds.
 
-    `absent`: classes without an image there. `ece` (over 15 bins of equally many images), `brier` and, at the
-    temperature of each model, `log_loss_scaled` and `ece_scaled` are those on test. Settings some of whose seeds lack
-    logits of a fold have no row for it.
+    `absent`: classes without an image in the fold. `ece` (over 15 bins of equally many images), `brier` and, at the
+    temperature of each model, `log_loss_scaled` and `ece_scaled` exist only on test. A setting has no row for a fold if
+    any of its seeds lacks logits.
     """
     rows = []
     for fold in _FOLDS:
-        for setting in winner_first(found):
+        for setting in winner_first(confirmed):
             pooled = [outputs.together(trials, fold) for trials in setting.rounds]
             models = [output for output in pooled if output is not None]
             if len(models) < len(pooled):
@@ -40,7 +40,7 @@ def metrics_table(found: list[Setting], outputs: Outputs) -> pd.DataFrame:
                 [metrics.all_metrics(model.labels, model.predicted, model.log_probabilities) for model in models]
             )
             absent = np.mean([model.log_probabilities.shape[1] - len(np.unique(model.labels)) for model in models])
-            row = {"setting": name(setting, found), "fold": fold, "seeds": len(models)} | scores.mean().to_dict()
+            row = {"setting": name(setting, confirmed), "fold": fold, "seeds": len(models)} | scores.mean().to_dict()
             if fold == TEST:
                 row |= pd.DataFrame([_calibration(outputs, trials) for trials in setting.rounds]).mean().to_dict()
             rows.append(row | {"absent": absent})
@@ -48,7 +48,7 @@ def metrics_table(found: list[Setting], outputs: Outputs) -> pd.DataFrame:
 
 
 def _scaled(outputs: Outputs, trial: str) -> tuple[Output, float]:
-    """A model on test and its temperature: 1 where its validation has no error to fit one to, or is not there."""
+    """Return a model's test output and its temperature: 1 without validation outputs or without errors among them."""
     test, val = outputs.of(trial, TEST), outputs.of(trial, VAL)
     assert test is not None
     if val is None or val.right.all():
@@ -57,7 +57,7 @@ def _scaled(outputs: Outputs, trial: str) -> tuple[Output, float]:
 
 
 def _calibration(outputs: Outputs, trials: list[str]) -> dict[str, float]:
-    """Of one seed: its model, or those of its test folds together, each at its own temperature."""
+    """Return the calibration of one seed; models of several test folds are pooled, each at its own temperature."""
     models = [_scaled(outputs, trial) for trial in trials]
     labels = np.concatenate([test.labels for test, _ in models])
     right = np.concatenate([test.right for test, _ in models])
@@ -76,8 +76,8 @@ def _calibration(outputs: Outputs, trials: list[str]) -> dict[str, float]:
     }
 
 
-def metrics_section(results: Results, found: list[Setting], outputs: Outputs, overlap: str) -> Section | None:
-    frame, best = metrics_table(found, outputs), winner(found)
+def metrics_section(results: Results, confirmed: list[Setting], outputs: Outputs, overlap: str) -> Section | None:
+    frame, best = metrics_table(confirmed, outputs), winner(confirmed)
     if frame.empty or best is None:
         return None
     shown: dict[str, Cell] = {
@@ -104,45 +104,45 @@ def metrics_section(results: Results, found: list[Setting], outputs: Outputs, ov
     absent = ", ".join(f"{number(round(n, 1))} on {_FOLDS[str(fold)]}" for fold, n in most_absent.items() if n > 0)
     left_out = f"Classes without images are left out of the macro averages: {absent}." if absent else ""
     first = frame.iloc[0]
-    tested = first["fold"] == TEST and first["setting"] == name(best, found)
-    said = [loss_sentence(results, first, best, outputs)] if tested else []
+    tested = first["fold"] == TEST and first["setting"] == name(best, confirmed)
+    sentences = [loss_sentence(results, first, best, outputs)] if tested else []
     return Section(
         "Metrics and calibration",
-        [*said, explained, left_out],
+        [*sentences, explained, left_out],
         figures=[_reliability(outputs, best)] if tested else [],
         tables=[table("metrics", f"Metrics of every confirmed setting, mean over seeds.{overlap}", frame, shown)],
     )
 
 
 def loss_sentence(results: Results, row: pd.Series, best: Setting, outputs: Outputs) -> str:
-    """What the winner's loss is made of: overconfidence, what remains, and the penalty that training adds."""
+    """Return the parts of the winner's loss: overconfidence, the remainder, and the penalty that training adds."""
     loss, at_t, t = row["log_loss"], row["log_loss_scaled"], row["temperature"]
     classes = _scaled(outputs, best.trials["trial"].iloc[0])[0].log_probabilities.shape[1]
-    said = (
+    sentence = (
         f"The winner's cross-entropy on test is {decimals(loss)} (chance, ln {classes}: {decimals(math.log(classes))})."
     )
     if t == 1:
-        said += " No temperature was fitted: the winner makes no error on its validation images."
+        sentence += " No temperature was fitted: the winner makes no error on its validation images."
     elif at_t >= loss:
-        said += f" Temperature scaling (T = {t:.2f}) does not lower it."
+        sentence += f" Temperature scaling (T = {t:.2f}) does not lower it."
     else:
         kind = "overconfidence" if t > 1 else "underconfidence"
-        said += (
+        sentence += (
             f" Of this, {decimals(loss - at_t)} ({percent((loss - at_t) / loss)}) is {kind}: temperature scaling with "
             f"T = {t:.2f} lowers it to {decimals(at_t)}."
         )
     at_best = best.trials.merge(results.epochs, left_on=["trial", "best_epoch"], right_on=["trial", "epoch"])
     penalty = at_best["penalty"].mean()
     if penalty > 0:
-        said += (
+        sentence += (
             f" Training adds a weight penalty of {decimals(penalty)}; frameworks that report both as one loss, such as "
             f"Keras, would show {decimals(loss + penalty)}."
         )
-    return said
+    return sentence
 
 
 def _reliability(outputs: Outputs, best: Setting) -> Figure:
-    """The reliability diagram of the winner, all seeds together, as trained and at its temperatures."""
+    """Return the reliability diagram of the winner, all seeds pooled, as trained and at its temperatures."""
     models = [_scaled(outputs, trial) for trial in best.trials["trial"]]
     right = np.concatenate([test.right for test, _ in models])
     before = np.concatenate([np.exp(test.log_probabilities.max(axis=1)) for test, _ in models])

@@ -1,7 +1,7 @@
 """Negative control: the winner compared with itself, which must show no difference.
 
-Two disjoint sets of the winner's seeds are treated as two levels and compared by the computation that answers a study.
-A difference found here would be a false positive.
+Two disjoint sets of the winner's seeds are treated as two levels and compared like the levels of a factor. A difference
+found here would be a false positive.
 """
 
 import pandas as pd
@@ -17,14 +17,14 @@ TITLE = "Negative control"
 NEEDED = 2 * MIN_SEEDS
 
 
-def negative_control(results: Results, found: list[Setting]) -> dict | None:
-    """The winner against itself, with disjoint seeds: seeds_a, seeds_b, difference, low, high, p, verdict, passed.
+def negative_control(results: Results, confirmed: list[Setting]) -> dict | None:
+    """Compare the winner with itself on disjoint seeds: seeds_a, seeds_b, difference, low, high, p, verdict, passed.
 
-    The second set are the models of a second confirmation (control.parquet) where there are any, else the later half
-    of the seeds. None where there are fewer than three tested seeds in each. Fewer than
-    five seeds make a claim here: else no small control could fail.
+    The second set is a second confirmation (control.parquet) if there is one, else the later half of the seeds. None if
+    either set has fewer than three tested seeds. Unlike the answers, a control with fewer than five seeds can claim a
+    difference: otherwise a small control could never fail.
     """
-    best = winner(found)
+    best = winner(confirmed)
     if best is None:
         return None
     first, second = _halves(results, best)
@@ -46,7 +46,7 @@ def negative_control(results: Results, found: list[Setting]) -> dict | None:
 
 
 def _halves(results: Results, best: Setting) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Correctness of two sets of seeds, equally many in each, rows by seed and columns by test item."""
+    """Return correctness (seeds, test items) of two equally large sets of seeds."""
     first = best.correct.set_axis(best.seeds)
     again = results.control[results.control["arm"] == best.arm]
     if again.empty:
@@ -59,12 +59,12 @@ def _halves(results: Results, best: Setting) -> tuple[pd.DataFrame, pd.DataFrame
     return first.iloc[:size], second.iloc[:size]
 
 
-def control_sentence(results: Results, found: list[Setting]) -> str:
-    """The control's outcome for the report; empty where nothing has been tested yet."""
-    best = winner(found)
+def control_sentence(results: Results, confirmed: list[Setting]) -> str:
+    """Return the outcome of the control as a sentence; empty if nothing has been tested yet."""
+    best = winner(confirmed)
     if best is None or not best.tested:
         return ""
-    control = negative_control(results, found)
+    control = negative_control(results, confirmed)
     if control is None and best.models > 1:
         return (
             "No negative control: with test folds it compares one half of the winner's seeds with the other, which "
@@ -94,6 +94,6 @@ def control_sentence(results: Results, found: list[Setting]) -> str:
     )
 
 
-def control_section(results: Results, found: list[Setting]) -> Section | None:
-    sentence = control_sentence(results, found)
+def control_section(results: Results, confirmed: list[Setting]) -> Section | None:
+    sentence = control_sentence(results, confirmed)
     return Section(TITLE, [sentence]) if sentence else None

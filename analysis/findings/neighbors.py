@@ -1,4 +1,4 @@
-"""k-nearest-neighbor classification and image retrieval, from the tables that `study.retrieval` leaves."""
+"""k-nearest-neighbor classification and image retrieval, from the tables that `study.retrieval` writes."""
 
 from pathlib import Path
 
@@ -17,7 +17,12 @@ RETRIEVAL_COLUMNS += ("map_at_r", "r_precision", "seconds")
 
 
 def neighbour_sections(results: Results, overlap: str) -> list[Section]:
-    return [one for one in (_knn(results, overlap), _retrieval(results, overlap)) if one is not None]
+    """Return the sections whose tables exist.
+
+    Raises:
+        ResultsError: a table is not readable as CSV or lacks a column.
+    """
+    return [section for section in (_knn(results, overlap), _retrieval(results, overlap)) if section is not None]
 
 
 def _read(results: Results, stem: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
@@ -26,7 +31,7 @@ def _read(results: Results, stem: str, columns: tuple[str, ...]) -> pd.DataFrame
         return None
     try:
         frame = pd.read_csv(path)
-    except ValueError as error:  # of pandas, whose message may run over lines
+    except ValueError as error:  # from pandas, whose messages may span several lines
         reason = (str(error).splitlines() or [""])[0]
         raise ResultsError(f"{path}: not readable as CSV ({reason}). Write it again.") from None
     missing = [name for name in columns if name not in frame]
@@ -61,12 +66,12 @@ def _knn(results: Results, overlap: str) -> Section | None:
 
 
 def _best(frame: pd.DataFrame) -> str:
-    chosen = frame[frame["chosen"] & (frame["fold"] == "test")]
-    if chosen.empty:
+    selected = frame[frame["chosen"] & (frame["fold"] == "test")]
+    if selected.empty:
         return ""
-    row = chosen.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
+    row = selected.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
     low, high = wilson(row["accuracy"] * row["n"], row["n"])
-    among = f", the best of {len(chosen)} selected on validation" if len(chosen) > 1 else ""
+    among = f", the best of {len(selected)} selected on validation" if len(selected) > 1 else ""
     return (
         f"k-NN test accuracy {percent(row['accuracy'])} ({LIKELY} {100 * low:.1f} to {100 * high:.1f}, "
         f"{count(int(row['n']), 'image')}) with {row['backbone']} features, {row['metric']} distance and k = "

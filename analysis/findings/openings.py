@@ -1,4 +1,4 @@
-"""How often the test fold was opened, and what was recommended at its first opening and now."""
+"""How often the test fold was opened, and the recommendations at its first opening and now."""
 
 from dataclasses import replace
 
@@ -11,19 +11,19 @@ from study.results import OPENING_COLUMN, STOOD_FOR_COLUMN, Results, level_text
 
 
 def openings(results: Results) -> int | None:
-    """How often the test fold was opened, a number or a list in study.json; None where that does not say."""
+    """Return how often the test fold was opened (study.json has a number or a list); None if not recorded."""
     recorded = results.study.get("test_openings")
     times = len(recorded) if isinstance(recorded, list) else recorded
     return times if isinstance(times, int) and not isinstance(times, bool) else None
 
 
 def opened_once(results: Results) -> bool:
-    """Whether nothing can have been decided by what the test fold showed, as far as study.json tells."""
+    """Whether study.json records at most one opening, so that no decision can rest on test results."""
     return openings(results) in (0, 1)
 
 
 def at_first_opening(results: Results) -> Results | None:
-    """The study with the trials of the first of several openings alone; None where these are not known."""
+    """Return the study with only the trials of the first of several openings; None if these are not recorded."""
     trials, times = results.trials, openings(results)
     if times is None or times < 2 or not {OPENING_COLUMN, STOOD_FOR_COLUMN} <= set(trials.columns):
         return None
@@ -34,7 +34,7 @@ def at_first_opening(results: Results) -> Results | None:
 
 
 def openings_sentence(results: Results) -> str:
-    """How often the test fold was opened: the one place that says it."""
+    """Return how often the test fold was opened, as a sentence; the only source of this sentence."""
     times = openings(results)
     known = {
         None: "How often the test fold was opened is not recorded.",
@@ -45,34 +45,34 @@ def openings_sentence(results: Results) -> str:
     return known.get(times, more)
 
 
-def openings_notes(results: Results, found: list[Setting], answered: pd.DataFrame) -> list[str]:
-    """Nothing after one opening. `answered` are the answers as of now."""
+def openings_notes(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> list[str]:
+    """Return a note if the test fold was opened more than once. `answered` are the current answers."""
     if (openings(results) or 0) < 2:
         return []
-    said = openings_sentence(results)
-    if not results.factors or not found:
-        return [said]
+    sentence = openings_sentence(results)
+    if not results.factors or not confirmed:
+        return [sentence]
     first = at_first_opening(results)
     then = [] if first is None else settings(first)
     if first is None or not then:
         return [
-            f"{said} What the first opening recommended is not recorded; the report shows what the latest one "
+            f"{sentence} What the first opening recommended is not recorded; the report shows what the latest one "
             "recommends."
         ]
-    advised = recommendations(first, then, answers(first)), recommendations(results, found, answered)
-    at_first, now = _recommended(advised[0], then), _recommended(advised[1], found)
+    advised = recommendations(first, then, answers(first)), recommendations(results, confirmed, answered)
+    at_first, now = _recommended(advised[0], then), _recommended(advised[1], confirmed)
     if at_first == now:
-        return [f"{said} The first opening led to the same recommendation: {now}."]
+        return [f"{sentence} The first opening led to the same recommendation: {now}."]
     same = advised[0]["recommended"].map(level_text).tolist() == advised[1]["recommended"].map(level_text).tolist()
     changed = "The recommendation changed after the first opening, the only one made without knowing test results."
     if same:
         changed = "The recommended levels are the same as at the first opening, but their evidence has changed."
-    return [f"{said} {changed} First opening: {at_first}. Now: {now}."]
+    return [f"{sentence} {changed} First opening: {at_first}. Now: {now}."]
 
 
-def _recommended(advised: pd.DataFrame, found: list[Setting]) -> str:
-    """The recommended level of every factor with how sure it is, and the winner they were chosen around."""
-    best = winner(found)
+def _recommended(advised: pd.DataFrame, confirmed: list[Setting]) -> str:
+    """Return the recommended level of every factor with its decision, and the winner, as text."""
+    best = winner(confirmed)
     rows = zip(advised["factor"], advised["recommended"], advised["decision"], strict=True)
     levels = ", ".join(
         f"{factor} {'–' if pd.isna(level) else level or 'none'} ({decision})" for factor, level, decision in rows

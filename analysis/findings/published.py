@@ -1,4 +1,4 @@
-"""Published numbers beside the same configurations measured here, with what differs."""
+"""Published numbers, the same configurations measured here, and the differences between the two."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,33 +13,33 @@ from analysis.layout.text import NOTHING, count, decimals, number, percent, perc
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
 from study.results import STUDY_FILE, Results, ResultsError, level_text, metrics
 
-COLUMN = "published"  # of trials.parquet: the name of the published row a trial repeats
+COLUMN = "published"  # in trials.parquet: the name of the published row that a trial repeats
 NOT_RUN = "not run"
 MEASURED = "measured"
 
-# What people write, in the words of `metrics.REPORTED`.
+# Common spellings -> the names in `metrics.REPORTED`.
 _ALIASES = {"top1": "accuracy", "top_1": "accuracy", "top_5": "top5", "logloss": "log_loss", "auc": "auroc"}
 _ALIASES |= {"cross_entropy": "log_loss", "f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision"}
 
 
 def published_trials(results: Results) -> dict[str, pd.DataFrame]:
-    """The trials of each published configuration that was run, by seed."""
+    """Return the trials of each published configuration that was run, by seed."""
     trials = results.trials
     if COLUMN not in trials:
         return {}
-    mine = trials[(trials["phase"] == "published") & (trials[COLUMN].map(level_text) != "")]
-    mine = mine.sort_values("seed", kind="stable")
-    return {str(one): rows for one, rows in mine.groupby(COLUMN, sort=False)}
+    ran = trials[(trials["phase"] == "published") & (trials[COLUMN].map(level_text) != "")]
+    ran = ran.sort_values("seed", kind="stable")
+    return {str(name): rows for name, rows in ran.groupby(COLUMN, sort=False)}
 
 
-def published(results: Results, found: Outputs) -> pd.DataFrame:
-    """One row for each published number, in the order the study lists them; what was not run has no measure.
+def published(results: Results, outputs: Outputs) -> pd.DataFrame:
+    """Return one row for each published number, in the order the study lists them, measured if it was run.
 
-    Accuracies have the interval of `accuracy_interval`, other metrics one over seeds from three on. The interval
-    of the published number is Wilson's, where it is an accuracy and its n is known.
+    Accuracies have the interval of `accuracy_interval`, other metrics a t interval over at least three seeds. A
+    published accuracy with a known n has Wilson's interval.
     """
-    run = published_trials(results)
-    rows = [_row(results, found, one, run.get(str(one["name"]))) for one in listed(results)]
+    ran = published_trials(results)
+    rows = [_row(results, outputs, row, ran.get(str(row["name"]))) for row in listed(results)]
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"n": "Int64", "seeds": "Int64", "test_n": "Int64"})
 
 
@@ -48,32 +48,35 @@ _COLUMNS += ("measured", "low", "high", "difference", "differs", "source", "conf
 
 
 def listed(results: Results) -> list[Mapping[str, Any]]:
+    """Return the published numbers that study.json lists.
+
+    Raises:
+        ResultsError: a row has no name or no numeric value.
+    """
     rows = results.study.get("published") or []
-    for one in rows if isinstance(rows, list) else [rows]:
-        if not isinstance(one, Mapping) or "name" not in one or not isinstance(one.get("value"), int | float):
+    for row in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(row, Mapping) or "name" not in row or not isinstance(row.get("value"), int | float):
             raise ResultsError(
                 f"{results.out / STUDY_FILE}: each row of `published` must be an object with at least a name and a "
-                f"value that is a number, but got {one!r}. Mend it."
+                f"value that is a number, but got {row!r}. Mend it."
             )
     return list(rows)
 
 
-def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.DataFrame | None) -> dict[str, Any]:
-    metric, value, n = metric_name(one.get("metric", "accuracy")), float(one["value"]), one.get("n")
-    low, high = (np.nan, np.nan)
-    if metric == "accuracy" and n:
-        low, high = wilson(value * n, n)
+def _row(results: Results, outputs: Outputs, claim: Mapping[str, Any], trials: pd.DataFrame | None) -> dict[str, Any]:
+    metric, value, n = metric_name(claim.get("metric", "accuracy")), float(claim["value"]), claim.get("n")
+    low, high = wilson(value * n, n) if metric == "accuracy" and n else (np.nan, np.nan)
     row = {
-        "name": one["name"],
-        "metric": one.get("metric", "accuracy"),
-        "fold": one.get("fold", ""),
+        "name": claim["name"],
+        "metric": claim.get("metric", "accuracy"),
+        "fold": claim.get("fold", ""),
         "n": n,
         "published": value,
         "published_low": low,
         "published_high": high,
-        "differs": "; ".join([*changed(results, one, trials), *map(value_text, one.get("differs") or [])]),
-        "source": value_text(one.get("source") or ""),
-        "config": value_text(one.get("config") or {}),
+        "differs": "; ".join([*changed(results, claim, trials), *map(value_text, claim.get("differs") or [])]),
+        "source": value_text(claim.get("source") or ""),
+        "config": value_text(claim.get("config") or {}),
         "state": NOT_RUN,
     }
     if trials is None:
@@ -81,21 +84,21 @@ def _row(results: Results, found: Outputs, one: Mapping[str, Any], trials: pd.Da
     done = trials[trials["status"] == "completed"]["trial"].tolist()
     if not done:
         return row | {"state": "failed" if (trials["status"] == "failed").all() else "not finished"}
-    measured = _accuracy(results, done) if metric == "accuracy" else _other(results, found, done, metric)
+    measured = _accuracy(results, done) if metric == "accuracy" else _other(results, outputs, done, metric)
     return row | measured | {"difference": measured.get("measured", np.nan) - value, "seeds": len(done)}
 
 
-def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | None) -> list[str]:
-    """What the trials of a published row have in place of what its configuration says, by their own columns."""
-    config = one.get("config")
+def changed(results: Results, claim: Mapping[str, Any], trials: pd.DataFrame | None) -> list[str]:
+    """Return where the columns of a published row's trials differ from its configuration, a phrase for each field."""
+    config = claim.get("config")
     if trials is None or not isinstance(config, Mapping):
         return []
     changes = []
     for name, value in config.items():
         ran = dict.fromkeys(trials[name].map(level_text)) if name in trials else {}
         if ran and set(ran) != {level_text(value)}:
-            measured = " or ".join(level or "none" for level in ran)
-            changes.append(f"{str(name).replace('_', ' ')} {measured} instead of {value_text(value)}")
+            used = " or ".join(level or "none" for level in ran)
+            changes.append(f"{str(name).replace('_', ' ')} {used} instead of {value_text(value)}")
     own_test = results.manifest["official_split"].eq("test").any()
     if "split" in config and own_test and "official_split" in trials and trials["official_split"].eq(True).any():
         changes.append(f"the official test fold instead of that of {value_text(config['split'])}")
@@ -103,7 +106,7 @@ def changed(results: Results, one: Mapping[str, Any], trials: pd.DataFrame | Non
 
 
 def metric_name(text: Any) -> str:
-    """The name in `metrics.REPORTED` of a metric as somebody wrote it; unknown ones stay as they are."""
+    """Return the name in `metrics.REPORTED` of a metric in any common spelling; an unknown name is returned as is."""
     name = str(text).lower().replace("-", "_").replace(" ", "_").removeprefix("val_").removeprefix("test_")
     return _ALIASES.get(name, name)
 
@@ -118,22 +121,22 @@ def _accuracy(results: Results, trials: list[str]) -> dict[str, Any]:
     return {"state": MEASURED, "measured": mean, "low": low, "high": high, "test_n": correct.shape[1]}
 
 
-def _other(results: Results, found: Outputs, trials: list[str], metric: str) -> dict[str, Any]:
+def _other(results: Results, outputs: Outputs, trials: list[str], metric: str) -> dict[str, Any]:
     if metric not in metrics.REPORTED:
         return {"state": f"{metric} is not measured here"}
-    seen = [output for trial in trials if (output := found.of(trial, TEST)) is not None]
-    if len(seen) < len(trials):
+    models = [output for trial in trials if (output := outputs.of(trial, TEST)) is not None]
+    if len(models) < len(trials):
         return {"state": "not evaluated on test"}
-    values = [metrics.all_metrics(one.labels, one.predicted, one.log_probabilities)[metric] for one in seen]
+    values = [metrics.all_metrics(model.labels, model.predicted, model.log_probabilities)[metric] for model in models]
     low, high = mean_interval(values)
-    return {"state": MEASURED, "measured": np.mean(values), "low": low, "high": high, "test_n": len(seen[0].items)}
+    return {"state": MEASURED, "measured": np.mean(values), "low": low, "high": high, "test_n": len(models[0].items)}
 
 
-def published_section(results: Results, found: Outputs, overlap: str) -> Section | None:
-    """Missing in a study without a list of published numbers, or without any place for trials of them."""
+def published_section(results: Results, outputs: Outputs, overlap: str) -> Section | None:
+    """Return the section; None if no published numbers are listed or trials.parquet has no column for them."""
     if not listed(results) or COLUMN not in results.trials:
         return None
-    frame = published(results, found)
+    frame = published(results, outputs)
     measured = frame[frame["state"] == MEASURED]
     inside = int(((measured["low"] <= measured["published"]) & (measured["published"] <= measured["high"])).sum())
     numbers = count(len(frame), "published number")

@@ -1,4 +1,4 @@
-"""Which level to use for each factor, with its evidence. The rule is in confirmed/recommendations.py."""
+"""Recommendation: the level to use for each factor, with its evidence. confirmed/recommendations.py has the rule."""
 
 import json
 from typing import Any
@@ -14,27 +14,27 @@ from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import NOTHING, count, duration, number, percent, points
 from study.results import Results
 
-_SAID = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
+_LABELS = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
 _MOST_GAINS = 3  # levels named in one cell
 
 
-def recommendations_section(results: Results, found: list[Setting], answered: pd.DataFrame) -> Section | None:
-    """Missing where nothing was asked, as in a study of published configurations alone."""
+def recommendations_section(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> Section | None:
+    """Return the section; None if the study asks no question, such as a study of published configurations only."""
     if not results.factors or set(results.trials["phase"]) == {"published"}:
         return None
-    advised = recommendations(results, found, answered)
-    best = winner(found)
+    advised = recommendations(results, confirmed, answered)
+    best = winner(confirmed)
     if best is None:
         nothing = "Nothing is confirmed yet, so there is nothing to recommend."
         return Section("Recommendation", tables=[_table(advised, answered)], below=[nothing])
     sentences = [
-        " ".join(filter(None, [_sentence(row, answered, margin(results)), _held_at(row, found, best)]))
+        " ".join(filter(None, [_sentence(row, answered, margin(results)), _held_at(row, confirmed, best)]))
         for row in advised.itertuples()
     ]
     return Section(
         "Recommendation",
         tables=[_table(advised, answered), _rule(advised, answered, margin(results))],
-        below=[headline(results, best), *sentences, _together(advised, found, best)],
+        below=[headline(results, best), *sentences, _together(advised, confirmed, best)],
     )
 
 
@@ -55,7 +55,7 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
 
 
 def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Table:
-    """The numbers that each recommendation went by."""
+    """Return the evidence for each recommendation as a table."""
     shown = {
         "factor": "factor",
         "recommendation": lambda row: _name(row.recommended),
@@ -77,11 +77,11 @@ def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Tabl
 def _how_sure(row) -> str:
     if row.decision == UNDECIDED and row.recommended != row.winner:
         return "not decided"
-    return _SAID.get(row.decision, row.decision)
+    return _LABELS.get(row.decision, row.decision)
 
 
 def _why(row, answered: pd.DataFrame) -> str:
-    """By which step of the rule a level is recommended, with the numbers that the step went by."""
+    """Return the step of the rule that recommends a level, with the numbers behind it."""
     if pd.isna(row.recommended):
         return NOTHING
     best, others = _name(row.best), json.loads(row.as_good)[1:]
@@ -103,7 +103,7 @@ def _saved(row) -> str:
 
 
 def _behind(row, answered: pd.DataFrame) -> str:
-    """How the faster open level does beside the best one, on validation and on test."""
+    """Compare the faster open level with the best level, on validation and on test."""
     known = f"{duration(row.faster_seconds)}, {percent(row.faster_val_accuracy)} on validation"
     pairs = rivals(pairs_of(answered, row.factor), row.faster)
     pair = next((pair for pair in pairs if pair["level_b"] == row.best and pd.notna(pair["difference"])), None)
@@ -114,15 +114,15 @@ def _behind(row, answered: pd.DataFrame) -> str:
 
 
 def _name(level: Any) -> str:
-    """A level as it is called; nothing where none is recommended."""
+    """Return the name of a level; a dash if no level is recommended."""
     return NOTHING if pd.isna(level) else str(level) or "none"
 
 
 def _gains(row, answered: pd.DataFrame) -> str:
-    """The gain over every other level that was compared, the closest rival first."""
+    """Return the gain over every other compared level, closest rival first."""
     pairs = pairs_of(answered, row.factor)
-    compared = [one for one in rivals(pairs, row.recommended) if pd.notna(one["difference"])]
-    compared.sort(key=lambda one: one["difference"])
+    compared = [pair for pair in rivals(pairs, row.recommended) if pd.notna(pair["difference"])]
+    compared.sort(key=lambda pair: pair["difference"])
     gains = [_gain(pair) for pair in compared[:_MOST_GAINS]]
     if len(compared) > _MOST_GAINS:
         gains.append(f"and over {count(len(compared) - _MOST_GAINS, 'more level')}")
@@ -130,17 +130,15 @@ def _gains(row, answered: pd.DataFrame) -> str:
 
 
 def _gain(pair: Answer) -> str:
-    """The gain over a level, or that level's lead."""
-    if pair["difference"] < 0:
-        lead, low, high = -pair["difference"], -pair["high"], -pair["low"]
-        return f"{_name(pair['level_b'])} ahead by {points(lead)} ({points(low)} to {points(high)})"
-    return (
-        f"over {_name(pair['level_b'])} {points(pair['difference'])} ({points(pair['low'])} to {points(pair['high'])})"
-    )
+    """Return the gain over a level, or the lead of that level."""
+    rival, gain, low, high = _name(pair["level_b"]), pair["difference"], pair["low"], pair["high"]
+    if gain < 0:
+        return f"{rival} ahead by {points(-gain)} ({points(-high)} to {points(-low)})"
+    return f"over {rival} {points(gain)} ({points(low)} to {points(high)})"
 
 
 def _behind_on_test(row: Any, pairs: list[Answer]) -> str:
-    """Why a level is kept although another was ahead of it on test."""
+    """Explain why a level is kept although another was ahead of it on test."""
     if row.decision != UNDECIDED:
         return ""
     ahead = [pair for pair in rivals(pairs, row.recommended) if pair["difference"] < 0]
@@ -163,11 +161,10 @@ def _needed(row, answered: pd.DataFrame) -> str:
 
 
 def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
-    """What to do about one factor, and why."""
+    """Return the recommendation for one factor and its reasons."""
     pairs = pairs_of(answered, row.factor)
-    refusals = dict.fromkeys(
-        pair["verdict"].removeprefix(REFUSED) for pair in pairs if pair["verdict"].startswith(REFUSED)
-    )
+    refused = [pair["verdict"] for pair in pairs if pair["verdict"].startswith(REFUSED)]
+    refusals = list(dict.fromkeys(verdict.removeprefix(REFUSED) for verdict in refused))
     if row.decision == ABSENT:
         reason = f"not all levels were compared: {'; '.join(refusals)}" if refusals else "no level beats another"
         return f"{row.factor}: this factor does not exist in the winner; where it exists, {reason}."
@@ -179,7 +176,7 @@ def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
         _behind_on_test(row, pairs),
     ]
     if refusals and len({pair["verdict"] for pair in pairs}) == 1:
-        sentences.append(f"Its levels were not compared: {next(iter(refusals))}.")
+        sentences.append(f"Its levels were not compared: {refusals[0]}.")
     else:
         compared = sum(pd.notna(pair["p_holm"]) for pair in pairs)
         sentences += [answer_sentence(pair, allowed, compared) for pair in rivals(pairs, row.best)]
@@ -203,9 +200,9 @@ def _cheaper(row, allowed: float) -> str:
     )
 
 
-def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
+def _held_at(row: Any, confirmed: list[Setting], best: Setting) -> str:
     """Say which other factors were held at levels that the winner does not use."""
-    compared = standing_for(found, row.factor, row.best)
+    compared = standing_for(confirmed, row.factor, row.best)
     if compared is None or pd.isna(row.gain):
         return ""
     others = {
@@ -220,16 +217,16 @@ def _held_at(row: Any, found: list[Setting], best: Setting) -> str:
     return f"Measured {', '.join(held)}; the winner uses {used}, where the gap may differ."
 
 
-def _together(advised: pd.DataFrame, found: list[Setting], best: Setting) -> str:
-    """Say whether the recommended combination was trained: each factor was compared with the others held fixed."""
+def _together(advised: pd.DataFrame, confirmed: list[Setting], best: Setting) -> str:
+    """Say whether the recommended levels were trained together: each factor was compared with the others held fixed."""
     rows = advised[["factor", "recommended"]].dropna()
-    chosen = {str(factor): str(level) for factor, level in zip(rows["factor"], rows["recommended"], strict=True)}
-    same = [one for one in found if all(one.levels[factor] in ("", level) for factor, level in chosen.items())]
+    levels = {str(factor): str(level) for factor, level in zip(rows["factor"], rows["recommended"], strict=True)}
+    same = [s for s in confirmed if all(s.levels[factor] in ("", level) for factor, level in levels.items())]
     if best in same:
         return "This combination is the winner, as confirmed."
     if same:
         return f"This combination was also confirmed: {setting_text(same[0].levels)}."
     return (
-        f"This combination ({setting_text(chosen)}) has not been trained yet. Each factor was compared with the others "
+        f"This combination ({setting_text(levels)}) has not been trained yet. Each factor was compared with the others "
         "held fixed, so confirm the combination before relying on it."
     )

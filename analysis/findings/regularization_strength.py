@@ -1,4 +1,4 @@
-"""Regularization strength: validation accuracy along each conditional nuisance, such as dropout's rate beside L2's."""
+"""Regularization strength: validation accuracy by each conditional nuisance, such as the dropout rate."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +22,9 @@ Unregularized = tuple[str, float, Interval]  # level, validation accuracy, its 9
 
 @dataclass(frozen=True)
 class Strength:
-    """A nuisance under the levels of a factor where it exists, and the trials that tried it.
+    """A nuisance, the levels of a factor under which it exists, and the trials that varied it.
 
-    `trials` has strength, val_accuracy and phase; refined ones hold all other factors at the winner's levels.
+    `trials` has strength, val_accuracy and phase; refinement trials hold all other factors at the winner's levels.
     """
 
     nuisance: Nuisance
@@ -37,19 +37,18 @@ class Strength:
         return self.trials[self.trials["phase"] == "refine"]
 
 
-def strength_sections(results: Results, found: list[Setting]) -> list[Section]:
-    """Return a section for each factor under whose levels a strength exists that was tried at least twice."""
-    every = strengths(results)
-    stems = [f"strength-{i:02d}-{slug(strength.nuisance.name)}" for i, strength in enumerate(every)]
-    return [
-        _section(results, found, factor, {stem: s for stem, s in zip(stems, every, strict=True) if s.factor == factor})
-        for factor in dict.fromkeys(strength.factor for strength in every)
-    ]
+def strength_sections(results: Results, confirmed: list[Setting]) -> list[Section]:
+    """Return a section for each factor with a strength that was tried at two values or more."""
+    by_factor: dict[str, dict[str, Strength]] = {}
+    for i, strength in enumerate(strengths(results)):
+        stem = f"strength-{i:02d}-{slug(strength.nuisance.name)}"
+        by_factor.setdefault(strength.factor, {})[stem] = strength
+    return [_section(results, confirmed, factor, by_stem) for factor, by_stem in by_factor.items()]
 
 
 def strengths(results: Results) -> list[Strength]:
-    """Return the conditional nuisances, in the order of study.json; what it does not describe is left out."""
-    found = []
+    """Return the conditional nuisances in the order of study.json; undeclared ones are left out."""
+    tried = []
     for nuisance in nuisances(results):
         if nuisance.name not in results.trials or not nuisance.low < nuisance.high:
             continue
@@ -57,8 +56,8 @@ def strengths(results: Results) -> list[Strength]:
             if factor in results.factors:
                 trials = _trials(results, nuisance.name, factor, levels)
                 if trials["strength"].nunique() > 1:
-                    found.append(Strength(nuisance, factor, levels, trials))
-    return found
+                    tried.append(Strength(nuisance, factor, levels, trials))
+    return tried
 
 
 def _trials(results: Results, name: str, factor: str, levels: list[str]) -> pd.DataFrame:
@@ -70,19 +69,19 @@ def _trials(results: Results, name: str, factor: str, levels: list[str]) -> pd.D
     return frame.dropna(subset=["strength", "val_accuracy"])
 
 
-def without(results: Results, found: list[Setting], factor: str, regularized: list[Strength]) -> Unregularized | None:
-    """Return the one level without a strength, as confirmed; None where there are several or none."""
-    taken = {level for strength in regularized for level in strength.levels}
+def without(results: Results, confirmed: list[Setting], factor: str, varied: list[Strength]) -> Unregularized | None:
+    """Return the only level without a strength, as confirmed; None if there are several or none."""
+    taken = {level for strength in varied for level in strength.levels}
     free = [level for level in results.factors[factor] if level not in taken]
-    setting = standing_for(found, factor, free[0]) if len(free) == 1 else None
+    setting = standing_for(confirmed, factor, free[0]) if len(free) == 1 else None
     if setting is None:
         return None
     score = scores(results, setting)
     return free[0], score["val_accuracy"], (score["val_low"], score["val_high"])
 
 
-def _section(results: Results, found: list[Setting], factor: str, by_stem: dict[str, Strength]) -> Section:
-    plain = without(results, found, factor, list(by_stem.values()))
+def _section(results: Results, confirmed: list[Setting], factor: str, by_stem: dict[str, Strength]) -> Section:
+    plain = without(results, confirmed, factor, list(by_stem.values()))
     ylim = _limits(list(by_stem.values()), plain)
     sentences = [_sentence(strength) for strength in by_stem.values()]
     explained = (
@@ -106,7 +105,7 @@ def _section(results: Results, found: list[Setting], factor: str, by_stem: dict[
 
 
 def _sentence(strength: Strength) -> str:
-    """The best value tried, among the refined ones where there are any."""
+    """Return the best value tried, in refinement if there was any, as a sentence."""
     nuisance, was_refined = strength.nuisance, len(strength.refined) > 0
     tried = strength.refined if was_refined else strength.trials
     best = tried.sort_values("val_accuracy", ascending=False, kind="stable").iloc[0]
@@ -118,7 +117,7 @@ def _sentence(strength: Strength) -> str:
 
 
 def _limits(regularized: list[Strength], plain: Unregularized | None) -> tuple[float, float]:
-    """The accuracies that all panels show: every refined trial, and the better half of the search."""
+    """Return limits for all panels that show every refinement trial and the better half of the search."""
     refined = pd.concat([strength.refined["val_accuracy"] for strength in regularized])
     searched = pd.concat([strength.trials["val_accuracy"] for strength in regularized])
     ends = [*refined, *(searched[searched >= searched.median()]), *((plain[1], *plain[2]) if plain else ())]
@@ -128,7 +127,7 @@ def _limits(regularized: list[Strength], plain: Unregularized | None) -> tuple[f
 
 
 def draw_strength(ax: Axes, strength: Strength, without: Unregularized | None, ylim: tuple[float, float]) -> Axes:
-    """Draw the validation accuracy of the trials against one strength, the level without any as a line."""
+    """Draw validation accuracy by one strength, with the level without a strength as a line."""
     for phase, color, size in (("search", figures.GRAY, 3.5), ("refine", figures.BLUE, 6)):
         rows = strength.trials[strength.trials["phase"] == phase]
         many = len(rows) > figures.MOST_VECTORS

@@ -24,7 +24,7 @@ VALIDATED, TUNED = "which images validate", "which rates and strengths were trie
 
 
 def estimated(results: Results, setting: Setting | None) -> Estimate | None:
-    """The accuracy of a setting on test with the parts of its variance; None where the data do not separate them."""
+    """Return the test accuracy of a setting with the parts of its variance; None if the data cannot separate them."""
     if setting is None or not setting.tested or len(setting.seeds) < MIN_SEEDS:
         return None
     clusters = groups(results, setting.correct.columns)
@@ -34,50 +34,52 @@ def estimated(results: Results, setting: Setting | None) -> Estimate | None:
 
 
 def sources(results: Results, best: Setting) -> pd.DataFrame:
-    """One row for each source of luck that can be told: its standard deviation in accuracy.
+    """Return one row for each source of variance, with its standard deviation in accuracy.
 
-    Of the first two `share`, of the variance of the winner's mean accuracy on test. The repeat: of one model's
-    accuracy, with what a repeat's models do to single images.
+    `share`, for the first two only, is of the variance of the winner's mean test accuracy. The standard deviation of
+    the repeat is of one seed's test accuracy and includes how seeds disagree on single images.
     """
     estimate = estimated(results, best)
     if estimate is None:
         return pd.DataFrame(columns=["source", "standard_deviation", "share", "n"])
-    whole = estimate.standard_error**2
-    of_items = estimate.item_variance / whole if whole else np.nan
-    luck, points = _tuning_luck(results, best)
-    on_test = estimate.seeds * estimate.seed_variance  # of one seed; validation adds other images each time
+    total = estimate.standard_error**2
+    of_items = estimate.item_variance / total if total else np.nan
+    luck, tried = _tuning_luck(results, best)
+    on_test = (
+        estimate.seeds * estimate.seed_variance
+    )  # variance of one seed; on validation, each seed also has other images
     beyond = max(float(best.by_seed(best.trials["val_accuracy"]).var(ddof=1)) - on_test, 0.0)
     rows = [
         (REPEAT, np.sqrt(on_test), 1 - of_items, estimate.seeds),
         (PICTURES, np.sqrt(estimate.item_variance), of_items, estimate.items),
         (VALIDATED, np.sqrt(beyond), np.nan, estimate.seeds),
-        (TUNED, luck, np.nan, points),
+        (TUNED, luck, np.nan, tried),
     ]
     return pd.DataFrame(rows, columns=["source", "standard_deviation", "share", "n"]).astype({"n": "Int64"})
 
 
 def renewed(results: Results, best: Setting) -> bool:
-    """Whether the winner's repeats validated on different images, as far as their predictions tell."""
-    seen = results.predictions
-    mine = seen[(seen["fold"] == VAL) & seen["trial"].isin(best.trials["trial"])]
-    return len({frozenset(items) for _, items in mine.groupby("trial")["item"]}) > 1
+    """Whether the winner's repeats validated on different images, judged by their predictions."""
+    predictions = results.predictions
+    validated = predictions[(predictions["fold"] == VAL) & predictions["trial"].isin(best.trials["trial"])]
+    return len({frozenset(items) for _, items in validated.groupby("trial")["item"]}) > 1
 
 
 def _tuning_luck(results: Results, best: Setting) -> tuple[float, int]:
-    """The standard deviation of the best of the points, and how many; with test folds the mean over the refinings."""
+    """Return the standard deviation of the best tried point (mean over folds if several) and their number."""
     trials = results.trials
     completed = trials[(trials["phase"] == "refine") & (trials["status"] == "completed")]
     tried = having(best.levels, completed).dropna(subset=["val_accuracy"])
-    ranked = merit(results)[tried.index].dropna()
-    repeats = [rows.index for _, rows in tried.loc[ranked.index].groupby("seed", dropna=False)]
-    spreads = [best_of(ranked[mine], tried["val_accuracy"][mine])[1] for mine in repeats]
+    scores = merit(results)[tried.index].dropna()
+    repeats = [rows.index for _, rows in tried.loc[scores.index].groupby("seed", dropna=False)]
+    spreads = [best_of(scores[index], tried["val_accuracy"][index])[1] for index in repeats]
     return (float(np.mean(spreads)) if spreads else np.nan), max(map(len, repeats), default=0)
 
 
 def best_of(ranked: ArrayLike, values: ArrayLike) -> tuple[float, float]:
-    """Mean and standard deviation of the value of the best of n points, drawn again from these n.
+    """Return mean and standard deviation of the best point's value when n points are resampled.
 
-    The bootstrap without its simulation: the best of n draws is among the k worst with probability (k / n)^n.
+    This is the exact bootstrap: the best of n draws is among the k worst with probability (k / n)^n.
     """
     ranked, values = np.asarray(ranked, float), np.asarray(values, float)
     n = len(values)
@@ -90,7 +92,7 @@ def best_of(ranked: ArrayLike, values: ArrayLike) -> tuple[float, float]:
 
 
 def with_more(estimate: Estimate, seeds: int = 0, items: int = 0) -> Estimate:
-    """What is to be expected of `seeds` and `items` more that vary as these did."""
+    """Return the estimate expected with `seeds` and `items` more that vary like these."""
     fewer_seeds, fewer_items = estimate.seeds / (estimate.seeds + seeds), estimate.items / (estimate.items + items)
     return replace(
         estimate,
@@ -103,10 +105,10 @@ def with_more(estimate: Estimate, seeds: int = 0, items: int = 0) -> Estimate:
 
 
 def precision(estimate: Estimate) -> pd.DataFrame:
-    """Half the width of the 95% interval as it is, and as more seeds or more test images would make it.
+    """Return the half-width of the 95% interval as measured, and with more seeds or more test images.
 
-    Never more than as it is: with less doubt from the images Hillis' degrees of freedom fall, by which more
-    images could seem to harm. `narrower`: whether the number that is said is below the present one.
+    It is capped at the measured half-width: with less variance from the images, Hillis' degrees of freedom fall, so
+    more images could seem to widen the interval. `narrower`: whether the half-width as reported (rounded) is smaller.
     """
     plans = {
         NOW: estimate,
@@ -123,7 +125,7 @@ def precision(estimate: Estimate) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The true difference between two settings that is found with 80% power, at the 5% level without correction."""
+    """The true difference between two settings that 80% power detects, at the 5% level without correction."""
 
     median: float
     least: float
@@ -133,34 +135,30 @@ class Resolution:
     items: int
 
 
-def resolution(results: Results, found: list[Setting]) -> Resolution | None:
-    """From the winner's paired differences to every setting with its seeds and test images."""
-    best = winner(found)
+def resolution(results: Results, confirmed: list[Setting]) -> Resolution | None:
+    """Return the resolution, from paired differences between the winner and settings with its seeds and test images."""
+    best = winner(confirmed)
     estimate = estimated(results, best)
     if best is None or estimate is None:
         return None
     clusters = groups(results, best.correct.columns)
-    effects = [
-        smallest_effect(compare(best.correct, other.correct[best.correct.columns], clusters, best.folds))
-        for other in found
-        if other is not best
-        and other.seeds == best.seeds
-        and other.tested
-        and set(other.correct.columns) == set(best.correct.columns)
-    ]
+    items = best.correct.columns
+    others = [s for s in confirmed if s is not best and s.seeds == best.seeds and s.tested]
+    paired = [other.correct[items] for other in others if set(other.correct.columns) == set(items)]
+    effects = [smallest_effect(compare(best.correct, correct, clusters, best.folds)) for correct in paired]
     if not effects:
         return None
     middle = float(np.median(effects))
     return Resolution(middle, min(effects), max(effects), len(effects), estimate.seeds, estimate.items)
 
 
-FEW_PICTURES = 1000  # on test; with fewer, most differences between good settings are too small to be seen
+FEW_PICTURES = 1000  # on test; fewer cannot detect most differences between good settings
 
 
-def doubt_section(results: Results, found: list[Setting]) -> Section | None:
-    """Where the doubt comes from, what would lessen it, what stays unresolved; missing where nothing is known of it."""
-    best = winner(found)
-    estimate, unresolved = estimated(results, best), _unresolved(results, resolution(results, found))
+def doubt_section(results: Results, confirmed: list[Setting]) -> Section | None:
+    """Return the section on sources of variance, narrower intervals and detectable differences; None without any."""
+    best = winner(confirmed)
+    estimate, unresolved = estimated(results, best), _unresolved(results, resolution(results, confirmed))
     if best is None or estimate is None:
         return Section("Uncertainty", unresolved) if unresolved else None
     luck, more = sources(results, best), precision(estimate)
@@ -172,25 +170,26 @@ def doubt_section(results: Results, found: list[Setting]) -> Section | None:
 
 
 def _narrowed(luck: pd.DataFrame, more: pd.DataFrame) -> str:
-    """Where the uncertainty comes from, and what would narrow the interval to which stated width."""
+    """Return the sources of uncertainty and the half-width with more seeds or images, as sentences."""
     shares, plans = luck.set_index("source")["share"], more.set_index("what")
+    narrower = plans["narrower"]
     if shares[[REPEAT, PICTURES]].isna().any():
         return "The winner's test accuracy varies neither between seeds nor between images."
-    sources = {PICTURES: "test images", REPEAT: "seeds"}
-    larger, smaller = sorted(sources, key=lambda source: shares[source], reverse=True)
+    names = {PICTURES: "test images", REPEAT: "seeds"}
+    larger, smaller = sorted(names, key=lambda source: shares[source], reverse=True)
     most = (
-        f"Most of the uncertainty ({percent(shares[larger])} of the variance) comes from the {sources[larger]}, "
-        f"{percent(shares[smaller])} from the {sources[smaller]}."
+        f"Most of the uncertainty ({percent(shares[larger])} of the variance) comes from the {names[larger]}, "
+        f"{percent(shares[smaller])} from the {names[smaller]}."
     )
-    named = {PICTURES_MORE: PICTURES_MORE, ONE_SEED: "one more seed", TWICE: "twice as many seeds"}
-    half = {what: f"±{100 * width:.2f}" for what, width in plans["half_width"].items()}
-    helps = [what for what in named if plans["narrower"][what]]
-    if not helps:
-        return f"{most} The 95% CI is {half[NOW]} points; narrowing it takes many more {sources[larger]}."
-    to = ", ".join(f"{named[what]} would narrow it to {half[what]}" for what in helps)
-    idle = " and ".join(named[what] for what in named if what not in helps)
-    rest = f"; {idle} would not narrow it" if idle else ""
-    return f"{most} The 95% CI is {half[NOW]} points: {to}{rest}."
+    half_widths = {plan: f"±{100 * width:.2f}" for plan, width in plans["half_width"].items()}
+    interval = f"The 95% CI is {half_widths[NOW]} points"
+    plan_names = {PICTURES_MORE: PICTURES_MORE, ONE_SEED: "one more seed", TWICE: "twice as many seeds"}
+    helpful = [f"{plan_names[plan]} would narrow it to {half_widths[plan]}" for plan in plan_names if narrower[plan]]
+    idle = [plan_names[plan] for plan in plan_names if not narrower[plan]]
+    if not helpful:
+        return f"{most} {interval}; narrowing it takes many more {names[larger]}."
+    rest = f"; {' and '.join(idle)} would not narrow it" if idle else ""
+    return f"{most} {interval}: {', '.join(helpful)}{rest}."
 
 
 def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> str:
@@ -211,7 +210,7 @@ def _renewed_together(results: Results, best: Setting, luck: pd.DataFrame) -> st
 
 
 def _folds(results: Results, best: Setting) -> int | None:
-    """As the winner's trials have them; of a folder whose trials do not tell, as the study declares them."""
+    """Return the number of folds in the winner's trials; if they do not record it, the number in the budget."""
     if "folds" in best.trials:
         ran = pd.to_numeric(best.trials["folds"], errors="coerce").dropna().unique()
         return int(ran[0]) if len(ran) == 1 else None
@@ -258,7 +257,7 @@ def _more(more: pd.DataFrame) -> Table:
 
 
 def _unresolved(results: Results, resolved: Resolution | None) -> list[str]:
-    """The smallest difference that could be found: as it was, or as it was planned while nothing was compared."""
+    """Return the smallest detectable difference as sentences: the planned one, then the measured one."""
     planned = results.study.get("resolution")
     known = planned if isinstance(planned, Mapping) else {}
     difference, seeds, items = (known.get(name) for name in ("difference", "seeds", "items"))

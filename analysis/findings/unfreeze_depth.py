@@ -1,4 +1,4 @@
-"""The report's section on how deep to unfreeze: accuracy along the share of the backbone that trains."""
+"""Unfreeze depth: accuracy by the trained share of the backbone."""
 
 import re
 from functools import partial
@@ -17,34 +17,35 @@ from study.results import Results
 
 FACTOR = "unfreeze"
 _LAST = re.compile(r"last (?:(\d+) )?(layer|block|stage)s?")
-_UNITS = ("layer", "block", "stage")  # each holds several of the one before
+_UNITS = ("layer", "block", "stage")  # each contains several of the previous unit
 
 
-def depth_section(results: Results, found: list[Setting]) -> Section | None:
+def depth_section(results: Results, confirmed: list[Setting]) -> Section | None:
     if FACTOR not in results.factors:
         return None
-    said, line = depths(comparison(results, found, FACTOR))
+    metric, line = depths(comparison(results, confirmed, FACTOR))
     if len(line) < 2:
         return None
     best = line.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
     rows = zip(line["level"], line["share"], line["accuracy"], strict=True)
     spoken = ", ".join(f"{level}{_share(share)} {percent(accuracy)}" for level, share, accuracy in rows)
+    top = f"{best['level']}{_share(best['share'])}"
     interval = percent_interval(best["accuracy"], best["low"], best["high"])
     text = figures.svg(2.7, partial(draw_depths, line=line))
     return Section(
         "Unfreeze depth",
-        [f"{best['level']}{_share(best['share'])} has the highest {said}: {interval}. From shallow to deep: {spoken}."],
-        figures=[Figure("depth", f"{said[0].upper()}{said[1:]} by depth", f"{said}, {spoken}", text)],
+        [f"{top} has the highest {metric}: {interval}. From shallow to deep: {spoken}."],
+        figures=[Figure("depth", f"{metric[0].upper()}{metric[1:]} by depth", f"{metric}, {spoken}", text)],
     )
 
 
 def depths(compared: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """What the levels are drawn by (see `dots`), and a row a level from shallow to deep.
+    """Return the metric to plot (see `dots`), and one row per level from shallow to deep.
 
-    Columns level, accuracy, low, high, winner, and share: of the backbone's weights, how many train; missing where
-    any level's is.
+    Columns level, accuracy, low, high, winner, and share: the trained share of the backbone's weights, NaN for all
+    levels if any share is unknown.
     """
-    said, line = dots(compared)
+    metric, line = dots(compared)
     line = line.rename(columns={"value": "accuracy"}).assign(share=np.nan)
     if set(PARAMETERS) <= set(compared.columns):
         line["share"] = compared["trained_parameters"] / compared["parameters"]
@@ -52,11 +53,11 @@ def depths(compared: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     if line["share"].isna().any():
         line["share"] = np.nan
     ranks = line["level"].map(_rank)
-    return said, line.assign(rank=ranks).sort_values(["share", "rank"], kind="stable").reset_index(drop=True)
+    return metric, line.assign(rank=ranks).sort_values(["share", "rank"], kind="stable").reset_index(drop=True)
 
 
 def _rank(level: str) -> tuple[int, int, int]:
-    """Orders depths by their names: head, the last layers, blocks and stages, all."""
+    """Rank a depth by its name: head, the last layers, blocks and stages, all."""
     if match := _LAST.fullmatch(level):
         return 1, _UNITS.index(match[2]), int(match[1] or 1)
     return (0 if level == "head" else 2), 0, 0
@@ -67,7 +68,7 @@ def _share(share: float) -> str:
 
 
 def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
-    """One dot a depth with its interval, along the share that trains; in equal steps where that is not known."""
+    """Draw one dot per depth with its interval, by the trained share, or in equal steps if the share is unknown."""
     known = line["share"].notna().all()
     x = 100 * line["share"].to_numpy() if known else np.arange(len(line))
     ax.plot(x, line["accuracy"], color=figures.GRAY, linewidth=1.0)
@@ -89,7 +90,7 @@ def draw_depths(ax: Axes, line: pd.DataFrame) -> Axes:
 
 
 def _name(ax: Axes, x: np.ndarray, line: pd.DataFrame) -> None:
-    """Each level's name beside its dot, on the side with more room; off the line, which mostly rises."""
+    """Write each level's name beside its dot, on the side with more room and away from the line, which mostly rises."""
     gaps = np.diff(x, prepend=-100, append=200)
     for at, before, after, dot in zip(x, gaps, gaps[1:], line.itertuples(), strict=False):
         left = after < before and at > 25

@@ -1,4 +1,4 @@
-"""The winner: its test accuracy, what it was selected on, and the facts of the model that ships."""
+"""The winner: its test accuracy, the data and metric that selected it, and the facts of its saved model."""
 
 import json
 from pathlib import Path
@@ -30,12 +30,12 @@ from analysis.statistics.inference import MIN_SEEDS, accuracy_interval
 from study.results import BEST_FOLDER, Results
 
 
-def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
-    """The winner's test accuracy beside chance and the most frequent class; empty before confirmation.
+def winner_table(results: Results, confirmed: list[Setting]) -> pd.DataFrame:
+    """Return the test accuracy of the winner, the most frequent class and chance; empty before confirmation.
 
-    Where it was trained once more on training and validation together, that one model has a row of its own.
+    If the winner was retrained on training and validation data, the retrained model has its own row.
     """
-    best = winner(found)
+    best = winner(confirmed)
     if best is None:
         return pd.DataFrame(columns=["model", "accuracy", "low", "high"])
     score = scores(results, best)
@@ -50,39 +50,39 @@ def winner_table(results: Results, found: list[Setting]) -> pd.DataFrame:
 
 
 def retrained(results: Results, best: Setting) -> pd.DataFrame:
-    """The winner's trial on training and validation together; none where only an earlier winner was trained so."""
+    """Return the winner's trial on training and validation data; empty if only an earlier winner was retrained."""
     trials = results.trials
     again = trials[(trials["phase"] == "retrain") & (trials["status"] == "completed") & (trials["arm"] == best.arm)]
-    chosen = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
-    return again[again["seed"] == chosen] if (again["seed"] == chosen).any() else again
+    seed = best.trials.loc[best.trials["trial"] == best_trial(best), "seed"].iloc[0]
+    return again[again["seed"] == seed] if (again["seed"] == seed).any() else again
 
 
 def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float, float]]:
     rows, predictions = [], test_predictions(results)
     for trial in retrained(results, best)["trial"]:
-        mine = predictions[predictions["trial"] == trial]
-        if len(mine):
-            interval = accuracy_interval(mine[["right"]].T, groups(results, pd.Index(mine["item"])))
-            rows.append(("retrained on training and validation", float(mine["right"].mean()), *interval))
+        tested = predictions[predictions["trial"] == trial]
+        if len(tested):
+            interval = accuracy_interval(tested[["right"]].T, groups(results, pd.Index(tested["item"])))
+            rows.append(("retrained on training and validation", float(tested["right"].mean()), *interval))
     return rows
 
 
 def headline(results: Results, best: Setting) -> str:
-    """The winner and how well it does, in one or two sentences."""
+    """Return the winner and its accuracy in one or two sentences."""
     score = scores(results, best)
-    chosen = f"Best setting: {setting_text(best.levels)}."
+    setting = f"Best setting: {setting_text(best.levels)}."
     seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
     if not best.tested:
-        return f"{chosen} Validation accuracy {percent(score['val_accuracy'])}, mean of {seeds}."
+        return f"{setting} Validation accuracy {percent(score['val_accuracy'])}, mean of {seeds}."
     caution = "" if len(best.seeds) >= MIN_SEEDS else "; the interval is for new images, not for new seeds"
     return (
-        f"{chosen} Test accuracy {percent(score['test_accuracy'])} ({LIKELY} {100 * score['test_low']:.1f} to "
+        f"{setting} Test accuracy {percent(score['test_accuracy'])} ({LIKELY} {100 * score['test_low']:.1f} to "
         f"{100 * score['test_high']:.1f}, {count(best.correct.shape[1], 'image')}, {seeds}{caution})."
     )
 
 
 def winner_sentences(results: Results, best: Setting) -> list[str]:
-    """The winner, its test accuracy, what chance would reach, and what it was selected on."""
+    """Return the winner, its test accuracy, the accuracy of chance, and the data that selected it."""
     sentences = [headline(results, best)]
     if not best.tested:
         return sentences if objective(results).is_accuracy else [*sentences, _selected_by(results, best)]
@@ -103,7 +103,7 @@ def _selected_by(results: Results, best: Setting) -> str:
     metric = objective(results)
     if best.models > 1:
         return (
-            f"Its levels were selected by {metric.said} on validation images that are test images of other folds, "
+            f"Its levels were selected by {metric.label} on validation images that are test images of other folds, "
             "so its accuracy may be slightly optimistic. Nuisances were tuned for each model without its test images."
         )
     only = " data only" if opened_once(results) else ""
@@ -112,7 +112,7 @@ def _selected_by(results: Results, best: Setting) -> str:
     value = best.trials[metric.column].mean()
     reached = decimals(value) if metric.metric in ("val_log_loss", "val_auroc") else percent(value)
     return (
-        f"It was selected on validation{only}, by {metric.said} ({reached}, mean over seeds). The comparisons of "
+        f"It was selected on validation{only}, by {metric.label} ({reached}, mean over seeds). The comparisons of "
         "levels below use accuracy."
     )
 
@@ -121,33 +121,30 @@ _MODEL_FILE = "model.safetensors"
 _PREPROCESSING_FILE = "preprocessing.json"
 
 
-def winner_section(results: Results, found: list[Setting], overlap: str) -> Section | None:
-    best = winner(found)
+def winner_section(results: Results, confirmed: list[Setting], overlap: str) -> Section | None:
+    best = winner(confirmed)
     if best is None:
         return None
-    shown = {
-        "": "model",
-        f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high),
-    }
+    shown = {"": "model", f"accuracy ({LIKELY})": lambda row: percent_interval(row.accuracy, row.low, row.high)}
     caption = f"Test accuracy.{overlap}" if overlap else "Test accuracy"
-    scored = [table("winner", caption, winner_table(results, found), shown)] if best.tested else []
+    scored = [table("winner", caption, winner_table(results, confirmed), shown)] if best.tested else []
     trial, which = _shipped(results, best)
-    facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # of a model card, as recorded
+    facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # for a model card
     card = table("model", f"The model in {BEST_FOLDER}/: {which}", facts, {"fact": "fact", "value": "value"})
     return Section("The winner", winner_sentences(results, best), tables=[*scored, card])
 
 
-def examples_section(results: Results, found: list[Setting]) -> Section | None:
-    """Test images with what the winner said of them, where the study left any."""
+def examples_section(results: Results, confirmed: list[Setting]) -> Section | None:
+    """Return test images with the winner's predictions; None if the study saved none."""
     shown, energies = galleries(results.out)
-    if winner(found) is None or not shown:
+    if winner(confirmed) is None or not shown:
         return None
-    said = "Under each image: predicted class and confidence; true class if wrong."
-    return Section("Example predictions", [said, *energies], galleries=shown)
+    caption = "Under each image: predicted class and confidence; true class if wrong."
+    return Section("Example predictions", [caption, *energies], galleries=shown)
 
 
 def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
-    """The trial whose model is the study's, and what it is."""
+    """Return the trial whose model the study saved, and a description of it."""
     again = retrained(results, best)
     if len(again):
         return again.iloc[0], "the winner, retrained on training and validation data"
@@ -155,13 +152,14 @@ def _shipped(results: Results, best: Setting) -> tuple[pd.Series, str]:
 
 
 def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str, str]]:
-    retrained = trial["phase"] == "retrain"  # on the validation, too: its accuracy there says nothing
+    retrained = trial["phase"] == "retrain"  # it trained on validation, so its validation accuracy means nothing
     recorded, nuisances = sizes(best.trials), results.study.get("nuisances") or {}
+    round_index, fold = divmod(int(trial["seed"]) - 1, best.models)
     tuned = [name for name in nuisances if pd.notna(trial.get(name))]
     facts = [
         ("trial", str(trial["trial"])),
-        ("seed", number(1 + (int(trial["seed"]) - 1) // best.models)),
-        *([("test fold", f"{1 + (int(trial['seed']) - 1) % best.models} of {best.models}")] if best.models > 1 else []),
+        ("seed", number(1 + round_index)),
+        *([("test fold", f"{1 + fold} of {best.models}")] if best.models > 1 else []),
         *((factor, level) for factor, level in best.levels.items() if level),
         *((name.replace("_", " "), cell_text("", trial[name])) for name in tuned),
         ("best epoch", number(trial["best_epoch"])),
@@ -170,18 +168,17 @@ def _facts(results: Results, best: Setting, trial: pd.Series) -> list[tuple[str,
         ("time to train", duration(trial["seconds"])),
         *((heading, cell_text(column, recorded[column])) for column, heading in SIZES.items() if column in recorded),
     ]
-    return facts + _left(results.out / BEST_FOLDER, "file_bytes" in recorded)
+    return facts + _saved(results.out / BEST_FOLDER, "file_bytes" in recorded)
 
 
-def _left(folder: Path, sized: bool) -> list[tuple[str, str]]:
-    """What the model's own folder says: how large it is and how images go in."""
+def _saved(folder: Path, sized: bool) -> list[tuple[str, str]]:
+    """Return the facts that the model's folder holds: file size and preprocessing."""
     model, facts = folder / _MODEL_FILE, []
     if model.is_file() and not sized:
         facts.append((SIZES["file_bytes"], megabytes(model.stat().st_size)))
     try:
         preprocessing = json.loads((folder / _PREPROCESSING_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the report goes on without a file that is missing or damaged
+    except (OSError, ValueError):  # a missing or damaged file does not stop the report
         return facts
-    return (
-        [*facts, ("input", value_text(preprocessing))] if preprocessing and isinstance(preprocessing, dict) else facts
-    )
+    known = preprocessing if isinstance(preprocessing, dict) else {}
+    return [*facts, ("input", value_text(known))] if known else facts

@@ -1,1 +1,1 @@
-"""How a finding looks: pages, figures and words."""
+"""Presentation of findings: pages, figures and text."""

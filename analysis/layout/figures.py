@@ -1,6 +1,6 @@
-"""Frames to SVG: each `draw_` function takes an Axes and returns it, and `svg` renders a figure as text.
+"""Figures as SVG: each `draw_` function takes an Axes and returns it, and `svg` renders a figure as text.
 
-Figures are small and of one width: they flow side by side on a wide page and stay readable on a phone.
+Figures are small and have the same width: they flow side by side on a wide page and stay readable on a phone.
 """
 
 import html
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from analysis.layout import page
 from analysis.layout.text import duration, number, percent, percent_interval, plain, shortened
 
-# A blue and an orange that differ for every kind of color vision and on white as on near-black.
+# Blue and orange are distinguishable with any color vision, on white and on near-black.
 BLUE, ORANGE, GRAY = "#2f81c7", "#d9730d", "#8b949e"
 # The page replaces these three with its own colors, light or dark.
 INK = "#1f2328"
@@ -34,7 +34,7 @@ PAPER = "#fefefe"
 WIDTH = 3.6  # inches
 
 STYLE = {
-    "svg.fonttype": "none",  # text stays text: it can be read, searched and set in the page's own font
+    "svg.fonttype": "none",  # text stays text: searchable, and set in the page's own font
     "svg.hashsalt": "study",  # equal figures get equal bytes
     "text.parse_math": False,  # a class may be called "$x$"
     "font.size": 9.0,
@@ -57,7 +57,7 @@ STYLE |= dict.fromkeys(("xtick.color", "ytick.color"), INK)
 
 
 def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str] | None = None) -> str:
-    """Render a figure as SVG text, with one panel under another for each draw function; `height` is in inches.
+    """Render a figure as SVG text, one panel per draw function from top to bottom; `height` is in inches.
 
     `titles` maps an artist's gid to the tooltip that a browser shows for it.
     """
@@ -74,7 +74,7 @@ def svg(height: float, *draws: Callable[[Axes], Axes], titles: Mapping[str, str]
 
 
 def _titled(text: str, titles: Mapping[str, str]) -> str:
-    """Add a title to each group whose id is in `titles`, as its first child: SVG's own tooltip needs no script."""
+    """Add a title, which browsers show as a tooltip, as the first child of each group whose id is in `titles`."""
 
     def add(tag: re.Match[str]) -> str:
         title = titles.get(tag[1])
@@ -84,7 +84,7 @@ def _titled(text: str, titles: Mapping[str, str]) -> str:
 
 
 def in_percent(axis: Axis) -> None:
-    """Label the ticks of an axis of shares in percent."""
+    """Label the ticks of an axis of shares as percentages."""
     axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
 
@@ -98,7 +98,7 @@ def dots_figure(stem: str, alt: str, dots: pd.DataFrame, xlabel: str) -> page.Fi
 
 
 def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
-    """One row per level: a dot at its value, a line for its interval; the winner's level is filled."""
+    """Draw one row per level: a dot at its value, a line for its interval; the winner's dot is filled."""
     rows = np.arange(len(dots))[::-1]
     for row, value, low, high, winner in zip(
         rows, *(dots[column].to_numpy() for column in ("value", "low", "high", "winner")), strict=True
@@ -119,7 +119,7 @@ def draw_dots(ax: Axes, dots: pd.DataFrame, xlabel: str) -> Axes:
 def draw_learning(
     ax: Axes, band: pd.DataFrame, metric: str, best: float, ylim: tuple[float, float], xlim: tuple[float, float]
 ) -> Axes:
-    """Train and validation of one metric by epoch, the gap between them shaded, the best epoch marked."""
+    """Draw one metric by epoch in training and validation, with the gap shaded and the best epoch marked."""
     epochs, train, val = band.index.to_numpy(), band[f"train_{metric}"], band[f"val_{metric}"]
     for curve, color, line in ((train, ORANGE, "--"), (val, BLUE, "-")):
         ax.plot(epochs, curve["mean"], line, color=color, linewidth=1.6)
@@ -135,11 +135,11 @@ def draw_learning(
     return ax
 
 
-MOST_VECTORS = 300  # curves or dots; more of them are rasterized, or the page would grow by megabytes
+MOST_VECTORS = 300  # curves or dots; more are rasterized, because they would add megabytes to the page
 
 
 def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
-    """Validation accuracy by epoch of every search trial; those stopped early are faint."""
+    """Draw validation accuracy by epoch of every search trial; trials stopped early are gray."""
     rows = epochs.sort_values(["trial", "epoch"])
     names, starts = np.unique(rows["trial"].to_numpy(), return_index=True)
     curves = np.split(rows[["epoch", "val_accuracy"]].to_numpy(), starts[1:])
@@ -155,11 +155,11 @@ def draw_search(ax: Axes, epochs: pd.DataFrame, stopped: set[str]) -> Axes:
     return ax
 
 
-_LONGER = 20  # times the shortest trial; beyond that, seconds are on a log scale
+_LONGER = 20  # times the shortest trial; if the longest takes more, the time axis is logarithmic
 
 
 def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
-    """Best validation accuracy by seconds, one dot per search trial, and the Pareto front with its trials ringed."""
+    """Draw best validation accuracy by seconds, one dot per search trial, with rings on the Pareto front."""
     ax.step(front["seconds"], front["val_accuracy"], where="post", color=ORANGE, linewidth=1.2)
     ax.plot(front["seconds"], front["val_accuracy"], "o", markersize=7, color=ORANGE, markerfacecolor="none")
     for stopped, color in ((True, GRAY), (False, BLUE)):
@@ -178,19 +178,19 @@ def draw_cost(ax: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> Axes:
     return ax
 
 
-# From transparent to blue, so the page shows through where nothing was confused.
+# From transparent to blue, so the page shows through cells without predictions.
 _SHARES = LinearSegmentedColormap.from_list("shares", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)])
-MOST_NAMED = 30  # classes; more names than that cannot be read, so larger matrices show the pattern alone
+MOST_NAMED = 30  # classes; more names are unreadable, so larger matrices only show the pattern
 MOST_COUNTED = 12  # classes up to which each cell shows its number
-_LETTERS_ACROSS = 24  # of all names together, beside one another under the columns
+_LETTERS_ACROSS = 24  # total letters of the column names up to which they are written horizontally
 MOST_TITLED = 300  # confusions with a tooltip; each adds a line to the page
 
 
 def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: pd.DataFrame | None = None) -> Axes:
-    """Shares of each true class (row) by predicted class (column), colored by their square root.
+    """Draw the share of each true class (row) by predicted class (column), colored by its square root.
 
-    The square root makes a confusion of one in a hundred visible beside a diagonal of nearly all. Each of `blocks`
-    (columns block, first, size) gets a frame and its number.
+    The square root makes a confusion of 1% visible beside a diagonal close to 100%. Each of `blocks` (columns block,
+    first, size) gets a frame and its number.
     """
     counts = confusion.to_numpy(float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -219,7 +219,7 @@ def draw_confusion(ax: Axes, confusion: pd.DataFrame, names: list[str], blocks: 
 
 
 def _frame(ax: Axes, blocks: pd.DataFrame) -> None:
-    """Frame each block, with its number alternately right and left so that neighboring numbers do not touch."""
+    """Frame each block, with its number alternately right and left to keep neighboring numbers apart."""
     ordered = blocks.sort_values("first")
     for place, (number_of_block, first, size) in enumerate(ordered[["block", "first", "size"]].to_numpy(int)):
         start, end = first - 0.5, first + size - 0.5
@@ -231,18 +231,18 @@ def _frame(ax: Axes, blocks: pd.DataFrame) -> None:
 
 
 def confusion_titles(confusion: pd.DataFrame, names: list[str]) -> dict[str, str]:
-    """Tooltips of `draw_confusion`: for each class, and for the most frequent confusions."""
+    """Return the tooltips of `draw_confusion` for each class and the most frequent confusions."""
     counts = confusion.to_numpy()
     totals = counts.sum(axis=1)
     titles = {}
     for i, j in _titled_cells(counts):
-        of = f"{number(counts[i, j])} of {number(totals[i])} ({percent(counts[i, j] / max(totals[i], 1))})"
-        titles[_cell(i, j)] = f"{names[i]}: {of} correct" if i == j else f"{names[i]} predicted as {names[j]}: {of}"
+        n = f"{number(counts[i, j])} of {number(totals[i])} ({percent(counts[i, j] / max(totals[i], 1))})"
+        titles[_cell(i, j)] = f"{names[i]}: {n} correct" if i == j else f"{names[i]} predicted as {names[j]}: {n}"
     return titles
 
 
 def _titled_cells(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The diagonal and the largest off-diagonal cells, as (row, column)."""
+    """Return the diagonal and the largest off-diagonal cells, as (row, column)."""
     beside = counts * (1 - np.eye(len(counts)))
     largest = np.argsort(-beside, axis=None, kind="stable")[:MOST_TITLED]
     cells = [divmod(int(cell), len(counts)) for cell in largest if beside.flat[cell] > 0]
@@ -258,7 +258,7 @@ def _small(classes: int) -> float:
 
 
 def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
-    """Accuracy by mean confidence of each bin; a dot's area grows with its images."""
+    """Draw accuracy by mean confidence of each bin; a dot's area grows with its number of images."""
     ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1.0, linestyle=":")
     for bins, color, line in ((scaled, ORANGE, "--"), (raw, BLUE, "-")):
         ax.plot(bins["confidence"], bins["right"], line, color=color, linewidth=1.2)
@@ -269,6 +269,6 @@ def draw_reliability(ax: Axes, raw: pd.DataFrame, scaled: pd.DataFrame) -> Axes:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=5))
         in_percent(axis)
-    ax.tick_params(axis="x", pad=7)  # or the two 0% labels touch
+    ax.tick_params(axis="x", pad=7)  # keeps the two 0% labels apart
     ax.set_xlabel("confidence")
     return ax

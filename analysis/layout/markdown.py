@@ -26,9 +26,9 @@ def _section(section: Section) -> list[str]:
     blocks = [f"## {escaped(section.title)}", *map(escaped, filter(None, section.paragraphs))]
     if section.points:
         blocks.append("\n".join(f"- {escaped(point)}" for point in section.points))
-    blocks += [f"![{escaped(one.alt)}]({FIGURES_FOLDER}/{one.stem}.svg)" for one in section.figures]
+    blocks += [f"![{escaped(figure.alt)}]({FIGURES_FOLDER}/{figure.stem}.svg)" for figure in section.figures]
     blocks += [block for gallery in section.galleries for block in _gallery(gallery)]
-    blocks += [_table(one) for one in section.tables]
+    blocks += map(_table, section.tables)
     below = "\n".join(f"- {escaped(sentence)}" for sentence in section.below if sentence)
     return [*blocks, below] if below else blocks
 
@@ -37,11 +37,11 @@ def _gallery(gallery: Gallery) -> list[str]:
     return [f"### {escaped(gallery.title)}", "\n".join(map(_example, gallery.thumbnails))]
 
 
-def _example(one: Thumbnail) -> str:
-    files = [file for file in (one.file, one.heatmap_file) if file]
-    shown = " ".join(f"![{escaped(one.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
-    instead = "" if one.label == one.predicted else f" (true class {escaped(one.label)})"
-    return f"- {shown} {escaped(one.predicted)}, {escaped(one.confidence)}{instead}"
+def _example(thumbnail: Thumbnail) -> str:
+    files = [file for file in (thumbnail.file, thumbnail.heatmap_file) if file]
+    shown = " ".join(f"![{escaped(thumbnail.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
+    true_class = "" if thumbnail.label == thumbnail.predicted else f" (true class {escaped(thumbnail.label)})"
+    return f"- {shown} {escaped(thumbnail.predicted)}, {escaped(thumbnail.confidence)}{true_class}"
 
 
 def _table(table: Table) -> str:

@@ -11,7 +11,7 @@ from analysis.layout.text import NOTHING, cell_text, plain
 from study.results import TABLES_FOLDER
 
 MOST_ROWS = 50  # shown in the report
-Cell = str | Callable[[Any], object]  # the name of a column, or the text of a row, given as a named tuple
+Cell = str | Callable[[Any], object]  # a column name, or a function from a row (a named tuple) to its text
 
 # A number with a unit, optionally followed by parentheses: 12 s, 4.0M (12.8k), 91.3% (89.9 to 92.7).
 _NUMBER = re.compile(r"−?\d[\d,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\))?")
@@ -19,18 +19,18 @@ _NUMBER = re.compile(r"−?\d[\d,.]*(e[-+]\d+)?\s?(%|s|min|h|k|M|MB|ms)?( \(.*\)
 
 @dataclass(frozen=True)
 class Table:
-    """A table as shown (`header`, `rows` of text) and as kept (`frame`, written to tables/`stem`.csv)."""
+    """A table as shown (`header`, `rows` of text) and as data (`frame`, written to tables/`stem`.csv)."""
 
     stem: str
     caption: str
     header: list[str]
     rows: list[list[str]]
     frame: pd.DataFrame
-    stacked: bool = False  # on a phone each row becomes a block of its own
+    stacked: bool = False  # on a phone, each row becomes a block
 
     @property
     def numeric(self) -> list[bool]:
-        """For each column whether it holds numbers, which are right-aligned; the first column names the row."""
+        """Whether each column holds numbers, which are right-aligned; the first column names the row."""
         columns = [[row[i] for row in self.rows if row[i] != NOTHING] for i in range(len(self.header))]
         return [i > 0 and len(cells) > 0 and all(map(_NUMBER.fullmatch, cells)) for i, cells in enumerate(columns)]
 
@@ -43,7 +43,7 @@ class Figure:
     title: str
     alt: str
     svg: str
-    wide: bool = False  # takes the whole width of the page
+    wide: bool = False  # spans the page
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Numbers and names as text. Names come from folders and files, so they may hold anything."""
+"""Numbers and names as text. Names come from folders and files, so they may contain any character."""
 
 import json
 import math
@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 NOTHING = "–"
-_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they can make text read as something else
+_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they can reverse the displayed text
 
 
 def plain(value: Any) -> str:
-    """One line without control characters, lone surrogates and direction overrides."""
+    """Return one line without control characters, lone surrogates and direction overrides."""
     kinds = {"Cc": " ", "Cs": ""}
     return "".join(kinds.get(unicodedata.category(c), c) for c in _BIDI.sub("", str(value)))
 
@@ -25,7 +25,7 @@ def shortened(value: Any, most: int = 24) -> str:
 
 
 def number(value: Any) -> str:
-    """A count, with a comma at each thousand, or a measurement to three digits."""
+    """Format a count, with thousands separators, or a measurement, to three digits."""
     if _missing(value):
         return NOTHING
     if float(value).is_integer() and abs(value) < 1e15:
@@ -38,24 +38,24 @@ def percent(value: Any) -> str:
 
 
 def percent_interval(mean: Any, low: Any, high: Any) -> str:
-    """An accuracy with its interval, such as "91.3% (89.9 to 92.7)"; the header or the caption names the interval."""
+    """Format an accuracy and its interval, such as "91.3% (89.9 to 92.7)"; the header or caption names the interval."""
     if _missing(mean) or _missing(low):
         return percent(mean)
     return f"{100 * mean:.1f}% ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def points(value: Any) -> str:
-    """A difference of accuracies in percentage points, with a true minus."""
+    """Format a difference of accuracies in percentage points, with a true minus sign."""
     return f"{abs(100 * value):.1f}" if value >= 0 else f"−{abs(100 * value):.1f}"
 
 
 def decimals(value: Any) -> str:
-    """A cross-entropy, a temperature, an area: three decimals, with a true minus."""
+    """Format a cross-entropy, a temperature or an area: three decimals, with a true minus sign."""
     return NOTHING if _missing(value) else f"{value:.3f}".replace("-", "−")
 
 
 def millions(value: Any) -> str:
-    """A number of parameters: 4.0M, 12.3k."""
+    """Format a number of parameters: 4.0M, 12.3k."""
     if _missing(value) or value < 1000:
         return number(value)
     return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.1f}k"
@@ -79,7 +79,7 @@ def duration(seconds: Any) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-# How the numbers of a column are written in every table that shows it; in other columns they are counts.
+# The number format of each column, in every table that shows it; other columns are counts.
 _COLUMNS: Mapping[Callable[[Any], str], str] = {
     percent: (
         "accuracy train_accuracy val_accuracy last_val_accuracy test_accuracy probe_accuracy balanced_accuracy "
@@ -96,17 +96,17 @@ _FORMATS = {column: write for write, columns in _COLUMNS.items() for column in c
 
 
 def cell_text(column: str, value: Any) -> str:
-    """A value of a column of a table: text as it is, numbers in the format of the column."""
+    """Format a value of a table's column: text as is, numbers in the format of the column."""
     return value if isinstance(value, str) else _FORMATS.get(column, number)(value)
 
 
 def count(n: int, noun: str) -> str:
-    """A number and what it counts: 1 seed, 2 seeds."""
+    """Format a number with its noun: 1 seed, 2 seeds."""
     return f"{number(n)} {noun}{'' if n == 1 else 's'}"
 
 
 def value_text(value: Any) -> str:
-    """Any value of study.json in one line."""
+    """Format any value of study.json in one line."""
     if value is None:
         return "none"
     if isinstance(value, str):
@@ -123,7 +123,7 @@ def value_text(value: Any) -> str:
 
 
 def slug(name: str) -> str:
-    """A name as part of a file name."""
+    """Return a name in a form that is safe in file names."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "unnamed"
 
 

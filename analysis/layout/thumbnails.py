@@ -9,11 +9,11 @@ from analysis.layout.page import Gallery, Thumbnail
 from analysis.layout.text import count, percent, plain
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, SUSPECTS_PREFIX, ResultsError
 
-MOST = 24  # of each kind
-MOST_BYTES = 300_000  # a thumbnail, not a photograph
+MOST = 24  # images of each kind
+MOST_BYTES = 300_000  # larger files are no thumbnails
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _OPTIONAL = ("kind", "heatmap", "energy_in_box", "box_share")
-# The title of each kind of image, in the order they are shown.
+# The title of each kind of image, in display order.
 _KINDS = {
     "": "Test images",
     "drawn": "Random sample",
@@ -52,7 +52,7 @@ def _title(kind: str) -> str:
 
 
 def _energies(listed: pd.DataFrame) -> list[str]:
-    """The mean share of the heat maps' energy inside the object's box, by kind of image."""
+    """Return the mean share of the heat maps' energy inside the object's box, by kind of image, as a sentence."""
     energy = pd.to_numeric(listed["energy_in_box"], errors="coerce").dropna()
     if energy.empty:
         return []
@@ -87,7 +87,7 @@ def _thumbnail(folder: Path, row) -> Thumbnail:
 
 
 def suspect_thumbnail(out: Path, item: object, label: str, predicted: str, confidence: float) -> Thumbnail | None:
-    """An image whose label may be wrong; None if the study has no thumbnail of it."""
+    """Return the thumbnail of an image whose label may be wrong; None if the study saved none."""
     path = out / EXAMPLES_FOLDER / Path(f"{SUSPECTS_PREFIX}{item}.jpg").name
     return Thumbnail(_data(path), plain(label), plain(predicted), percent(confidence)) if _usable(path) else None
 

@@ -25,13 +25,13 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        # everything but our own markup comes from folders, files and study.json
+        # all other values come from folders, files and study.json
         finalize=lambda value: value if isinstance(value, Markup) else plain(value),
     )
     script, ids = (_HERE / "report.js").read_text(encoding="utf-8"), count(1)
     rendered = environment.get_template("report.html").render(
         page=page,
-        # titles may be equal, or hold characters that an id may not
+        # titles may repeat or contain characters that are invalid in an id
         numbered=[(part, [(f"section-{next(ids)}", section) for section in part.sections]) for part in page.parts],
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 ours
         script=Markup(script),  # noqa: S704 ours
@@ -43,7 +43,7 @@ def render(page: Page) -> str:
 
 
 def inline(figure: Figure) -> Markup:
-    """Return the figure for a page: in the page's colors, with ids of its own and a label for screen readers."""
+    """Return the figure as inline SVG: in the page's colors, with unique ids and a label for screen readers."""
     body = figure.svg[figure.svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     # only tags, never the text between them

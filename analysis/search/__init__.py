@@ -1,1 +1,1 @@
-"""What the search found, across many settings of one run each."""
+"""Results of the search: many settings, one run each."""

@@ -8,7 +8,7 @@ from analysis.search.rung import best_within
 from study.results import Results
 
 COLUMNS = ["epoch", "epochs", "stopped", "trials", "kendall", "low", "high", "place_of_the_best"]
-LEAST = 5  # trials; fewer hardly have an order
+LEAST = 5  # trials; a rank correlation of fewer means little
 MOST = 500  # trials; a larger audit is subsampled, always with the same trials
 RESAMPLES = 1000
 
@@ -18,10 +18,9 @@ Array = NDArray[np.float64]
 def audit(results: Results) -> pd.DataFrame:
     """Return Kendall's tau-b between the best accuracy up to an early epoch and up to the last, over audited trials.
 
-    `low, high`: 95% percentile interval from resampled trials. `place_of_the_best` is the rank at that epoch of the
-    trial that finished first (of equal ones, the best ranked). `stopped` counts the other trials stopped by that
-    epoch. The epochs are those at which trials were stopped; where none was, every power of two. Empty with fewer
-    than five audited trials.
+    `low, high`: 95% percentile interval from resampled trials. `place_of_the_best`: the rank at that epoch of the trial
+    that finished first (the best rank, if several did). `stopped`: the number of other trials stopped by that epoch.
+    The epochs are those at which trials were stopped, or every power of two. Empty with fewer than five audited trials.
     """
     trials = results.trials
     search = trials[trials["phase"] == "search"]
@@ -44,7 +43,7 @@ def audit(results: Results) -> pd.DataFrame:
 
 
 def _early(ends: pd.Series, last: int) -> list[int]:
-    """At most six of the epochs at which trials were stopped."""
+    """Return at most six of the epochs at which trials were stopped, or the powers of two if none was."""
     stops = sorted({int(end) for end in ends if 1 <= end < last})
     if stops:
         return stops[:: max(1, -(-len(stops) // 6))]

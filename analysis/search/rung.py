@@ -14,10 +14,10 @@ from study.results import Results, level_text
 class Outcomes:
     """The search trials at the rung, shape (n trials,)."""
 
-    rung: int  # epochs; 0 where nothing can be compared
-    epochs: int | None  # that the study allows a trial
-    trials: pd.DataFrame  # factors as text, empty where one does not exist; `outcome`: reached, stopped or failed
-    accuracy: NDArray[np.float64]  # best on validation within the rung, a stopped trial's until then; nan if failed
+    rung: int  # epochs; 0 if nothing can be compared
+    epochs: int | None  # the most that a trial may take
+    trials: pd.DataFrame  # factors as text, "" if a factor does not exist; `outcome`: reached, stopped or failed
+    accuracy: NDArray[np.float64]  # best on validation up to the rung or to an earlier stop; NaN if failed
 
     @property
     def title(self) -> str:
@@ -25,9 +25,9 @@ class Outcomes:
 
 
 def outcomes(results: Results) -> Outcomes:
-    """Return every search trial at the rung, without those that neither failed nor left an accuracy.
+    """Return every search trial at the rung; trials that did not fail but have no accuracy are left out.
 
-    A trial that was stopped before the rung is `stopped`; one that ended by itself (patience) has reached it.
+    A trial that was stopped before the rung is `stopped`. A trial that ended by its own patience has `reached` it.
     """
     rung = matched_rung(results)
     search = results.trials[results.trials["phase"] == "search"]
@@ -48,7 +48,7 @@ def outcomes(results: Results) -> Outcomes:
 
 
 def matched_rung(results: Results) -> int:
-    """The last epoch that a search trial of every level of every factor reached; levels that never ran do not count."""
+    """Return the last epoch that a search trial of every level of every factor reached, ignoring levels without any."""
     search = results.trials[(results.trials["phase"] == "search") & (results.trials["status"] != "failed")]
     depths = [search["epochs_run"].max(), *(_depths(search, factor).min() for factor in results.factors)]
     reached = [depth for depth in depths if pd.notna(depth)]
@@ -56,9 +56,9 @@ def matched_rung(results: Results) -> int:
 
 
 def common_rung(results: Results, factor: str) -> int:
-    """The last epoch that at least one search trial of every level reached; 0 where a level has none.
+    """Return the last epoch that a search trial of every level of a factor reached; 0 if a level has no trial.
 
-    Levels are compared there, so that none profits from having been trained longer.
+    Levels are compared at this epoch, so that none profits from longer training.
     """
     search = results.trials[results.trials["phase"] == "search"]
     depth = _depths(search, factor).reindex(results.factors[factor]).min(skipna=False)
@@ -66,21 +66,21 @@ def common_rung(results: Results, factor: str) -> int:
 
 
 def _depths(search: pd.DataFrame, factor: str) -> pd.Series:
-    """The last epoch that any trial of each level reached."""
+    """Return the last epoch that any trial of each level reached."""
     depths = search["epochs_run"].groupby(search[factor].map(level_text)).max()
     return depths[depths.index != ""]
 
 
 def best_within(epochs: pd.DataFrame, rung: int) -> pd.Series:
-    """Each trial's best validation accuracy in its first `rung` epochs.
+    """Return each trial's best validation accuracy in its first `rung` epochs.
 
-    A trial that was stopped earlier counts with its best until then: leaving it out would favor levels that lose many.
+    Trials that were stopped earlier count too: leaving them out would favor levels with many stopped trials.
     """
     return epochs[epochs["epoch"] <= rung].groupby("trial")["val_accuracy"].max()
 
 
 def most_epochs(results: Results) -> int | None:
-    """The epochs a search trial may take, from its own config; without that column, as study.json declares them."""
+    """Return the epochs a search trial may take, from the trials' column, or from study.json without that column."""
     if "epochs" in results.trials:
         declared = results.trials.loc[results.trials["phase"] == "search", "epochs"]
         values = pd.to_numeric(declared, errors="coerce").dropna().unique()

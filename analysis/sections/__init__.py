@@ -1,1 +1,1 @@
-"""The sections of the report, in which findings are shown."""
+"""Sections of the report that only present tables."""

@@ -1,4 +1,4 @@
-"""The report's section on cost: trials, epochs and time of each phase, and why trials failed."""
+"""The report's section on cost: trials, epochs and time of each phase, and errors of failed trials."""
 
 from functools import partial
 
@@ -37,7 +37,7 @@ def trials_section(results: Results) -> Section | None:
 
 
 def _pareto(results: Results) -> Table:
-    """The accuracy that more training time reached in the search."""
+    """Return the table of the search's Pareto front: accuracy by training time."""
     shown: dict[str, Cell] = {
         factor: lambda row, i=i: level_text(row[i + 2]) or "none" for i, factor in enumerate(results.factors)
     }

@@ -1,4 +1,4 @@
-"""The report's comparisons: for each factor the answer about each pair of levels, and a table of the levels."""
+"""The report's comparisons: for each factor, an answer for each pair of levels and a table of the levels."""
 
 from typing import cast
 
@@ -15,31 +15,29 @@ from analysis.search.rung import most_epochs
 from study.results import Results
 
 
-def factor_sections(results: Results, found: list[Setting], answered: pd.DataFrame, overlap: str) -> list[Section]:
+def factor_sections(results: Results, confirmed: list[Setting], answered: pd.DataFrame, overlap: str) -> list[Section]:
     if set(results.trials["phase"]) == {"published"}:
         return []
-    stems: dict[str, str] = {}  # of files, with a number where two would be equal
+    stems: dict[str, str] = {}  # file names, made unique by a number
     for factor in results.factors:
         stem = slug(factor)
         stems[factor] = stem if stem not in stems.values() else f"{stem}-{len(stems)}"
-    return [
-        _factor(results, found, factor, stem, answered[answered["factor"] == factor], overlap)
-        for factor, stem in stems.items()
-    ]
+    return [_factor(results, confirmed, factor, stem, answered, overlap) for factor, stem in stems.items()]
 
 
 def _factor(
-    results: Results, found: list[Setting], factor: str, stem: str, answered: pd.DataFrame, overlap: str
+    results: Results, confirmed: list[Setting], factor: str, stem: str, answered: pd.DataFrame, overlap: str
 ) -> Section:
-    compared = tables.comparison(results, found, factor)
-    said, drawn = dots(compared)
+    answered = answered[answered["factor"] == factor]
+    compared = tables.comparison(results, confirmed, factor)
+    metric, drawn = dots(compared)
     companions = answered["companions"].dropna().unique()
     fixed = [f"Held fixed: {companions[0].replace('=', ' ')}."] if any(companions) else []
     allowed = margin(results)
     compared_pairs = int(answered["p_holm"].notna().sum())
     plots: list[Figure] = []
     if drawn["value"].notna().any():
-        plots = [figures.dots_figure(f"levels-{stem}", f"{factor}: {said} of each level.", drawn, said)]
+        plots = [figures.dots_figure(f"levels-{stem}", f"{factor}: {metric} of each level.", drawn, metric)]
     return Section(
         f"Comparison: {factor}",
         fixed,

@@ -1,4 +1,4 @@
-"""The report's section on method: the plan, the images, what was left out, the recorded settings."""
+"""The report's section on method: the plan, the images, the dropped files, the recorded settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +13,9 @@ from analysis.layout.page import Section, Table, table
 from analysis.layout.text import count, number, value_text
 from study.results import Results, level_text
 
-# Keys of study.json that stand elsewhere in the report.
-_SAID = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
-_SAID |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
+# Keys of study.json that other sections show.
+_ELSEWHERE = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
+_ELSEWHERE |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
 
 
 def plan_section(results: Results) -> Section:
@@ -37,7 +37,7 @@ def plan_section(results: Results) -> Section:
 
 
 def _views(results: Results) -> str:
-    """A few fixed views per image are another experiment than a new view in every epoch, so the report names them."""
+    """Say whether each image has a few fixed views or a new view in every epoch: the two are different experiments."""
     trials = results.trials
     augmentations = set(trials["augmentation"].map(level_text)) if "augmentation" in trials else set()
     if not augmentations - {"", "none"}:
@@ -53,15 +53,15 @@ def _duplicates(results: Results) -> str:
     groups = images.duplicates(results)
     if groups.empty:
         return "No duplicate images were found."
-    astray, doubtful = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
-    leaks = f" Groups across training, validation and test (leakage): {number(astray)}." if astray else ""
-    labels = f" Groups with more than one label: {number(doubtful)}." if doubtful else ""
+    split, mixed = int((groups["folds"] > 1).sum()), int((groups["labels"] > 1).sum())
+    leaks = f" Groups across training, validation and test (leakage): {number(split)}." if split else ""
+    labels = f" Groups with more than one label: {number(mixed)}." if mixed else ""
     files = count(int(groups["files"].sum()), "image")
     return f"{files} are duplicates, in {count(len(groups), 'group')}.{leaks}{labels}"
 
 
 def _nuisances(nuisances: Any) -> list[Table]:
-    """The nuisances; another program may have described them differently."""
+    """Return the table of nuisances; empty if another program declared them differently."""
     if not isinstance(nuisances, Mapping) or not nuisances:
         return []
     frame = pd.DataFrame([(key, value_text(value)) for key, value in nuisances.items()], columns=["name", "range"])
@@ -92,11 +92,11 @@ def _pictures(results: Results) -> list[Table]:
 
 
 def _recorded(study: Mapping[str, Any]) -> Table:
-    # The results of the gates have a section of their own; that the gates were skipped is said here.
-    said = _SAID | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
+    # The results of the gates have their own section; this table only shows if the gates were skipped.
+    elsewhere = _ELSEWHERE | {key for key in ("preflight",) if isinstance(study.get(key), Mapping)}
     place = study.get("place")
-    if isinstance(place, Mapping):  # a folder that was not given would read as one named "none"
+    if isinstance(place, Mapping):  # a folder that was not given would look like a folder named "none"
         study = {**study, "place": {key: value for key, value in place.items() if value is not None}}
-    rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in said]
+    rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in elsewhere]
     frame = pd.DataFrame(rows, columns=["what", "value"])
     return table("recorded", "Everything else in study.json", frame, {"key": "what", "value": "value"})

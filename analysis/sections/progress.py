@@ -6,8 +6,8 @@ from analysis.layout.text import count, number
 from study.results import BEST_FOLDER, Results
 
 
-def progress_notes(results: Results, found: list[Setting]) -> list[str]:
-    """Return what is missing; nothing if every planned trial has ended and every confirmed setting has been tested."""
+def progress_notes(results: Results, confirmed: list[Setting]) -> list[str]:
+    """Return notes on missing results; empty if all planned trials have ended and all confirmed settings are tested."""
     trials = results.trials
     failed = int((trials["status"] == "failed").sum())
     if len(trials) == 0:
@@ -18,7 +18,7 @@ def progress_notes(results: Results, found: list[Setting]) -> list[str]:
         only = "Only published configurations were run, without a search, so there is no winner and no comparison."
         best = f" {BEST_FOLDER}/ holds the one with the best validation accuracy."
         return [only + (best if (results.out / BEST_FOLDER).is_dir() else "")]
-    if not found:
+    if not confirmed:
         ended, planned = int((trials["phase"] == "search").sum()), budget(results, "trials") or 0
         refined = int((trials["phase"] == "refine").sum())
         searched = "The search has ended."
@@ -30,27 +30,27 @@ def progress_notes(results: Results, found: list[Setting]) -> list[str]:
             f"This study is not finished. {searched} No setting is confirmed yet, so there is no winner and "
             f"no comparison. Below are the validation results of {count(len(trials) - failed, 'trial')}."
         ]
-    return [*_few_seeds(results, found), *_untested(results, found)]
+    return [*_few_seeds(results, confirmed), *_untested(results, confirmed)]
 
 
-def _few_seeds(results: Results, found: list[Setting]) -> list[str]:
+def _few_seeds(results: Results, confirmed: list[Setting]) -> list[str]:
     planned = budget(results, "seeds") or 0
-    few = [setting for setting in found if len(set(setting.seeds)) < planned]
+    few = [setting for setting in confirmed if len(set(setting.seeds)) < planned]
     if not few:
         return []
     missing = sum(planned - len(set(setting.seeds)) for setting in few)
     what = "round" if test_folds(results) else "trial"
     return [
-        f"This study is not finished, or some of its trials failed: {number(len(few))} of {number(len(found))} "
+        f"This study is not finished, or some of its trials failed: {number(len(few))} of {number(len(confirmed))} "
         f"confirmed settings have fewer than the {count(planned, 'seed')} planned, and {count(missing, what)} "
         f"{'is' if missing == 1 else 'are'} missing."
     ]
 
 
-def _untested(results: Results, found: list[Setting]) -> list[str]:
-    tested = sum(setting.tested for setting in found)
+def _untested(results: Results, confirmed: list[Setting]) -> list[str]:
+    tested = sum(setting.tested for setting in confirmed)
     if results.predictions.empty or not tested:
         return ["The test set has not been opened yet, so there is no answer."]
-    if tested < len(found):
-        return [f"{number(tested)} of {number(len(found))} confirmed settings are tested on all test images so far."]
+    if tested < len(confirmed):
+        return [f"{number(tested)} of {len(confirmed):,} confirmed settings are tested on all test images so far."]
     return []

@@ -15,14 +15,14 @@ EFFECTS = ["factor", "level", "trials", "stopped", "failed", "accuracy", "lower"
 
 
 def search_section(results: Results) -> Section | None:
-    """Exploratory: the answers of the report come from confirmation and test."""
+    """Return the section; exploratory, because the answers of the report come from confirmation and test."""
     if not (results.trials["phase"] == "search").any():
         return None
-    seen = outcomes(results)
-    if (seen.trials["outcome"] == "failed").all():
+    at_rung = outcomes(results)
+    if (at_rung.trials["outcome"] == "failed").all():
         return Section(TITLE, ["No search trial has an accuracy by epoch, so there is nothing to compare."])
-    paragraphs, tables = [_read(seen)], []
-    shares, ranking = importance(results, seen), audit(results)
+    paragraphs, tables = [_read(at_rung)], []
+    shares, ranking = importance(results, at_rung), audit(results)
     if len(shares):
         tables.append(_importance(shares))
     else:
@@ -32,41 +32,39 @@ def search_section(results: Results) -> Section | None:
             "Settings were chosen adaptively, so the levels were not sampled equally and have no marginal effects."
         )
     else:
-        tables.append(_effects(effects(results, seen), seen))
+        tables.append(_effects(effects(results, at_rung), at_rung))
     if len(ranking):
         tables.append(_audit(ranking))
     paragraphs.append(_audit_sentence(ranking))
     return Section(TITLE, paragraphs, tables=tables)
 
 
-def _read(seen: Outcomes) -> str:
-    outcome = seen.trials["outcome"]
+def _read(at_rung: Outcomes) -> str:
+    outcome = at_rung.trials["outcome"]
     stopped, failed = int((outcome == "stopped").sum()), int((outcome == "failed").sum())
     early = f" {count(stopped, 'trial')} had been stopped before that." if stopped else ""
-    lost = f" {count(failed, 'trial')} failed." if failed else ""
+    crashed = f" {count(failed, 'trial')} failed." if failed else ""
     return (
-        f"Exploratory: {count(len(outcome), 'search trial')}, compared {seen.title}, the last epoch that every level "
-        f"of every factor reached.{early}{lost} Use this to decide where to look next; the answers are the comparisons "
-        "above."
+        f"Exploratory: {count(len(outcome), 'search trial')}, compared {at_rung.title}, the last epoch that every "
+        f"level of every factor reached.{early}{crashed} Use this to decide where to look next; the answers are the "
+        "comparisons above."
     )
 
 
-def effects(results: Results, seen: Outcomes) -> pd.DataFrame:
+def effects(results: Results, at_rung: Outcomes) -> pd.DataFrame:
     """Return a row for each level of each factor: its trials, and the quartiles and maximum of their accuracy.
 
     `accuracy` is the median and `lower, upper` the other quartiles of the best validation accuracy within the rung.
     Stopped trials count with their best until they were stopped. Failed trials have no accuracy.
     """
-    return pd.DataFrame(
-        [_effect(seen, factor, level) for factor, levels in results.factors.items() for level in dict.fromkeys(levels)],
-        columns=EFFECTS,
-    )
+    levels = [(factor, level) for factor in results.factors for level in dict.fromkeys(results.factors[factor])]
+    return pd.DataFrame([_effect(at_rung, factor, level) for factor, level in levels], columns=EFFECTS)
 
 
-def _effect(seen: Outcomes, factor: str, level: str) -> dict[str, object]:
-    mine = (seen.trials[factor] == level).to_numpy()
-    outcome = seen.trials.loc[mine, "outcome"]
-    reached = seen.accuracy[mine][np.isfinite(seen.accuracy[mine])]
+def _effect(at_rung: Outcomes, factor: str, level: str) -> dict[str, object]:
+    having = (at_rung.trials[factor] == level).to_numpy()
+    outcome = at_rung.trials.loc[having, "outcome"]
+    reached = at_rung.accuracy[having][np.isfinite(at_rung.accuracy[having])]
     lower, median, upper, best = np.quantile(reached, [0.25, 0.5, 0.75, 1.0]) if len(reached) else [np.nan] * 4
     return {
         "factor": factor,
@@ -78,11 +76,11 @@ def _effect(seen: Outcomes, factor: str, level: str) -> dict[str, object]:
         "lower": lower,
         "upper": upper,
         "best": best,
-        "rung": seen.rung,
+        "rung": at_rung.rung,
     }
 
 
-def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
+def _effects(frame: pd.DataFrame, at_rung: Outcomes) -> Table:
     shown = {
         "factor": "factor",
         "level": lambda row: row.level or "none",
@@ -93,9 +91,9 @@ def _effects(frame: pd.DataFrame, seen: Outcomes) -> Table:
         "failed": "failed",
     }
     caption = (
-        f"Marginal effects: validation accuracy of each level's search trials {seen.title}. All other factors and the "
-        "nuisances vary, so small differences mean little. Stopped trials count with their best "
-        "accuracy until then; failed trials are left out of the accuracy."
+        f"Marginal effects: validation accuracy of each level's search trials {at_rung.title}. All other factors and "
+        "the nuisances vary, so small differences mean little. Stopped trials count with their best accuracy "
+        "until then; failed trials are left out of the accuracy."
     )
     return table("effects", caption, frame, shown)
 

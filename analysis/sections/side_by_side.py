@@ -1,4 +1,4 @@
-"""Several studies side by side: their results, whether their scores are comparable, their answers."""
+"""Several studies side by side: their results, the comparability of their scores, their answers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from study.results import Results
 
 @dataclass(frozen=True)
 class Study:
-    """What one study brings to a comparison."""
+    """The part of a study that a comparison shows."""
 
     label: str
     facts: Mapping[str, Any]  # one row of the first table
@@ -35,7 +35,7 @@ class Study:
 
 
 def studied(results: Results, label: str) -> Study:
-    found = settings(results)
+    confirmed = settings(results)
     answered = answers(results)
     kept = results.manifest[results.manifest["keep"].eq(True) & tested(results, results.manifest)]
     return Study(
@@ -43,18 +43,17 @@ def studied(results: Results, label: str) -> Study:
         facts=_facts(results, label),
         factors=results.factors,
         answered=answered,
-        advised=recommendations(results, found, answered),
-        notes=progress_notes(results, found),
+        advised=recommendations(results, confirmed, answered),
+        notes=progress_notes(results, confirmed),
         test_pictures=frozenset(zip(kept["path"], kept["sha256"], strict=True)),
     )
 
 
 def labels(studies: Sequence[Results]) -> list[str]:
     """Name each study by its folder, or by its path where two folders have the same name."""
-    names = [one.out.resolve().name for one in studies]
-    return [
-        plain(name if names.count(name) == 1 else one.out.resolve()) for one, name in zip(studies, names, strict=True)
-    ]
+    names = [study.out.resolve().name for study in studies]
+    pairs = zip(studies, names, strict=True)
+    return [plain(name if names.count(name) == 1 else study.out.resolve()) for study, name in pairs]
 
 
 def _facts(results: Results, label: str) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def side_by_side(studies: Sequence[Study]) -> Page:
         title="Studies side by side",
         dataset=", ".join(names),
         question=f"What did {', '.join(names[:-1])} and {names[-1]} find?",
-        notes=[f"{one.label}: {note}" for one in studies for note in one.notes],
+        notes=[f"{study.label}: {note}" for study in studies for note in study.notes],
         parts=[
             Part("Studies", [_overview(studies), _choices(studies)]),
             *([Part("Shared factors", shared)] if shared else []),
@@ -98,7 +97,7 @@ def side_by_side(studies: Sequence[Study]) -> Page:
 
 
 def _overview(studies: Sequence[Study]) -> Section:
-    frame = pd.DataFrame([one.facts for one in studies])
+    frame = pd.DataFrame([study.facts for study in studies])
     shown = {
         "study": "study",
         "test accuracy (95% CI)": lambda row: percent_interval(row.accuracy, row.low, row.high),
@@ -137,10 +136,10 @@ def comparable(a: Study, b: Study) -> str:
 
 
 def _choices(studies: Sequence[Study]) -> Section:
-    """The recommendation of each study, one row per factor."""
-    every = list(dict.fromkeys(factor for one in studies for factor in one.factors))
-    cells = {one.label: {row["factor"]: row for row in one.advised.to_dict("records")} for one in studies}
-    frame = pd.concat([one.advised.assign(study=one.label) for one in studies], ignore_index=True)
+    """Return the recommendations of all studies, one row per factor."""
+    every = list(dict.fromkeys(factor for study in studies for factor in study.factors))
+    cells = {study.label: {row["factor"]: row for row in study.advised.to_dict("records")} for study in studies}
+    frame = pd.concat([study.advised.assign(study=study.label) for study in studies], ignore_index=True)
 
     def cell(factor: str, label: str) -> str:
         row = cells[label].get(factor)
@@ -154,14 +153,14 @@ def _choices(studies: Sequence[Study]) -> Section:
 
 
 def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
-    """The answers about one factor: a row for each pair of levels, a column for each study that has the factor."""
-    asked = {one.label: pairs_of(one.answered, factor) for one in studies if factor in one.factors}
+    """Return the answers for one factor: a row for each pair of levels, a column for each study with the factor."""
+    asked = {study.label: pairs_of(study.answered, factor) for study in studies if factor in study.factors}
     compared: dict[frozenset[str], tuple[str, str]] = {}
     for pair in (pair for answered in asked.values() for pair in answered):
         levels = pair["level_a"], pair["level_b"]
         compared.setdefault(frozenset(levels), levels)
     rows = [
-        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_said(pairs, a, b)) for pairs in asked.values())]
+        [plain(f"{a or 'none'} minus {b or 'none'}"), *(plain(_verdict(pairs, a, b)) for pairs in asked.values())]
         for a, b in compared.values()
     ]
     frame = pd.DataFrame([{"study": label} | pair for label, answered in asked.items() for pair in answered])
@@ -169,7 +168,7 @@ def _shared(factor: str, stem: str, studies: Sequence[Study]) -> Section:
     return Section(f"Comparison: {factor}", tables=[Table(stem, caption, ["pair", *asked], rows, frame, stacked=True)])
 
 
-def _said(answered: list[Answer], a: str, b: str) -> str:
+def _verdict(answered: list[Answer], a: str, b: str) -> str:
     pair = next((pair for pair in rivals(answered, a) if pair["level_b"] == b), None)
     if pair is None:
         return NOTHING

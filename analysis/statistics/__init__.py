@@ -1,1 +1,1 @@
-"""Arithmetic on tables; it knows of no study."""
+"""Statistics on arrays and frames, independent of any study."""

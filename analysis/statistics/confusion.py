@@ -1,6 +1,6 @@
-"""Large confusion matrices made readable: an order of the classes, and blocks of classes confused with one another.
+"""Readable large confusion matrices: an order of the classes, and blocks of confused classes.
 
-A confusion is a frame of counts, rows the true class, columns the predicted one, over the same classes.
+A confusion matrix is a frame of counts, true class (rows) by predicted class (columns), over the same classes.
 """
 
 import numpy as np
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-# A group of classes is a block where the mean pair across its last division is confused as often as this, and as this
-# many times the mean pair of the whole matrix: where all classes are confused alike, no block stands out.
+# A group of classes is a block if the mean confusion of pairs across its last split is at least this share and at
+# least this many times the mean of all pairs: if all classes are confused equally, no block stands out.
 BLOCK_SHARE, BLOCK_TIMES = 0.02, 3.0
 
 
 def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
     """Reorder a confusion matrix so that confused classes are neighbors.
 
-    The order is that of average linkage on the mutual confusions, with optimal leaf ordering.
+    The order comes from average linkage on the mutual confusions, with optimal leaf ordering.
 
     Returns:
         The matrix, unchanged if no class is confused with another, and the positions of its blocks.
@@ -36,10 +36,10 @@ def arranged(confusion: pd.DataFrame) -> tuple[pd.DataFrame, list[range]]:
 
 
 def block_table(confusion: pd.DataFrame, blocks: list[range], names: pd.Series) -> pd.DataFrame:
-    """Return the blocks of an arranged matrix, those with most errors inside first.
+    """Return the blocks of an arranged matrix, the block with the most inside errors first.
 
     Columns block (a number from 1), label (its classes), first (its position), size, right (accuracy on its images),
-    inside (errors that stay in the block) and share (`inside` of all its errors).
+    inside (errors whose predicted class is in the block) and share (`inside` divided by all its errors).
     """
     counts = confusion.to_numpy()
     rows = []
@@ -57,7 +57,7 @@ def block_table(confusion: pd.DataFrame, blocks: list[range], names: pd.Series) 
 
 
 def _mutual(confusion: pd.DataFrame) -> NDArray[np.float64]:
-    """For each pair of classes, the mean share of one predicted as the other; 0 on the diagonal; shape (K, K)."""
+    """Return the mean share of images predicted as the other class for each pair, shape (K, K); 0 on the diagonal."""
     counts = confusion.to_numpy(float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0)

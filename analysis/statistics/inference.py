@@ -1,8 +1,8 @@
 """Intervals, paired comparisons and corrections for multiple testing, on plain arrays.
 
-Correctness is an array of shape (seeds, items), 1 where that seed's model classifies that image correctly. Row s of two
-settings is the same repeat, column i the same image. Seeds and items are both random samples, of possible runs and of
-possible images, and are crossed like readers and cases in radiology.
+Correctness is an array of shape (seeds, items): 1 if the seed's model classifies the image correctly, else 0. Row s of
+two settings is the same repeat, column i the same image. Seeds and items are random samples of possible runs and
+possible images. They are crossed, like readers and cases in radiology.
 """
 
 import math
@@ -26,11 +26,11 @@ class Estimate:
     """A mean over crossed seeds and items, with the two parts of its variance."""
 
     mean: float
-    seed_variance: float  # part of the variance of the mean that more seeds shrink, estimated from the seeds' means
-    item_variance: float  # part that only more images shrink
+    seed_variance: float  # part of the variance of the mean that shrinks with more seeds, from the seeds' means
+    item_variance: float  # part that shrinks only with more images
     seeds: int
     items: int
-    least_seed_variance: float = 0.0  # lower bound of `seed_variance`, since seeds disagree on single images
+    least_seed_variance: float = 0.0  # lower bound of `seed_variance`, because seeds disagree on single images
 
     @property
     def standard_error(self) -> float:
@@ -38,7 +38,7 @@ class Estimate:
 
     @property
     def df(self) -> float:
-        """Hillis' degrees of freedom (Statistics in Medicine 26:596, 2007): only the seeds' means are few."""
+        """Hillis' degrees of freedom (Statistics in Medicine 26:596, 2007); only the number of seeds limits them."""
         if self.seed_variance == 0:
             return math.inf
         share = (self.seed_variance / self.standard_error**2) ** 2
@@ -50,7 +50,7 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, against a mean of zero."""
+        """Two-sided p value for the null hypothesis of a zero mean."""
         if self.standard_error == 0:
             return float(self.mean == 0)
         return float(2 * stats.t.sf(abs(self.mean) / self.standard_error, self.df))
@@ -59,18 +59,18 @@ class Estimate:
 def crossed_mean(values: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Estimate:
     """Estimate the mean of `values` (seeds, items) for new seeds and new items, clustered by `groups` (items,).
 
-    With `folds` (seeds, items), a seed is a round of k-fold cross-validation, and `folds` numbers the model that each
-    value is from (see `_overlap`).
+    With `folds` (seeds, items), a seed is a round of k-fold cross-validation, and `folds` is the number of the model
+    that produced each value (see `_overlap`).
 
     Obuchowski and Rockette (Communications in Statistics 24:285, 1995) with seeds as readers and items as
     cases. For one difference their F test reduces to: variance = s2 / S + max(c, 0), where s2 is the sample
     variance of the S seed means and c the mean covariance, through shared items, of two seeds' means
     (c = 2 (Cov2 - Cov3) in their notation).
 
-    Three seeds may lie close together by luck, which would make the interval too narrow: its coverage was 92 to 94%.
-    But s2 estimates v - c plus what seeds truly differ by, where v is the mean variance of a seed's mean
-    over items, and that component is no less than zero; so the variance used is max(s2, v - c) / S + max(c, 0).
-    docs/calibration.md has the coverage.
+    The means of three seeds may be close by chance, which makes the interval too narrow: its coverage was 92 to 94%.
+    But s2 estimates v - c plus the true variance between seeds, where v is the mean variance of a seed's mean over
+    items. The true variance is at least zero, so the variance used is max(s2, v - c) / S + max(c, 0). See
+    docs/calibration.md for the coverage.
 
     Raises:
         ValueError: fewer than 2 seeds or 2 groups.
@@ -97,31 +97,31 @@ def crossed_mean(values: ArrayLike, groups: ArrayLike, folds: ArrayLike | None =
 
 
 def _overlap(values: NDArray[np.float64], codes: NDArray[np.int64], folds: NDArray) -> float:
-    """The variance that a k-fold mean has on top, because its models share training images.
+    """Return the additional variance of a k-fold mean, whose models share training images.
 
     Nadeau and Bengio (Machine Learning 52:239, 2003): means of test folds correlate by about n_test / n, which adds
-    n_test / n_train, here 1 / (k - 1), times their variance. The test images of a fold are its own, so only the rest
-    counts: the variance between the models of a round beyond that of their images.
+    n_test / n_train, here 1 / (k - 1), times their variance. Test images are not shared, so only the variance between
+    the models of a round beyond the variance due to their test images counts.
     """
     excess = []
     for row, numbers in zip(values, folds, strict=True):
         members = [numbers == number for number in np.unique(numbers)]
-        means = [row[mine].mean() for mine in members]
-        excess.append(np.var(means, ddof=1) - np.mean([_of_pictures(row[mine], codes[mine]) for mine in members]))
+        means = [row[member].mean() for member in members]
+        excess.append(np.var(means, ddof=1) - np.mean([_cluster_variance(row[m], codes[m]) for m in members]))
     return float(max(np.mean(excess), 0.0) / (len(np.unique(folds)) - 1))
 
 
-def _of_pictures(values: NDArray[np.float64], codes: NDArray[np.int64]) -> float:
-    """The variance of a mean over clusters of items; infinite for a single cluster."""
+def _cluster_variance(values: NDArray[np.float64], codes: NDArray[np.int64]) -> float:
+    """Return the variance of a mean over clusters of items; infinite for a single cluster."""
     clusters = len(np.unique(codes))
     sums = np.bincount(codes, weights=values - values.mean())
     return math.inf if clusters < 2 else float((sums**2).sum() * clusters / (clusters - 1) / len(values) ** 2)
 
 
 def compare(a: ArrayLike, b: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Estimate:
-    """Estimate the accuracy of a minus that of b; correctness `a` and `b` are (seeds, items), paired in both.
+    """Estimate the accuracy of a minus the accuracy of b, from correctness (seeds, items) paired by seed and item.
 
-    `folds` as in `crossed_mean`, the same for both.
+    `folds` is shared by both, see `crossed_mean`.
 
     Raises:
         ValueError: the shapes differ, or there are fewer than `MIN_SEEDS` seeds.
@@ -135,7 +135,7 @@ def compare(a: ArrayLike, b: ArrayLike, groups: ArrayLike, folds: ArrayLike | No
 
 
 def probability_better(differences: ArrayLike) -> float:
-    """Probability that a new seed of a beats the same new seed of b, from paired differences (seeds,).
+    """Return the probability that a new seed of a beats the same seed of b, from paired differences (seeds,).
 
     From the predictive distribution of one more normal draw: (d - mean) / (s sqrt(1 + 1/S)) is t with S - 1
     degrees of freedom, so P(d > 0) = T(mean / (s sqrt(1 + 1/S))). One half if no seed differs.
@@ -149,9 +149,9 @@ def probability_better(differences: ArrayLike) -> float:
 
 
 def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
-    """Seeds at which a true difference as large as the observed one is found with 80% power.
+    """Return the number of seeds that detects a true difference as large as the observed one with 80% power.
 
-    None if no number of seeds suffices, because the images alone leave too much uncertainty. The usual
+    None if no number of seeds suffices, because the images alone leave too much uncertainty. The criterion is
     |mean| >= (t_(1 - alpha/2) + t_power) * standard error, with Hillis' degrees of freedom at each count.
     """
     seeds = np.arange(MIN_SEEDS, MOST_SEEDS + 1)
@@ -159,9 +159,9 @@ def seeds_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
 
 
 def items_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
-    """Items, to two digits, at which the difference is found as in `seeds_needed`, with at least the seeds of a claim.
+    """Return the number of items, to two digits, that detects the difference with at least `SEEDS_FOR_A_CLAIM` seeds.
 
-    None if no number of items suffices, because the seeds alone leave too much uncertainty.
+    None if no number of items suffices, because the seeds alone leave too much uncertainty. See `seeds_needed`.
     """
     seeds = max(estimate.seeds, SEEDS_FOR_A_CLAIM)
     steps = np.outer(10 ** np.arange(6), np.arange(10, 101)).ravel()
@@ -172,7 +172,7 @@ def items_needed(estimate: Estimate, alpha: float = 0.05) -> int | None:
 def _first_enough(
     counts: NDArray[np.int64], estimate: Estimate, seeds: ArrayLike, items: ArrayLike, alpha: float
 ) -> int | None:
-    """The first of `counts` at which the observed difference is found with 80% power; `seeds`, `items` at each."""
+    """Return the first of `counts` that detects the observed difference with 80% power, with `seeds` and `items`."""
     fewer_seeds, fewer_items = estimate.seeds / np.asarray(seeds), estimate.items / np.asarray(items)
     seed_variance = estimate.seed_variance * fewer_seeds
     least = estimate.least_seed_variance * fewer_seeds * fewer_items
@@ -184,7 +184,7 @@ def _first_enough(
 
 
 def smallest_effect(estimate: Estimate, alpha: float = 0.05) -> float:
-    """The true difference that as many seeds and items with the same variances would find with 80% power."""
+    """Return the true difference detected with 80% power by as many seeds and items with the same variances."""
     return float(_detectable(estimate.standard_error**2, estimate.df, alpha))
 
 
@@ -193,7 +193,7 @@ def _detectable(variance: ArrayLike, df: ArrayLike, alpha: float) -> NDArray[np.
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjusted p values, in the given order (Scand. J. Statistics 6:65, 1979)."""
+    """Return Holm's step-down adjusted p values, in the given order (Scand. J. Statistics 6:65, 1979)."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -203,19 +203,19 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
-    """Interval of a proportion (Wilson, JASA 22:209, 1927)."""
+    """Return the interval of a proportion (Wilson, JASA 22:209, 1927)."""
     z = float(stats.norm.ppf((1 + confidence) / 2))
     share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return max(center - half, 0.0), min(center + half, 1.0)
 
 
 def accuracy_interval(correct: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Interval:
-    """95% CI of the mean of `correct` (seeds, items); `folds` as in `crossed_mean`.
+    """Return the 95% CI of the mean of `correct` (seeds, items); see `crossed_mean` for `folds`.
 
-    With three seeds or more it holds for new seeds and new images. With fewer, or if neither seeds nor images vary, it
-    is Wilson's interval, for these models on new images, with a group of duplicates counting once.
+    With three seeds or more, it is for new seeds and new images. With fewer, or if neither seeds nor images vary, it is
+    Wilson's interval, for these models on new images; a group of duplicates counts once.
     """
     correct = np.asarray(correct, dtype=float)
     clusters = len(np.unique(np.asarray(groups)))
@@ -228,10 +228,10 @@ def accuracy_interval(correct: ArrayLike, groups: ArrayLike, folds: ArrayLike | 
 
 
 def bootstrap_interval(differences: ArrayLike, groups: ArrayLike, resamples: int = 10_000) -> Interval:
-    """95% percentile interval of the mean of paired `differences` (items,), for these models on new images.
+    """Return the 95% bootstrap interval of the mean of paired `differences` (items,), for these models on new images.
 
-    Whole groups are resampled with replacement. Groups of equal sum and size are drawn together from a multinomial:
-    the same distribution, without an array of resamples times groups.
+    Whole groups are resampled with replacement. Groups of equal sum and size are drawn together from a multinomial,
+    which has the same distribution without an array of shape (resamples, groups).
     """
     differences = np.asarray(differences, dtype=float)
     codes = np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -244,7 +244,7 @@ def bootstrap_interval(differences: ArrayLike, groups: ArrayLike, resamples: int
 
 
 def mean_interval(values: ArrayLike) -> Interval:
-    """95% t interval of the mean of `values` (seeds,); nan from fewer than three."""
+    """Return the 95% t interval of the mean of `values` (seeds,); NaN for fewer than three."""
     values = np.asarray(values, dtype=float)
     if len(values) < MIN_SEEDS:
         return math.nan, math.nan

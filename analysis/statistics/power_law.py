@@ -1,8 +1,8 @@
 """Test error as a power law of the number of training images, with intervals for its predictions.
 
-error(n) = a (n / n_max)^-b + c, fitted by least squares on the logarithm of the error, so all sizes weigh the same.
-The law fails for very few images and far beyond the largest size (Jain et al., arXiv 2303.01598): it predicts nothing
-beyond twice the largest. Everything here is arrays; `wrong` is (sizes, seeds, items), 1 where a model erred.
+error(n) = a (n / n_max)^-b + c, fitted by least squares on the logarithm of the error, so all sizes have equal weight.
+The law fails for very few images and far beyond the largest size (Jain et al., arXiv 2303.01598), so predictions end at
+twice the largest. `wrong` has shape (sizes, seeds, items): 1 where a model misclassifies an image.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from scipy import optimize
 from analysis.statistics.inference import Interval, crossed_mean
 
 MIN_SIZES = 4
-REACH = 2.0  # times the largest size it was fitted on
-_ROUNDING = 1.05  # groups of duplicates are never split, so half of a class is only about half
+REACH = 2.0  # times the largest fitted size
+_ROUNDING = 1.05  # groups of duplicates are never split, so half of a class is approximate
 _STEEPEST = 5.0
-_STEP = 1e-3  # of the numeric derivative, relative to an error
+_STEP = 1e-3  # of the numerical derivative, relative to the error
 
 
 @dataclass(frozen=True)
 class PowerLaw:
     a: float  # the part of the error at the largest size that more images would remove
     b: float
-    c: float  # the part that no number of images removes
+    c: float  # the irreducible part
     largest: float
 
     def error(self, pictures: ArrayLike) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def within_reach(pictures: float, largest: float) -> bool:
 
 
 def has_floor(sizes: int) -> bool:
-    """Whether `sizes` sizes determine the floor `c`: without the largest, one more than there are parameters."""
+    """Whether the floor `c` can be fitted: even without the largest size, there must be more sizes than parameters."""
     return sizes > MIN_SIZES
 
 
@@ -76,7 +76,7 @@ def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
     low, high = [1e-12, 0.0], [np.inf, _STEEPEST]
     if floor:
         start, low, high = [*start, 0.1 * least], [*low, 0.0], [*high, 0.999 * least]
-    found, _ = optimize.curve_fit(
+    fitted, _ = optimize.curve_fit(
         lambda x, a, b, c=0.0: np.log(_law(x, a, b, c)),
         x,
         np.log(errors),
@@ -86,12 +86,12 @@ def fit(pictures: ArrayLike, errors: ArrayLike, floor: bool) -> PowerLaw:
         ftol=1e-12,
         gtol=1e-12,
     )
-    a, b, c = (*found.tolist(), 0.0)[:3]
+    a, b, c = (*fitted.tolist(), 0.0)[:3]
     return PowerLaw(a, b, c, float(n.max()))
 
 
 def check(pictures: ArrayLike, wrong: NDArray[np.float64], groups: ArrayLike) -> Check:
-    """Fit all sizes but the largest, and compare the prediction for that one with the measurement.
+    """Fit all sizes but the largest, and compare its predicted error with the measured one.
 
     Args:
         pictures: Training images of each size, ascending, shape (sizes,).
@@ -139,7 +139,7 @@ def _half(values: NDArray[np.float64], groups: ArrayLike) -> float:
 def _derivatives(
     n: NDArray[np.float64], errors: NDArray[np.float64], at: NDArray[np.float64], floor: bool
 ) -> NDArray[np.float64]:
-    """Derivatives of the fitted error at each of `at` by each measured error, shape (at, sizes)."""
+    """Return the derivatives of the fitted errors at `at` with respect to the measured errors, shape (at, sizes)."""
     columns = []
     for i, error in enumerate(errors):
         up, down = errors.copy(), errors.copy()
