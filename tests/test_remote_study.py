@@ -22,7 +22,7 @@ SMALL = STUDY_FILE.replace("trials=16, epochs=4, refine=2, seeds=3", "trials=4, 
     ', "augmentation": ["none", "light"]', ""
 )
 IMPATIENT = (
-    "import sys; from study.persistence import lease; lease.SILENT, lease.BEAT = 2.0, 0.5\n"
+    "import sys; from study.persistence import lease; lease.SILENT, lease.BEAT = 10.0, 0.5\n"
     "from study.run import main; sys.exit(main(sys.argv[1:]))"
 )
 
