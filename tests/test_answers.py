@@ -156,7 +156,7 @@ def test_one_setting_for_two_levels_is_not_compared_with_itself(tmp_path):
         return t.assign(stands_for=names)
 
     row = answered(tmp_path, Plan(), trials=merge).iloc[0]
-    assert row["verdict"] == "refused: one and the same setting stands for both levels"
+    assert row["verdict"] == "refused: the same setting stands for both levels"
 
 
 def test_different_company_is_refused(tmp_path):

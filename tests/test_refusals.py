@@ -183,7 +183,7 @@ def test_no_common_rung(tmp_path):
     def edit(t: pd.DataFrame) -> pd.DataFrame:
         return t.assign(epochs_run=t["epochs_run"].mask(where(["search"], backbone="small")(t), 0))
 
-    assert verdicts(tmp_path, trials=edit)[0] == "refused: no common rung: no search trial of small ended an epoch"
+    assert verdicts(tmp_path, trials=edit)[0] == "refused: no common rung: no search trial of small finished an epoch"
 
 
 def test_seeds_three_and_four_are_answered_without_a_claim(tmp_path):

@@ -190,7 +190,7 @@ def answer_sentence(answer: Answer, allowed: float, pairs: int) -> str:
     if answer["seeds"] < SEEDS_FOR_A_CLAIM:
         seeds = SEEDS_FOR_A_CLAIM if pd.isna(answer["seeds_needed"]) else int(answer["seeds_needed"])
         return f"{lead} nothing is claimed below {SEEDS_FOR_A_CLAIM} seeds. Run again with --resume --seeds {seeds}."
-    return f"{lead} after Holm's correction for {pairs} comparisons this is no evidence. {_more(answer)}"
+    return f"{lead} the difference is not significant after Holm's correction for {pairs} comparisons. {_more(answer)}"
 
 
 def _better(answer: Answer, a: str, b: str) -> str:

@@ -64,7 +64,7 @@ class Outputs:
         if len(widths) > 1 or not 0 <= labels.min() <= labels.max() < max(widths) or predicted.max() >= max(widths):
             raise ResultsError(
                 f"{PREDICTIONS_FILE}: the logits of trial {trial!r} must have one number for each class, but a row "
-                f"holds {min(widths)} and the largest class number is {max(labels.max(), predicted.max())}. Mend them."
+                f"holds {min(widths)} and the largest class number is {max(labels.max(), predicted.max())}. Fix them."
             )
         logits = np.clip(np.stack(frame[LOGITS].to_list()).astype(np.float64), -_LARGEST, _LARGEST)
         return Output(frame["item"].to_numpy(), labels, predicted, metrics.log_softmax(logits))

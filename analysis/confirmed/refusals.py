@@ -40,7 +40,7 @@ def refusal(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, facto
 
 def _other_factors_differ(a: Setting, b: Setting, factor: str) -> str:
     if a.arm == b.arm:
-        return "one and the same setting stands for both levels"
+        return "the same setting stands for both levels"
     # A conditional factor that exists under only one of the two levels belongs to that level.
     differing = [f for f, level in a.levels.items() if f != factor and len({level, b.levels[f]} - {""}) > 1]
     return f"other factors were not held equal ({', '.join(differing)})" if differing else ""
@@ -67,7 +67,7 @@ def _no_common_rung(results: Results, texts: pd.DataFrame, a: Setting, b: Settin
         return ""
     reached = set(texts.loc[search.index[search["epochs_run"] >= 1], factor])
     missing = [setting.levels[factor] for setting in (a, b) if setting.levels[factor] not in reached]
-    return f"no common rung: no search trial of {missing[0]} ended an epoch" if missing else ""
+    return f"no common rung: no search trial of {missing[0]} finished an epoch" if missing else ""
 
 
 def _untuned(results: Results, texts: pd.DataFrame, setting: Setting, factor: str) -> str:

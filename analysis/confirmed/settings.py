@@ -127,7 +127,7 @@ def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.D
         item, number = twice.iloc[0][["item", "round"]]
         raise ResultsError(
             f"{PREDICTIONS_FILE}: two models of round {number + 1} of one setting test item {item}; with test folds "
-            "each item tests once a round. Mend `seed` in the trials, or `test_folds` in study.json."
+            "each item is tested once per round. Fix `seed` in the trials, or `test_folds` in study.json."
         )
     rounds = pd.Index((rows["seed"].astype(int) - 1) // models).unique()
     wide = {name: cells.pivot(index="round", columns="item", values=name).reindex(rounds) for name in ("right", "fold")}

@@ -83,9 +83,9 @@ def _few_pictures(results: Results) -> str:
     if not 0 < n < FEW_PICTURES or study.get("goal", "factors") != "factors" or study.get("retrain") or own_test:
         return ""
     return (
-        f"{count(n, 'test image')} are few: with fewer than {number(FEW_PICTURES)}, most differences between good "
-        "levels cannot be detected. Budget(test_folds=5) tests on all images in turn, which narrows the intervals "
-        "but trains many more models."
+        f"The test fold has {count(n, 'image')}. With fewer than {number(FEW_PICTURES)}, most differences between "
+        "good levels cannot be detected. Budget(test_folds=5) tests on all images in turn, which narrows the "
+        "intervals but trains many more models."
     )
 
 

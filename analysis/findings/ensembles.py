@@ -229,7 +229,7 @@ def ensemble_sentence(frame: pd.DataFrame) -> str:
     direction = "above"
     if gain < 0:
         direction, gain, low, high = "below", -gain, -high, -low
-    worth = "" if direction == "above" and low > 0 else " This is no evidence of a gain."
+    worth = "" if direction == "above" and low > 0 else " There is no evidence of a gain."
     average = f"models {kind}" if kind == GREEDY else kind
     return (
         f"Averaging {average} reaches a test accuracy of {percent(row['accuracy'])}, {points(gain)} points {direction} "

@@ -58,7 +58,7 @@ def listed(results: Results) -> list[Mapping[str, Any]]:
         if not isinstance(row, Mapping) or "name" not in row or not isinstance(row.get("value"), int | float):
             raise ResultsError(
                 f"{results.out / STUDY_FILE}: each row of `published` must be an object with at least a name and a "
-                f"value that is a number, but got {row!r}. Mend it."
+                f"value that is a number, but got {row!r}. Fix it."
             )
     return list(rows)
 
@@ -101,7 +101,7 @@ def changed(results: Results, claim: Mapping[str, Any], trials: pd.DataFrame | N
             changes.append(f"{str(name).replace('_', ' ')} {used} instead of {value_text(value)}")
     own_test = results.manifest["official_split"].eq("test").any()
     if "split" in config and own_test and "official_split" in trials and trials["official_split"].eq(True).any():
-        changes.append(f"the official test fold instead of that of {value_text(config['split'])}")
+        changes.append(f"the official test fold instead of the test fold of {value_text(config['split'])}")
     return changes
 
 

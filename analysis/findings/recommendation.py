@@ -187,7 +187,7 @@ def _not_the_winners(row) -> str:
     if row.best == row.winner:
         return ""
     if not row.winner:
-        return "This factor does not exist in the winner; the answer holds where it does."
+        return "This factor does not exist in the winner; the answer holds for settings that have it."
     return f"The winner uses {_name(row.winner)}, which was best on validation but is beaten on test."
 
 

@@ -86,7 +86,7 @@ def _section(results: Results, confirmed: list[Setting], factor: str, by_stem: d
     sentences = [_sentence(strength) for strength in by_stem.values()]
     explained = (
         "Each dot is one trial. Blue: refinement, all other factors at the winner's levels. Gray: search trials, "
-        "other factors vary; much worse ones lie below the edge."
+        "other factors vary; much worse trials are below the visible range."
     )
     if plain is not None:
         sentences.append(f"{plain[0]}: {percent_interval(plain[1], *plain[2])} (confirmed).")

@@ -99,4 +99,4 @@ def _recorded(study: Mapping[str, Any]) -> Table:
         study = {**study, "place": {key: value for key, value in place.items() if value is not None}}
     rows = [(key.replace("_", " "), value_text(value)) for key, value in study.items() if key not in elsewhere]
     frame = pd.DataFrame(rows, columns=["what", "value"])
-    return table("recorded", "Everything else in study.json", frame, {"key": "what", "value": "value"})
+    return table("recorded", "Other entries of study.json", frame, {"key": "what", "value": "value"})

@@ -25,7 +25,7 @@ def progress_notes(results: Results, confirmed: list[Setting]) -> list[str]:
         if ended < planned:
             searched = f"{number(ended)} of {count(planned, 'search trial')} have ended."
         elif refined:
-            searched = f"The search has ended; so have {count(refined, 'refinement trial')}."
+            searched = f"The search and {count(refined, 'refinement trial')} have ended."
         return [
             f"This study is not finished. {searched} No setting is confirmed yet, so there is no winner and "
             f"no comparison. Below are the validation results of {count(len(trials) - failed, 'trial')}."

@@ -80,7 +80,7 @@ def crossed_mean(values: ArrayLike, groups: ArrayLike, folds: ArrayLike | None =
     codes = np.unique(np.asarray(groups), return_inverse=True)[1]
     clusters = int(codes.max()) + 1
     if seeds < 2 or clusters < 2:
-        raise ValueError(f"2 seeds and 2 groups of items are the least, but got ({seeds=}, {clusters=}).")
+        raise ValueError(f"At least 2 seeds and 2 groups of items are needed, but got ({seeds=}, {clusters=}).")
     means = values.mean(axis=1)
     sums = np.stack([np.bincount(codes, weights=row, minlength=clusters) for row in values - means[:, None]])
     covariance = sums @ sums.T * clusters / (clusters - 1) / items**2
