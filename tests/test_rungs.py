@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.design.plan import Planned
-from study.schedule.rungs import KEPT_PER_LEVEL, Rung, rung_epochs
+from study.schedule.rungs import Rung, kept_per_level, rung_epochs
 from study.spec import Budget
+from tests.courses import small_study
 
 
 def planned(name: str, audit: bool = False, **factors: str) -> Planned:
@@ -18,8 +19,10 @@ def arrived(*values: float, audit: bool = False, **factors: str) -> list[tuple[P
     return [(planned(f"t{i}", audit, **(factors or {"f": "a"})), value) for i, value in enumerate(values)]
 
 
-def goes_on(new: Planned, value: float, earlier: list[tuple[Planned, float]], reduction: int = 3) -> bool:
-    rung = Rung(reduction)
+def goes_on(
+    new: Planned, value: float, earlier: list[tuple[Planned, float]], reduction: int = 3, kept: int = 2
+) -> bool:
+    rung = Rung(reduction, kept)
     for each, theirs in earlier:
         rung.add(each, theirs)
     return rung.goes_on(new, value)
@@ -58,6 +61,17 @@ def test_the_first_two_of_a_level_go_on_whatever_the_others_have() -> None:
     assert goes_on(planned("new", f="b", g="y"), 0.0, both)  # the first of another factor's level
 
 
+def test_where_one_of_a_level_is_kept_the_second_is_stopped_unless_it_is_better() -> None:
+    others = arrived(0.9, 0.9, 0.9, 0.9, 0.9, f="a") + arrived(0.1, f="b")
+    assert not goes_on(planned("new", f="b"), 0.0, others, kept=1)
+    assert goes_on(planned("new", f="b"), 0.1, others, kept=1)
+
+
+def test_two_are_kept_where_twice_the_levels_are_at_most_a_third_of_the_trials() -> None:
+    assert kept_per_level(small_study(budget={"trials": 23})) == 1  # two factors with two levels
+    assert kept_per_level(small_study(budget={"trials": 24})) == 2
+
+
 def test_audited_trials_never_stop_and_set_no_cut_off() -> None:
     high = arrived(0.9, 0.9, 0.9, 0.9, 0.9, 0.9, audit=True)
     assert goes_on(planned("new", audit=True, f="a"), 0.0, high)
@@ -73,21 +87,22 @@ VALUES = st.integers(0, 8).map(lambda n: n / 8)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), VALUES, st.booleans()), max_size=30),
     st.integers(2, 4),
+    st.integers(1, 2),
 )
-def test_every_levels_best_two_survive_a_rung_in_any_order(
-    trials: list[tuple[str, str, float, bool]], reduction: int
+def test_every_levels_best_survive_a_rung_in_any_order(
+    trials: list[tuple[str, str, float, bool]], reduction: int, kept: int
 ) -> None:
     earlier: list[tuple[Planned, float]] = []
     went_on: set[str] = set()
     for i, (f, g, value, audit) in enumerate(trials):
         each = planned(f"t{i}", audit, f=f, g=g)
-        if goes_on(each, value, earlier, reduction):
+        if goes_on(each, value, earlier, reduction, kept):
             went_on.add(each.trial)
         earlier.append((each, value))
     for factor, level in [*product("f", "ab"), *product("g", "xyz")]:
         reached = [(value, each.trial) for each, value in earlier if each.factors[factor] == level]
-        least = sorted((value for value, _ in reached), reverse=True)[:KEPT_PER_LEVEL]
-        above = [trial for value, trial in reached if sum(other > value for other, _ in reached) < KEPT_PER_LEVEL]
+        least = sorted((value for value, _ in reached), reverse=True)[:kept]
+        above = [trial for value, trial in reached if sum(other > value for other, _ in reached) < kept]
         assert went_on.issuperset(above)
         assert len(above) >= len(least)
     assert went_on.issuperset(each.trial for each, _ in earlier if each.audit)

@@ -20,7 +20,9 @@ from trainables.keyed import key, uniform
 
 Levels = Mapping[str, Any]  # factor -> level
 
-# Every level has at least this many trials that ASHA neither stops nor uses for its cutoffs.
+# At most one trial in this many is audited: ASHA neither stops it nor uses it for its cutoffs.
+AUDITED_ONE_IN = 4
+# An audit ends when every level has this many audited trials.
 AUDITED_PER_LEVEL = 4
 
 
@@ -70,7 +72,7 @@ def search_plan(study: Study, trials: int, seed: int) -> list[Planned]:
             phase="search",
             factors=factors,
             nuisances=nuisances_at(study, factors, points[i // block]),
-            audit=i < audited,
+            audit=i in audited,
         )
         for i, factors in enumerate(settings)
     ]
@@ -169,12 +171,17 @@ def _balanced(study: Study, trials: int, block: int, seed: int) -> list[dict[str
     return settings
 
 
-def _audited(study: Study, settings: list[dict[str, Any]]) -> int:
-    """Return the length of the shortest prefix that has every level often enough, or of the whole plan."""
-    missing = {(name, str(level)): AUDITED_PER_LEVEL for name in study.factors for level in study.levels(name)}
+def _audited(study: Study, settings: list[dict[str, Any]]) -> set[int]:
+    """Choose the audited trials in order: each has one of the levels with the fewest audited trials so far."""
+    counts: Counter[tuple[str, Any]] = Counter(
+        {(name, level): 0 for name in study.factors for level in study.levels(name)}
+    )
+    audited: set[int] = set()
     for i, setting in enumerate(settings):
-        for name, level in setting.items():
-            missing[name, str(level)] -= 1
-        if max(missing.values(), default=0) <= 0:
-            return i + 1
-    return len(settings)
+        fewest = min(counts.values(), default=len(audited))
+        if len(audited) >= (i + 1) // AUDITED_ONE_IN or fewest >= AUDITED_PER_LEVEL:
+            continue
+        if not setting or fewest in [counts[level] for level in setting.items()]:
+            audited.add(i)
+            counts.update(setting.items())
+    return audited

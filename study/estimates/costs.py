@@ -1,5 +1,6 @@
 """Estimate the cost of a study for --dry-run and --hours, from its work and the rates of this machine."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -18,7 +19,7 @@ from study.estimates.sharing import (
 )
 from study.results import Phase
 from study.schedule.next_trials import CONFIRMED_BEST, has_control
-from study.schedule.rungs import KEPT_PER_LEVEL, rung_epochs
+from study.schedule.rungs import kept_per_level, rung_epochs
 from study.spec import Study
 from trainables.config import TrialConfig
 from trainables.errors import InputError
@@ -166,10 +167,14 @@ def _training_seconds(config: TrialConfig, inputs: CostInputs) -> float:
 
 
 def _asha_epochs(study: Study, trials: int) -> int:
-    """Return the epochs, summed over trials, if ASHA keeps the best trials and the leaders of every level."""
-    kept = KEPT_PER_LEVEL * max((len(factor.levels) for factor in study.factors.values()), default=1)
-    total, alive, before = 0, trials, 0
+    """Return the expected epochs, summed over trials, if ASHA keeps the best trials and the best of every level.
+
+    A level's best is known only at the end: of n trials in random order, about ln(n) were the best when they arrived.
+    """
+    leaders = kept_per_level(study) * max((len(factor.levels) for factor in study.factors.values()), default=1)
+    total, alive, before = 0.0, float(trials), 0
     for epoch in [*rung_epochs(study.budget), study.budget.epochs]:
         total += alive * (epoch - before)
-        alive, before = min(alive, max(alive // study.budget.reduction, kept)), epoch
-    return total
+        led = leaders * (1 + math.log(max(alive, leaders) / leaders))
+        alive, before = min(alive, max(alive / study.budget.reduction, led)), epoch
+    return round(total)
