@@ -80,10 +80,16 @@ class Range:
             raise ValueError(f"`low > 0` must hold on a log scale, but got ({self.low=}).")
 
     def at(self, u: float) -> float:
-        """Return the value at the fraction `u` in [0, 1] of the range."""
+        """Return the value at the fraction `u` of the range; outside [0, 1] it lies beyond the ends."""
         if self.log:
             return math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
         return self.low + u * (self.high - self.low)
+
+    def position(self, value: float) -> float:
+        """Return the fraction of the range at which a value lies, the inverse of `at`."""
+        if self.log:
+            return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
+        return (value - self.low) / (self.high - self.low)
 
 
 Space = dict[str, Range]

@@ -109,6 +109,80 @@ class BaseRecord(TypedDict):
     weights_hashes: dict[str, str]
     metric: str
     workers: int
+    validation_images: int
+    test_images: int
+
+
+End = Literal["low", "high"]  # of a range
+
+
+class BaseDecision(TypedDict):
+    """Comparisons begin around the setting of the search's best trial."""
+
+    kind: Literal["base"]
+    levels: dict[str, Any]
+    trial: str
+
+
+class EdgeDecision(TypedDict):
+    """The setting `levels` did best at `value`, in the outer tenth of a range, which stays as it is.
+
+    flat: the response is flat there. at end: it is not, but the range cannot be widened again.
+    """
+
+    kind: Literal["flat", "at end"]
+    levels: dict[str, Any]
+    nuisance: str
+    end: End
+    value: float
+
+
+class WidenDecision(TypedDict):
+    """The setting `levels` did best at `value`, so the range of `nuisance` ends at `after` instead of `before`."""
+
+    kind: Literal["widen"]
+    levels: dict[str, Any]
+    nuisance: str
+    end: End
+    value: float
+    before: float
+    after: float
+
+
+class MoveDecision(TypedDict):
+    """The base moves to `levels`, whose best score on validation is better by `gain`."""
+
+    kind: Literal["move"]
+    levels: dict[str, Any]
+    gain: float | None  # None if the base has no completed trial
+
+
+class CombineDecision(TypedDict):
+    """The cheapest levels that do as well as the winner's are confirmed together."""
+
+    kind: Literal["combine"]
+    levels: dict[str, Any]
+
+
+class SeedsDecision(TypedDict):
+    """Some settings are confirmed with more seeds."""
+
+    kind: Literal["seeds"]
+    seeds: int
+    arms: list[str]
+
+
+class RecommendDecision(TypedDict):
+    """The setting that is recommended and shipped: the trials of `arm`, or with test folds those of `levels`."""
+
+    kind: Literal["recommend"]
+    levels: dict[str, Any]
+    arm: str
+
+
+DecisionRecord = (
+    BaseDecision | EdgeDecision | WidenDecision | MoveDecision | CombineDecision | SeedsDecision | RecommendDecision
+)
 
 
 class PlaceRecord(TypedDict):
@@ -159,6 +233,7 @@ class StudyRecord(DefinitionRecord, total=False):
     compute_seconds: float
     repeated_epochs: int
     deviations: list[str]
+    decisions: list[DecisionRecord]
     preflight: PreflightRecords
     hours: float | None
     base: BaseRecord

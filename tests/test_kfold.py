@@ -12,7 +12,8 @@ from study.design.plan import Planned
 from study.design.settings import resolve
 from study.estimates.costs import estimate
 from study.persistence.ledger import Record
-from study.schedule.next_trials import confirmed_winner, has_control, setting_of
+from study.schedule.next_trials import best_seed, has_control, setting_of
+from study.schedule.recommendation import best_setting, confirmed_settings
 from study.schedule.state import StudyState
 from study.setup.dry_run import fold_lines, planned_resolution
 from study.spec import Study
@@ -101,9 +102,12 @@ def test_the_winner_is_a_level_across_its_folds() -> None:
         for level, each in accuracies.items()
         for i, accuracy in enumerate(each, start=1)
     ]
-    best = confirmed_winner(confirmed)
+    best = best_setting(confirmed_settings(confirmed))
     assert best is not None
-    assert best.planned.trial == "light-2"
+    assert {record.planned.factors["augmentation"] for record in best.records} == {"light"}
+    winner = best_seed(best.records)
+    assert winner is not None
+    assert winner.planned.trial == "light-2"
     assert len({setting_of(record) for record in confirmed}) == 2
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 from study.design.plan import Planned
 from study.persistence.ledger import Record
-from study.schedule.next_trials import CONFIRMED_BEST, best_trial, confirm_trials, level_settings, refine_trials
+from study.schedule.level_settings import best_trial, level_settings
+from study.schedule.next_trials import CONFIRMED_BEST, confirm_trials
+from study.schedule.refinement import Refinement, refine_trials
 from tests.courses import CONDITIONAL, CONFIG, phase_of, row, small_study
 
 LITE = "tf_efficientnet_lite0"
@@ -38,7 +40,7 @@ def test_each_level_is_judged_beside_the_winners_other_levels() -> None:
         record("search-0002", 0.9, regularizer="dropout", augmentation="light"),
         record("search-0003", 0.8, regularizer="none", augmentation="none"),
     ]
-    assert level_settings(small_study(), search) == {
+    assert level_settings(small_study(), search[1].planned.factors, search) == {
         "regularizer=none": {"regularizer": "none", "augmentation": "light"},
         "regularizer=dropout": {"regularizer": "dropout", "augmentation": "light"},
         "augmentation=none": {"regularizer": "dropout", "augmentation": "none"},
@@ -48,7 +50,8 @@ def test_each_level_is_judged_beside_the_winners_other_levels() -> None:
 
 def test_settings_that_coincide_are_refined_once_and_all_at_the_same_points() -> None:
     search = [record("search-0001", 0.9, regularizer="dropout", augmentation="light")]
-    trials = refine_trials(small_study(budget={"refine": 3}), search, 0)
+    study, base = small_study(budget={"refine": 3}), Refinement(search[0].planned.factors)
+    trials = refine_trials(study, base, search, 0)
     assert len(trials) == len({trial.trial for trial in trials}) == 3 * 3
     rates: dict[tuple, list[float]] = {}
     for trial in trials:
@@ -57,14 +60,14 @@ def test_settings_that_coincide_are_refined_once_and_all_at_the_same_points() ->
         assert (trial.phase, trial.seed, trial.audit) == ("refine", 0, False)
     assert rates.keys() == {("dropout", "light"), ("none", "light"), ("dropout", "none")}
     assert len({tuple(each) for each in rates.values()}) == 1
-    assert trials == refine_trials(small_study(budget={"refine": 3}), search, 0)
-    assert trials != refine_trials(small_study(budget={"refine": 3}), search, 1)
+    assert trials == refine_trials(study, base, search, 0)
+    assert trials != refine_trials(study, base, search, 1)
 
 
 def test_without_nuisances_a_setting_is_refined_once_however_many_points_are_asked_for() -> None:
     study = small_study({"augmentation": ["none", "light"]}, {"refine": 5}, nuisances={})
     search = [record("search-0001", 0.9, {}, augmentation="light")]
-    assert [trial.factors for trial in refine_trials(study, search, 0)] == [
+    assert [trial.factors for trial in refine_trials(study, Refinement({"augmentation": "light"}), search, 0)] == [
         {"augmentation": "none"},
         {"augmentation": "light"},
     ]
@@ -76,7 +79,7 @@ def test_a_factor_the_winner_lacks_is_judged_in_the_best_setting_that_has_it() -
         record("search-0002", 0.6, backbone=LITE, unfreeze="head"),
         record("search-0003", 0.7, backbone=LITE, unfreeze="last stage"),
     ]
-    assert level_settings(small_study(CONDITIONAL), search) == {
+    assert level_settings(small_study(CONDITIONAL), {"backbone": "small_cnn"}, search) == {
         # Its unfreeze depth comes into being: the level's own best trial says which.
         f"backbone={LITE}": {"backbone": LITE, "unfreeze": "last stage"},
         "backbone=small_cnn": {"backbone": "small_cnn"},
@@ -90,7 +93,7 @@ def test_a_factor_that_the_winners_level_rules_out_goes_away() -> None:
         record("search-0001", 0.5, backbone="small_cnn"),
         record("search-0002", 0.9, backbone=LITE, unfreeze="head"),
     ]
-    found = level_settings(small_study(CONDITIONAL), search)
+    found = level_settings(small_study(CONDITIONAL), search[1].planned.factors, search)
     assert found["backbone=small_cnn"] == {"backbone": "small_cnn"}
     assert found["unfreeze=last stage"] == {"backbone": LITE, "unfreeze": "last stage"}
 
@@ -100,7 +103,8 @@ def test_levels_whose_every_trial_failed_are_left_out_where_nothing_tells_their_
         record("search-0001", 0.9, backbone="small_cnn"),
         record("search-0002", None, backbone=LITE, unfreeze="head"),
     ]
-    assert level_settings(small_study(CONDITIONAL), search) == {"backbone=small_cnn": {"backbone": "small_cnn"}}
+    base = {"backbone": "small_cnn"}
+    assert level_settings(small_study(CONDITIONAL), base, search) == {"backbone=small_cnn": base}
 
 
 def test_the_best_refined_setting_of_a_level_is_confirmed_with_every_seed() -> None:
@@ -112,7 +116,8 @@ def test_the_best_refined_setting_of_a_level_is_confirmed_with_every_seed() -> N
         record("refine-c", 0.8, {"learning_rate": 0.1}, augmentation="light"),
         record("refine-d", None, {"learning_rate": 0.2}, augmentation="light"),
     ]
-    trials = confirm_trials(study, search, refined)
+    settings = level_settings(study, {"augmentation": "light"}, search)
+    trials = confirm_trials(study, settings, search, refined)
     found = {(trial.seed, trial.factors["augmentation"], trial.nuisances["learning_rate"]) for trial in trials}
     assert found == {(seed, *one) for seed in (1, 2, 3) for one in [("none", 0.2), ("light", 0.1)]}
     assert {trial.stands_for for trial in trials} == {("augmentation=none",), ("augmentation=light",)}
@@ -125,7 +130,7 @@ def test_goal_best_confirms_the_best_settings_each_once() -> None:
         record(f"search-{n:04d}", accuracy, {"learning_rate": rate}, regularizer="none", augmentation="none")
         for n, accuracy, rate in [(1, 0.7, 0.1), (2, 0.9, 0.2), (3, 0.8, 0.2), (4, 0.6, 0.3), (5, 0.5, 0.4)]
     ]
-    trials = confirm_trials(study, search, [])
+    trials = confirm_trials(study, {}, search, [])
     assert len(trials) == CONFIRMED_BEST
     assert [trial.nuisances["learning_rate"] for trial in trials] == [0.2, 0.1, 0.3]
     assert {trial.stands_for for trial in trials} == {()}

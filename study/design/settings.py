@@ -29,6 +29,8 @@ class Base:
     weights_hashes: dict[str, str]
     metric: str = "val_accuracy"
     workers: int = 1  # of a trial
+    validation_images: int = 0  # of repeat 0; 0 in a study of an earlier version
+    test_images: int = 0
 
 
 def resolve(study: Study, planned: Planned, base: Base) -> TrialConfig:

@@ -5,6 +5,7 @@
     settings/TRIAL.json         a trial's resolved config, before it starts
     reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written by the trial's worker
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
+    decisions/NNN.json          how the study goes on from a state that it reached, before it takes effect
     errors/TRIAL/NN.json        an exception of a trial, before the trial is retried
     ends/TRIAL.json             how a trial ended; overwritten only if its test predictions cannot be stored
     openings/NNN.json           an opening of the test fold, before it is read
@@ -28,6 +29,7 @@ from typing import Any, Literal, TypeVar
 from study.design.plan import Planned
 from study.persistence import storage
 from study.results import STATUSES, Status
+from study.study_record import DecisionRecord
 from trainables.errors import InputError
 from trainables.metrics import signed
 from trainables.storage_errors import writing
@@ -247,7 +249,24 @@ def read_verdicts(out: Path) -> list[Verdict]:
 
 def next_verdict(out: Path) -> int:
     """Return the number of the next verdict, above all others, damaged ones included."""
-    return 1 + max((int(path.stem) for path in _objects(out / LEDGER / "verdicts")), default=-1)
+    return _next_number(out / LEDGER / "verdicts")
+
+
+def write_decisions(out: Path, state: str, decisions: Sequence[DecisionRecord]) -> None:
+    """Write what was decided in a state of the study."""
+    folder = out / LEDGER / "decisions"
+    write_object(folder / f"{_next_number(folder):03d}.json", {"state": state, "decisions": list(decisions)})
+
+
+def read_decisions(out: Path) -> dict[str, list[DecisionRecord]]:
+    """Return what was decided, by the state in which it was."""
+    paths = _objects(out / LEDGER / "decisions")
+    return dict(filter(None, (_read(path, lambda value: (str(value["state"]), value["decisions"])) for path in paths)))
+
+
+def _next_number(folder: Path) -> int:
+    """Return a number above those of all objects, damaged ones included."""
+    return 1 + max((int(path.stem) for path in _objects(folder)), default=-1)
 
 
 def read_records(out: Path) -> dict[str, Record]:

@@ -20,7 +20,7 @@ from study.products.local_dir import NotTheSame, write_net, write_preprocessing
 from study.products.proof import Proof, prove_best
 from study.products.stale import drop_stale
 from study.results import BEST_FOLDER, LOGITS
-from study.schedule.next_trials import confirmed_winner, retrain_trials
+from study.schedule.next_trials import retrain_trials
 from study.schedule.state import StudyState, model_file, predictions_file
 from study.writing import write_json, write_text
 from trainables import metrics
@@ -35,10 +35,12 @@ from trainables.place import Place
 
 def shipped(state: StudyState) -> Record | None:
     """Return the winner's retrained model if the study has one, else its best seed."""
-    of_winner = {planned.trial for planned in retrain_trials(state.confirmed())}  # not of an earlier winner
+    of_winner = {
+        planned.trial for planned in retrain_trials(state.confirmed(), state.winner)
+    }  # not of an earlier winner
     retrained = [record for record in state.of_phase("retrain") if record.status == "completed"]
     retrained = [record for record in retrained if record.planned.trial in of_winner]
-    return retrained[0] if retrained else confirmed_winner(state.confirmed())
+    return retrained[0] if retrained else state.winner
 
 
 def export_best(state: StudyState, record: Record, place: Place, manifest: pd.DataFrame) -> None:
@@ -69,7 +71,7 @@ def _export(state: StudyState, record: Record, place: Place, manifest: pd.DataFr
         drop_stale(state.out, earlier["trial"], trial, searches=state.study.unseen > 0)
     write_json(winner, folder / TRIAL_FILE)
     # A retrained model has trained on the validation fold, so T is fitted on the winner's best seed instead.
-    calibrated = confirmed_winner(state.confirmed()) if record.planned.phase == "retrain" else record
+    calibrated = state.winner if record.planned.phase == "retrain" else record
     assert calibrated is not None
     write_temperature(predictions_file(state.out, calibrated.planned.trial), folder / TEMPERATURE_FILE)
     proof = prove_best(state.out, config, place, net, predictions_file(state.out, trial), manifest)

@@ -5,8 +5,9 @@ last one stopped.
 """
 
 import hashlib
+import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,17 +18,10 @@ from study.design.settings import Base, resolve
 from study.persistence import ledger, storage
 from study.persistence.ledger import Event, Record, Verdict
 from study.results import Phase
-from study.schedule.next_trials import (
-    best_trial,
-    confirm_trials,
-    confirmed_winner,
-    control_trials,
-    has_control,
-    refine_trials,
-    retrain_trials,
-)
-from study.schedule.rungs import Rung, rung_epochs
+from study.schedule.phases import plan
+from study.schedule.rungs import Rung, kept_per_level, rung_epochs
 from study.spec import Study
+from study.study_record import DecisionRecord
 from trainables.errors import InputError
 
 Step = Phase | Literal["", "test", "done"]  # empty: the study has not begun
@@ -81,27 +75,26 @@ class StudyState:
         self._verdict_numbers = count(ledger.next_verdict(out))
         self._restore_judged()
         self._drop_checkpoints_of_ended()
-        self.rungs = {epoch: Rung(study.budget.reduction) for epoch in rung_epochs(study.budget)}
+        kept = kept_per_level(study)
+        self.rungs = {epoch: Rung(study.budget.reduction, kept) for epoch in rung_epochs(study.budget)}
         for verdict in self.verdicts.values():
             self.rungs[verdict.epoch].add(self.records[verdict.trial].planned, verdict.value)
         self.phase: Step = ""
         self.stands_for: dict[str, tuple[str, ...]] = {}  # of the trials being confirmed
+        self.decisions: list[DecisionRecord] = []  # those that led to the present state, in order
+        self.winner: Record | None = None  # the best seed of the recommended setting, once that is chosen
+        self._decided = ledger.read_decisions(out)
         self._running: set[Job] = set()
         self._begun: set[Job] = set()  # by this process, which begins no job twice
         self._queue: deque[Job] = deque()
-        self._news = False  # whether a trial has ended since decided levels were last looked for
 
     def next_job(self) -> Job | None:
         """Return the next job; None if it depends on running jobs, or at the end of the study."""
         job = self._waiting()
-        if job is None and self.phase == "refine" and self._news:
-            # Decided levels are confirmed while others are still refined, so that no worker idles.
-            self._news = False
-            self._enqueue(self._confirm_jobs())
-            job = self._waiting()
         while job is None and not self._running and self.phase != "done":
-            self.phase = self.steps[self.steps.index(self.phase) + 1] if self.phase else self.steps[0]
-            self._enqueue(self._jobs_of_phase())
+            # A phase is asked again until it plans nothing new, because its later trials depend on the first ones.
+            if not self._enqueue(self._jobs_of_phase()):
+                self.phase = self.steps[self.steps.index(self.phase) + 1] if self.phase else self.steps[0]
             job = self._waiting()
         if job is not None:
             self._running.add(job)
@@ -128,7 +121,6 @@ class StudyState:
             error: why the trial failed, if it wrote no end into the ledger.
         """
         self._running.discard(job)
-        self._news = True
         record = self.records[job.trial]
         if job.task == "train":
             if record.status is None:
@@ -153,17 +145,34 @@ class StudyState:
 
     def controls(self) -> list[Record]:
         """Return the completed control trials of the present winner."""
-        winner = confirmed_winner(self.confirmed())
         completed = [record for record in self.of_phase("control") if record.status == "completed"]
-        return [record for record in completed if winner is not None and record.planned.arm == winner.planned.arm]
+        return [record for record in completed if self.winner and record.planned.arm == self.winner.planned.arm]
 
     def shown(self) -> list[Record]:
         """Return the models that see the test fold: the confirmed ones, the control, and the shipped one."""
         retrained = [record for record in self.of_phase("retrain") if record.status == "completed"]
         return self.confirmed() + self.controls() + retrained
 
-    def _enqueue(self, jobs: list[Job]) -> None:
-        self._queue.extend(job for job in jobs if job not in self._begun and job not in self._queue)
+    def ended_of(self, planned: list[Planned]) -> dict[str, Record] | None:
+        """Return the records of planned trials by name; None if one of them has not ended."""
+        records = {trial.trial: self.records.get(trial.trial) for trial in planned}
+        ended = {name: record for name, record in records.items() if record is not None and record.status is not None}
+        return ended if len(ended) == len(records) else None
+
+    def decide(self, at: Mapping[str, Any], make: Callable[[], list[DecisionRecord]]) -> list[DecisionRecord]:
+        """Return the decisions in a state of the study. They are made once, and recorded before they take effect."""
+        state = json.dumps(at, sort_keys=True)
+        if state not in self._decided:
+            made = make()
+            ledger.write_decisions(self.out, state, made)
+            self._decided[state] = made
+        return self._decided[state]
+
+    def _enqueue(self, jobs: list[Job]) -> bool:
+        """Queue the jobs that are new; return whether there are any."""
+        new = [job for job in jobs if job not in self._begun and job not in self._queue]
+        self._queue.extend(new)
+        return bool(new)
 
     def _waiting(self) -> Job | None:
         return self._queue.popleft() if self._queue else self._sampled()
@@ -171,14 +180,11 @@ class StudyState:
     def _jobs_of_phase(self) -> list[Job]:
         if self.phase == "test":
             return self._test_jobs()
-        return [] if self.phase in ("", "done") else self._training_jobs(PLANNED_BY[self.phase](self))
+        return [] if self.phase in ("", "done") else self._training_jobs(plan(self, self.phase))
 
     def _training_jobs(self, planned: list[Planned]) -> list[Job]:
         trials = [self._register(trial) for trial in planned]
         return [Job("train", record.planned.trial) for record in trials if record.status is None]
-
-    def _confirm_jobs(self) -> list[Job]:
-        return self._training_jobs(PLANNED_BY["confirm"](self))
 
     def _test_jobs(self) -> list[Job]:
         """Return the jobs for models that are not tested yet. The opening, with all hashes, is recorded first."""
@@ -241,52 +247,6 @@ class StudyState:
         return self.verdicts[trial, epoch].go_on
 
 
-def _planned_search(state: StudyState) -> list[Planned]:
-    """Return the plan, or the trials sampled so far."""
-    search = [record.planned for record in state.of_phase("search")]
-    return ledger.read_plan(state.out) if state.sampler is None else search
-
-
-def _planned_refine(state: StudyState) -> list[Planned]:
-    """Return the refined settings of every level; a sampled search refines nothing."""
-    search = state.of_phase("search")
-    if best_trial(search) is None or state.sampler is not None:
-        return []
-    return refine_trials(state.study, search, state.base.study_seed)
-
-
-def _planned_confirm(state: StudyState) -> list[Planned]:
-    """Return the confirmations that are decided by now: all of them once everything is refined."""
-    search = state.of_phase("search")
-    if best_trial(search) is None:
-        return []
-    planned = confirm_trials(state.study, search, state.of_phase("refine"))
-    state.stands_for = {trial.trial: trial.stands_for for trial in planned}
-    return planned
-
-
-def _planned_control(state: StudyState) -> list[Planned]:
-    return control_trials(state.study, state.confirmed()) if has_control(state.study) else []
-
-
-def _planned_retrain(state: StudyState) -> list[Planned]:
-    return retrain_trials(state.confirmed()) if state.study.retrain else []
-
-
-def _planned_published(state: StudyState) -> list[Planned]:
-    return ledger.read_plan(state.out)
-
-
-# The function that plans the trials of each phase. Phases run in this order, and then the test fold is opened. A study
-# of published configurations has a single phase.
-PLANNED_BY: dict[Phase, Callable[[StudyState], list[Planned]]] = {
-    "search": _planned_search,
-    "refine": _planned_refine,
-    "confirm": _planned_confirm,
-    "control": _planned_control,
-    "retrain": _planned_retrain,
-    "published": _planned_published,
-}
 STEPS: tuple[Step, ...] = ("search", "refine", "confirm", "control", "retrain", "test", "done")
 STEPS_OF_PUBLISHED: tuple[Step, ...] = ("published", "test", "done")
 

@@ -152,6 +152,8 @@ def prepare_study(
         weights=start,
         weights_hashes=hashes,
         metric=study.metric or metric_for(manifest),
+        validation_images=len(folds.val),
+        test_images=len(folds.test),
     )
     check_fits(manifest, base.stored_side, flags.cache_gib)
     place = Place(

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, answers
-from analysis.confirmed.recommendations import recommendations
-from analysis.confirmed.settings import Setting, settings, standing_for, winner
+from analysis.confirmed.settings import Setting, settings, standing_for
 from search_spaces.distributions import holds
 from study.design.plan import search_plan
 from study.persistence import ledger
@@ -42,6 +41,7 @@ from tests.courses import BASE
 
 STEPS: tuple[Step, ...] = ("search", "refine", "confirm", "done")  # up to the test fold, whose images are drawn here
 COST = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.5, "tf_efficientnet_lite2": 2.1}  # of an epoch
+DECISIONS = ("widen", "flat", "at end", "move", "combine")
 OUTCOMES = ("decided", "more seeds", "more images", "refused")  # of a pair of levels
 DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)
 
@@ -115,13 +115,18 @@ def replay(table: Table, study: Study, number: int, folder: Path | None) -> dict
         state = run(table, study, number, Path(name), seeds)
     results = as_results(table, state, seeds, np.sort(items))
     found, answered = settings(results), answers(results)
-    advised = advice(study, results, found, answered)
+    assert state.winner is not None
+    advised = state.winner.planned
+    kinds = Counter(decision["kind"] for decision in state.decisions)
     return {
         "models": len(state.records),
         "epochs": sum(len(record.rows) for record in state.records.values()),
+        "search": len(state.of_phase("search")),
+        "refine": len(state.of_phase("refine")),
+        "confirm": len(state.of_phase("confirm")),
         "accuracy": table.accuracy(advised.factors, advised.nuisances),
-        "was_run": advised.was_run,
         **pair_outcomes(table, found, answered),
+        **{f"decisions: {kind}": kinds[kind] for kind in DECISIONS},
     }
 
 
@@ -161,6 +166,7 @@ def as_results(table: Table, state: StudyState, seeds: NDArray[np.int64], items:
             rows = {"trial": planned.trial, "item": items, "fold": "test", "label": 0, "predicted": 1 - right}
             predictions.append(pd.DataFrame(rows))
     study: Any = {"name": "truth", "question": "", "budget": asdict(state.study.budget), **definition(state.study)}
+    study["decisions"] = state.decisions
     manifest = pd.DataFrame({"item": items, "group": items})
     epochs = [{"trial": name} | row for name, record in state.records.items() for row in record.rows.values()]
     return Results(Path(), study, manifest, pd.DataFrame(trials), pd.DataFrame(epochs), pd.concat(predictions))
@@ -184,34 +190,6 @@ def _outcome(record: Record, state: StudyState) -> dict[str, Any]:
         "val_accuracy": best["val_accuracy"] if best else None,
         "val_metric": best["val_metric"] if best else None,
     }
-
-
-@dataclass(frozen=True)
-class Advice:
-    """The recommended setting, with the nuisances that a user of the report would give it."""
-
-    factors: dict[str, str]
-    nuisances: dict[str, float]
-    was_run: bool
-
-
-def advice(study: Study, results: Results, found: list[Setting], answered: pd.DataFrame) -> Advice:
-    """Put the recommended levels together. Where no setting has them all, nuisances come from those that have some."""
-    best = winner(found)
-    assert best is not None
-    advised = recommendations(results, found, answered).set_index("factor")["recommended"].to_dict()
-    factors = {
-        factor: advised[factor] if isinstance(advised[factor], str) else level for factor, level in best.levels.items()
-    }
-    of_levels = [one for one in found if one.stands_for & set(factors.items())]
-    exact = [one for one in found if one.levels == factors]
-    donors = [*exact, best, *of_levels]
-    nuisances = {}
-    for name, nuisance in study.nuisances.items():
-        if holds(nuisance.when, factors):
-            values = (one.trials[name].iloc[0] for one in donors if holds(nuisance.when, one.levels))
-            nuisances[name] = float(next(values))
-    return Advice(factors, nuisances, bool(exact))
 
 
 NARROW = {"learning_rate": (1e-3, 1e-2)}  # a range that a user guessed, and whose best values lie at or past its end
@@ -257,11 +235,12 @@ def summary(replays: pd.DataFrame, best: float) -> dict[str, Share]:
         "epochs trained": share(replays["epochs"]),
         **{f"pairs {name}": share(replays[name] / pairs) for name in OUTCOMES},
         "studies with a false claim": share(replays["false"] > 0),
-        "recommended setting was run": share(replays["was_run"]),
         "recommended setting is worse than the best by more than the margin": share(
             best - replays["accuracy"] > STUDY.margin
         ),
         "accuracy below the best, in points": share(100 * (best - replays["accuracy"])),
+        **{f"decisions: {kind}": share(replays[f"decisions: {kind}"]) for kind in DECISIONS},
+        **{f"models of {phase}": share(replays[phase]) for phase in ("search", "refine", "confirm")},
     }
 
 

@@ -1,0 +1,14 @@
+"""The cost of training a setting, counted in operations, so that it is the same on every machine."""
+
+from study.estimates.sharing import depth_of
+from trainables.config import TrialConfig
+from trainables.nets.work import work_of
+
+# A training step computes the output, the gradient of the activations and that of the weights, each as expensive.
+_PASSES = 3
+
+
+def operations(config: TrialConfig) -> float:
+    """Return 1e9 multiply-adds per image of the training fold, over all epochs, if nothing is stored."""
+    work = work_of(config.backbone, depth_of(config), config.size)
+    return (work.frozen + _PASSES * work.trained) * config.epochs * config.train_fraction

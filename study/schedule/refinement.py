@@ -1,0 +1,249 @@
+"""The refinement: tune every level around one base setting, widen ranges, move the base.
+
+A round tunes every level at the same few points. When all of its trials have ended, the round is judged:
+
+1. A range widens if a setting did best in the outer tenth of it, unless that end is natural, was widened
+   `MOST_WIDENINGS` times, or the response is flat there: the outer third is better than the rest by no more than the
+   margin. A response that levels off gains less in the next third than in the last. All settings that have the nuisance
+   get the same new points.
+2. Otherwise the base moves to the best setting, if that beats the base's own best by more than the margin and by more
+   than one standard error on validation, at most `MOST_MOVES` times.
+3. Otherwise the refinement is over.
+
+Everything is a function of ended trials, so a resumed study makes the same decisions.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from math import sqrt
+from typing import Any
+
+from search_spaces.distributions import Range, holds
+from study.design.plan import Levels, Planned, arm, nuisance_points
+from study.persistence.ledger import Record
+from study.schedule.level_settings import level_settings
+from study.spec import Study
+from study.study_record import DecisionRecord, EdgeDecision, End, MoveDecision, WidenDecision
+from trainables.errors import InputError
+from trainables.fields import check_value
+from trainables.keyed import key
+
+MOST_WIDENINGS = 3  # of one end of one range
+MOST_MOVES = 3
+EDGE = 0.1  # share of a range: a best value in an outer tenth may have a better one beyond the end
+_OUTER = 1 / 3  # of a range, where the response must be flat
+_WIDER_BY = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # shares of the range to add; the first that the hyperparameter allows
+_FEWEST_NEW_POINTS = 2
+
+
+@dataclass(frozen=True)
+class Widening:
+    """One end of a nuisance's range, moved from `before` to `after`."""
+
+    nuisance: str
+    end: End
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The base around which levels are compared, and how their ranges were widened."""
+
+    base: Levels
+    widened: tuple[Widening, ...] = ()
+    moves: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"base": dict(self.base), "widened": [vars(step) for step in self.widened], "moves": self.moves}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A point that a setting has tried, with its score on validation, the mean over its repeats."""
+
+    nuisances: Mapping[str, float]
+    score: float
+
+
+# Of a state of the study: its decisions, from the ledger if they were taken before.
+Decide = Callable[[Mapping[str, Any], Callable[[], list[DecisionRecord]]], list[DecisionRecord]]
+
+
+def widened_ranges(study: Study, widened: Iterable[Widening]) -> dict[str, Range]:
+    ranges = dict(study.nuisances)
+    for step in widened:
+        ranges[step.nuisance] = replace(ranges[step.nuisance], **{step.end: step.after})
+    return ranges
+
+
+def refined_settings(study: Study, refinement: Refinement, search: list[Record]) -> dict[str, dict[str, Any]]:
+    """Return the setting in which each "factor=level" is compared."""
+    return level_settings(study, refinement.base, search)
+
+
+def refine_setting(study: Study, refinement: Refinement, levels: Levels, seed: int) -> list[Planned]:
+    """Plan one setting at all points of a refinement; with test folds once per fold."""
+    trials: dict[str, Planned] = {}
+    for repeat in study.budget.refined_on:
+        for nuisances in _points(study, refinement, levels, seed):
+            name = f"refine-{arm(levels, nuisances)}" + (f"-{repeat}" if repeat else "")
+            trials.setdefault(name, Planned(name, "refine", dict(levels), nuisances, seed=repeat))
+    return list(trials.values())
+
+
+def refine_trials(study: Study, refinement: Refinement, search: list[Record], seed: int) -> list[Planned]:
+    """Plan every level of every factor around the base, at the same points. Equal settings run once."""
+    trials: dict[str, Planned] = {}
+    for levels in refined_settings(study, refinement, search).values():
+        for planned in refine_setting(study, refinement, levels, seed):
+            trials.setdefault(planned.trial, planned)
+    return sorted(trials.values(), key=lambda planned: planned.seed)
+
+
+def _points(study: Study, refinement: Refinement, levels: Levels, seed: int) -> Iterator[dict[str, float]]:
+    """Yield the nuisances of a setting: points of the declared ranges, then those of each widening."""
+    names = [name for name, nuisance in study.nuisances.items() if holds(nuisance.when, levels)]
+    order, ranges = list(study.nuisances), dict(study.nuisances)
+    for point in nuisance_points(study, study.budget.refine, key("refine nuisances", seed)):
+        yield {name: ranges[name].at(float(point[order.index(name)])) for name in names}
+    for number, step in enumerate(refinement.widened):
+        added = replace(ranges[step.nuisance], low=min(step.before, step.after), high=max(step.before, step.after))
+        stream = key("widened nuisances", seed, number)
+        if step.nuisance in names:
+            within = ranges | {step.nuisance: added}
+            for point in nuisance_points(study, new_points(study), stream):
+                yield {name: within[name].at(float(point[order.index(name)])) for name in names}
+        ranges[step.nuisance] = replace(ranges[step.nuisance], **{step.end: step.after})
+
+
+def new_points(study: Study) -> int:
+    """Return the number of points that a widening adds to each setting."""
+    return max(_FEWEST_NEW_POINTS, study.budget.refine // 2)
+
+
+def judge(
+    study: Study, refinement: Refinement, search: list[Record], refined: Mapping[str, Record], seed: int, images: int
+) -> list[DecisionRecord]:
+    """Return what follows from a round whose trials have all ended.
+
+    Args:
+        refined: the ended refinement trials by name.
+        images: of the common validation fold.
+
+    Returns:
+        Either widenings, or one move, or what was found flat or at an end; the refinement is over in the last case.
+    """
+    settings = {arm(levels, {}): levels for levels in refined_settings(study, refinement, search).values()}
+    tried = {
+        name: _tried(refined[planned.trial] for planned in refine_setting(study, refinement, levels, seed))
+        for name, levels in settings.items()
+    }
+    edges = [edge for name, levels in settings.items() for edge in _edges(study, refinement, levels, tried[name])]
+    wider: dict[tuple[str, End], DecisionRecord] = {}
+    for edge in edges:
+        if edge["kind"] == "widen":
+            wider.setdefault((edge["nuisance"], edge["end"]), edge)
+    if wider:
+        return list(wider.values())
+    move = _move(study, refinement, settings, tried, images)
+    return [move] if move else list(edges)
+
+
+def after(refinement: Refinement, decisions: list[DecisionRecord]) -> Refinement | None:
+    """Return the refinement that decisions lead to; None if it is over."""
+    steps = [
+        Widening(decision["nuisance"], decision["end"], decision["before"], decision["after"])
+        for decision in decisions
+        if decision["kind"] == "widen"
+    ]
+    if steps:
+        return replace(refinement, widened=(*refinement.widened, *steps))
+    for decision in decisions:
+        if decision["kind"] == "move":
+            return replace(refinement, base=decision["levels"], moves=refinement.moves + 1)
+    return None
+
+
+def _tried(records: Iterable[Record]) -> list[Tried]:
+    """Return the completed points, each with its mean score over repeats."""
+    completed = sorted(
+        (record for record in records if record.status == "completed"), key=lambda record: record.planned.arm
+    )
+    by_arm = ((name, list(group)) for name, group in groupby(completed, key=lambda record: record.planned.arm))
+    return [
+        Tried(group[0].planned.nuisances, sum(record.score for record in group) / len(group)) for _, group in by_arm
+    ]
+
+
+def _edges(
+    study: Study, refinement: Refinement, levels: Levels, tried: list[Tried]
+) -> Iterator[EdgeDecision | WidenDecision]:
+    """Yield a decision for each nuisance whose best value lies in an outer tenth of its range."""
+    if not tried:
+        return
+    best = max(tried, key=lambda point: point.score)
+    ranges = widened_ranges(study, refinement.widened)
+    for name, value in best.nuisances.items():
+        position = ranges[name].position(value)
+        end: End | None = "low" if position < EDGE else "high" if position > 1 - EDGE else None
+        if end is None or (at := getattr(ranges[name], end)) in ranges[name].natural:
+            continue
+        times = sum((step.nuisance, step.end) == (name, end) for step in refinement.widened)
+        wider = _wider(ranges[name], name, end) if times < MOST_WIDENINGS else None
+        where = {"levels": dict(levels), "nuisance": name, "end": end, "value": value}
+        if _is_flat(ranges[name], name, end, tried, study.margin):
+            yield EdgeDecision(kind="flat", **where)
+        elif wider is None:
+            yield EdgeDecision(kind="at end", **where)
+        else:
+            yield WidenDecision(kind="widen", before=at, after=wider, **where)
+
+
+def _is_flat(nuisance: Range, name: str, end: End, tried: list[Tried], margin: float) -> bool:
+    """Return whether the outer third is better than the rest of the range by no more than the margin."""
+    distance = {
+        id(point): abs(nuisance.position(point.nuisances[name]) - (0 if end == "low" else 1)) for point in tried
+    }
+    outer = [point.score for point in tried if distance[id(point)] < _OUTER]
+    rest = [point.score for point in tried if distance[id(point)] >= _OUTER]
+    return bool(rest) and max(outer) - max(rest) <= margin
+
+
+def _wider(nuisance: Range, name: str, end: End) -> float | None:
+    """Return the new end of a range; None if the hyperparameter allows no value beyond the old one."""
+    for share in _WIDER_BY:
+        value = nuisance.at(-share if end == "low" else 1 + share)
+        try:
+            check_value(nuisance.sets or name, value)
+        except InputError:
+            continue
+        return value
+    return None
+
+
+def _move(
+    study: Study, refinement: Refinement, settings: Mapping[str, Levels], tried: Mapping[str, list[Tried]], images: int
+) -> MoveDecision | None:
+    """Return a move of the base to the best setting, if chance does not explain its lead."""
+    best = {name: max(point.score for point in points) for name, points in tried.items() if points}
+    base = arm(refinement.base, {})
+    if refinement.moves >= MOST_MOVES or not best:
+        return None
+    to = max(best, key=lambda name: (best[name], name))
+    if base in best and best[to] - best[base] <= max(study.margin, standard_error(best[to], best[base], images)):
+        return None
+    gain = best[to] - best[base] if base in best else None
+    return MoveDecision(kind="move", levels=dict(settings[to]), gain=gain)
+
+
+def standard_error(a: float, b: float, images: int) -> float:
+    """Return the largest standard error of a difference of two accuracies on the same images.
+
+    Two models disagree on at most the images that either classifies wrongly.
+    """
+    if not images:
+        return 0.0
+    wrong = sum(min(max(1 - score, 0.0), 1.0) for score in (a, b))
+    return sqrt(wrong / images)
