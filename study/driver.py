@@ -121,7 +121,8 @@ def run_phases(
     finally:
         events.close()
         write_tables(state)
-        save(out, study_json, time.monotonic() - began, compute_seconds(state), len(ledger.read_openings(out)))
+        wall, openings = time.monotonic() - began, len(ledger.read_openings(out))
+        save(out, study_json, wall, compute_seconds(state), openings, state.decisions)
         storage.push(out)
         for tracker in trackers:
             tracker.close()

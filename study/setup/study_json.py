@@ -24,6 +24,7 @@ from study.spec import Budget, Published, Study
 from study.study_record import (
     SKIPPED,
     BudgetRecord,
+    DecisionRecord,
     DefinitionRecord,
     HardwareRecord,
     NuisanceRecord,
@@ -61,6 +62,7 @@ class StudyJson:
     compute_seconds: float = 0.0
     repeated_epochs: int = 0
     deviations: list[str] = field(default_factory=list)
+    decisions: list[DecisionRecord] = field(default_factory=list)
     preflight: PreflightRecords
     hours: float | None
     base: Base
@@ -157,14 +159,18 @@ def _read(file: Path) -> StudyJson:
     return StudyJson(**values, others=others)
 
 
-def save(out: Path, study_json: StudyJson, wall: float, compute: float, openings: int) -> None:
+def save(
+    out: Path, study_json: StudyJson, wall: float, compute: float, openings: int, decisions: list[DecisionRecord]
+) -> None:
     """Update the numbers that grow while a study runs, and write study.json.
 
     Args:
         wall: seconds that this process has taken, which are added.
         compute: seconds of all trials together.
         openings: how often the test fold has been opened.
+        decisions: those that led to the present state, in order.
     """
+    study_json.decisions = decisions
     study_json.wall_seconds += wall
     study_json.compute_seconds = compute
     study_json.repeated_epochs = ledger.repeated_epochs(out)
