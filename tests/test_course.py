@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search_spaces.distributions import Range
 from study.design.plan import Planned
 from study.design.settings import Base
 from study.persistence import ledger
@@ -20,6 +21,7 @@ from tests.courses import (
     BONUS,
     CONDITIONAL,
     SMALLEST,
+    Accuracy,
     begin,
     by_level,
     drive,
@@ -33,8 +35,16 @@ from trainables.learning.checkpoints import load_tensors
 PLAIN = small_study(budget=SMALLEST)
 # With every phase that there is.
 WHOLE = small_study({"augmentation": ["none", "light"]}, SMALLEST | {"seeds": 3}, control=True, retrain=True)
-STUDIES: tuple[Study, ...] = (PLAIN, small_study(CONDITIONAL, SMALLEST), WHOLE)
+# Its best learning rates lie below the range, and misled lets its search find the worse augmentation.
+MOVING = replace(PLAIN, nuisances=PLAIN.nuisances | {"learning_rate": Range(low=0.5, high=2.0, log=True)})
 ACCURACY = by_level({"dropout": 0.1, "light": 0.2, "small_cnn": 0.1, "head": 0.05})
+
+
+def misled(planned: Planned, epoch: int) -> float | None:
+    return BONUS(planned, epoch - 30 * (planned.phase == "search" and planned.factors["augmentation"] == "light"))
+
+
+STUDIES = ((PLAIN, ACCURACY), (small_study(CONDITIONAL, SMALLEST), ACCURACY), (WHOLE, ACCURACY), (MOVING, misled))
 TEAM = replace(BASE, workers=2)
 
 Known = tuple[str | None, str, list[tuple[int, ledger.Row]], Planned]
@@ -110,23 +120,27 @@ def test_stopped_trials_have_a_verdict_and_audited_ones_run_to_the_end(tmp_path:
 @settings(max_examples=15)
 @given(
     deaths=st.lists(st.tuples(st.integers(0, 150), st.booleans()), min_size=1, max_size=3),
-    study=st.sampled_from(STUDIES),
+    kind=st.sampled_from(STUDIES),
     base=st.sampled_from([BASE, TEAM]),
 )
 def test_killed_at_any_write_it_comes_to_the_same_rows_and_verdicts(
-    deaths: list[tuple[int, bool]], study: Study, base: Base
+    deaths: list[tuple[int, bool]], kind: tuple[Study, Accuracy], base: Base
 ) -> None:
+    study, accuracy = kind
     with TemporaryDirectory() as one, TemporaryDirectory() as other:
         undisturbed = begin(Path(one), study, base=base)
-        drive(undisturbed, ACCURACY)
+        drive(undisturbed, accuracy)
         assert {record.status for record in undisturbed.records.values()} <= {"completed", "stopped"}
         for lives, after in deaths:
-            killed(begin(Path(other), study, base=base), ACCURACY, lives, after)
+            killed(begin(Path(other), study, base=base), accuracy, lives, after)
         resumed = begin(Path(other), study, base=base)
-        drive(resumed, ACCURACY)
+        drive(resumed, accuracy)
         assert told(resumed) == told(undisturbed)
         assert verdicts(Path(other)) == verdicts(Path(one))
         assert resumed.stands_for == undisturbed.stands_for
+        assert resumed.decisions == undisturbed.decisions
+        assert resumed.winner is not None
+        assert resumed.winner is resumed.records[resumed.winner.planned.trial]
         assert ledger.read_openings(Path(other)) == ledger.read_openings(Path(one)), "of models with the same bits"
         assert ledger.repeated_epochs(Path(other)) <= len(deaths), "a kill costs the epoch that it hits"
         assert not list(Path(other).glob("checkpoints/*.safetensors"))
@@ -150,6 +164,12 @@ def test_killed_with_several_at_once_no_row_changes_and_no_verdict_is_taken_twic
         for trial in resumed.records.keys() & undisturbed.records.keys():
             rows, others = resumed.records[trial].rows, undisturbed.records[trial].rows
             assert all(rows[epoch] == others[epoch] for epoch in rows.keys() & others.keys())
+
+
+def test_a_study_that_widens_and_moves_is_among_those_that_are_killed(tmp_path: Path) -> None:
+    course = begin(tmp_path, MOVING)
+    drive(course, misled)
+    assert {decision["kind"] for decision in course.decisions} >= {"base", "widen", "move", "recommend"}
 
 
 def test_control_and_retrain_follow_the_confirmation_and_leave_a_model_each(tmp_path: Path) -> None:

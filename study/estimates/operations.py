@@ -9,6 +9,6 @@ _PASSES = 3
 
 
 def operations(config: TrialConfig) -> float:
-    """Return 1e9 multiply-adds per image of the training fold, over all epochs, if nothing is stored."""
+    """Return 1e9 multiply-adds of a training step per image, if nothing is stored."""
     work = work_of(config.backbone, depth_of(config), config.size)
-    return (work.frozen + _PASSES * work.trained) * config.epochs * config.train_fraction
+    return work.frozen + _PASSES * work.trained
