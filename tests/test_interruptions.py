@@ -13,7 +13,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.callback import _create_default_callbacks
 
 from study import results
-from study.execution.tuning import MOST_DEATHS, DeathLimit, Silence, StudySearcher
+from study.execution.tuning import MOST_DEATHS, MOST_FALSE_STARTS, DeathLimit, Silence, StudySearcher
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER, sole_driver
 from study.persistence.output_dir import withdraw
@@ -34,11 +34,14 @@ class Killed:
         job = course.next_job()
         assert job is not None
         searcher.state, searcher.jobs = course, {"id": job}
+        self.out = course.out
         self.record, self.deaths = course.records[job.trial], DeathLimit(searcher)
         self.trial = SimpleNamespace(trial_id="id", num_failures=0, max_failures=-1)
 
-    def dies(self) -> bool:
+    def dies(self, begun: bool = True) -> bool:
         """Whether it is tried again."""
+        if begun:
+            ledger.write_attempt(self.out, self.record.planned.trial, "node", "cpu")
         self.trial.num_failures += 1
         recovers = self.trial.max_failures < 0 or self.trial.num_failures <= self.trial.max_failures
         if recovers:
@@ -68,6 +71,18 @@ def test_while_epochs_advance_a_process_may_die_for_ever(killed: Killed) -> None
         assert killed.dies()
         assert killed.dies()
         killed.advances()
+
+
+def test_processes_that_die_before_they_begin_do_not_count(killed: Killed) -> None:
+    assert killed.dies()
+    assert all(killed.dies(begun=False) for _ in range(MOST_FALSE_STARTS - 1))
+    assert killed.dies()
+    assert not killed.dies()
+
+
+def test_nothing_is_tried_for_ever_that_never_begins(killed: Killed) -> None:
+    tries = [killed.dies(begun=False) for _ in range(MOST_FALSE_STARTS + 1)]
+    assert tries == [True] * MOST_FALSE_STARTS + [False]
 
 
 def test_a_row_that_is_told_again_is_no_advance(killed: Killed) -> None:

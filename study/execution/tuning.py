@@ -6,6 +6,7 @@ disk.
 """
 
 import shutil
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -19,7 +20,7 @@ from ray.tune.search import Searcher
 from study.estimates.resources import Resources
 from study.execution.actor import work
 from study.execution.worker import JobConfig, take_in
-from study.persistence import storage
+from study.persistence import ledger, storage
 from study.persistence.nodes import needed
 from study.persistence.unavailable import unavailable
 from study.results import STUDY_FILE
@@ -29,6 +30,9 @@ from trainables.place import Place
 # A job fails after its process has died this often at the same epoch, for example out of memory. Deaths at different
 # epochs are not limited, because preemptible nodes come and go.
 MOST_DEATHS = 3
+# A process that dies before it begins the job, as on a node that is going down, does not count, but it is not retried
+# for ever either.
+MOST_FALSE_STARTS = 20
 _FOR_EVER = -1  # of Tune's retries
 
 
@@ -115,24 +119,42 @@ class StudySearcher(Searcher):
         return {}  # Tune pickles the searcher with its own state, which is never read
 
 
+@dataclass
+class Deaths:
+    """The deaths of the processes of one job."""
+
+    epochs: int = 0  # done at the last death
+    there: int = 0  # deaths at this epoch
+    attempts: int = 0  # begun before the last death
+    false_starts: int = 0
+
+    def count(self, epochs: int, attempts: int) -> bool:
+        """Take in a death after `epochs` epochs. Return whether the job may be tried again after another one."""
+        if attempts == self.attempts:
+            self.false_starts += 1
+        else:
+            self.there = self.there + 1 if epochs == self.epochs else 1
+            self.epochs, self.attempts, self.false_starts = epochs, attempts, 0
+        return self.there < MOST_DEATHS - 1 and self.false_starts < MOST_FALSE_STARTS
+
+
 class DeathLimit(Callback):
-    """Stop retrying a job whose process keeps dying at the same epoch."""
+    """Stop retrying a job whose process keeps dying at the same epoch, or before it begins."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         self.searcher = searcher
-        self.deaths: dict[str, tuple[int, int]] = {}  # by Tune's id: epochs done at the last death, deaths there
+        self.deaths: dict[str, Deaths] = {}  # by Tune's id
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        done, (before, deaths) = self._epochs(trial), self.deaths.get(trial.trial_id, (0, 0))
-        deaths = deaths + 1 if done == before else 1
-        self.deaths[trial.trial_id] = done, deaths
+        deaths = self.deaths.setdefault(trial.trial_id, Deaths())
+        may_die_again = deaths.count(self._epochs(trial), self._attempts(trial))
         # Tune compares this with the total number of failures.
-        trial.max_failures = trial.num_failures + MOST_DEATHS - 1 - deaths
+        trial.max_failures = _FOR_EVER if may_die_again else trial.num_failures
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if self._epochs(trial) > self.deaths.get(trial.trial_id, (0, 0))[0]:
+        if trial.trial_id in self.deaths and self._epochs(trial) > self.deaths[trial.trial_id].epochs:
             trial.max_failures = _FOR_EVER
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -141,6 +163,13 @@ class DeathLimit(Callback):
     def _epochs(self, trial: Any) -> int:
         job = self.searcher.jobs.get(trial.trial_id)
         return len(self.searcher.state.records[job.trial].rows) if job else 0
+
+    def _attempts(self, trial: Any) -> int:
+        job, out = self.searcher.jobs.get(trial.trial_id), self.searcher.state.out
+        if job is None:
+            return 0
+        storage.pull(out, ledger.attempts_folder(job.trial))
+        return ledger.count_attempts(out, job.trial)
 
 
 class Silence(TrialProgressCallback):

@@ -89,6 +89,7 @@ def do_job(
         if node != job["driver"] and (blind := blind_to(job["needs"])):
             raise Unavailable(blind)
         with _on_node(job["out"], job["trial"], job["place"]) as (folder, place):
+            ledger.write_attempt(folder, job["trial"], node, _device())
             if job["task"] == "test":
                 _test_or_record(folder, job["trial"], place, predict_folds)
                 report({"tested": 1})
@@ -122,6 +123,10 @@ def _on_node(out: str, trial: str, place: Place) -> Iterator[tuple[Path, Place]]
     """Yield the study's folder and place on this node."""
     with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
         yield folder, replace(place, manifest=folder / MANIFEST_FILE)
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def free_gpu() -> None:

@@ -3,6 +3,7 @@
     studies/NNN.json            study.json as each driver began with it
     plan/NNN.json               the plan of the search, before the first trial; one more for each extension
     settings/TRIAL.json         a trial's resolved config, before it starts
+    attempts/TRIAL/NN.json      where a process began to train or test a trial
     reports/TRIAL/EEEE-AA.json  a row (epoch, attempt), written by the trial's worker
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
     decisions/NNN.json          how the study goes on from a state that it reached, before it takes effect
@@ -121,7 +122,22 @@ def end_file(trial: str) -> str:
 
 def names_of(trial: str) -> tuple[str, ...]:
     """Return the ledger's files and folders that the work on one trial reads and writes."""
-    return f"{LEDGER}/settings/{trial}.json", f"{LEDGER}/reports/{trial}", f"{LEDGER}/errors/{trial}", end_file(trial)
+    folders = (f"{LEDGER}/{kind}/{trial}" for kind in ("reports", "errors"))
+    return f"{LEDGER}/settings/{trial}.json", attempts_folder(trial), *folders, end_file(trial)
+
+
+def attempts_folder(trial: str) -> str:
+    return f"{LEDGER}/attempts/{trial}"
+
+
+def write_attempt(out: Path, trial: str, node: str, device: str) -> None:
+    """Record that a process begins to train or test a trial, on this device of this node."""
+    folder = out / attempts_folder(trial)
+    write_object(folder / f"{_next_number(folder):02d}.json", {"node": node, "device": device})
+
+
+def count_attempts(out: Path, trial: str) -> int:
+    return len(_objects(out / attempts_folder(trial)))
 
 
 def write_setting(out: Path, planned: Planned, config: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from tests.crashes.damage import (
     garbage,
     gcs_killed,
     killed_after,
+    killed_at_decision,
     ledger_objects,
     raylet_killed,
     signalled,
@@ -75,16 +76,20 @@ def cases(objects: int, seed: int) -> Iterator[Case]:
         first, second = sorted((moment(), moment()))
         name = f"driver killed at object {first[0]}, and again at {second[0]}"
         yield Case(name, (killed_after(*first), killed_after(*second)), number == 0, killed)
+    for number, what in enumerate(("base is chosen", "range is widened", "range is widened again")):
+        yield Case(f"driver killed when a {what}", (killed_at_decision(number),), number == 1, killed)
     yield Case("SIGTERM", (signalled(signal.SIGTERM, 4),), short=True, statuses=(130,))
     yield Case("Ctrl-C", (signalled(signal.SIGINT, 8),), short=True, statuses=(130,))
     yield Case("a trial's process killed", (worker_killed(3),), short=True, statuses=(0,))
-    yield Case("a trial's process killed while confirming", (worker_killed(18),), statuses=(0,))
+    yield Case("a trial's process killed while confirming", (worker_killed(20),), statuses=(0,))
     yield Case("raylet killed", (raylet_killed(5),), short=True)
     yield Case("GCS killed", (gcs_killed(5),))
     yield Case("disk full", (disk_filled(5),), short=True, statuses=(130,), mounts=True)
     for number, kind in enumerate(SPOILED):
         said = "cut in half" if number % 2 else "overwritten"
         yield Case(f"driver killed, one of {kind} {said}", (garbage(kind, number),), short=number < 2)
+    decisions = "ledger/decisions/*.json"
+    yield Case(f"driver killed, one of {decisions} overwritten", (garbage(decisions, 0, ends=14),))
     yield Case("a second driver", (_second_driver,), short=True, statuses=(0,))
 
 

@@ -75,11 +75,22 @@ def gcs_killed(ends: int) -> Damage:
     return _kills(_GCS, ends)
 
 
-def garbage(kind: str, seed: int) -> Damage:
+def killed_at_decision(number: int) -> Damage:
+    """The driver is killed as soon as the ledger has this decision, counted from 0, before its trials have ended."""
+
+    def kill(tried: Tried, process: subprocess.Popen[str]) -> None:
+        while process.poll() is None and not (tried.out / LEDGER / "decisions" / f"{number:03d}.json").exists():
+            time.sleep(0.01)
+        process.kill()
+
+    return kill
+
+
+def garbage(kind: str, seed: int, ends: int = 6) -> Damage:
     """The driver is killed, and then one file of a `kind` (a glob below OUT) is cut or overwritten."""
 
     def spoil(tried: Tried, process: subprocess.Popen[str]) -> None:
-        after_ends(tried, process, 6)
+        after_ends(tried, process, ends)
         process.kill()
         process.wait()
         file = random.Random(seed).choice(sorted(tried.out.glob(kind)))

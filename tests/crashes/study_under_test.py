@@ -17,9 +17,9 @@ STUDY = Study(
     dataset="folder",
     question="What does a crash cost?",
     factors={"regularizer": ["none", "dropout"]},
-    nuisances=optimizers.adaptive(1e-3, 1e-1) | regularizers.strength_of("dropout"),
+    nuisances=optimizers.adaptive(1e-5, 1e-4) | regularizers.strength_of("dropout"),  # too low, so that it widens
     fixed={"backbone": "small_cnn", "unfreeze": "all", "size": 16, "batch_size": 8, "split": "60-20-20"},
-    budget=Budget(trials=12, epochs=4, refine=2, seeds=3),
+    budget=Budget(trials=8, epochs=3, refine=2, seeds=3, most_seeds=5),
 )
 '''
 
