@@ -11,7 +11,7 @@ from study.estimates.costs import PhaseCost, Run, Shared, added_seconds, estimat
 from study.estimates.sharing import worth_storing
 from study.persistence import ledger
 from study.persistence.ledger import Event, Record
-from study.schedule.state import Job, StudyState, model_file, predictions_file
+from study.schedule.state import STEPS, Job, Step, StudyState, model_file, predictions_file
 from study.spec import Study
 from study.tracking.progress import Progress
 from tests.courses import begin, row
@@ -90,6 +90,28 @@ class Simulated:
             model_file(self.out, trial).parent.mkdir(exist_ok=True)
             model_file(self.out, trial).touch()
         return goes_on and len(record.rows) < epochs
+
+
+@dataclass
+class Known:
+    """A course of which these records are known."""
+
+    records: dict[str, Record]
+    phase: Step = "search"
+    steps: tuple[Step, ...] = STEPS
+
+    def shown(self) -> list[Record]:
+        return [record for record in self.records.values() if record.planned.phase == "confirm"]
+
+
+# 20 trials of 10 seconds are expected.
+COSTS = [PhaseCost("search", 12, 48, 120.0), PhaseCost("refine", 4, 16, 40.0), PhaseCost("confirm", 4, 16, 40.0)]
+
+
+def progress(records: Sequence[Record] = (), clock: Clock | None = None) -> Progress:
+    """The progress of a study of two workers, with these records."""
+    known = Known({record.planned.trial: record for record in records})
+    return Progress(known, COSTS, 2, lambda record: 10.0, 0, clock or Clock())
 
 
 def hash_of(name: str) -> int:

@@ -138,11 +138,11 @@ class Display:
                 table.add_row(each.stage, bar, _ended_of_planned(each))
             if self.best is not None:
                 table.add_row("best", self._value(self.best), Text(setting_line(self.best)))
-            room = max(_FEWEST_JOBS, self.console.size.height - 1 - table.row_count - 2)
+            room = max(_FEWEST_JOBS, self.console.size.height - table.row_count - 2)
             for number, job in enumerate(jobs if len(jobs) <= room else jobs[: room - 1]):
                 table.add_row("" if number else "running", job.state, Text(job.setting, style="cyan"))
             if len(jobs) > room:
-                table.add_row("", "", f"and {len(jobs) - room + 1} more")
+                table.add_row("", f"and {len(jobs) - room + 1} more", "")
             return Group(head, table)
 
     def _job(self, record: Record) -> _Job:

@@ -7,6 +7,7 @@ second of work are a setting's rate. A setting that is not measured yet has the 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heapreplace
 from itertools import islice
 from typing import Literal, NamedTuple, Protocol
 
@@ -26,6 +27,8 @@ _TESTED: tuple[Phase, ...] = ("confirm", "control", "retrain", "published")  # t
 _PRIOR, _PRIOR_OF_SETTING, _PRIOR_OF_STOPPING = 0.05, 1, 4
 # The assumption that every worker is busy weighs like this many seconds.
 _PRIOR_OF_WORKERS = 30.0
+# Above this many trials per worker, the order in which they run does not matter.
+_MANY = 8
 # After the last test: the export of the model, the examples and the report.
 _LAST_SECONDS = 10.0
 
@@ -140,8 +143,9 @@ class Progress:
         self.works: dict[str, float] = {}  # of the registered trials
         self.measured: defaultdict[Setting, _Measured] = defaultdict(_Measured)
         self.total = _Measured()
-        self.leader: tuple[bool, float, str] | None = None  # of the winner so far: is it confirmed, score, trial
+        self.leader: tuple[float, str] | None = None  # score and trial of the refinement's and confirmation's best
         self.jobs: dict[str, _Job] = {}
+        self.over: set[tuple[Stage, str]] = set()
         self.started = 0  # jobs, by this process
         self.busy = 0.0  # seconds that workers were busy, up to the last reports
         self.began: float | None = None  # when this process started its first trial
@@ -220,13 +224,16 @@ class Progress:
         job.epochs, job.left, job.since, job.warm = epochs, max(0.0, job.left - done), now, True
 
     def _end(self, record: Record, stage: Stage) -> None:
+        if (stage, record.planned.trial) in self.over:  # an earlier process may have ended it
+            return
+        self.over.add((stage, record.planned.trial))
         self.phases[stage].ended[record.status or "failed"] += 1
         if stage == "search" and _may_stop(record) and record.status != "failed":
             self.stopping.ended += len(record.rows)
             self.stopping.ended_most += record.config["epochs"]
         if stage in ("refine", "confirm") and record.status == "completed":
-            candidate = (stage == "confirm", record.score, record.planned.trial)
-            self.leader = candidate if self.leader is None else max(self.leader, candidate)
+            candidate = (record.score, record.planned.trial)
+            self.leader = max(self.leader or candidate, candidate)
 
     def _planned(self, stage: Stage) -> int:
         """Return the expected trials until the phase is over, or the registered ones if they are more."""
@@ -239,27 +246,30 @@ class Progress:
         return phase.registered if is_over else max(phase.trials, phase.registered)
 
     def _seconds_of(self, stage: Stage, at_once: float) -> float:
-        """Return the expected time until a phase is over. It takes at least as long as its longest trial."""
-        phase, now, unknown = self.phases[stage], self.clock(), self._unknown_seconds(stage)
-        left, longest = unknown, 0.0
+        """Return the expected time until a phase is over."""
+        running = [self._seconds_of_job(job) for job in self.jobs.values() if job.stage == stage]
+        groups = [*self._waiting(stage), self._unregistered(stage)]
+        if sum(trials for trials, _ in groups) > _MANY * self.workers:
+            return (sum(running) + sum(trials * seconds for trials, seconds in groups)) / at_once
+        return makespan(running, [seconds for trials, seconds in groups for _ in range(round(trials))], self.workers)
+
+    def _seconds_of_job(self, job: _Job) -> float:
+        """Return the time that a job still takes. However long an epoch takes, the later ones are still to come."""
+        epoch = job.work * self._rate(job.setting)
+        return max(job.left * epoch - (self.clock() - job.since), (job.left - 1) * epoch, 0.0)
+
+    def _waiting(self, stage: Stage) -> list[tuple[float, float]]:
+        """Return the number of registered trials that have not started, and the seconds of each, by setting."""
+        phase, groups = self.phases[stage], []
         share = self.stopping.share() if phase.stoppable else 1.0
         for waiting, part in ((phase.waiting, 1.0), (phase.stoppable, share)):
             for setting, work in waiting.items():
-                if work > 1e-9:  # not a rounding error
-                    rate, trial = self._rate(setting), self.measured[setting].trial
-                    left += work * part * rate
-                    longest = max(longest, trial * part * rate)
-        for job in self.jobs.values():
-            if job.stage == stage:
-                epoch = job.work * self._rate(job.setting)
-                # However long an epoch takes, the others are still to come.
-                seconds = max(job.left * epoch - (now - job.since), (job.left - 1) * epoch, 0.0)
-                left += seconds
-                longest = max(longest, seconds)
-        return max(left / at_once, longest)
+                trial = self.measured[setting].trial
+                groups.append((work / trial if trial else 0.0, trial * part * self._rate(setting)))
+        return groups
 
-    def _unknown_seconds(self, stage: Stage) -> float:
-        """Return the expected seconds, on one worker, of the trials of a phase that are not registered yet.
+    def _unregistered(self, stage: Stage) -> tuple[int, float]:
+        """Return the number of trials of a phase that are not registered yet, and the expected seconds of each.
 
         The cost model averages over possible winners of the search. The refinement has the levels of the actual one,
         as the confirmation will. The control and the retrained model repeat the winner of the confirmation.
@@ -267,17 +277,18 @@ class Progress:
         phase, planned = self.phases[stage], self._planned(stage)
         if stage == "test":
             running = sum(job.stage == "test" for job in self.jobs.values())
-            waiting = max(0, planned - phase.ended.total() - running)
-            return waiting * self._trial_work("test") * self._rate(_TEST)
+            waiting = planned - phase.ended.total() - running
+            return max(0, waiting), self._trial_work("test") * self._rate(_TEST)
         missing = planned - phase.registered
         if missing <= 0:
-            return 0.0
+            return 0, 0.0
         if stage in ("control", "retrain") and self.leader is not None:
             winner = self.course.records[self.leader[-1]]
-            return missing * self.works[winner.planned.trial] * self._rate(_setting(winner))
-        # Not as many times the mean of the registered trials, because cheap levels are decided first.
+            return missing, self.works[winner.planned.trial] * self._rate(_setting(winner))
+        # Not the mean of the registered trials, because cheap levels are decided first.
         expected = planned * self._trial_work(stage) * self._mean_rate("refine")
-        return max(0.0, expected - sum(work * self._rate(setting) for setting, work in phase.known.items()))
+        known = sum(work * self._rate(setting) for setting, work in phase.known.items())
+        return missing, max(0.0, expected - known) / missing
 
     def _trial_work(self, stage: Stage) -> float:
         """Return the expected work of a trial whose setting is not known yet."""
@@ -306,6 +317,20 @@ class Progress:
         now = self.clock()
         busy = self.busy + sum(now - job.since for job in self.jobs.values())
         return max(1.0, (busy + _PRIOR_OF_WORKERS * self.workers) / (now - self.began + _PRIOR_OF_WORKERS))
+
+
+def makespan(running: Sequence[float], waiting: Sequence[float], workers: int) -> float:
+    """Return the time until everything is done, if each worker that is free takes the next of those that wait.
+
+    Args:
+        running: seconds that each running job still takes.
+        waiting: seconds of each job.
+    """
+    free = [*running, *[0.0] * (workers - len(running))]
+    heapify(free)
+    for seconds in waiting:
+        heapreplace(free, free[0] + seconds)
+    return max(free)
 
 
 def _setting(record: Record) -> Setting:
