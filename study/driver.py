@@ -82,6 +82,7 @@ def resumed(
 def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker] = ()) -> str:
     """Run every phase and write the output. Return what went wrong, empty if nothing did."""
     state = run_phases(prepared, study_json, machines, trackers)
+    log.info("Exporting the best model and writing the report")
     return write_products(state, prepared)
 
 
