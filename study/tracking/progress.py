@@ -133,9 +133,9 @@ class Progress:
         clock: Callable[[], float],
     ) -> None:
         self.course, self.workers, self.work_of, self.clock = course, workers, work_of, clock
-        self.phases: dict[Stage, _Phase] = {step: _Phase() for step in course.steps if step not in ("", "done")}
-        for cost in costs:
-            self.phases[cost.phase] = _Phase(cost.trials, cost.seconds / max(1, cost.trials))
+        expected = {cost.phase: _Phase(cost.trials, cost.seconds / max(1, cost.trials)) for cost in costs}
+        stages: list[Stage] = [step for step in course.steps if step not in ("", "done", "test")]
+        self.phases = {stage: expected.get(stage, _Phase()) for stage in [*stages, "test"]}
         self.phases["test"].ended["completed"] = tested
         self.to_test: int | None = None  # models; known when the test begins
         self.prior = _PRIOR * sum(cost.seconds for cost in costs)
@@ -177,6 +177,10 @@ class Progress:
 
     def _register(self) -> None:
         """Take in the records that are new since the last event."""
+        if self.course.phase == "test" and self.to_test is None:
+            self.to_test = len(self.course.shown())
+        if len(self.course.records) == len(self.works):
+            return
         for record in islice(self.course.records.values(), len(self.works), None):
             phase, setting = self.phases[record.planned.phase], _setting(record)
             work = self.works[record.planned.trial] = self.work_of(record)
@@ -192,8 +196,6 @@ class Progress:
                 self._waiting_of(record)[setting] += work
             else:
                 self._end(record, record.planned.phase)
-        if self.course.phase == "test" and self.to_test is None:
-            self.to_test = len(self.course.shown())
 
     def _waiting_of(self, record: Record) -> Works:
         phase = self.phases[record.planned.phase]
