@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from study.persistence.ledger import Record
+from study.results import Status
 from study.schedule.state import Job
 from study.tracking.progress import Counts, makespan
 from tests.courses import small_study
@@ -113,7 +114,7 @@ def test_stopped_trials_are_counted_as_such(tmp_path: Path) -> None:
     one = simulated(tmp_path, seeds=1)
     list(one.run(lambda record, job: 1.0))
     search = one.course.of_phase("search")
-    statuses = Counter(record.status for record in search)
+    statuses: Counter[Status] = Counter(record.status or "failed" for record in search)
     assert one.progress.counts()[0] == Counts("search", len(search), statuses)
     assert statuses["stopped"] > 0
 
