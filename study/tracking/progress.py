@@ -29,6 +29,8 @@ _PRIOR, _PRIOR_OF_SETTING, _PRIOR_OF_STOPPING = 0.05, 1, 4
 _PRIOR_OF_WORKERS = 30.0
 # Above this many trials per worker, the order in which they run does not matter.
 _MANY = 8
+# What a process needs before its first epoch.
+_IMPORT_SECONDS = 15.0
 # After the last test: the export of the model, the examples and the report.
 _LAST_SECONDS = 10.0
 
@@ -135,7 +137,7 @@ class Progress:
         self.course, self.workers, self.work_of, self.clock = course, workers, work_of, clock
         expected = {cost.phase: _Phase(cost.trials, cost.seconds / max(1, cost.trials)) for cost in costs}
         stages: list[Stage] = [step for step in course.steps if step not in ("", "done", "test")]
-        self.phases = {stage: expected.get(stage, _Phase()) for stage in [*stages, "test"]}
+        self.phases: dict[Stage, _Phase] = {stage: expected.get(stage, _Phase()) for stage in [*stages, "test"]}
         self.phases["test"].ended["completed"] = tested
         self.to_test: int | None = None  # models; known when the test begins
         self.prior = _PRIOR * sum(cost.seconds for cost in costs)
@@ -143,6 +145,7 @@ class Progress:
         self.works: dict[str, float] = {}  # of the registered trials
         self.measured: defaultdict[Setting, _Measured] = defaultdict(_Measured)
         self.total = _Measured()
+        self.mean = 1.0  # rate of all settings
         self.leader: tuple[float, str] | None = None  # score and trial of the refinement's and confirmation's best
         self.jobs: dict[str, _Job] = {}
         self.over: set[tuple[Stage, str]] = set()
@@ -172,7 +175,7 @@ class Progress:
 
     def seconds_left(self) -> float:
         """Return the expected time to the end of the study."""
-        at_once = self._at_once()
+        at_once, self.mean = self._at_once(), self._mean()
         return sum(self._seconds_of(stage, at_once) for stage in self.phases) + _LAST_SECONDS
 
     def _register(self) -> None:
@@ -288,7 +291,7 @@ class Progress:
             winner = self.course.records[self.leader[-1]]
             return missing, self.works[winner.planned.trial] * self._rate(_setting(winner))
         # Not the mean of the registered trials, because cheap levels are decided first.
-        expected = planned * self._trial_work(stage) * self._mean_rate("refine")
+        expected = planned * self._trial_work(stage) * self._refined_rate()
         known = sum(work * self._rate(setting) for setting, work in phase.known.items())
         return missing, max(0.0, expected - known) / missing
 
@@ -301,16 +304,25 @@ class Progress:
 
     def _rate(self, setting: Setting) -> float:
         """Return the seconds of a worker for one expected second of work."""
-        measured, mean = self.measured[setting], self._mean_rate(None)
+        measured = self.measured[setting]
         prior = _PRIOR_OF_SETTING * measured.trial
-        return (measured.seconds + prior * mean) / (measured.work + prior) if measured.work + prior else mean
+        return (measured.seconds + prior * self.mean) / (measured.work + prior) if measured.work + prior else self.mean
 
-    def _mean_rate(self, stage: Stage | None) -> float:
-        """Return the rate of all settings, or their mean weighted by the work of a phase if it is known."""
-        if stage in self.phases and (known := self.phases[stage].known):
-            return sum(work * self._rate(setting) for setting, work in known.items()) / sum(known.values())
-        total = self.total.work + self.prior
-        return (self.total.seconds + self.prior) / total if total else 1.0
+    def _mean(self) -> float:
+        """Return the rate of all settings. An epoch that takes longer than expected counts before it is reported."""
+        work, seconds = self.total.work + self.prior, self.total.seconds + self.prior
+        rate = seconds / work if work else 1.0
+        for job in self.jobs.values():
+            passed = self.clock() - job.since - (0.0 if job.warm else _IMPORT_SECONDS)
+            if passed > job.work * rate:
+                work, seconds = work + job.work, seconds + passed
+        return seconds / work if work else 1.0
+
+    def _refined_rate(self) -> float:
+        """Return the mean rate of the refinement's settings, weighted by their work."""
+        known = self.phases["refine"].known if "refine" in self.phases else {}
+        work = sum(known.values())
+        return sum(part * self._rate(setting) for setting, part in known.items()) / work if work else self.mean
 
     def _at_once(self) -> float:
         """Return how many trials have run at once on average."""
