@@ -135,9 +135,12 @@ class Progress:
         clock: Callable[[], float],
     ) -> None:
         self.course, self.workers, self.work_of, self.clock = course, workers, work_of, clock
-        expected = {cost.phase: _Phase(cost.trials, cost.seconds / max(1, cost.trials)) for cost in costs}
+        expected: dict[Stage, _Phase] = {
+            cost.phase: _Phase(cost.trials, cost.seconds / max(1, cost.trials)) for cost in costs
+        }
         stages: list[Stage] = [step for step in course.steps if step not in ("", "done", "test")]
-        self.phases: dict[Stage, _Phase] = {stage: expected.get(stage, _Phase()) for stage in [*stages, "test"]}
+        stages.append("test")
+        self.phases: dict[Stage, _Phase] = {stage: expected.get(stage, _Phase()) for stage in stages}
         self.phases["test"].ended["completed"] = tested
         self.to_test: int | None = None  # models; known when the test begins
         self.prior = _PRIOR * sum(cost.seconds for cost in costs)
