@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import settings
 from analysis.contents import page
+from analysis.findings.summary import summary
 from analysis.layout import markdown, webpage
 from analysis.layout.page import Page
 from analysis.sections.side_by_side import labels, side_by_side, studied
@@ -25,11 +26,12 @@ from study.results import (
     REPORT_MARKDOWN,
     RETRIEVAL_FILE,
     STUDY_FILE,
+    SUMMARY_FILE,
     TABLES_FOLDER,
     ResultsError,
     read,
 )
-from study.writing import in_shell, write_table, write_text
+from study.writing import in_shell, wrapped, write_table, write_text
 
 
 def build(out: Path) -> Path:
@@ -67,19 +69,21 @@ def compare(outs: Sequence[Path], into: Path | None = None) -> Path:
     return _write_page(compared, into)
 
 
-def _built(out: Path) -> tuple[Page, pd.DataFrame]:
-    """Return a study's report and answers; nothing is written yet, so errors leave all files unchanged."""
+def _built(out: Path) -> tuple[Page, pd.DataFrame, list[str]]:
+    """Return a study's report, answers and summary; nothing is written yet, so errors leave all files unchanged."""
     results = read(out, logits=True)
-    answered = answers(results)
-    return page(results, settings(results), answered), answered
+    confirmed, answered = settings(results), answers(results)
+    built = page(results, confirmed, answered)
+    return built, answered, summary(results, confirmed, answered, built)
 
 
-def _write(out: Path, built: Page, answered: pd.DataFrame) -> Path:
+def _write(out: Path, built: Page, answered: pd.DataFrame, lines: list[str]) -> Path:
     for folder in (TABLES_FOLDER, FIGURES_FOLDER):
         for stale in (out / folder).glob("*.csv" if folder == TABLES_FOLDER else "*.svg"):
             if stale.name not in (KNN_FILE, RETRIEVAL_FILE):
                 stale.unlink()
     write_table(answered, out / ANSWERS_FILE)
+    write_text("\n".join([*lines, ""]), out / SUMMARY_FILE)
     return _write_page(built, out)
 
 
@@ -116,6 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ResultsError("--out needs several studies: the report of one study is written into its own folder.")
         else:
             made = build(args.studies[0])
+            print(wrapped((args.studies[0] / SUMMARY_FILE).read_text(encoding="utf-8")))
     except (ResultsError, OSError) as error:
         print(f"analysis.report: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from rich.console import Console
 from study.arguments import Flags, command
 from study.design.load import Loaded
 from study.design.settings import shipped_configs
-from study.estimates.costs import estimate, wall_seconds
+from study.estimates.costs import Run, Shared, added_seconds, estimate
 from study.execution.machines import Machines
 from study.messages import is_quiet, log
 from study.persistence import ledger, storage
@@ -30,8 +30,10 @@ from study.setup.prepare import Prepared, prepare_study
 from study.setup.resume import resume_study
 from study.setup.study_json import StudyJson, begin_study, save
 from study.tracking.display import Display
+from study.tracking.progress import Progress
 from study.tracking.tensorboard import EventFiles
 from study.tracking.trackers import Tracker
+from trainables.config import from_dict
 from trainables.data.known_files import unless_refused
 from trainables.data.manifest import data_folder, label_names
 
@@ -80,6 +82,7 @@ def resumed(
 def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker] = ()) -> str:
     """Run every phase and write the output. Return what went wrong, empty if nothing did."""
     state = run_phases(prepared, study_json, machines, trackers)
+    log.info("Exporting the best model and writing the report")
     return write_products(state, prepared)
 
 
@@ -89,9 +92,6 @@ def run_phases(
     """Run every phase on Ray. Tables, event files and study.json are up to date afterwards, even if interrupted."""
     study, out = prepared.study, prepared.out
     began = time.monotonic()
-    expected = wall_seconds(estimate(study, prepared.inputs), machines.resources.concurrent)
-    silent = Console(stderr=True, quiet=True) if is_quiet() else None
-    display = Display(f"study {prepared.name}", study.budget.epochs, expected, prepared.base.metric, silent)
     events = EventFiles(out, study, prepared.base.metric)
     due = began  # write the tables with the first row
     step: Step = ""
@@ -115,6 +115,7 @@ def run_phases(
     from study.execution.tuning import run_on_ray
 
     state = StudyState(out, study, prepared.base, _sampler(prepared), hear)
+    display = _display(state, prepared, machines)
     try:
         with display:
             run_on_ray(state, prepared.place, machines.resources)
@@ -157,6 +158,26 @@ def write_products(state: StudyState, prepared: Prepared) -> str:
         if prepared.study.unseen:
             write_retrieval(out, prepared.place)
     return problem
+
+
+def _display(state: StudyState, prepared: Prepared, machines: Machines) -> Display:
+    shared: Shared = {}
+
+    def work_of(record: Record) -> float:
+        config = from_dict(record.config)
+        run = Run(config, config.epochs, config.seed)
+        return added_seconds(run, prepared.inputs, prepared.place.stored, shared)
+
+    progress = Progress(
+        state,
+        estimate(prepared.study, prepared.inputs),
+        machines.resources.concurrent,
+        work_of,
+        sum(predictions_file(prepared.out, trial).exists() for trial in state.records),
+        time.monotonic,
+    )
+    silent = Console(stderr=True, quiet=True) if is_quiet() else None
+    return Display(f"study {prepared.name}", prepared.base.metric, progress, silent)
 
 
 def _sampler(prepared: Prepared) -> Sampler | None:

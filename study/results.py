@@ -29,6 +29,7 @@ CONTROL_FILE = "control.parquet"  # the winner confirmed again with other seeds;
 ANSWERS_FILE = "answers.csv"
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
+SUMMARY_FILE = "summary.txt"  # the answers in words, which study.run prints at its end
 TABLES_FOLDER = "tables"
 FIGURES_FOLDER = "figures"
 EXAMPLES_FOLDER = "examples"

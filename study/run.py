@@ -19,14 +19,14 @@ from study import results
 from study.arguments import Flags, fail, parse, shown, shown_program
 from study.design.load import Loaded, copy, load, names
 from study.execution.machines import connected
-from study.messages import log, set_verbosity
+from study.messages import is_quiet, log, set_verbosity
 from study.persistence import storage
 from study.persistence.output_dir import opened, withdraw
 from study.persistence.unavailable import unavailable
-from study.results import STUDY_FILE, Results
+from study.results import STUDY_FILE, SUMMARY_FILE, Results
 from study.spec import Study
 from study.tracking.trackers import Background, check_installed, connect
-from study.writing import in_shell
+from study.writing import in_shell, printable, wrapped
 from trainables.errors import InputError
 
 INTERRUPTED = 130
@@ -136,7 +136,7 @@ def run_study(loaded: Loaded, flags: Flags, arguments: Sequence[str]) -> Outcome
     """
     target = output_dir(loaded, flags)
     with _interruptible(), opened(target, flags.cache, flags.resume) as (out, resumes), _stopping(out):
-        log.debug("%s %s", "Resuming the study in" if resumes else "Writing to", out)
+        _announce(loaded, flags, target, resumes)
         if resumes:
             flags = _as_before(flags, out)
         trackers = _trackers(flags, loaded.name, out)
@@ -147,6 +147,19 @@ def run_study(loaded: Loaded, flags: Flags, arguments: Sequence[str]) -> Outcome
             enter = resumed if resumes else begun
             with enter(loaded, flags, machines, out, arguments) as (prepared, study_json):
                 return report(drive(prepared, study_json, machines, trackers), out)
+
+
+def _announce(loaded: Loaded, flags: Flags, target: Path | str, resumes: bool) -> None:
+    """Print what is started, because the imports of the next step take seconds.
+
+    Outside of a terminal it goes to standard output: bad input that is found later is one line on standard error.
+    """
+    if is_quiet():
+        return
+    place = str(target).partition("?")[0]
+    images = "" if resumes else f" with the images in {loaded.data(flags.data)}"
+    line = f"{'Resuming' if resumes else 'Starting'} study {loaded.name}{images}; results go to {place}"
+    print(printable(line), file=sys.stderr if sys.stderr.isatty() else sys.stdout, flush=True)
 
 
 def output_dir(loaded: Loaded, flags: Flags) -> Path | str:
@@ -270,11 +283,13 @@ def _print_interrupted(why: str, arguments: list[str]) -> int:
 
 
 def _print_outcome(outcome: Outcome) -> int:
-    """Print what went wrong, or where the results are, in commands that can be pasted."""
+    """Print what went wrong, or the answers and where the results are, in commands that can be pasted."""
     out = outcome.out
     if outcome.problem:
         print(outcome.problem, file=sys.stderr)
         return 1
+    if not is_quiet():
+        print(wrapped((out / SUMMARY_FILE).read_text(encoding="utf-8")))
     if uri := storage.uri_of(out):
         print(f"Report:      {uri.partition('?')[0]}/report.html")
         print(f"Download:    {shown('study.fetch', uri, 'FOLDER')}")

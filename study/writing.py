@@ -8,8 +8,10 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,18 @@ def in_shell(main: Callable[[list[str]], int]) -> int:
 def printable(text: str) -> str:
     """Escape characters that would control the terminal. Names in the data are untrusted."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def wrapped(text: str) -> str:
+    """Wrap the lines of a text between words if standard output is a terminal."""
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = (
+        textwrap.fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
 
 
 def can_be_written(folder: Path) -> bool:

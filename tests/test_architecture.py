@@ -64,7 +64,7 @@ SHELVES = {
         "schedule": ["persistence", "design"],
         "estimates": ["schedule", "design"],
         "execution": ["schedule", "persistence", "estimates"],
-        "tracking": ["persistence"],
+        "tracking": ["estimates", "schedule", "persistence"],
         "products": ["schedule", "persistence"],
         "setup": ["execution", "tracking", "estimates", "persistence", "design"],
     },

@@ -28,7 +28,7 @@ def test_it_says_what_there_is(ready: Prepare, epochs: int, capsys: pytest.Captu
         course.reported(job.trial, row)
     write_tables(course)
     assert report([str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}/report.html\n"
+    assert capsys.readouterr().out == f"Nothing is confirmed yet.\n\n{out}/report.html\n"
     assert prepared.study.question in Path(out, "report.md").read_text()
 
 

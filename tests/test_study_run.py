@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -166,7 +167,10 @@ def test_interrupted_says_how_to_go_on_and_an_extended_study_keeps_its_rows(
     assert process.returncode == 130
     assert error.strip().splitlines()[-1].endswith("--resume")
     assert len(results.read(out).trials) >= 3
-    run(*arguments, "--out", out, "--resume", "--trials", 18, "--seeds", 4)
+    done = run(*arguments, "--out", out, "--resume", "--trials", 18, "--seeds", 4)
+    assert done.stdout.startswith(f"Resuming study tiny; results go to {out}\n{(out / 'summary.txt').read_text()}\n")
+    assert re.search(r"\nstudy tiny: .* elapsed, about .* left; search \d+ of 18", done.stderr)
+    assert re.search(r"\nstudy tiny: [^,]* elapsed; search 18 of 18 .*, test (\d+) of \1; best", done.stderr)
     extended = results.read(out)
     assert_equal_on_common_epochs(undisturbed, extended)
     assert Counter(extended.trials["phase"])["search"] == 18

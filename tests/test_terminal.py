@@ -14,6 +14,7 @@ from study.arguments import command, parse, shown
 from study.design.load import load
 from study.driver import begun
 from study.estimates.resources import plan_resources
+from study.execution import machines
 from study.execution.machines import Machines
 from study.messages import log, set_verbosity
 from study.run import main
@@ -157,6 +158,32 @@ def test_quiet_prints_no_progress_and_verbose_prints_each_step(capsys: pytest.Ca
     }
     with pytest.raises(InputError, match="--quiet and --verbose contradict each other"):
         parse(["digits", "--quiet", "--verbose"])
+
+
+def test_the_first_line_comes_before_ray_and_the_images(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starting(warm: bool) -> None:
+        raise InputError("Ray cannot start.")
+
+    monkeypatch.setattr(machines, "starting", starting)
+    given = [
+        str(shared / "tiny.py"),
+        "--data",
+        "a\x1b[2J",
+        "--out",
+        str(tmp_path / "out"),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
+    line = f"Starting study tiny with the images in a\\x1b[2J; results go to {tmp_path / 'out'}\n"
+    assert main(given) == 2
+    assert capsys.readouterr() == (line, "Ray cannot start.\n")
+    assert main([*given, "--quiet"]) == 2
+    assert capsys.readouterr() == ("", "Ray cannot start.\n")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(given) == 2
+    assert capsys.readouterr() == ("", f"{line}Ray cannot start.\n")
 
 
 def test_from_python_the_flags_are_those_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

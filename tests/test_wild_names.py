@@ -22,6 +22,7 @@ from study.tracking.display import Display
 from study.tracking.tensorboard import EventFiles
 from study.writing import printable, write_table
 from tests.courses import CONFIG, small_study
+from tests.simulated import progress
 from tests.tags import Tags
 from tests.trees import table
 from trainables.data.manifest import manifest_hash
@@ -98,10 +99,12 @@ def test_in_a_csv_it_is_one_cell_and_no_formula(name: str) -> None:
 def test_on_a_terminal_it_is_one_line_without_commands(name: str) -> None:
     assert printable(name).isprintable()
     shown = Console(file=io.StringIO(), force_terminal=True, width=10_000, color_system=None)
-    display = Display("x", 1, 1.0, "val_accuracy", shown)
     planned = Planned("search-0001", "search", {"augmentation": name}, {})
-    display.hear("end", Record(planned, CONFIG, status="failed", error=name))
-    assert display.line(Record(planned, CONFIG, status="failed", error=name)).isprintable()
+    record = Record(planned, CONFIG, status="failed", error=name)
+    display = Display(name, "val_accuracy", progress([record]), shown)
+    display.hear("end", record)
+    assert display.line(record).isprintable()
+    assert display.summary().isprintable()
 
 
 @given(NAMES)

@@ -42,6 +42,10 @@ class PhaseCost:
     seconds: float  # on one worker
 
 
+# The seconds that computing stored activations has taken, by backbone, views and repeat.
+Shared = dict[tuple[str, tuple[Any, ...], int], float]
+
+
 class Run(NamedTuple):
     """One trial whose cost is estimated."""
 
@@ -140,11 +144,19 @@ def _compared(study: Study, winner: Levels, inputs: CostInputs) -> list[TrialCon
 
 
 def _seconds(runs: Sequence[Run], inputs: CostInputs, stored: frozenset[tuple[str, str]]) -> float:
-    """Return the seconds on one worker. Stored activations and views are computed once."""
-    total = _TRIAL_SECONDS * len(runs)
-    shared: dict[Any, list[float]] = {}
-    parts = [(part, epochs, run.repeat) for run in runs for part, epochs in parts_of(run.config, run.epochs)]
-    for config, epochs, repeat in parts:
+    """Return the seconds on one worker."""
+    shared: Shared = {}
+    return sum(added_seconds(run, inputs, stored, shared) for run in runs)
+
+
+def added_seconds(run: Run, inputs: CostInputs, stored: frozenset[tuple[str, str]], shared: Shared) -> float:
+    """Return the seconds on one worker that a run adds to earlier ones.
+
+    Args:
+        shared: what the earlier runs stored. The run adds the activations and views that it computes.
+    """
+    total = _TRIAL_SECONDS
+    for config, epochs in parts_of(run.config, run.epochs):
         depth = depth_of(config)
         total += epochs * _training_seconds(config, inputs)
         training, evaluating = (computing_seconds(config, inputs, evaluation) for evaluation in (False, True))
@@ -153,9 +165,12 @@ def _seconds(runs: Sequence[Run], inputs: CostInputs, stored: frozenset[tuple[st
             continue
         total += epochs * (inputs.train + 2 * inputs.val) * reading_seconds(config, inputs)
         once = inputs.train * view_epochs(config, round(epochs)) * training + 2 * inputs.val * evaluating
-        shared.setdefault((config.backbone, views_of(config), repeat), []).append(once)
-    # One pass to the deepest cut fills the shallower ones.
-    return total + sum(max(passes) for passes in shared.values())
+        # One pass to the deepest cut fills the shallower ones.
+        images = config.backbone, views_of(config), run.repeat
+        before = shared.get(images, 0.0)
+        shared[images] = max(before, once)
+        total += shared[images] - before
+    return total
 
 
 def _training_seconds(config: TrialConfig, inputs: CostInputs) -> float:
