@@ -1,0 +1,206 @@
+"""`python -m study.train`: the setting of a finished study, trained again on its images and on others."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.predict import main as predict
+from study.products.best import load_best
+from study.results import EPOCHS_FILE, PREDICTIONS_FILE
+from study.train import main
+from tests.conftest import contents
+from tests.finished import HEAD_ONLY, Finished, finish
+from tests.test_architecture import loaded_by
+from tests.tiny import make_pictures
+from tests.whole import TIMING
+from trainables.cache_layout import FROZEN
+
+TWO = {"dark": (40, 60, 40), "light": (200, 190, 210)}
+pytestmark = pytest.mark.usefixtures("restored_threads")
+
+
+def train(study: Finished, to: Path, *flags: object, expect: int = 0) -> Path:
+    assert main([str(study.out), "--cache", str(study.cache), "--to", str(to), *map(str, flags)]) == expect
+    return to
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / EPOCHS_FILE)
+
+
+def accuracy(folder: Path, trial: str) -> float:
+    predicted = pd.read_parquet(folder / PREDICTIONS_FILE).query("fold == 'test' and trial == @trial")
+    return float((predicted["label"] == predicted["predicted"]).mean())
+
+
+def test_a_seed_of_the_confirmation_gives_its_rows_and_its_model_again(finished: Finished, tmp_path: Path) -> None:
+    again = train(finished, tmp_path / "again")
+    expected = pd.DataFrame(finished.record.rows.values()).drop(columns=TIMING)
+    mine = rows(again)
+    assert set(mine["trial"]) == {"seed-1"}
+    pd.testing.assert_frame_equal(mine[expected.columns], expected, check_exact=True)
+    model = Path("best", "model.safetensors")
+    assert (again / model).read_bytes() == (finished.out / model).read_bytes()
+    before, now = (pd.read_parquet(folder / PREDICTIONS_FILE) for folder in (finished.out, again))
+    assert np.array_equal(np.stack(before["logits"].to_list()), np.stack(now["logits"].to_list()))
+
+
+def test_so_does_one_whose_frozen_part_is_read_from_the_cache(tmp_path: Path) -> None:
+    done = finish(tmp_path, HEAD_ONLY)
+    cache = tmp_path / "another"
+    expected = pd.DataFrame(done.record.rows.values()).drop(columns=TIMING)
+    for name in ("computed", "read"):
+        mine = rows(train(done, tmp_path / name, "--cache", cache))
+        pd.testing.assert_frame_equal(mine[expected.columns], expected, check_exact=True)
+        assert any((cache / FROZEN).iterdir())
+
+
+def test_other_images_of_other_classes_with_several_seeds(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_pictures(tmp_path / "pictures", each=10, colours=TWO)
+    again = train(finished, tmp_path / "a" / "new", "--data", data, "--seeds", 2, "--seed", 5, "--epochs", 2)
+    said = capsys.readouterr()
+    assert load_best(again).names == ["dark", "light"]
+    mine = rows(again)
+    assert mine[["trial", "epoch"]].to_numpy().tolist() == [[f"seed-{s}", e] for s in (5, 6) for e in (1, 2)]
+    # Selected by the metric of the study; the first of equal epochs and the first of equal seeds.
+    best = mine.sort_values("val_metric", ascending=False, kind="stable").drop_duplicates("trial")
+    shipped = json.loads((again / "best" / "trial.json").read_text())
+    assert shipped["trial"] == best["trial"].iloc[0]
+    assert (shipped["config"]["epochs"], shipped["config"]["learning_rate"]) == (2, finished.config.learning_rate)
+    by_seed = best.set_index("trial")["val_accuracy"].astype(float)
+    pairs = [(by_seed[seed], accuracy(again, seed)) for seed in ("seed-5", "seed-6")]
+    lines = [f"seed {5 + i}: validation {100 * val:.1f}% at epoch" for i, (val, _) in enumerate(pairs)]
+    mean = [100 * sum(values) / 2 for values in zip(*pairs, strict=True)]
+    assert all(line in said.out for line in lines)
+    assert f"mean of 2 seeds: validation {mean[0]:.1f}%, test {mean[1]:.1f}%" in said.out
+    assert "20 images of 2 classes: 4 test, 4 common validation, 12 for training" in said.err
+    assert "these are the images of the study" not in said.err
+    assert predict([str(again), str(data / "dark" / "00.png")]) == 0
+    assert f"python -m study.predict {again}" in said.out
+    assert sorted(path.name for path in again.parent.iterdir()) == ["new"]  # no temporary folder is left
+
+
+def test_a_csv_is_read_as_in_a_study(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_pictures(tmp_path / "pictures", each=10, colours=TWO)
+    files = sorted(path.relative_to(data) for path in data.rglob("*.png"))
+    table = data / "labels.csv"
+    table.write_text("\n".join(["path,label", *(f"{file},{'ab'[file.parent.name == 'light']}" for file in files)]))
+    again = train(finished, tmp_path / "again", "--data", table, "--epochs", 1)
+    assert load_best(again).names == ["a", "b"]
+
+
+def test_a_model_that_was_retrained_is_trained_as_its_seeds_were(finished: Finished, tmp_path: Path) -> None:
+    changed = tmp_path / "out"
+    shipped = json.loads((finished.out / "best" / "trial.json").read_text())
+    shipped["config"] |= {"trains_on": "train+val", "epochs": 1}
+    (changed / "best").mkdir(parents=True)
+    (changed / "best" / "trial.json").write_text(json.dumps(shipped))
+    (changed / "study.json").write_text((finished.out / "study.json").read_text())
+    assert main([str(changed), "--cache", str(finished.cache)]) == 0
+    expected = pd.DataFrame(finished.record.rows.values()).drop(columns=TIMING)
+    pd.testing.assert_frame_equal(rows(tmp_path / "out-trained")[expected.columns], expected, check_exact=True)
+
+
+def test_a_seed_that_diverges_is_left_out_and_without_any_nothing_is_written(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from study import training
+    from trainables.trial import Diverged, run_trial
+
+    def sometimes(config, place):
+        if config.seed in failing:
+            raise Diverged("The loss is not finite after epoch 1 at learning rate 1.")
+        yield from run_trial(config, place)
+
+    monkeypatch.setattr(training, "run_trial", sometimes)
+    failing = {1}
+    again = train(finished, tmp_path / "one", "--seeds", 2, "--epochs", 1)
+    assert set(rows(again)["trial"]) == {"seed-2"}
+    assert "seed 1: failed. The loss is not finite" in capsys.readouterr().err
+    failing = {1, 2}
+    train(finished, tmp_path / "none", "--seeds", 2, expect=1)
+    assert not (tmp_path / "none").exists()
+
+
+def without(name: str) -> Callable[[Path], object]:
+    return lambda out: (out / name).rename(out.parent / "moved")
+
+
+def damaged(out: Path) -> None:
+    (out / "best" / "trial.json").write_text('{"trial": "confirm-0001", "config": {"epochs": 3}}')
+
+
+def of_another_size(out: Path) -> None:
+    shipped = json.loads((out / "best" / "trial.json").read_text())
+    shipped["config"]["size"] = -3
+    (out / "best" / "trial.json").write_text(json.dumps(shipped))
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "says"),
+    [
+        (None, ["--data", "missing"], "missing does not exist: give --data"),
+        (None, ["--data", "empty"], "empty is empty: give --data"),
+        (None, ["--data", "pictures/red"], "one subfolder with images per class"),
+        (None, ["--to", "pictures"], "--to must be a new folder, but 'pictures' exists"),
+        (None, ["--seeds", "0"], "at least 1"),
+        (None, ["--seed", "-1"], "at least 0"),
+        (None, ["--epochs", "x"], "whole number"),
+        (None, ["--epoch", "3"], "Did you mean '--epochs'"),
+        (None, ["--weights", "missing"], "--weights must be a folder of weight files"),
+        (without("study.json"), [], "has no study.json"),
+        (without("best"), [], "has no best/: let it finish, with --resume"),
+        (without("best/trial.json"), [], "trial.json' cannot be read"),
+        (damaged, [], "OUT must be a finished study.*KeyError"),
+        (of_another_size, [], "OUT must be a finished study.*`size >= 1` must hold, but got -3"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    change: Callable[[Path], object] | None,
+    flags: list[str],
+    says: str,
+    finished: Finished,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    (out / "best").mkdir(parents=True)
+    for name in ("study.json", "best/trial.json"):
+        (out / name).write_text((finished.out / name).read_text())
+    (tmp_path / "pictures").symlink_to(finished.pictures)
+    (tmp_path / "empty").mkdir()
+    if change is not None:
+        change(out)
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    assert main(["out", "--cache", "cache", *flags]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(says, said), said
+    assert contents(tmp_path) == before
+
+
+def test_weights_that_changed_since_the_study_are_refused(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shipped = json.loads((finished.out / "best" / "trial.json").read_text())
+    shipped["config"] |= {"backbone": "tf_efficientnet_lite0", "weights": "pretrained", "weights_hash": "1a7e"}
+    (out / "best").mkdir(parents=True)
+    (out / "best" / "trial.json").write_text(json.dumps(shipped))
+    (out / "study.json").write_text((finished.out / "study.json").read_text())
+    assert main([str(out), "--cache", str(tmp_path / "cache")]) == 2
+    assert "weights of tf_efficientnet_lite0 have changed since the study" in capsys.readouterr().err
+
+
+def test_arguments_are_checked_without_torch(tmp_path: Path) -> None:
+    code = "from study.train import main\nassert [main(['none']), main(['none', '--seeds', '0'])] == [2, 2]"
+    assert loaded_by(code, tmp_path) == set()
