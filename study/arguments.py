@@ -93,7 +93,7 @@ def parser() -> Parser:
     add = made.add_argument
     add("--list", action="store_true", help="list the studies and exit")
     add("--new", nargs=2, metavar=("NAME", "FILE.py"), help="copy the study NAME to FILE.py for editing and exit")
-    add("--data", type=_local, metavar="DIR", help="the dataset folder or its archives (default: data/NAME)")
+    add("--data", type=local, metavar="DIR", help="the dataset folder or its archives (default: data/NAME)")
     add("--out", type=_place, metavar="DIR|URI", help="output folder or address, s3://... (default: runs/NAME)")
     add("--test", type=Path, metavar="DIR", help="your own test images, one folder per class")
     add("--trials", type=positive_int, metavar="N", help="number of search trials")
@@ -236,7 +236,7 @@ def fail(problem: Exception) -> int:
     return 2
 
 
-def _local(text: str) -> Path:
+def local(text: str) -> Path:
     if is_uri(text):
         scheme = text.partition(":")[0]
         raise argparse.ArgumentTypeError(f"must be a local folder, but got {scheme}://…: mount it or copy it")

@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.arguments import Parser, cache_option, check_cache, fail, natural, positive_int, shown
+from study.arguments import Parser, cache_option, check_cache, fail, local, natural, positive_int, shown
 from study.messages import log
 from study.persistence.cache import in_use
 from study.persistence.unavailable import unavailable
@@ -63,7 +63,7 @@ def parse(arguments: list[str]) -> TrainFlags:
     parser = Parser(prog="python -m study.train", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="the --out of a finished study")
-    add("--data", type=Path, metavar="DIR", help="a folder of images, or a CSV file (default: the study's images)")
+    add("--data", type=local, metavar="DIR", help="a folder of images, or a CSV file (default: the study's images)")
     add("--seeds", type=positive_int, metavar="N", default=1, help="number of seeds (default: 1)")
     add("--seed", type=natural, metavar="N", default=FIRST_SEED, help=f"the first seed (default: {FIRST_SEED})")
     add("--to", type=Path, metavar="DIR", help="the new folder to write (default: OUT-trained)")

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from study.predict import main as predict
 from study.products.best import load_best
 from study.results import EPOCHS_FILE, PREDICTIONS_FILE
+from study.setup import again
 from study.train import main
 from tests.conftest import contents
 from tests.finished import HEAD_ONLY, Finished, finish
@@ -29,6 +31,17 @@ def train(study: Finished, to: Path, *flags: object, expect: int = 0) -> Path:
     return to
 
 
+def altered(finished: Finished, folder: Path, study: dict[str, Any] | None = None, **config: Any) -> Path:
+    """What the command reads of the study, with some values changed."""
+    out = folder / "out"
+    (out / "best").mkdir(parents=True)
+    shipped = json.loads((finished.out / "best" / "trial.json").read_text())
+    (out / "best" / "trial.json").write_text(json.dumps(shipped | {"config": shipped["config"] | config}))
+    recorded = json.loads((finished.out / "study.json").read_text())
+    (out / "study.json").write_text(json.dumps(recorded | (study or {})))
+    return out
+
+
 def rows(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / EPOCHS_FILE)
 
@@ -38,15 +51,18 @@ def accuracy(folder: Path, trial: str) -> float:
     return float((predicted["label"] == predicted["predicted"]).mean())
 
 
-def test_a_seed_of_the_confirmation_gives_its_rows_and_its_model_again(finished: Finished, tmp_path: Path) -> None:
-    again = train(finished, tmp_path / "again")
+def test_a_seed_of_the_confirmation_gives_its_rows_and_its_model_again(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = train(finished, tmp_path / "again")
+    assert "a seed that confirmed this setting gives the same rows again" in capsys.readouterr().err
     expected = pd.DataFrame(finished.record.rows.values()).drop(columns=TIMING)
-    mine = rows(again)
+    mine = rows(trained)
     assert set(mine["trial"]) == {"seed-1"}
     pd.testing.assert_frame_equal(mine[expected.columns], expected, check_exact=True)
     model = Path("best", "model.safetensors")
-    assert (again / model).read_bytes() == (finished.out / model).read_bytes()
-    before, now = (pd.read_parquet(folder / PREDICTIONS_FILE) for folder in (finished.out, again))
+    assert (trained / model).read_bytes() == (finished.out / model).read_bytes()
+    before, now = (pd.read_parquet(folder / PREDICTIONS_FILE) for folder in (finished.out, trained))
     assert np.array_equal(np.stack(before["logits"].to_list()), np.stack(now["logits"].to_list()))
 
 
@@ -64,48 +80,58 @@ def test_other_images_of_other_classes_with_several_seeds(
     finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = make_pictures(tmp_path / "pictures", each=10, colours=TWO)
-    again = train(finished, tmp_path / "a" / "new", "--data", data, "--seeds", 2, "--seed", 5, "--epochs", 2)
+    trained = train(finished, tmp_path / "a" / "new", "--data", data, "--seeds", 2, "--seed", 5, "--epochs", 2)
     said = capsys.readouterr()
-    assert load_best(again).names == ["dark", "light"]
-    mine = rows(again)
+    assert load_best(trained).names == ["dark", "light"]
+    mine = rows(trained)
     assert mine[["trial", "epoch"]].to_numpy().tolist() == [[f"seed-{s}", e] for s in (5, 6) for e in (1, 2)]
     # Selected by the metric of the study; the first of equal epochs and the first of equal seeds.
     best = mine.sort_values("val_metric", ascending=False, kind="stable").drop_duplicates("trial")
-    shipped = json.loads((again / "best" / "trial.json").read_text())
+    shipped = json.loads((trained / "best" / "trial.json").read_text())
     assert shipped["trial"] == best["trial"].iloc[0]
     assert (shipped["config"]["epochs"], shipped["config"]["learning_rate"]) == (2, finished.config.learning_rate)
     by_seed = best.set_index("trial")["val_accuracy"].astype(float)
-    pairs = [(by_seed[seed], accuracy(again, seed)) for seed in ("seed-5", "seed-6")]
+    pairs = [(by_seed[seed], accuracy(trained, seed)) for seed in ("seed-5", "seed-6")]
     lines = [f"seed {5 + i}: validation {100 * val:.1f}% at epoch" for i, (val, _) in enumerate(pairs)]
     mean = [100 * sum(values) / 2 for values in zip(*pairs, strict=True)]
     assert all(line in said.out for line in lines)
     assert f"mean of 2 seeds: validation {mean[0]:.1f}%, test {mean[1]:.1f}%" in said.out
     assert "20 images of 2 classes: 4 test, 4 common validation, 12 for training" in said.err
     assert "these are the images of the study" not in said.err
-    assert predict([str(again), str(data / "dark" / "00.png")]) == 0
-    assert f"python -m study.predict {again}" in said.out
-    assert sorted(path.name for path in again.parent.iterdir()) == ["new"]  # no temporary folder is left
+    assert predict([str(trained), str(data / "dark" / "00.png")]) == 0
+    assert f"python -m study.predict {trained}" in said.out
+    assert sorted(path.name for path in trained.parent.iterdir()) == ["new"]  # no temporary folder is left
 
 
-def test_a_csv_is_read_as_in_a_study(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_images_may_have_any_layout_of_a_folder_study(finished: Finished, tmp_path: Path) -> None:
     data = make_pictures(tmp_path / "pictures", each=10, colours=TWO)
     files = sorted(path.relative_to(data) for path in data.rglob("*.png"))
     table = data / "labels.csv"
     table.write_text("\n".join(["path,label", *(f"{file},{'ab'[file.parent.name == 'light']}" for file in files)]))
-    again = train(finished, tmp_path / "again", "--data", table, "--epochs", 1)
-    assert load_best(again).names == ["a", "b"]
+    out = altered(finished, tmp_path, {"dataset": "digits"})  # whose own layout has 1,797 images
+    assert main([str(out), "--cache", str(finished.cache), "--data", str(table), "--epochs", "1"]) == 0
+    assert load_best(tmp_path / "out-trained").names == ["a", "b"]
 
 
 def test_a_model_that_was_retrained_is_trained_as_its_seeds_were(finished: Finished, tmp_path: Path) -> None:
-    changed = tmp_path / "out"
-    shipped = json.loads((finished.out / "best" / "trial.json").read_text())
-    shipped["config"] |= {"trains_on": "train+val", "epochs": 1}
-    (changed / "best").mkdir(parents=True)
-    (changed / "best" / "trial.json").write_text(json.dumps(shipped))
-    (changed / "study.json").write_text((finished.out / "study.json").read_text())
-    assert main([str(changed), "--cache", str(finished.cache)]) == 0
+    out = altered(finished, tmp_path, trains_on="train+val", epochs=1)
+    assert main([str(out), "--cache", str(finished.cache)]) == 0
     expected = pd.DataFrame(finished.record.rows.values()).drop(columns=TIMING)
     pd.testing.assert_frame_equal(rows(tmp_path / "out-trained")[expected.columns], expected, check_exact=True)
+
+
+def test_without_its_gpu_a_setting_is_trained_on_the_cpu_and_says_so(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "local_gpus", lambda: 0)
+    out = altered(finished, tmp_path, device="cuda", workers=2, batch_size=8)
+    assert main([str(out), "--cache", str(finished.cache), "--epochs", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "The study ran on a GPU, and this machine has none" in said
+    assert "The study trained with 2 workers" in said
+    assert "gives the same rows again" not in said
+    shipped = json.loads((tmp_path / "out-trained" / "best" / "trial.json").read_text())["config"]
+    assert (shipped["device"], shipped["workers"]) == ("cpu", 1)
 
 
 def test_a_seed_that_diverges_is_left_out_and_without_any_nothing_is_written(
@@ -121,8 +147,8 @@ def test_a_seed_that_diverges_is_left_out_and_without_any_nothing_is_written(
 
     monkeypatch.setattr(training, "run_trial", sometimes)
     failing = {1}
-    again = train(finished, tmp_path / "one", "--seeds", 2, "--epochs", 1)
-    assert set(rows(again)["trial"]) == {"seed-2"}
+    trained = train(finished, tmp_path / "one", "--seeds", 2, "--epochs", 1)
+    assert set(rows(trained)["trial"]) == {"seed-2"}
     assert "seed 1: failed. The loss is not finite" in capsys.readouterr().err
     failing = {1, 2}
     train(finished, tmp_path / "none", "--seeds", 2, expect=1)
@@ -137,17 +163,12 @@ def damaged(out: Path) -> None:
     (out / "best" / "trial.json").write_text('{"trial": "confirm-0001", "config": {"epochs": 3}}')
 
 
-def of_another_size(out: Path) -> None:
-    shipped = json.loads((out / "best" / "trial.json").read_text())
-    shipped["config"]["size"] = -3
-    (out / "best" / "trial.json").write_text(json.dumps(shipped))
-
-
 @pytest.mark.parametrize(
     ("change", "flags", "says"),
     [
         (None, ["--data", "missing"], "missing does not exist: give --data"),
         (None, ["--data", "empty"], "empty is empty: give --data"),
+        (None, ["--data", "s3://bucket/images"], "--data: must be a local folder"),
         (None, ["--data", "pictures/red"], "one subfolder with images per class"),
         (None, ["--to", "pictures"], "--to must be a new folder, but 'pictures' exists"),
         (None, ["--seeds", "0"], "at least 1"),
@@ -159,7 +180,6 @@ def of_another_size(out: Path) -> None:
         (without("best"), [], "has no best/: let it finish, with --resume"),
         (without("best/trial.json"), [], "trial.json' cannot be read"),
         (damaged, [], "OUT must be a finished study.*KeyError"),
-        (of_another_size, [], "OUT must be a finished study.*`size >= 1` must hold, but got -3"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
@@ -171,10 +191,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out = tmp_path / "out"
-    (out / "best").mkdir(parents=True)
-    for name in ("study.json", "best/trial.json"):
-        (out / name).write_text((finished.out / name).read_text())
+    out = altered(finished, tmp_path)
     (tmp_path / "pictures").symlink_to(finished.pictures)
     (tmp_path / "empty").mkdir()
     if change is not None:
@@ -188,17 +205,30 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert contents(tmp_path) == before
 
 
-def test_weights_that_changed_since_the_study_are_refused(
-    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"size": -3}, "OUT must be a finished study.*`size >= 1` must hold, but got -3"),
+        ({"epochs": "three"}, "OUT must be a finished study.*TypeError"),
+        ({"backbone": "nope"}, "Unknown backbone 'nope'"),
+        (
+            {"backbone": "tf_efficientnet_lite0", "weights": "pretrained", "weights_hash": "1a7e"},
+            "weights of tf_efficientnet_lite0 have changed since the study",
+        ),
+        ({"loss": "binary_cross_entropy"}, "needs two classes, but there are 3"),
+        ({"region": "box"}, "needs images with boxes"),
+    ],
+)
+def test_a_setting_that_cannot_be_trained_here_is_one_line(
+    config: dict[str, Any], says: str, finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    shipped = json.loads((finished.out / "best" / "trial.json").read_text())
-    shipped["config"] |= {"backbone": "tf_efficientnet_lite0", "weights": "pretrained", "weights_hash": "1a7e"}
-    (out / "best").mkdir(parents=True)
-    (out / "best" / "trial.json").write_text(json.dumps(shipped))
-    (out / "study.json").write_text((finished.out / "study.json").read_text())
+    out = altered(finished, tmp_path, **config)
+    before = contents(tmp_path)
     assert main([str(out), "--cache", str(tmp_path / "cache")]) == 2
-    assert "weights of tf_efficientnet_lite0 have changed since the study" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(says, said), said
+    assert contents(tmp_path) == before
 
 
 def test_arguments_are_checked_without_torch(tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ class Found:
     config: TrialConfig  # of the shipped model, before any retraining on the validation fold
     question: str
     dataset: str
-    manifest: str  # hash
     unseen: float
     data: Path
     test: Path | None
@@ -47,7 +46,7 @@ class Found:
 class Again:
     """A setting and images, ready to be trained."""
 
-    config: TrialConfig  # of any seed
+    config: TrialConfig  # its seed is that of the shipped model
     place: Place  # its manifest is the study's
     manifest: pd.DataFrame
     question: str  # of the study
@@ -72,7 +71,6 @@ def read_found(out: Path, shipped: Mapping[str, Any]) -> Found:
             config=from_dict(config),
             question=study["question"],
             dataset=study["dataset"],
-            manifest=study["manifest"],
             unseen=study["unseen"],
             data=Path(place["data"]),
             test=Path(place["test"]) if place["test"] else None,
@@ -116,8 +114,8 @@ def prepare_again(found: Found, data: Path | None, weights: Path | None, cache: 
     largest = max(len(train) for train in folds.train.values())
     config = replace(config, manifest=manifest_hash(manifest), steps_per_epoch=-(-largest // config.batch_size))
     lines = [*counted_lines(manifest, official, layout_lines(source)), *special_lines(manifest)]
-    if config.manifest == found.manifest:
-        lines.append("these are the images of the study: a seed of its confirmation gives the same rows again")
+    if config == found.config:
+        lines.append("these are the images of the study: a seed that confirmed this setting gives the same rows again")
     place = Place(Path(MANIFEST_FILE), data.absolute(), cache.absolute(), weights=folder, stored=_worth_storing(config))
     return Again(config, place, manifest, found.question, lines)
 
