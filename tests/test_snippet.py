@@ -74,13 +74,14 @@ def test_both_pages_show_the_command_if_the_study_saved_a_model(reported: Finish
 
 
 def test_a_hostile_table_cannot_leave_the_code(tmp_path: Path) -> None:
-    level = "a'\n```\n<script>\u202e"
+    level = "a'\n```\n\\<script>[x](javascript:1)\u202e"
     out = fabricate(tmp_path / "out", Plan(factors={"=cmd()": [level, "b"]}, winner={"=cmd()": level}))
     rewrite(out, "trials", lambda trials: trials.assign(views=3.0, patience=None, optimizer="adamw", momentum=0.9))
     report.build(out)
     expected = {"=cmd()": level, "size": 224, "learning_rate": 0.001, "views": 3, "optimizer": "adamw"}
     assert pasted(out)["setting"] == expected
     assert "\u202e" not in (out / "report.html").read_text()
+    assert not re.search(r"<script|[\[\]`]", fenced(out, "python")[0])
 
 
 def test_a_factor_that_does_not_exist_in_the_winner_has_its_fixed_value(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The winner's setting as code to paste: the command that trains it again, and its hyperparameters."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,6 +79,8 @@ ACTS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "layer_decay": lambda values: values.get("unfreeze") != "head",
     "frozen_learning_rate": lambda values: values.get("frozen_epochs") != 0,
 }
+_MARKUP = re.compile(r"[<>\[\]`|$]")
+
 # A column of whole numbers becomes one of fractions where some trials have none.
 _WHOLE = ("neighbours", "views", "patience")
 
@@ -136,4 +139,9 @@ def _value(name: str, cell: Any) -> Any:
 
 def _line(name: str, value: Any) -> str:
     comment = COMMENTS.get(name)
-    return f"    {name!r}: {value!r}," + (f"  # {comment}" if comment else "")
+    return f"    {_literal(name)}: {_literal(value)}," + (f"  # {comment}" if comment else "")
+
+
+def _literal(value: Any) -> str:
+    """Return Python code for a value. Text from other programs contains no markup, in no page that shows it."""
+    return _MARKUP.sub(lambda match: f"\\x{ord(match[0]):02x}", repr(value)) if isinstance(value, str) else repr(value)
