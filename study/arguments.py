@@ -93,21 +93,21 @@ def parser() -> Parser:
     add = made.add_argument
     add("--list", action="store_true", help="list the studies and exit")
     add("--new", nargs=2, metavar=("NAME", "FILE.py"), help="copy the study NAME to FILE.py for editing and exit")
-    add("--data", type=_local, metavar="DIR", help="the dataset folder or its archives (default: data/NAME)")
+    add("--data", type=local, metavar="DIR", help="the dataset folder or its archives (default: data/NAME)")
     add("--out", type=_place, metavar="DIR|URI", help="output folder or address, s3://... (default: runs/NAME)")
     add("--test", type=Path, metavar="DIR", help="your own test images, one folder per class")
-    add("--trials", type=_positive_int, metavar="N", help="number of search trials")
-    add("--epochs", type=_positive_int, metavar="N", help="maximum epochs per trial")
-    add("--refine", type=_positive_int, metavar="N", help="refinement trials of each level")
-    add("--seeds", type=_positive_int, metavar="N", help="number of seeds in the confirmation")
+    add("--trials", type=positive_int, metavar="N", help="number of search trials")
+    add("--epochs", type=positive_int, metavar="N", help="maximum epochs per trial")
+    add("--refine", type=positive_int, metavar="N", help="refinement trials of each level")
+    add("--seeds", type=positive_int, metavar="N", help="number of seeds in the confirmation")
     add("--hours", type=_positive, metavar="H", help="choose trials, epochs and seeds to fit this time")
-    add("--seed", type=_natural, metavar="N", help=f"random seed of the study (default: {DEFAULT_SEED})")
+    add("--seed", type=natural, metavar="N", help=f"random seed of the study (default: {DEFAULT_SEED})")
     add("--resume", action="store_true", help="continue the study in --out, or start it if there is none")
     add("--address", metavar="ADDR", help="join a running Ray cluster: auto, or host:port")
     add("--gpus-per-trial", type=_not_negative, metavar="F", help="GPUs per trial; fractions are allowed")
-    add("--cpus-per-trial", type=_positive_int, metavar="N", help="CPUs, and threads, per trial")
-    add("--workers-per-trial", type=_positive_int, metavar="N", help="data-parallel processes per trial (Ray Train)")
-    add("--concurrent", type=_positive_int, metavar="N", help="trials that run at once (default: as many as fit)")
+    add("--cpus-per-trial", type=positive_int, metavar="N", help="CPUs, and threads, per trial")
+    add("--workers-per-trial", type=positive_int, metavar="N", help="data-parallel processes per trial (Ray Train)")
+    add("--concurrent", type=positive_int, metavar="N", help="trials that run at once (default: as many as fit)")
     add("--weights", metavar="DIR|none", help="a folder of pretrained weights, or none to train from scratch")
     add("--download", action="store_true", help="download the dataset first and verify its checksums")
     add("--cache", **cache_option("decoded images and activations of frozen layers"))
@@ -236,7 +236,7 @@ def fail(problem: Exception) -> int:
     return 2
 
 
-def _local(text: str) -> Path:
+def local(text: str) -> Path:
     if is_uri(text):
         scheme = text.partition(":")[0]
         raise argparse.ArgumentTypeError(f"must be a local folder, but got {scheme}://…: mount it or copy it")
@@ -260,11 +260,11 @@ def _number(text: str, kind: type[int] | type[float], rule: str, holds: Callable
     raise argparse.ArgumentTypeError(f"must be {rule}, but got {text!r}")
 
 
-def _positive_int(text: str) -> int:
+def positive_int(text: str) -> int:
     return int(_number(text, int, "a whole number of at least 1", lambda value: value >= 1))
 
 
-def _natural(text: str) -> int:
+def natural(text: str) -> int:
     return int(_number(text, int, "a whole number of at least 0", lambda value: value >= 0))
 
 

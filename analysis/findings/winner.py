@@ -13,6 +13,7 @@ from analysis.confirmed.settings import Setting, best_trial, groups, setting_tex
 from analysis.confirmed.tables import SIZES, scores, sizes
 from analysis.findings.caveats import overlap_note
 from analysis.findings.openings import opened_once
+from analysis.findings.snippet import winner_code
 from analysis.layout.page import Section, table
 from analysis.layout.text import (
     cell_text,
@@ -131,7 +132,8 @@ def winner_section(results: Results, confirmed: list[Setting], overlap: str) -> 
     trial, which = _shipped(results, best)
     facts = pd.DataFrame(_facts(results, best, trial), columns=["fact", "value"])  # for a model card
     card = table("model", f"The model in {BEST_FOLDER}/: {which}", facts, {"fact": "fact", "value": "value"})
-    return Section("The winner", winner_sentences(results, best), tables=[*scored, card])
+    code = winner_code(results, best)
+    return Section("The winner", winner_sentences(results, best), tables=[*scored, card], code=code)
 
 
 def examples_section(results: Results, confirmed: list[Setting]) -> Section | None:

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import quote
 
-from analysis.layout.page import Gallery, Page, Section, Table, Thumbnail
+from analysis.layout.page import Code, Gallery, Page, Section, Table, Thumbnail
 from analysis.layout.text import plain
 from study.results import EXAMPLES_FOLDER, FIGURES_FOLDER
 
@@ -29,6 +29,7 @@ def _section(section: Section) -> list[str]:
     blocks += [f"![{escaped(figure.alt)}]({FIGURES_FOLDER}/{figure.stem}.svg)" for figure in section.figures]
     blocks += [block for gallery in section.galleries for block in _gallery(gallery)]
     blocks += map(_table, section.tables)
+    blocks += map(_code, section.code)
     below = "\n".join(f"- {escaped(sentence)}" for sentence in section.below if sentence)
     return [*blocks, below] if below else blocks
 
@@ -42,6 +43,10 @@ def _example(thumbnail: Thumbnail) -> str:
     shown = " ".join(f"![{escaped(thumbnail.label)}]({EXAMPLES_FOLDER}/{quote(file)})" for file in files)
     true_class = "" if thumbnail.label == thumbnail.predicted else f" (true class {escaped(thumbnail.label)})"
     return f"- {shown} {escaped(thumbnail.predicted)}, {escaped(thumbnail.confidence)}{true_class}"
+
+
+def _code(code: Code) -> str:
+    return "\n".join([f"{escaped(code.caption)}\n", f"```{code.language}", *map(plain, code.lines), "```"])
 
 
 def _table(table: Table) -> str:

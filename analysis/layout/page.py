@@ -69,6 +69,15 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Code:
+    """Lines to paste, with what they are for."""
+
+    caption: str
+    language: str  # as Markdown names it
+    lines: list[str]
+
+
+@dataclass(frozen=True)
 class Section:
     title: str
     paragraphs: list[str] = field(default_factory=list)
@@ -76,6 +85,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    code: list[Code] = field(default_factory=list)
     below: list[str] = field(default_factory=list)  # sentences under the tables
 
 

@@ -58,14 +58,9 @@ def fold_lines(manifest: pd.DataFrame, study: Study, layout: Sequence[str] = ())
     Args:
         layout: the lines of `layout_lines`.
     """
-    kept = manifest[manifest["keep"]]
-    counts = kept["fold"].value_counts()
-    lines = [
-        f"{len(kept)} images of {kept['label'].nunique()} classes: {counts.get('test', 0)} test, "
-        f"{counts.get('val', 0)} common validation, {counts.get('pool', 0)} for training"
-    ]
-    lines += [*layout, class_line(manifest), split_line(manifest, study.uses_official_split())]
+    lines = counted_lines(manifest, study.uses_official_split(), layout)
     if "split" in study.factors:
+        kept = manifest[manifest["keep"]]
         sizes = [f"{level}: {int((kept[f'split_{level}'] == 'train').sum())}" for level in study.levels("split")]
         lines.append(f"training images by split: {', '.join(sizes)}; the official split is ignored")
     if study.budget.test_folds:
@@ -73,10 +68,28 @@ def fold_lines(manifest: pd.DataFrame, study: Study, layout: Sequence[str] = ())
             f"these folds are for the search; in the confirmation every image is tested once per seed, in "
             f"{study.budget.test_folds} test folds, and nuisances are refined for each; the official split is ignored"
         )
+    return [*lines, *special_lines(manifest)]
+
+
+def counted_lines(manifest: pd.DataFrame, official: bool, layout: Sequence[str]) -> list[str]:
+    """Return the numbers of images by fold and class, how the data was read, and where the folds come from."""
+    kept = manifest[manifest["keep"]]
+    counts = kept["fold"].value_counts()
+    return [
+        f"{len(kept)} images of {kept['label'].nunique()} classes: {counts.get('test', 0)} test, "
+        f"{counts.get('val', 0)} common validation, {counts.get('pool', 0)} for training",
+        *layout,
+        class_line(manifest),
+        split_line(manifest, official),
+    ]
+
+
+def special_lines(manifest: pd.DataFrame) -> list[str]:
+    """Return a line about each kind of image that is dropped, scaled, a duplicate, or has two labels."""
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
-    lines += [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
+    lines = [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
     lines += described(manifest)
-    twins = int(copies(kept).duplicated().sum())
+    twins = int(copies(manifest[manifest["keep"]]).duplicated().sum())
     if twins:
         lines.append(f"{twins} images are duplicates or near duplicates: kept in the same fold as the first copy")
     conflicts = conflicting_groups(manifest)

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def prepare_study(
         dataset.download(data)
     log.debug("Reading the images in %s", data)
     source = find(study.dataset, data, flags.test)
-    manifest = read_manifest(study.dataset, data, flags.test, _progress(dataset.title), flags.cache, source)
+    manifest = read_manifest(study.dataset, data, flags.test, progress(dataset.title), flags.cache, source)
     manifest, unseen = set_aside(manifest, study.unseen)
     levels, official = study.split_levels(), study.uses_official_split()
     manifest = add_folds(manifest, levels, seed, official, "split" in study.factors)
@@ -163,7 +163,8 @@ def prepare_study(
         cache_gib=flags.cache_gib,
         weights=folder.absolute() if folder else None,
     )
-    _check_on_data(study, base, manifest)
+    for values in nets(study, "loss", "region"):
+        check_on_data(values, manifest)
     inputs = cost_inputs(study, manifest, base, resources, place, not flags.no_sharing)
     is_long = wall_seconds(estimate(study, inputs), inputs.workers) > _WORTH_MEASURING or flags.hours is not None
     if (is_long or flags.dry_run) and (device == "cpu" or local_gpus()):
@@ -273,18 +274,25 @@ def _stored_side(study: Study) -> int:
     return max(math.ceil(values["size"] / crop_share(values["backbone"])) for values in nets(study, "size"))
 
 
-def _check_on_data(study: Study, base: Base, manifest: pd.DataFrame) -> None:
-    """Check that these images support the loss and the region of every trial."""
-    for values in nets(study, "loss", "region"):
-        if values["loss"] == "binary_cross_entropy" and base.classes != 2:
-            raise InputError(
-                f"The loss binary_cross_entropy needs two classes, but there are {base.classes}: leave it out."
-            )
-        if values["region"] == "box" and not ("box_left" in manifest and manifest["box_left"].notna().any()):
-            raise InputError("The region 'box' needs images with boxes, but these have none: leave it out.")
+def check_on_data(values: Mapping[str, Any], manifest: pd.DataFrame) -> None:
+    """Check that these images support the `loss` and the `region` of a trial.
+
+    Raises:
+        InputError: they do not.
+    """
+    classes = int(manifest["label"].max()) + 1
+    if values["loss"] == "binary_cross_entropy" and classes != 2:
+        raise InputError(
+            f"The loss binary_cross_entropy needs two classes, but there are {classes}: leave it out, or use other "
+            "images."
+        )
+    if values["region"] == "box" and not ("box_left" in manifest and manifest["box_left"].notna().any()):
+        raise InputError(
+            "The region 'box' needs images with boxes, but these have none: leave it out, or use other images."
+        )
 
 
-def _progress(title: str) -> Callable[[int, int], None]:
+def progress(title: str) -> Callable[[int, int], None]:
     """Return a function that counts the images on one line of a terminal while they are read."""
 
     def show(done: int, of: int) -> None:
