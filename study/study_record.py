@@ -161,5 +161,7 @@ class StudyRecord(DefinitionRecord, total=False):
     deviations: list[str]
     preflight: PreflightRecords
     hours: float | None
+    price: float | None
+    nodes: int
     base: BaseRecord
     place: PlaceRecord

@@ -56,7 +56,7 @@ class Prepared:
 
 
 def as_asked(study: Study, flags: Flags) -> Study:
-    """Return the study after --published, --weights none, --trials, --epochs, --refine and --seeds.
+    """Return the study after --published, --weights none, --trials, --epochs, --refine, --seeds and --test-folds.
 
     Raises:
         InputError: the study does not allow one of them.
@@ -65,6 +65,8 @@ def as_asked(study: Study, flags: Flags) -> Study:
         study = replace(study, budget=replace(study.budget, seeds=flags.seeds))
     if flags.refine is not None:
         study = replace(study, budget=replace(study.budget, refine=flags.refine))
+    if flags.test_folds is not None:
+        study = replace(study, budget=replace(study.budget, test_folds=flags.test_folds))
     if flags.published:
         study = study.as_published(flags.epochs)
     elif flags.epochs is not None:
@@ -168,7 +170,7 @@ def prepare_study(
         log.debug("Measuring the speed of this machine")
         inputs = measured(inputs, study)
     if flags.hours is not None:
-        study = fit(study, inputs, flags.hours)
+        study = fit(study, inputs, flags.hours, keeps_refine=flags.refine is not None)
     place = replace(place, stored=worth_storing(study, inputs))
     for line in consequences(loaded.study, study):
         log.info(line)
