@@ -14,7 +14,7 @@ from study.results import Phase
 # refinement share what is missing.
 _REFINEMENT_KEPT = 0.5
 # The planned rate counts as if it had been measured in this share of the study, or the first trials would decide.
-_PLANNED_SHARE = 0.02
+_PLANNED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
