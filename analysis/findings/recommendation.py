@@ -76,10 +76,11 @@ def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Tabl
 
 
 def _how_sure(row) -> str:
-    if row.decision == UNDECIDED:
-        decision = "not decided" if row.recommended != row.winner else UNDECIDED
-        return "; ".join(filter(None, [decision, _much_faster(row)]))
-    return _LABELS.get(row.decision, row.decision)
+    decision: str = row.decision
+    if decision != UNDECIDED:
+        return _LABELS.get(decision, decision)
+    kept = decision if row.recommended == row.winner else "not decided"
+    return "; ".join(filter(None, [kept, _much_faster(row)]))
 
 
 def _much_faster(row) -> str:

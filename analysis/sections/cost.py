@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any, TypeGuard
 
 from analysis.confirmed import tables
 from analysis.layout import figures
@@ -40,13 +41,14 @@ def trials_section(results: Results) -> Section | None:
 def _phases(results: Results) -> Table:
     """Return the table of trials by phase. The money that the study has cost is divided in proportion to their time."""
     frame = tables.overview(results)
-    shown = {"phase": "phase", "status": "status", "trials": "trials", "epochs": "epochs", "time": "seconds"}
+    shown: dict[str, Cell] = {column: column for column in ("phase", "status", "trials", "epochs")}
+    shown["time"] = "seconds"
     spent = _spent(results)
     if spent is None:
         return table("trials", "Trials by phase", frame, shown)
-    frame["cost"] = (frame["seconds"] / frame["seconds"].sum() * spent).map(money)
-    caption = "Trials by phase; the cost of the whole study is divided in proportion to time"
-    return table("trials", caption, frame, shown | {"cost": "cost"})
+    frame["cost"] = spent * (frame["seconds"] / frame["seconds"].sum()).fillna(0.0)
+    shown["cost"] = lambda row: money(row.cost)
+    return table("trials", "Trials by phase (cost: of the whole study, in proportion to time)", frame, shown)
 
 
 def _pareto(results: Results) -> Table:
@@ -86,11 +88,14 @@ def _price_sentence(results: Results) -> str:
 def _price(results: Results) -> Price | None:
     """Return the price that was given with --price; None if there was none."""
     per_hour, nodes = results.study.get("price"), results.study.get("nodes", 1)
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in (per_hour, nodes)):
-        return None
-    return Price(per_hour, int(nodes))
+    return Price(per_hour, int(nodes)) if _is_amount(per_hour) and _is_amount(nodes) else None
 
 
 def _spent(results: Results) -> float | None:
     price, wall = _price(results), results.study.get("wall_seconds")
-    return cost(wall, price) if price is not None and isinstance(wall, int | float) else None
+    return cost(wall, price) if price is not None and _is_amount(wall) else None
+
+
+def _is_amount(value: Any) -> TypeGuard[float]:
+    """Return whether a value of study.json, which another program may have written, is a number of at least 0."""
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
