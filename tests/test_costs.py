@@ -98,7 +98,7 @@ def test_what_hours_give_up_in_order() -> None:
     study = small_study(budget=LARGE)
 
     def fitted(share: float, keeps_refine: bool = False) -> tuple[int, int, int]:
-        budget = fit(study, INPUTS, hours_of(study) * share, keeps_refine).budget
+        budget = fit(study, INPUTS, hours_of(study) * share, keeps_refine=keeps_refine).budget
         assert budget.trials >= 4
         return budget.seeds, budget.refine, budget.epochs
 
@@ -116,6 +116,14 @@ def test_fewer_trials_come_before_one_epoch_and_one_epoch_before_fewer_seeds() -
     assert fit(study, INPUTS, hours_of(smallest) * 1.001).budget.epochs == 2
     below = fit(study, INPUTS, hours_of(smallest) * 0.999).budget
     assert (below.seeds, below.epochs) == (5, 1)
+
+
+def test_hours_that_have_passed_are_gone() -> None:
+    study = small_study(budget=LARGE)
+    half = hours_of(study) / 2
+    assert fit(study, INPUTS, 2 * half, taken=half) == fit(study, INPUTS, half)
+    with pytest.raises(InputError, match="is too little"):
+        fit(study, INPUTS, half, taken=half)
 
 
 def test_hours_give_a_study_of_few_seeds_enough_for_a_claim() -> None:

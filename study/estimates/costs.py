@@ -126,19 +126,20 @@ def planned_seconds(runs: Sequence[Run], study: Study, inputs: CostInputs) -> fl
     return _seconds(runs, inputs, worth_storing(study, inputs))
 
 
-def fit(study: Study, inputs: CostInputs, hours: float, keeps_refine: bool = False) -> Study:
+def fit(study: Study, inputs: CostInputs, hours: float, taken: float = 0.0, keeps_refine: bool = False) -> Study:
     """Return the study with the trials, epochs, refinement trials and seeds that fit into the hours.
 
     There are 5 seeds as long as possible, because nothing is claimed below that. Then more than one epoch is kept,
     then the refinement, then the epochs. The search gets the time that is left, up to four times its declared trials.
 
     Args:
+        taken: hours that have passed already.
         keeps_refine: whether the refinement stays as it is, because the user has set it.
 
     Raises:
         InputError: not even the smallest version of the study fits.
     """
-    seconds = hours * 3600
+    seconds = (hours - taken) * 3600
     smallest = study
     for budget in _fewest_trials(study, keeps_refine):
         smallest = replace(study, budget=budget)
@@ -149,7 +150,7 @@ def fit(study: Study, inputs: CostInputs, hours: float, keeps_refine: bool = Fal
             return _with_trials(smallest, counts[fitting - 1])
     raise InputError(
         f"--hours {hours:g} is too little: the smallest version of this study, with one confirmation of every level, "
-        f"needs about {_wall(smallest, inputs) / 3600:.2g}."
+        f"needs about {_wall(smallest, inputs) / 3600 + taken:.2g}."
     )
 
 

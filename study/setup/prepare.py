@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -116,6 +117,7 @@ def prepare_study(
     Raises:
         InputError: something is wrong with the flags, the data or the weights.
     """
+    began = time.monotonic()
     study = as_asked(loaded.study, flags)
     if flags.test is not None and study.budget.test_folds:
         raise InputError(f"With `test_folds` every image is tested once, but got --test {flags.test}: leave one out.")
@@ -170,7 +172,8 @@ def prepare_study(
         log.debug("Measuring the speed of this machine")
         inputs = measured(inputs, study)
     if flags.hours is not None:
-        study = fit(study, inputs, flags.hours, keeps_refine=flags.refine is not None)
+        taken = (time.monotonic() - began) / 3600  # with many images reading them takes minutes
+        study = fit(study, inputs, flags.hours, taken, keeps_refine=flags.refine is not None)
     place = replace(place, stored=worth_storing(study, inputs))
     for line in consequences(loaded.study, study):
         log.info(line)
