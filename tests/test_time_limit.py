@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from study.estimates.costs import END_SECONDS, estimate
 from study.estimates.left import TimeLimit, phases_left, rate_so_far, seconds_spent
@@ -26,8 +28,8 @@ LEFT = [
 
 def test_the_rate_is_the_planned_one_until_enough_is_measured() -> None:
     assert measured_rate(0, 0, whole=1000) == 1
-    assert measured_rate(200, 100, whole=1000) == pytest.approx(250 / 150)  # 50 seconds count as planned
-    assert measured_rate(2000, 1000, whole=1000) == pytest.approx(2050 / 1050)
+    assert measured_rate(60, 20, whole=1000) == pytest.approx(90 / 50)  # 30 of 50 seconds count as planned
+    assert measured_rate(200, 100, whole=1000) == 2
     assert measured_rate(0, 0, whole=0) == 1
 
 
@@ -138,3 +140,50 @@ def test_a_limit_leaves_room_for_the_rest_and_for_the_report(share: float, ends:
         below, above = (middle, above) if must_end("search", middle, 1, left, INPUTS.workers) else (below, middle)
     limit = TimeLimit(STUDY, INPUTS, share * above + END_SECONDS, [])
     assert limit.must_end("search", []) is ends
+
+
+def course_of(rate: float, trials: dict[Phase, int], each: float) -> tuple[float, dict[Phase, int]]:
+    """The time that a course of equal trials takes whose seconds last `rate` seconds, and how many trials it ran.
+
+    One worker, a limit of the planned time. Search and refinement end by the rule.
+    """
+    whole = each * sum(trials.values())
+    done: dict[Phase, int] = dict.fromkeys(trials, 0)
+    passed = 0.0
+    for phase, count in trials.items():
+        for _ in range(count):
+            left = [PhaseLeft(name, done[name], n - done[name], each * (n - done[name])) for name, n in trials.items()]
+            measured = measured_rate(passed, each * sum(done.values()), whole)
+            if phase != "confirm" and must_end(phase, whole - passed, measured, left, workers=1):
+                break
+            passed += rate * each
+            done[phase] += 1
+    return passed / whole, done
+
+
+@given(
+    rate=st.floats(0.3, 3),
+    search=st.integers(6, 60),
+    refine=st.integers(12, 80),
+    confirm=st.integers(10, 60),
+    each=st.floats(0.1, 1e4),
+)
+def test_a_slow_course_ends_in_time_if_the_confirmation_alone_does(
+    rate: float, search: int, refine: int, confirm: int, each: float
+) -> None:
+    planned: dict[Phase, int] = {"search": search, "refine": refine, "confirm": confirm}
+    assume(rate * confirm < 0.8 * sum(planned.values()))
+    took, done = course_of(rate, planned, each)
+    assert took <= 1.0001
+    assert done["confirm"] == confirm
+    if rate <= 1:
+        assert done == planned
+    elif rate > 1.1 and done != planned:  # what is given up is given up late, so the time is used
+        assert took > 0.8
+
+
+def test_search_and_refinement_share_what_is_missing() -> None:
+    planned: dict[Phase, int] = {"search": 20, "refine": 40, "confirm": 40}
+    # 100 / 1.1 is 90 trials: the refinement gives up ten. 100 / 1.5 is 66: half of the refinement and 14 of the search.
+    assert course_of(1.1, planned, 10)[1] == {"search": 20, "refine": 30, "confirm": 40}
+    assert course_of(1.5, planned, 10)[1] == {"search": 6, "refine": 20, "confirm": 40}

@@ -13,8 +13,9 @@ from study.results import Phase
 # While the search runs, this share of the refinement is kept free: the refinement can end early too, and so search and
 # refinement share what is missing.
 _REFINEMENT_KEPT = 0.5
-# The planned rate counts as if it had been measured in this share of the study, or the first trials would decide.
-_PLANNED_SHARE = 0.05
+# Until this share of the study has been measured, the rest of it counts at the planned rate, or the first trials would
+# decide.
+_MEASURED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ def measured_rate(actual: float, planned: float, whole: float) -> float:
         planned: seconds that were planned for the same work.
         whole: seconds that are planned for the whole study.
     """
-    prior = _PLANNED_SHARE * whole
-    return (actual + prior) / (planned + prior) if planned + prior > 0 else 1.0
+    least = _MEASURED_SHARE * whole
+    missing = max(0.0, least - planned)
+    return (actual + missing) / (planned + missing) if planned + missing > 0 else 1.0
 
 
 def must_end(
