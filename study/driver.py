@@ -62,7 +62,7 @@ def begun(
     for line in fold_lines(prepared.manifest, prepared.study, prepared.layout):
         log.info(line)
     if flags.hours is not None:
-        log.info("--hours %g: %s", flags.hours, budget_line(prepared.study.budget))
+        log.info("--hours %g: %s", flags.hours, budget_line(prepared.study))
     if claims := claims_line(prepared.study):
         log.log(logging.INFO if flags.hours is None else logging.WARNING, claims)
     gates = preflight(prepared, machines.resources, machines.wait_for_ray, flags.skip_preflight)

@@ -43,6 +43,7 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
     lines = text.splitlines()
     assert lines[0] == "Does a tiny study run?"
     for line in [
+        "budget: 16 search trials, at most 4 epochs, 2 refinement trials per level, 5 seeds",
         "factor    regularizer: none, dropout",
         "factor    augmentation: none, light",
         "nuisance  learning_rate: 0.001 to 0.1 on a log scale",
@@ -166,6 +167,7 @@ def test_what_the_report_will_refuse_is_said_before(ready: Prepare, seeds: int, 
 def test_a_search_for_the_best_compares_nothing(ready: Prepare, tmp_path: Path) -> None:
     best = write_study(tmp_path, STUDY_FILE.replace("    budget=", '    goal="best",\n    budget='))
     lines = describe(*ready("--seeds", 5, study=best), Price(None)).splitlines()
+    assert "budget: 16 search trials, at most 4 epochs, 5 seeds" in lines
     assert 'No levels will be compared: goal="best" looks for the best setting, not for a fair comparison.' in lines
 
 

@@ -101,8 +101,8 @@ def describe_left(prepared: Prepared, begun: StudyJson, resources: Resources, pr
 
 
 def _answer_lines(study: Study, metric: str) -> list[str]:
-    claims = claims_line(study)
-    return [f"budget: {budget_line(study.budget)}", metric_line(metric, study), *([claims] if claims else [])]
+    budget = [] if study.goal == "published" else [f"budget: {budget_line(study)}"]
+    return [*budget, metric_line(metric, study), *([claims] if (claims := claims_line(study)) else [])]
 
 
 def _price_lines(price: Price) -> list[str]:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from study.budget import Budget
 from study.estimates.cost_inputs import CostInputs
 from study.estimates.costs import estimate, wall_seconds
 from study.estimates.resolution import DISAGREEMENT, planned_resolution
@@ -26,12 +25,13 @@ class AllTested(NamedTuple):
     seconds: float  # that it takes
 
 
-def budget_line(budget: Budget) -> str:
+def budget_line(study: Study) -> str:
+    """Return the trials, epochs and seeds of a study that searches."""
+    budget = study.budget
+    parts = [f"{budget.trials} search trials", f"at most {_epochs(budget.epochs)}"]
+    parts += [f"{budget.refine} refinement trials per level"] if study.goal == "factors" else []
     folds = f" of {budget.test_folds} test folds" if budget.test_folds else ""
-    return (
-        f"{budget.trials} search trials, at most {_epochs(budget.epochs)}, {budget.refine} refinement trials per "
-        f"level, {_seeds(budget.seeds)}{folds}"
-    )
+    return ", ".join([*parts, f"{_seeds(budget.seeds)}{folds}"])
 
 
 def claims_line(study: Study) -> str:
