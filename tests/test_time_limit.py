@@ -13,7 +13,7 @@ from study.persistence.ledger import Cut
 from study.results import Phase
 from study.schedule.state import StudyState
 from study.schedule.time_limit import PhaseLeft, measured_rate, must_end
-from tests.courses import BASE, BONUS, begin, drive, small_study
+from tests.courses import BASE, BONUS, begin, drive, killed, small_study
 from tests.test_costs import INPUTS
 
 STUDY = small_study()
@@ -187,3 +187,16 @@ def test_search_and_refinement_share_what_is_missing() -> None:
     # 100 / 1.1 is 90 trials: the refinement gives up ten. 100 / 1.5 is 66: half of the refinement and 14 of the search.
     assert course_of(1.1, planned, 10)[1] == {"search": 20, "refine": 30, "confirm": 40}
     assert course_of(1.5, planned, 10)[1] == {"search": 6, "refine": 20, "confirm": 40}
+
+
+def test_a_trial_that_an_earlier_process_began_is_not_dropped(tmp_path: Path) -> None:
+    open_trials: list[str] = []
+    while not open_trials:  # killed every few writes, until that falls into a trial and every level has had one
+        assert killed(begin(tmp_path, STUDY), BONUS, lives=5)
+        search = [record for record in ledger.read_records(tmp_path).values() if record.planned.phase == "search"]
+        if sum(record.status is not None for record in search) >= 2:
+            open_trials = [record.planned.trial for record in search if record.rows and record.status is None]
+    state = course(tmp_path, ["search"])
+    drive(state, BONUS)
+    assert all(state.records[trial].status is not None for trial in open_trials)
+    assert not set(open_trials) & set(ledger.read_cuts(tmp_path)[0].dropped)
