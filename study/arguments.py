@@ -64,7 +64,9 @@ class Flags:
     epochs: int | None
     refine: int | None
     seeds: int | None
+    test_folds: int | None
     hours: float | None
+    price: float | None
     seed: int | None
     resume: bool
     address: str | None
@@ -100,7 +102,9 @@ def parser() -> Parser:
     add("--epochs", type=positive_int, metavar="N", help="maximum epochs per trial")
     add("--refine", type=positive_int, metavar="N", help="refinement trials of each level")
     add("--seeds", type=positive_int, metavar="N", help="number of seeds in the confirmation")
-    add("--hours", type=_positive, metavar="H", help="choose trials, epochs and seeds to fit this time")
+    add("--test-folds", type=_at_least_two, metavar="N", help="test on all images in N folds, for small datasets")
+    add("--hours", type=_positive, metavar="H", help="choose trials, epochs and seeds to fit this time, and keep to it")
+    add("--price", type=_not_negative, metavar="P", help="cost of a node per hour: print and report money beside time")
     add("--seed", type=natural, metavar="N", help=f"random seed of the study (default: {DEFAULT_SEED})")
     add("--resume", action="store_true", help="continue the study in --out, or start it if there is none")
     add("--address", metavar="ADDR", help="join a running Ray cluster: auto, or host:port")
@@ -140,9 +144,10 @@ def parse(arguments: Sequence[str]) -> Flags:
     flags = Flags(**values | {"study": values["study"] or "", "new": new, "cache": values["cache"] or Path()})
     if flags.hours is not None and (flags.trials or flags.epochs or flags.seeds):
         raise InputError("--hours chooses the trials, epochs and seeds: leave --trials, --epochs and --seeds out.")
-    if flags.published and (flags.hours or flags.trials or flags.refine):
+    if flags.published and (flags.hours or flags.trials or flags.refine or flags.test_folds):
         raise InputError(
-            "--published runs every published configuration as it is: leave --trials, --refine and --hours out."
+            "--published runs every published configuration as it is: leave --trials, --refine, --test-folds and "
+            "--hours out."
         )
     if flags.quiet and flags.verbose:
         raise InputError("--quiet and --verbose contradict each other: leave one of them out.")
@@ -262,6 +267,10 @@ def _number(text: str, kind: type[int] | type[float], rule: str, holds: Callable
 
 def positive_int(text: str) -> int:
     return int(_number(text, int, "a whole number of at least 1", lambda value: value >= 1))
+
+
+def _at_least_two(text: str) -> int:
+    return int(_number(text, int, "a whole number of at least 2", lambda value: value >= 2))
 
 
 def natural(text: str) -> int:

@@ -1,5 +1,6 @@
 """Drive a study: begin or resume it, run its phases on Ray, and write everything except the report."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from study.arguments import Flags, command
 from study.design.load import Loaded
 from study.design.settings import shipped_configs
 from study.estimates.costs import Run, Shared, added_seconds, estimate
+from study.estimates.left import TimeLimit, seconds_spent
 from study.execution.machines import Machines
 from study.messages import is_quiet, log
 from study.persistence import ledger, storage
@@ -23,10 +25,12 @@ from study.products.outputs import compute_seconds, write_predictions, write_tab
 from study.products.retrieval import write_retrieval
 from study.products.roundtrip import check_exports
 from study.products.suspects import write_suspects
+from study.results import Phase
 from study.schedule.state import Sampler, Step, StudyState, predictions_file
 from study.setup.data_lines import fold_lines
 from study.setup.preflight import preflight
 from study.setup.prepare import Prepared, prepare_study
+from study.setup.promises import budget_line, claims_line
 from study.setup.resume import resume_study
 from study.setup.study_json import StudyJson, begin_study, save
 from study.tracking.display import Display
@@ -59,11 +63,26 @@ def begun(
         check_exports(configs, classes, prepared.place.cache, with_onnx=not flags.skip_preflight)
     for line in fold_lines(prepared.manifest, prepared.study, prepared.layout):
         log.info(line)
+    if flags.hours is not None:
+        log.info("--hours %g: %s", flags.hours, budget_line(prepared.study))
+    if claims := claims_line(prepared.study):
+        log.log(logging.INFO if flags.hours is None else logging.WARNING, claims)
     gates = preflight(prepared, machines.resources, machines.wait_for_ray, flags.skip_preflight)
     machines.wait_for_ray()  # before anything is written, also if the checks are skipped
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):
-        yield prepared, begin_study(prepared, machines.resources, command([*arguments]), flags.hours, gates)
+        yield (
+            prepared,
+            begin_study(
+                prepared,
+                machines.resources,
+                command([*arguments]),
+                flags.hours,
+                gates,
+                price=flags.price,
+                nodes=machines.count_nodes(),
+            ),
+        )
 
 
 @contextmanager
@@ -79,15 +98,25 @@ def resumed(
         yield resume_study(loaded, flags, machines.resources, out, before_writing=machines.wait_for_ray)
 
 
-def drive(prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker] = ()) -> str:
-    """Run every phase and write the output. Return what went wrong, empty if nothing did."""
-    state = run_phases(prepared, study_json, machines, trackers)
+def drive(
+    prepared: Prepared,
+    study_json: StudyJson,
+    machines: Machines,
+    trackers: Sequence[Tracker] = (),
+    began: float | None = None,
+) -> str:
+    """Run every phase and write the output. Return what went wrong, empty if nothing did.
+
+    Args:
+        began: when the command began, by time.monotonic(), which counts for --hours; None: now.
+    """
+    state = run_phases(prepared, study_json, machines, trackers, time.monotonic() if began is None else began)
     log.info("Exporting the best model and writing the report")
     return write_products(state, prepared)
 
 
 def run_phases(
-    prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker]
+    prepared: Prepared, study_json: StudyJson, machines: Machines, trackers: Sequence[Tracker], command_began: float
 ) -> StudyState:
     """Run every phase on Ray. Tables, event files and study.json are up to date afterwards, even if interrupted."""
     study, out = prepared.study, prepared.out
@@ -114,7 +143,12 @@ def run_phases(
     # Imported here, because this imports Ray, whose environment variables must be set before.
     from study.execution.tuning import run_on_ray
 
-    state = StudyState(out, study, prepared.base, _sampler(prepared), hear)
+    limit = _time_limit(prepared, study_json, time.monotonic() - command_began)
+
+    def out_of_time(phase: Phase) -> bool:
+        return limit is not None and limit.must_end(phase, state.records.values())
+
+    state = StudyState(out, study, prepared.base, _sampler(prepared), hear, out_of_time=out_of_time)
     display = _display(state, prepared, machines)
     try:
         with display:
@@ -123,6 +157,8 @@ def run_phases(
         events.close()
         write_tables(state)
         wall, openings = time.monotonic() - began, len(ledger.read_openings(out))
+        study_json.nodes = max(study_json.nodes, machines.count_nodes())
+        _add_cuts(study_json, state)
         save(out, study_json, wall, compute_seconds(state), openings, state.decisions)
         storage.push(out)
         for tracker in trackers:
@@ -178,6 +214,29 @@ def _display(state: StudyState, prepared: Prepared, machines: Machines) -> Displ
     )
     silent = Console(stderr=True, quiet=True) if is_quiet() else None
     return Display(f"study {prepared.name}", prepared.base.metric, progress, silent)
+
+
+def _time_limit(prepared: Prepared, study_json: StudyJson, passed: float) -> TimeLimit | None:
+    """Return the limit of a study with --hours.
+
+    Args:
+        passed: seconds since the command began.
+    """
+    if study_json.hours is None:
+        return None
+    records = ledger.read_records(prepared.out).values()
+    earlier = seconds_spent(records, study_json.wall_seconds, study_json.resources.concurrent)
+    left = study_json.hours * 3600 - earlier - passed
+    return TimeLimit(prepared.study, prepared.inputs, left, records)
+
+
+def _add_cuts(study_json: StudyJson, state: StudyState) -> None:
+    """Record every phase that ended early as a deviation from the plan."""
+    for cut in state.cuts.values():
+        dropped = f"{len(cut.dropped)} of its {cut.planned} planned trials" if cut.dropped else "trials it had left"
+        deviation = f"the {cut.phase} ended early, without {dropped}, to keep --hours"
+        if deviation not in study_json.deviations:
+            study_json.deviations.append(deviation)
 
 
 def _sampler(prepared: Prepared) -> Sampler | None:

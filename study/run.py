@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from study.design.load import Loaded, copy, load, names
 from study.execution.machines import connected
 from study.messages import is_quiet, log, set_verbosity
 from study.persistence import storage
-from study.persistence.output_dir import opened, withdraw
+from study.persistence.output_dir import opened, read_only, withdraw
 from study.persistence.unavailable import unavailable
+from study.price import Price
 from study.results import STUDY_FILE, SUMMARY_FILE, Results
 from study.spec import Study
 from study.tracking.trackers import Background, check_installed, connect
@@ -134,7 +136,7 @@ def run_study(loaded: Loaded, flags: Flags, arguments: Sequence[str]) -> Outcome
         InputError: the user has to fix something else. Nothing is written.
         KeyboardInterrupt: Ctrl-C or SIGTERM. The study can be resumed.
     """
-    target = output_dir(loaded, flags)
+    began, target = time.monotonic(), output_dir(loaded, flags)
     with _interruptible(), opened(target, flags.cache, flags.resume) as (out, resumes), _stopping(out):
         _announce(loaded, flags, target, resumes)
         if resumes:
@@ -146,7 +148,7 @@ def run_study(loaded: Loaded, flags: Flags, arguments: Sequence[str]) -> Outcome
 
             enter = resumed if resumes else begun
             with enter(loaded, flags, machines, out, arguments) as (prepared, study_json):
-                return report(drive(prepared, study_json, machines, trackers), out)
+                return report(drive(prepared, study_json, machines, trackers, began), out)
 
 
 def _announce(loaded: Loaded, flags: Flags, target: Path | str, resumes: bool) -> None:
@@ -191,7 +193,9 @@ def write_report(out: Path) -> bool:
 
 
 def dry_run(loaded: Loaded, flags: Flags) -> None:
-    """Print what a study would do and cost. The study file's part comes first, even if images or weights are missing.
+    """Print what a study would do and cost; with --resume what is left of the study in `out`.
+
+    The study file's part comes first, even if images or weights are missing.
 
     Raises:
         InputError: a flag, the study, its data or its weights are wrong.
@@ -203,15 +207,31 @@ def dry_run(loaded: Loaded, flags: Flags) -> None:
     from trainables.data.known_files import unless_refused
     from trainables.data.manifest import data_folder
 
-    out = Path(output_dir(loaded, flags))  # neither read nor written
+    target = output_dir(loaded, flags)
+    out = Path(target)  # never written
     _trackers(flags, loaded.name, out)
+    if flags.resume:
+        with read_only(target) as begun:
+            if begun is not None:
+                return _dry_resume(loaded, flags, begun)
     with connected(flags, loaded.data(flags.data), out) as machines:
         print(asked(as_asked(loaded.study, flags)), flush=True)
         with _dry_data(loaded, flags) as data, unless_refused(flags.cache, data_folder(data), keep=False):
             prepared = prepare_study(loaded, replace(flags, data=data), machines.resources, out)
             configs = shipped_configs(prepared.study, prepared.base)
             check_exports(configs, prepared.base.classes, prepared.place.cache, keep=False)
-            print(describe(prepared, machines.resources))
+            print(describe(prepared, machines.resources, Price(flags.price, machines.count_nodes())))
+
+
+def _dry_resume(loaded: Loaded, flags: Flags, out: Path) -> None:
+    from study.setup.dry_run import asked, describe_left
+    from study.setup.resume import as_before, begun_study
+
+    flags = as_before(flags, out)
+    with connected(flags, loaded.data(flags.data), out) as machines:
+        prepared, study_json = begun_study(loaded, flags, machines.resources, out)
+        print(asked(prepared.study), flush=True)
+        print(describe_left(prepared, study_json, machines.resources, Price(flags.price, machines.count_nodes())))
 
 
 @contextmanager

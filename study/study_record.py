@@ -236,5 +236,7 @@ class StudyRecord(DefinitionRecord, total=False):
     decisions: list[DecisionRecord]
     preflight: PreflightRecords
     hours: float | None
+    price: float | None
+    nodes: int
     base: BaseRecord
     place: PlaceRecord

@@ -17,7 +17,7 @@ ALLOWED = {
     "search_spaces": [],
     "trainables": [],
     "study": ["search_spaces", "trainables"],
-    "analysis": ["study.results", "study.writing"],
+    "analysis": ["study.price", "study.results", "study.writing"],
 }
 # What a shelf of a room may import of the room: what lies at its entrance and the shelves before it.
 ENTRANCE = {
@@ -28,6 +28,7 @@ ENTRANCE = {
         "declared",
         "hyperparameters",
         "messages",
+        "price",
         "published",
         "results",
         "spec",
@@ -62,7 +63,7 @@ SHELVES = {
         "design": [],
         "persistence": ["design"],
         "schedule": ["persistence", "design"],
-        "estimates": ["schedule", "design"],
+        "estimates": ["schedule", "persistence", "design"],
         "execution": ["schedule", "persistence", "estimates"],
         "tracking": ["estimates", "schedule", "persistence"],
         "products": ["schedule", "persistence"],

@@ -12,6 +12,7 @@ from study.budget import Budget
 from study.design.load import load, names
 from study.estimates.resources import Resources, plan_resources
 from study.persistence.output_dir import check_out
+from study.price import Price
 from study.run import main
 from study.setup import prepare as setup
 from study.setup.dry_run import describe
@@ -92,7 +93,8 @@ def test_flags_replace_the_studys_own_budget(ready: Prepare) -> None:
 
 def test_hours_fit_the_study(ready: Prepare) -> None:
     budget = ready("--hours", 1)[0].study.budget
-    assert (budget.trials, budget.epochs, budget.seeds) == (4 * 16, 4, 3)  # more than four times its own are not run
+    # More than four times its own trials are not run; five seeds, because nothing is claimed with its own three.
+    assert (budget.trials, budget.epochs, budget.seeds) == (4 * 16, 4, 5)
 
 
 def test_seed_changes_folds_and_plan(ready: Prepare) -> None:
@@ -260,10 +262,10 @@ def test_download_asks_the_dataset_first(ready: Prepare, monkeypatch: pytest.Mon
 def test_no_sharing_stores_nothing(ready: Prepare) -> None:
     prepared, resources = ready("--trials", "8")
     assert prepared.place.stored == {("small_cnn", "all")}
-    assert "\nstored: views of small_cnn, for 4 trials" in describe(prepared, resources)
+    assert "\nstored: views of small_cnn, for 4 trials" in describe(prepared, resources, Price(None))
     prepared, resources = ready("--trials", "8", "--no-sharing")
     assert prepared.place.stored == frozenset()
-    assert "\ncomputed: views of small_cnn, for 4 trials" in describe(prepared, resources)
+    assert "\ncomputed: views of small_cnn, for 4 trials" in describe(prepared, resources, Price(None))
     assert ready("--trials", "8", "--cache-gib", "0.00005")[0].place.stored == frozenset()  # no room
 
 

@@ -130,7 +130,24 @@ def test_hours_and_what_they_fit(fails: Fails) -> None:
 
 
 def test_a_published_configuration_is_not_refined(fails: Fails) -> None:
-    fails("--published runs .* as it is: leave --trials, --refine and --hours out", "--published", "--refine", 1)
+    pattern = "--published runs .* as it is: leave --trials, --refine, --test-folds and --hours out"
+    fails(pattern, "--published", "--refine", 1)
+    fails(pattern, "--published", "--test-folds", 5)
+
+
+def test_a_price_is_a_number(fails: Fails) -> None:
+    for wrong in ("cheap", "-1", "nan", "inf", "2,5"):
+        fails(f"--price: must be a number of at least 0, but got '{wrong}'", f"--price={wrong}")
+
+
+def test_what_test_folds_do_not_go_with(fails: Fails, tmp_path: Path) -> None:
+    for wrong in ("1", "2.5", "five"):
+        fails(f"--test-folds: must be a whole number of at least 2, but got '{wrong}'", "--test-folds", wrong)
+    fails("31 test folds need at least as many different images, but got 30", "--test-folds", 31)
+    fails("every image is tested once, but got --test", "--test-folds", 3, "--test", tmp_path)
+    for part in ('goal="best"', "retrain=True"):
+        study = write_study(tmp_path, STUDY_FILE.replace("    budget=", f"    {part},\n    budget="))
+        fails('goal="best" and `retrain` are not supported', "--test-folds", 3, study=study)
 
 
 def test_too_few_hours(fails: Fails) -> None:

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from study.estimates.costs import estimate, wall_seconds
 from study.estimates.resolution import resolvable_effect
+from study.persistence import ledger
+from study.price import Price, money
 from study.run import main
 from study.setup import prepare as setup
 from study.setup.data_lines import class_line, layout_lines, split_line
-from tests.tiny import STUDY_FILE, make_pictures, write_study
+from study.setup.dry_run import describe
+from tests.conftest import contents
+from tests.tiny import STUDY_FILE, Prepare, make_pictures, write_study
 from tests.trees import encoded, pixels, put, table
 from trainables.data.manifest import Source
 
@@ -38,6 +43,7 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
     lines = text.splitlines()
     assert lines[0] == "Does a tiny study run?"
     for line in [
+        "budget: 16 search trials, at most 4 epochs, 2 refinement trials per level, 5 seeds",
         "factor    regularizer: none, dropout",
         "factor    augmentation: none, light",
         "nuisance  learning_rate: 0.001 to 0.1 on a log scale",
@@ -140,3 +146,98 @@ def test_images_that_come_along_are_not_written(
     assert main(["digits", "--dry-run", "--cache", str(tmp_path / "cache"), *budget]) == 0
     assert "1797 images of 10 classes" in capsys.readouterr().out
     assert [path for path in sorted(tmp_path.rglob("*")) if path.relative_to(tmp_path).parts[0] != "cache"] == before
+
+
+@pytest.mark.parametrize(
+    ("seeds", "line"),
+    [
+        (1, "With 1 seed nothing will be compared: a comparison takes 3 seeds, and a claim 5."),
+        (2, "With 2 seeds nothing will be compared: a comparison takes 3 seeds, and a claim 5."),
+        (3, "With 3 seeds nothing will be claimed: a claim takes 5 seeds."),
+        (4, "With 4 seeds nothing will be claimed: a claim takes 5 seeds."),
+        (5, ""),
+    ],
+)
+def test_what_the_report_will_refuse_is_said_before(ready: Prepare, seeds: int, line: str) -> None:
+    lines = describe(*ready("--seeds", seeds), Price(None)).splitlines()
+    assert [text for text in lines if text.startswith("With ")] == ([line] if line else [])
+    assert any("resolve differences" in text for text in lines) == (seeds >= 3)
+
+
+def test_a_search_for_the_best_compares_nothing(ready: Prepare, tmp_path: Path) -> None:
+    best = write_study(tmp_path, STUDY_FILE.replace("    budget=", '    goal="best",\n    budget='))
+    lines = describe(*ready("--seeds", 5, study=best), Price(None)).splitlines()
+    assert "budget: 16 search trials, at most 4 epochs, 5 seeds" in lines
+    assert 'No levels will be compared: goal="best" looks for the best setting, not for a fair comparison.' in lines
+
+
+def test_the_metric_that_selects_is_named(ready: Prepare, tmp_path: Path) -> None:
+    images = "on the common validation images"
+    assert f"selected by: the highest val_accuracy {images}; differences are in test accuracy" in described(ready)
+    uneven = make_pictures(tmp_path / "uneven", 4, {"green": (90, 140, 100), "red": (150, 100, 90)})
+    make_pictures(uneven, 30, {"blue": (90, 100, 150)})
+    why = "because class sizes differ; differences are in test accuracy"
+    prepared, resources = ready("--data", uneven)
+    lines = describe(prepared, resources, Price(None)).splitlines()
+    assert f"selected by: the highest val_balanced_accuracy {images}, {why}" in lines
+    loss = write_study(tmp_path, STUDY_FILE.replace("    budget=", '    metric="val_log_loss",\n    budget='))
+    assert any("the lowest val_log_loss" in line for line in described(ready, study=loss))
+
+
+def described(ready: Prepare, *flags: object, **kept: object) -> list[str]:
+    return describe(*ready(*flags, **kept), Price(None)).splitlines()
+
+
+def test_a_small_test_fold_is_told_what_test_folds_would_resolve(ready: Prepare) -> None:
+    (line,) = [line for line in described(ready) if line.startswith("small test fold")]
+    fold, all_images = (f"{100 * resolvable_effect(*counts):.1f}" for counts in ((6, 3), (30, 15)))
+    assert f"{fold} points are more than 5 times the margin of 1.0. --test-folds 5 tests on all 30 images" in line
+    assert f"resolves about {all_images} points and takes about " in line
+    for flags in (["--test-folds", 5], ["--seeds", 2]):
+        assert not [line for line in described(ready, *flags) if line.startswith("small test fold")]
+
+
+def test_a_test_fold_that_resolves_five_margins_is_not_small(ready: Prepare, tmp_path: Path) -> None:
+    exactly = resolvable_effect(6, 3) / 5
+    for margin, said in ((exactly * 0.999, 1), (exactly * 1.001, 0)):
+        study = write_study(tmp_path, STUDY_FILE.replace("    control=", f"    margin={margin},\n    control="))
+        assert sum(line.startswith("small test fold") for line in described(ready, study=study)) == said
+
+
+def test_test_folds_of_the_flag_are_the_studys(ready: Prepare) -> None:
+    assert ready("--test-folds", 3)[0].study.budget.test_folds == 3
+    assert "5 rounds of 3 models and 30 test images" in "\n".join(described(ready, "--test-folds", 3, "--seeds", 5))
+
+
+def test_money_stands_beside_time(ready: Prepare) -> None:
+    prepared, resources = ready("--seeds", 5)
+    costs = estimate(prepared.study, prepared.inputs)
+    text = describe(prepared, resources, Price(3600 * 1000, nodes=2))  # 2,000 for a second on two nodes
+    search = 2000 * costs[0].seconds / resources.concurrent
+    assert re.search(rf"^search .* about .* \({re.escape(money(search))}\)$", text, re.MULTILINE)
+    total = 2000 * wall_seconds(costs, resources.concurrent)
+    assert re.search(rf"^about .* \({re.escape(money(total))}\) in total", text, re.MULTILINE)
+    assert "costs are for 2 nodes at 3,600,000.00 per node and hour" in text
+    assert [money(amount) for amount in (0, 0.0123, 0.5, 1234.5)] == ["0.00", "0.012", "0.50", "1,234.50"]
+
+
+def test_what_is_left_of_a_study_is_read_from_its_ledger(
+    begun: Path, shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared_flags = [shared / "tiny.py", "--data", shared / "pictures", "--cache", shared / "cache", "--out", begun]
+    for trial in ledger.read_plan(begun)[:4]:
+        ledger.write_setting(begun, trial, {"metric": "val_accuracy"})
+        ledger.write_end(begun, trial.trial, "completed")
+    before = contents(begun)
+    flags = [*shared_flags, "--dry-run", "--resume", "--seeds", 5, "--price", 2]
+    assert main(list(map(str, flags))) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Does a tiny study run?\n")
+    assert "the study has run for 0 s (0.00)" in text
+    assert re.search(r"^search +4 trials finished, +12 left, about ", text, re.MULTILINE)
+    assert re.search(r"^confirm +0 trials finished, +15 left, about ", text, re.MULTILINE)  # as --seeds 5 extends it
+    assert re.search(r"^test +0 models finished, +15 left, about ", text, re.MULTILINE)
+    assert "costs are for 1 node at 2.00 per node and hour" in text
+    assert contents(begun) == before
+    assert main([*map(str, flags), "--epochs", "3"]) == 2  # as a resume refuses it
+    assert "with --epochs 4, but got 3" in capsys.readouterr().err

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from study.schedule.next_trials import CONFIRMED_BEST
+from study.schedule.state import StudyState
 from tests.courses import (
+    BASE,
     BONUS,
     begin,
     drive,
@@ -49,3 +52,13 @@ def test_goal_best_goes_on_with_the_settings_that_were_drawn(tmp_path: Path) -> 
     search = course.of_phase("search")
     assert [record.planned.trial for record in search] == [f"search-{n:04d}" for n in range(1, 7)]
     assert sampler.heard.keys() < {record.planned.trial for record in search}
+
+
+def test_a_sampled_search_that_is_out_of_time_ends_with_enough_settings_to_confirm(tmp_path: Path) -> None:
+    study = small_study(goal="best", budget={"trials": 6, "epochs": 1})
+    course = StudyState(tmp_path, study, BASE, Sampler(), lambda *_: None, out_of_time=lambda phase: True)
+    drive(course, BONUS)
+    assert len(course.of_phase("search")) == CONFIRMED_BEST
+    assert len({record.planned.arm for record in course.confirmed()}) == CONFIRMED_BEST
+    again = begin(tmp_path, study, sampler=Sampler())
+    assert drive(again, BONUS) == []  # the decision stands

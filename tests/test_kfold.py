@@ -11,11 +11,12 @@ from study.budget import Budget
 from study.design.plan import Planned
 from study.design.settings import resolve
 from study.estimates.costs import estimate
+from study.estimates.resolution import planned_resolution
 from study.persistence.ledger import Record
 from study.schedule.next_trials import best_seed, has_control, setting_of
 from study.schedule.recommendation import best_setting, confirmed_settings
 from study.schedule.state import StudyState
-from study.setup.dry_run import fold_lines, planned_resolution
+from study.setup.data_lines import fold_lines
 from study.spec import Study
 from tests.courses import BASE, begin, drive, killed, phases_of, row, small_study
 from tests.test_costs import INPUTS

@@ -168,4 +168,4 @@ def test_the_report_says_how_it_was_tested_and_leaves_out_what_makes_no_sense(ou
 @pytest.mark.parametrize(("items", "named"), [(60, True), (1000, False)])
 def test_a_small_test_fold_is_told_the_way_out(tmp_path: Path, items: int, named: bool) -> None:
     results = read(fabricate(tmp_path, Plan(items=items, trials=6, epochs=2, seeds=1)))
-    assert any("Budget(test_folds=5)" in point for point in caveats_section(results, []).points) == named
+    assert any("--test-folds 5 tests" in point for point in caveats_section(results, []).points) == named

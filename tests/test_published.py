@@ -11,7 +11,7 @@ from study.design.load import load, names
 from study.design.plan import search_plan
 from study.design.settings import resolve
 from study.persistence import ledger
-from study.schedule.next_trials import best_trial
+from study.schedule.level_settings import best_trial
 from study.spec import Published
 from tests.courses import BASE, begin, drive, phases_of, small_study
 from tests.tiny import STUDY_FILE, Prepare, write_study

@@ -305,6 +305,20 @@ def test_a_slower_level_that_is_kept_stands_beside_the_faster_with_its_numbers(f
     assert said.endswith("on validation, 2.0 points ahead on test (95% CI 1.0 to 4.0)")
 
 
+def test_a_level_many_times_faster_stands_beside_not_decided(fabricated):
+    def decision(seconds: dict[str, float]) -> str:
+        pairs = [pair("x", "y", "no evidence", 0.02, 40), pair("y", "z", "a", 0.1), pair("x", "z", "a", 0.1)]
+        section = recommendations_section(*chosen(fabricated, pairs, seconds))
+        assert section is not None
+        return section.tables[0].rows[0][section.tables[0].header.index("decision")]
+
+    said = "not decided; best on validation"
+    assert decision({"x": 1, "y": 30, "z": 20}) == f"{said}; x takes 1 s per trial instead of 30 s, 30 times less"
+    assert decision({"x": 10, "y": 30, "z": 20}) == f"{said}; x takes 10 s per trial instead of 30 s, 3 times less"
+    assert decision({"x": 10.1, "y": 30, "z": 20}) == said
+    assert decision({"x": 90, "y": 30, "z": 1}) == said  # z is beaten
+
+
 def test_what_a_trial_takes_is_compared_in_one_company(tmp_path):
     """Trials of other companies, of which the winner's levels have the most, say nothing of a level's time."""
     fabricate(tmp_path, Plan({"f": ["x", "y"], "g": ["u", "v"]}, {"f": "y", "g": "v"}, items=30, trials=8, seeds=3))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -276,3 +277,23 @@ def test_fetch_brings_a_study_into_a_folder(address: str, tmp_path: Path, capsys
     ):
         assert fetch.main(list(map(str, arguments))) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_dry_run_reads_what_is_left_of_a_remote_study_and_writes_nothing(
+    endpoint: str, shared: Path, begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, flags = uri(endpoint, "left"), ["--data", shared / "pictures", "--cache", shared / "cache"]
+    arguments = list(map(str, [shared / "tiny.py", *flags, "--out", out, "--dry-run", "--resume"]))
+    assert main(arguments) == 0  # nothing there yet: the whole study
+    assert "16 search trials" in capsys.readouterr().out
+    remote = connect(out)
+    for file in begun.rglob("*"):
+        if file.is_file():
+            remote.upload(file, file.relative_to(begun).as_posix())
+    remote.write("models/confirm-1.predictions.parquet", b"")
+    before = remote.listing().keys()
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^search +0 trials finished, +16 left", text, re.MULTILINE)
+    assert re.search(r"^test +1 models finished, +8 left", text, re.MULTILINE)
+    assert remote.listing().keys() == before

@@ -185,3 +185,20 @@ def test_a_study_without_logits_is_still_a_study(tmp_path):
 def test_how_losses_and_sizes_are_said():
     assert [decimals(x) for x in (0.12345, -0.5, np.nan)] == ["0.123", "−0.500", "–"]
     assert [millions(x) for x in (950, 12_810, 4_007_548, None)] == ["950", "12.8k", "4.0M", "–"]
+
+
+def test_what_a_study_cost_is_said_and_divided_among_its_phases(tmp_path):
+    with_study(fabricate(tmp_path, PLAN), wall_seconds=1800.0, price=2.5, nodes=4)
+    text = built(tmp_path)
+    assert "The study cost 5.00: its wall time on 4 nodes at 2.50 per node and hour." in text
+    phases = pd.read_csv(tmp_path / "tables" / "trials.csv")
+    assert phases["cost"].sum() == pytest.approx(5.0)
+    shares = phases["seconds"] / phases["seconds"].sum()
+    assert (phases["cost"] / 5.0).tolist() == pytest.approx(shares.tolist())
+
+
+@pytest.mark.parametrize("price", [None, "cheap", -1, float("nan"), [2]])
+def test_a_study_without_a_price_has_no_cost(tmp_path, price):
+    with_study(fabricate(tmp_path, PLAN), price=price)
+    assert "The study cost" not in built(tmp_path)
+    assert "cost" not in pd.read_csv(tmp_path / "tables" / "trials.csv")

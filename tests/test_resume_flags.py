@@ -66,7 +66,7 @@ def test_flags_left_out_on_a_resume_are_as_they_were(ready: Prepare, tmp_path: P
     [
         ('"unfreeze": "all", ', "", ["--weights", "none"]),
         ('"size": 16', '"size": 16, "warmup_epochs": 2, "patience": 3', ["--epochs", 2]),
-        ("", "", ["--refine", 1]),
+        ("", "", ["--refine", 1, "--test-folds", 3]),
         ("    control=", "    published=[ROW],\n    control=", ["--published", "--epochs", 1, "--weights", "none"]),
     ],
 )
@@ -100,6 +100,24 @@ def test_trials_and_seeds_may_grow_and_the_study_says_so(ready: Prepare, tmp_pat
     (tmp_path / "out" / "ledger" / "plan" / "001.json").unlink()
     resumed(ready, tmp_path)
     assert ledger.read_plan(tmp_path / "out") == plan
+
+
+def test_more_trials_than_the_hours_allowed_lift_the_limit(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready("--hours", 5)
+    begin_study(prepared, resources, "python -m study.run", 5.0)
+    assert resumed(ready, tmp_path)[1].hours == 5.0
+    _, identity, _ = resumed(ready, tmp_path, "--seeds", prepared.study.budget.seeds + 1)
+    assert identity.hours is None
+    assert identity.deviations[-1] == "the limit of 5 hours no longer holds, because the study was extended"
+
+
+def test_a_price_may_change_and_stays_where_it_is_left_out(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready("--price", 2.5)
+    begin_study(prepared, resources, "python -m study.run", None, price=2.5, nodes=2)
+    assert resumed(ready, tmp_path)[1].price == 2.5
+    assert resumed(ready, tmp_path, "--price", 0)[1].price == 0
+    on_disk = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert (on_disk["price"], on_disk["nodes"]) == (0, 2)
 
 
 def test_what_a_study_goes_on_with_is_a_deviation_where_it_is_another(
@@ -195,6 +213,7 @@ def test_the_printed_line_goes_on_where_epochs_were_more_than_any_published_conf
     ("flags", "pattern"),
     [
         (["--epochs", "5"], "with --epochs 4, but got 5: leave it out"),
+        (["--test-folds", "3"], "with --test-folds None, but got 3: leave it out"),
         (["--refine", "3"], "with --refine 2, but got 3: leave it out"),
         (["--seed", "1"], "with --seed 0, but got 1"),
         (["--hours", "1"], "with --hours None, but got 1"),

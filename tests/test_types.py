@@ -12,7 +12,7 @@ MISTAKE = "# "  # behind each of the probe's mistakes: the rule that must find i
 PROBE = """
 from study.budget import Budget
 from study.persistence.ledger import Record, Verdict
-from study.schedule.next_trials import best_trial
+from study.schedule.level_settings import best_trial
 
 
 def misspelt(record: Record) -> str | None:

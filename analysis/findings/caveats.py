@@ -84,7 +84,7 @@ def _few_pictures(results: Results) -> str:
         return ""
     return (
         f"The test fold has {count(n, 'image')}. With fewer than {number(FEW_PICTURES)}, most differences between "
-        "good levels cannot be detected. Budget(test_folds=5) tests on all images in turn, which narrows the "
+        "good levels cannot be detected. --test-folds 5 tests on all images in turn, which narrows the "
         "intervals but trains many more models."
     )
 

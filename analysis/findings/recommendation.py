@@ -16,6 +16,7 @@ from study.results import Results
 
 _LABELS = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
 _MOST_GAINS = 3  # levels named in one cell
+_MUCH_FASTER = 3  # from this ratio of times on, the table names a faster level that is not shown to be worse
 
 
 def recommendations_section(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> Section | None:
@@ -75,9 +76,22 @@ def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Tabl
 
 
 def _how_sure(row) -> str:
-    if row.decision == UNDECIDED and row.recommended != row.winner:
-        return "not decided"
-    return _LABELS.get(row.decision, row.decision)
+    decision: str = row.decision
+    if decision != UNDECIDED:
+        return _LABELS.get(decision, decision)
+    kept = decision if row.recommended == row.winner else "not decided"
+    return "; ".join(filter(None, [kept, _much_faster(row)]))
+
+
+def _much_faster(row) -> str:
+    """Return which level is many times faster than the recommended one and cannot be told apart from it, if any is."""
+    if not isinstance(row.faster, str) or row.trial_seconds < _MUCH_FASTER * row.faster_seconds:
+        return ""
+    times = number(round(row.trial_seconds / row.faster_seconds)) if row.faster_seconds > 0 else "many"
+    return (
+        f"{_name(row.faster)} takes {duration(row.faster_seconds)} per trial instead of {duration(row.trial_seconds)}, "
+        f"{times} times less"
+    )
 
 
 def _why(row, answered: pd.DataFrame) -> str:

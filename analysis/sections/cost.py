@@ -1,11 +1,14 @@
 """The report's section on cost: trials, epochs and time of each phase, and errors of failed trials."""
 
+import math
 from functools import partial
+from typing import Any, TypeGuard
 
 from analysis.confirmed import tables
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import count, duration
+from study.price import Price, cost, money
 from study.results import Results, level_text
 
 
@@ -25,8 +28,7 @@ def trials_section(results: Results) -> Section | None:
         plots = [Figure("search", "Validation accuracy by epoch (gray: stopped early)", alt, overview)]
         spoken = f"Best validation accuracy of {trials} by training time; Pareto front: {count(len(front), 'trial')}"
         plots.append(Figure("cost", "Best validation accuracy by training time (orange: Pareto front)", spoken, cost))
-    shown = {"phase": "phase", "status": "status", "trials": "trials", "epochs": "epochs", "time": "seconds"}
-    all_tables = [table("trials", "Trials by phase", tables.overview(results), shown)]
+    all_tables = [_phases(results)]
     if len(search):
         all_tables.append(_pareto(results))
     failures = tables.failures(results)
@@ -34,6 +36,19 @@ def trials_section(results: Results) -> Section | None:
         shown = {"error": "error", "trials": "trials"}
         all_tables.append(table("failures", "Errors of failed trials", failures, shown))
     return Section("Cost", [_sentence(results)], figures=plots, tables=all_tables)
+
+
+def _phases(results: Results) -> Table:
+    """Return the table of trials by phase. The money that the study has cost is divided in proportion to their time."""
+    frame = tables.overview(results)
+    shown: dict[str, Cell] = {column: column for column in ("phase", "status", "trials", "epochs")}
+    shown["time"] = "seconds"
+    spent = _spent(results)
+    if spent is None:
+        return table("trials", "Trials by phase", frame, shown)
+    frame["cost"] = spent * (frame["seconds"] / frame["seconds"].sum()).fillna(0.0)
+    shown["cost"] = lambda row: money(row.cost)
+    return table("trials", "Trials by phase (cost: of the whole study, in proportion to time)", frame, shown)
 
 
 def _pareto(results: Results) -> Table:
@@ -56,5 +71,31 @@ def _sentence(results: Results) -> str:
     control = ", including the negative control, whose trials are not counted here" if len(results.control) else ""
     return (
         f"{count(len(results.trials), 'trial')}, {count(epochs, 'epoch')}. Wall time {duration(wall)}, compute time "
-        f"{duration(compute)}{control}.{interrupted}"
+        f"{duration(compute)}{control}.{interrupted}{_price_sentence(results)}"
     )
+
+
+def _price_sentence(results: Results) -> str:
+    spent, price = _spent(results), _price(results)
+    if spent is None or price is None:
+        return ""
+    return (
+        f" The study cost {money(spent)}: its wall time on {count(price.nodes, 'node')} at "
+        f"{money(price.per_hour or 0)} per node and hour."
+    )
+
+
+def _price(results: Results) -> Price | None:
+    """Return the price that was given with --price; None if there was none."""
+    per_hour, nodes = results.study.get("price"), results.study.get("nodes", 1)
+    return Price(per_hour, int(nodes)) if _is_amount(per_hour) and _is_amount(nodes) else None
+
+
+def _spent(results: Results) -> float | None:
+    price, wall = _price(results), results.study.get("wall_seconds")
+    return cost(wall, price) if price is not None and _is_amount(wall) else None
+
+
+def _is_amount(value: Any) -> TypeGuard[float]:
+    """Return whether a value of study.json, which another program may have written, is a number of at least 0."""
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0

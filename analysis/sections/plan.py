@@ -16,6 +16,7 @@ from study.results import Results, level_text
 # Keys of study.json that other sections show.
 _ELSEWHERE = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
 _ELSEWHERE |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
+_ELSEWHERE |= {"price", "nodes"}
 
 
 def plan_section(results: Results) -> Section:

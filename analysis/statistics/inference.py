@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from study.results import MIN_SEEDS, SEEDS_FOR_A_CLAIM
+
 Interval = tuple[float, float]
 
-MIN_SEEDS = 3  # fewer do not show how much results vary between seeds
-SEEDS_FOR_A_CLAIM = 5
 POWER = 0.8
 MOST_SEEDS = 1000  # beyond this nobody adds seeds
 MOST_ITEMS = 1_000_000  # nobody labels more images

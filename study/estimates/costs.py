@@ -1,11 +1,13 @@
 """Estimate the cost of a study for --dry-run and --hours, from its work and the rates of this machine."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from study.design.plan import AUDITED_PER_LEVEL, Levels, example_trial, search_plan
+from study.budget import Budget
+from study.design.plan import Levels, example_trial, search_plan
 from study.design.settings import resolve
 from study.estimates.cost_inputs import CostInputs
 from study.estimates.sharing import (
@@ -17,7 +19,7 @@ from study.estimates.sharing import (
     views_of,
     worth_storing,
 )
-from study.results import Phase
+from study.results import MIN_SEEDS, SEEDS_FOR_A_CLAIM, Phase
 from study.schedule.next_trials import CONFIRMED_BEST, has_control
 from study.schedule.rungs import kept_per_level, rung_epochs
 from study.spec import Study
@@ -26,10 +28,16 @@ from trainables.errors import InputError
 from trainables.nets.work import work_of
 
 _START_SECONDS = 15.0  # Ray, imports and the first batch
+END_SECONDS = 15.0  # exporting the winner, examples and the report
 _TRIAL_SECONDS = 0.1  # starting, reporting, checkpoints
 _HEAD_STEP_SECONDS = 4e-4  # dispatch and optimizer of one training step of a head, at any batch size
 # Later phases depend on the winner of the search. Their cost is the mean over this many possible winners.
 _WINNERS_TRIED = 4
+# What --hours may change: the epochs, the refinement with the fewest search trials per level, and the search trials.
+_EPOCH_SHARES = (1, 0.75, 0.5, 0.35, 0.25, 0.15)
+_SMALLER = ((1.0, 4), (0.5, 3), (0.25, 2))
+_LEAST_REFINE = 2  # values of each nuisance, without which a level counts as not tuned
+_MORE_TRIALS = 4
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,12 @@ class Run(NamedTuple):
     repeat: int
 
 
-def estimate(study: Study, inputs: CostInputs) -> list[PhaseCost]:
-    """Return the expected cost of each phase."""
+def estimate(study: Study, inputs: CostInputs, winner: Levels | None = None) -> list[PhaseCost]:
+    """Return the expected cost of each phase.
+
+    Args:
+        winner: the levels that the search has found; None before it has.
+    """
     plan = search_plan(study, study.budget.trials, inputs.base.study_seed)
     stored = worth_storing(study, inputs)
     if study.goal == "published":
@@ -72,8 +84,8 @@ def estimate(study: Study, inputs: CostInputs) -> list[PhaseCost]:
     ]
     costs = [
         PhaseCost("search", len(plan), round(sum(run.epochs for run in search)), _seconds(search, inputs, stored)),
-        _later_cost(study, inputs, stored, "refine"),
-        confirm := _later_cost(study, inputs, stored, "confirm"),
+        _later_cost(study, inputs, stored, "refine", winner),
+        confirm := _later_cost(study, inputs, stored, "confirm", winner),
     ]
     if has_control(study) and confirm.trials:
         share = study.budget.seeds / confirm.trials
@@ -84,7 +96,11 @@ def estimate(study: Study, inputs: CostInputs) -> list[PhaseCost]:
 
 
 def _later_cost(
-    study: Study, inputs: CostInputs, stored: frozenset[tuple[str, str]], phase: Literal["refine", "confirm"]
+    study: Study,
+    inputs: CostInputs,
+    stored: frozenset[tuple[str, str]],
+    phase: Literal["refine", "confirm"],
+    winner: Levels | None,
 ) -> PhaseCost:
     """Return the cost of a phase whose settings depend on the winner of the search."""
     budget = study.budget
@@ -95,7 +111,8 @@ def _later_cost(
         best = [resolve(study, planned, inputs.base) for planned in plan[:CONFIRMED_BEST]]
         possible = [best if phase == "confirm" else []]
     else:
-        possible = [_compared(study, planned.factors, inputs) for planned in plan[:_WINNERS_TRIED]]
+        winners = [winner] if winner else [planned.factors for planned in plan[:_WINNERS_TRIED]]
+        possible = [_compared(study, levels, inputs) for levels in winners]
     trials = len(possible[0]) * len(repeats)
     seconds = [
         _seconds([Run(config, budget.epochs, repeat) for repeat in repeats for config in configs], inputs, stored)
@@ -106,34 +123,67 @@ def _later_cost(
 
 def wall_seconds(costs: list[PhaseCost], workers: int) -> float:
     """Return the expected duration of a study with this many trials at once."""
-    return _START_SECONDS + sum(cost.seconds for cost in costs) / workers
+    return _START_SECONDS + sum(cost.seconds for cost in costs) / workers + END_SECONDS
 
 
-def fit(study: Study, inputs: CostInputs, hours: float) -> Study:
-    """Return the study with trials, epochs and seeds that fit into the hours.
+def planned_seconds(runs: Sequence[Run], study: Study, inputs: CostInputs) -> float:
+    """Return the seconds on one worker that the estimate expects of these runs."""
+    return _seconds(runs, inputs, worth_storing(study, inputs))
 
-    Trials are reduced first, to no fewer than the audited ones, then epochs, then seeds.
+
+def fit(study: Study, inputs: CostInputs, hours: float, taken: float = 0.0, keeps_refine: bool = False) -> Study:
+    """Return the study with the trials, epochs, refinement trials and seeds that fit into the hours.
+
+    There are 5 seeds as long as possible, because nothing is claimed below that. Then more than one epoch is kept,
+    then the refinement, then the epochs. The search gets the time that is left, up to four times its declared trials.
+
+    Args:
+        taken: hours that have passed already.
+        keeps_refine: whether the refinement stays as it is, because the user has set it.
 
     Raises:
         InputError: not even the smallest version of the study fits.
     """
-    levels = max((len(factor.levels) for factor in study.factors.values()), default=1)
-    fewest = AUDITED_PER_LEVEL * levels
+    seconds = (hours - taken) * 3600
+    smallest = study
+    for budget in _fewest_trials(study, keeps_refine):
+        smallest = replace(study, budget=budget)
+        if _wall(smallest, inputs) <= seconds:
+            most = max(budget.trials, _MORE_TRIALS * study.budget.trials)
+            counts = range(budget.trials, most + 1)
+            fitting = bisect_right(counts, seconds, key=lambda trials: _wall(_with_trials(smallest, trials), inputs))
+            return _with_trials(smallest, counts[fitting - 1])
+    raise InputError(
+        f"--hours {hours:g} is too little: the smallest version of this study, with one confirmation of every level, "
+        f"needs about {_wall(smallest, inputs) / 3600 + taken:.2g}."
+    )
+
+
+def _fewest_trials(study: Study, keeps_refine: bool) -> list[Budget]:
+    """Return smaller and smaller budgets, each with as few search trials as it may have."""
     budget = study.budget
-    # Every declared training phase and its warm-up must fit.
-    least = min(study.fewest_epochs(), budget.epochs)
-    shorter = [max(least, round(budget.epochs * share)) for share in (1, 0.75, 0.5, 0.35, 0.25, 0.15)]
-    fewer = {budget.folds} if budget.folds else {min(budget.seeds, 3), 1}
-    for seeds in sorted({budget.seeds} | fewer, reverse=True):
-        for epochs in sorted(set(shorter), reverse=True):
-            for share in (4, 2, 1.5, 1, 0.75, 0.5, 0.35, 0.25, 0):
-                trials = max(fewest, round(budget.trials * share))
-                fitted = replace(study, budget=replace(budget, trials=trials, epochs=epochs, seeds=seeds))
-                if wall_seconds(estimate(fitted, inputs), inputs.workers) <= hours * 3600:
-                    return fitted
-    smallest = replace(study, budget=replace(budget, trials=fewest, epochs=min(shorter), seeds=min(fewer)))
-    needed = wall_seconds(estimate(smallest, inputs), inputs.workers) / 3600
-    raise InputError(f"--hours {hours:g} is too little: the smallest version of this study needs about {needed:.2g}.")
+    levels = max((len(factor.levels) for factor in study.factors.values()), default=1)
+    least = min(study.fewest_epochs(), budget.epochs)  # every declared training phase and its warm-up must fit
+    epochs = sorted({max(least, round(budget.epochs * share)) for share in _EPOCH_SHARES}, reverse=True)
+    possible = {budget.seeds, budget.folds} if budget.folds else {budget.seeds, SEEDS_FOR_A_CLAIM, MIN_SEEDS, 1}
+    steps = []
+    for seeds in sorted(possible, reverse=True):
+        for trained in ([count for count in epochs if count > 1], [count for count in epochs if count == 1]):
+            for share, per_level in _SMALLER[:1] if keeps_refine else _SMALLER:
+                refine = max(min(budget.refine, _LEAST_REFINE), round(budget.refine * share))
+                steps += [
+                    replace(budget, trials=per_level * levels, epochs=count, refine=refine, seeds=seeds)
+                    for count in trained
+                ]
+    return list(dict.fromkeys(steps))
+
+
+def _with_trials(study: Study, trials: int) -> Study:
+    return replace(study, budget=replace(study.budget, trials=trials))
+
+
+def _wall(study: Study, inputs: CostInputs) -> float:
+    return wall_seconds(estimate(study, inputs), inputs.workers)
 
 
 def _compared(study: Study, winner: Levels, inputs: CostInputs) -> list[TrialConfig]:

@@ -163,6 +163,13 @@ def cluster_size() -> tuple[float, float]:
     return total.get("CPU", 0.0), total.get("GPU", 0.0)
 
 
+def node_count() -> int:
+    """Return the number of machines of the connected Ray cluster that can run trials, at least 1."""
+    import ray
+
+    return max(1, sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in ray.nodes()))
+
+
 def on_nodes(function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
     """Yield the result of `function(*arguments)` from each node that has CPUs for trials.
 

@@ -14,7 +14,7 @@ from study.estimates.resources import (
     local_gpus,
     plan_resources,
 )
-from study.execution.cluster import cluster_size, joined, on_nodes, on_workers, starting
+from study.execution.cluster import cluster_size, joined, node_count, on_nodes, on_workers, starting
 from study.messages import log
 from study.persistence import storage
 from study.persistence.nodes import check_nodes
@@ -28,6 +28,7 @@ class Machines:
     resources: Resources  # of each trial
     wait_for_ray: Callable[[], None]  # returns when Ray runs
     has_bfloat16: Callable[[str], bool]  # whether a device of these machines computes in bfloat16
+    count_nodes: Callable[[], int] = lambda: 1  # machines that can run trials now; an autoscaling cluster changes them
 
 
 @contextmanager
@@ -43,14 +44,14 @@ def connected(flags: Flags, data: Path, out: Path) -> Iterator[Machines]:
         with joined(cluster_address(flags.address)):
             resources = _resources(flags, *cluster_size())
             if flags.dry_run:
-                yield Machines(resources, _no_wait, computes_bfloat16)
+                yield Machines(resources, _no_wait, computes_bfloat16, node_count)
                 return
             check_nodes(storage.uri_of(out) or out, data, on_nodes)
 
             def has_bfloat16(device: str) -> bool:  # this machine may have a different CPU and no GPU
                 return next(on_workers(computes_bfloat16, [(device,)], resources))
 
-            yield Machines(resources, _no_wait, has_bfloat16)
+            yield Machines(resources, _no_wait, has_bfloat16, node_count)
         return
     if flags.dry_run:
         yield Machines(_resources(flags, local_cpus(), local_gpus()), _no_wait, computes_bfloat16)

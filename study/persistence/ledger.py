@@ -8,6 +8,7 @@
     verdicts/NNNNNN.json        a rung's verdict, before it takes effect; numbered as they were taken
     decisions/NNN.json          how the study goes on from a state that it reached, before it takes effect
     errors/TRIAL/NN.json        an exception of a trial, before the trial is retried
+    cuts/NNN.json               a phase that ends early for --hours, before its remaining trials are dropped
     ends/TRIAL.json             how a trial ended; overwritten only if its test predictions cannot be stored
     openings/NNN.json           an opening of the test fold, before it is read
 
@@ -29,7 +30,7 @@ from typing import Any, Literal, TypeVar
 
 from study.design.plan import Planned
 from study.persistence import storage
-from study.results import STATUSES, Status
+from study.results import PHASES, STATUSES, Phase, Status
 from study.study_record import DecisionRecord
 from trainables.errors import InputError
 from trainables.metrics import signed
@@ -73,6 +74,15 @@ class Verdict:
     epoch: int
     value: float
     go_on: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The decision to end a phase early, so that the rest of the study ends within --hours."""
+
+    phase: Phase
+    planned: int  # the trials of its plan; a plan that has grown since then is not cut
+    dropped: tuple[str, ...]  # the planned trials that do not run
 
 
 @contextmanager
@@ -203,6 +213,16 @@ def repeated_epochs(out: Path) -> int:
     return sum(len(epochs) - len(set(epochs)) for epochs in reports)
 
 
+def write_cut(out: Path, cut: Cut) -> None:
+    number = len(list((out / LEDGER / "cuts").glob("*.json")))
+    write_object(out / LEDGER / "cuts" / f"{number:03d}.json", vars(cut))
+
+
+def read_cuts(out: Path) -> list[Cut]:
+    read = (_read(path, _cut) for path in _objects(out / LEDGER / "cuts"))
+    return [cut for cut in read if cut is not None]
+
+
 def write_opening(out: Path, models: dict[str, str], trials: Mapping[str, Sequence[str]] | None = None) -> None:
     """Record an opening of the test fold before the fold is read.
 
@@ -325,6 +345,10 @@ def _checked_row(value: Any, epoch: int) -> Row:
         raise ValueError
     float(value["val_metric"])
     return dict(value)
+
+
+def _cut(value: Any) -> Cut:
+    return Cut(PHASES[PHASES.index(value["phase"])], int(value["planned"]), tuple(value["dropped"]))
 
 
 def _setting(value: Any) -> tuple[Planned, dict[str, Any]]:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from study.persistence import storage
 from study.persistence.cache import in_use
@@ -30,6 +31,20 @@ def opened(out: Path | str, cache: Path, resume: bool) -> Iterator[tuple[Path, b
         return
     with in_use(cache), _opened_remote(out, cache, resume) as opened_out:
         yield opened_out
+
+
+@contextmanager
+def read_only(out: Path | str) -> Iterator[Path | None]:
+    """Yield the folder of the study in `out`, or None if there is none. A remote is copied into a temporary folder."""
+    if isinstance(out, Path):
+        yield out if (out / STUDY_FILE).exists() else None
+        return
+    if STUDY_FILE not in connect(out).names():
+        yield None
+        return
+    with TemporaryDirectory() as folder:
+        storage.mirror(Path(folder), out, (STUDY_FILE, MANIFEST_FILE, LEDGER))
+        yield Path(folder)
 
 
 @contextmanager

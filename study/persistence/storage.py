@@ -49,6 +49,13 @@ def uri_of(out: Path) -> str | None:
     return _MIRRORS[out].uri if out in _MIRRORS else None
 
 
+def names(out: Path, name: str) -> list[str]:
+    """Return the files at or below `name` in `out`. Those of a mirror are the remote's, downloaded or not."""
+    if (remote := _MIRRORS.get(out)) is not None:
+        return list(remote.listing(name))
+    return [file.relative_to(out).as_posix() for file in _files(out / name)]
+
+
 def for_ray(out: Path, name: str) -> dict[str, Any]:
     """Return the arguments that tell Ray Train's RunConfig to write where all workers of a trial can."""
     remote = _MIRRORS.get(out)

@@ -16,8 +16,9 @@ from typing import Any, Literal, Protocol
 from study.design.plan import Planned
 from study.design.settings import Base, resolve
 from study.persistence import ledger, storage
-from study.persistence.ledger import Event, Record, Verdict
+from study.persistence.ledger import Cut, Event, Record, Verdict
 from study.results import Phase
+from study.schedule.next_trials import CONFIRMED_BEST
 from study.schedule.phases import plan
 from study.schedule.rungs import Rung, kept_per_level, rung_epochs
 from study.spec import Study
@@ -48,12 +49,15 @@ class Sampler(Protocol):
 
 
 Listener = Callable[[Event, Record], object]
+# Says whether a phase must end now to keep --hours.
+OutOfTime = Callable[[Phase], bool]
 
 
 class StudyState:
     """The state and the decisions of a running study.
 
-    It calls `notify(event, record)` on every start, row, end and test.
+    It calls `notify(event, record)` on every start, row, end and test, and asks `out_of_time` before each trial of the
+    search.
 
     Raises:
         InputError: a damaged plan or setting is needed to replay the verdicts.
@@ -67,10 +71,14 @@ class StudyState:
         sampler: Sampler | None,
         notify: Listener,
         steps: tuple[Step, ...] | None = None,
+        out_of_time: OutOfTime = lambda phase: False,
     ) -> None:
         self.steps: tuple[Step, ...] = steps or steps_of(study)
         self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
         self.records = ledger.read_records(out)
+        self.out_of_time = out_of_time
+        # The plan of a cut phase may have been extended since then, which lifts the cut.
+        self.cuts = {cut.phase: cut for cut in ledger.read_cuts(out) if cut.planned >= study.budget.trials}
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
         self._verdict_numbers = count(ledger.next_verdict(out))
         self._restore_judged()
@@ -175,6 +183,9 @@ class StudyState:
         return bool(new)
 
     def _waiting(self) -> Job | None:
+        searches = self.phase == "search" and "search" not in self.cuts
+        if searches and self.out_of_time("search") and self._can_end_search():
+            self._cut_search()
         return self._queue.popleft() if self._queue else self._sampled()
 
     def _jobs_of_phase(self) -> list[Job]:
@@ -184,7 +195,29 @@ class StudyState:
 
     def _training_jobs(self, planned: list[Planned]) -> list[Job]:
         trials = [self._register(trial) for trial in planned]
-        return [Job("train", record.planned.trial) for record in trials if record.status is None]
+        dropped = {trial for cut in self.cuts.values() for trial in cut.dropped}
+        waiting = [record.planned.trial for record in trials if record.status is None]
+        return [Job("train", trial) for trial in waiting if trial not in dropped]
+
+    def _can_end_search(self) -> bool:
+        """Return whether trials are left and every level has had one, without which it could not be compared."""
+        waiting = {job.trial for job in self._queue}
+        search = self.of_phase("search")
+        if self.sampler is not None:
+            return CONFIRMED_BEST <= len(search) < self.study.budget.trials
+        levels, begun = (
+            {level for record in records for level in record.planned.factors.items()}
+            for records in (search, [record for record in search if record.planned.trial not in waiting])
+        )
+        return bool(waiting) and levels == begun
+
+    def _cut_search(self) -> None:
+        """End the search, except for trials that an earlier process began. The others are recorded before they go."""
+        dropped = tuple(job.trial for job in self._queue if not self.records[job.trial].rows)
+        cut = Cut("search", self.study.budget.trials, dropped)
+        ledger.write_cut(self.out, cut)
+        self.cuts["search"] = cut
+        self._queue = deque(job for job in self._queue if job.trial not in dropped)
 
     def _test_jobs(self) -> list[Job]:
         """Return the jobs for models that are not tested yet. The opening, with all hashes, is recorded first."""
@@ -200,8 +233,9 @@ class StudyState:
 
     def _sampled(self) -> Job | None:
         """Return the next trial of a search that is sampled instead of planned."""
-        sampled = len(self.of_phase("search"))
-        if self.sampler is None or self.phase != "search" or sampled >= self.study.budget.trials:
+        if self.sampler is None or self.phase != "search" or "search" in self.cuts:
+            return None
+        if len(self.of_phase("search")) >= self.study.budget.trials:
             return None
         # A trial with a damaged setting has no record, so its number is used again.
         names = (f"search-{number:04d}" for number in count(1))

@@ -1,16 +1,29 @@
 """--dry-run: what a study would do and what it would cost, without running it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from search_spaces.distributions import Condition, accepted
 from study.design.plan import search_plan
 from study.estimates.cost_inputs import CostInputs
 from study.estimates.costs import estimate, wall_seconds
-from study.estimates.resolution import DISAGREEMENT, planned_resolution
+from study.estimates.left import phases_left, rate_so_far, seconds_spent
 from study.estimates.resources import Resources
 from study.estimates.sharing import Shareable, shareables
+from study.persistence import ledger, storage
+from study.price import Price, cost, money
 from study.setup.data_lines import fold_lines
 from study.setup.prepare import Prepared
+from study.setup.promises import (
+    all_tested,
+    budget_line,
+    claims_line,
+    is_compared,
+    metric_line,
+    resolution_line,
+    small_test_line,
+)
+from study.setup.study_json import StudyJson
 from study.spec import Published, Study
 from study.tracking.display import clock
 
@@ -43,23 +56,74 @@ def _published(published: Published) -> list[str]:
     return [f"published {published.name}: {numbers} on {published.fold}"] + ([f"          {config}"] if config else [])
 
 
-def describe(prepared: Prepared, resources: Resources) -> str:
-    """Return the folds, the search, the estimated cost of each phase, what is stored, and the resolvable difference."""
-    study, inputs = prepared.study, prepared.inputs
+def describe(prepared: Prepared, resources: Resources, price: Price) -> str:
+    """Return the folds, the search, the cost of each phase, what is stored, and what the report will be able to say."""
+    study, inputs, manifest = prepared.study, prepared.inputs, prepared.manifest
     costs = estimate(study, inputs)
-    lines = ["", *fold_lines(prepared.manifest, study, prepared.layout), "", _search_line(prepared)]
+    lines = ["", *fold_lines(manifest, study, prepared.layout), "", _search_line(prepared)]
     lines += [
-        f"{cost.phase:9} {cost.trials:5} {'trials' if cost.phase != 'test' else 'models'}, "
-        f"{cost.epochs:6} epochs, about {clock(cost.seconds / resources.concurrent)}"
-        for cost in costs
+        f"{phase.phase:9} {phase.trials:5} {_models(phase.phase)}, {phase.epochs:6} epochs, "
+        f"about {_takes(phase.seconds / resources.concurrent, price)}"
+        for phase in costs
     ]
     lines += sharing_lines(shareables(study, inputs))
-    total = clock(wall_seconds(costs, resources.concurrent))
+    total = _takes(wall_seconds(costs, resources.concurrent), price)
     lines.append(
         f"about {total} in total with {resources.concurrent} trials at once on {prepared.base.device}, "
         f"estimated from {_sources(inputs)}"
     )
-    return "\n".join([*lines, _resolution_line(prepared)])
+    lines += [*_price_lines(price), *_answer_lines(study, prepared.base.metric)]
+    lines += [resolution_line(manifest, study)] if is_compared(study) else []
+    tested = all_tested(manifest, study, inputs, prepared.base.study_seed, prepared.test is not None)
+    lines += [small_test_line(manifest, study, tested, _takes(tested.seconds, price))] if tested else []
+    return "\n".join(lines)
+
+
+def describe_left(prepared: Prepared, begun: StudyJson, resources: Resources, price: Price) -> str:
+    """Return what is left of the study in `prepared.out`, from its ledger, and what it costs. Nothing is written."""
+    study, inputs, out = prepared.study, prepared.inputs, prepared.out
+    records = list(ledger.read_records(out).values())
+    left = phases_left(study, inputs, records, tested=_tested(out), cuts=ledger.read_cuts(out))
+    spent = seconds_spent(records, begun.wall_seconds, begun.resources.concurrent)
+    rate = rate_so_far(study, inputs, records, spent * begun.resources.concurrent)
+    lines = ["", f"the study has run for {_takes(spent, price)}"]
+    lines += [
+        f"{item.phase:9} {item.done:5} {_models(item.phase)} finished, {item.left:5} left, "
+        f"about {_takes(rate * item.seconds / resources.concurrent, price)}"
+        for item in left
+    ]
+    rest = rate * sum(item.seconds for item in left) / resources.concurrent
+    lines.append(
+        f"about {_takes(rest, price)} left with {resources.concurrent} trials at once on {prepared.base.device}, "
+        f"estimated from {'its speed so far' if spent else _sources(inputs)}"
+    )
+    return "\n".join([*lines, *_price_lines(price), *_answer_lines(study, prepared.base.metric)])
+
+
+def _answer_lines(study: Study, metric: str) -> list[str]:
+    budget = [] if study.goal == "published" else [f"budget: {budget_line(study)}"]
+    return [*budget, metric_line(metric, study), *([claims] if (claims := claims_line(study)) else [])]
+
+
+def _price_lines(price: Price) -> list[str]:
+    if price.per_hour is None:
+        return []
+    nodes = f"{price.nodes} {'node' if price.nodes == 1 else 'nodes'}"
+    return [f"costs are for {nodes} at {money(price.per_hour)} per node and hour"]
+
+
+def _takes(seconds: float, price: Price) -> str:
+    """Return a time, and its cost if the price is known."""
+    return clock(seconds) if price.per_hour is None else f"{clock(seconds)} ({money(cost(seconds, price))})"
+
+
+def _tested(out: Path) -> int:
+    """Return the number of models that have been evaluated on the test fold."""
+    return sum(name.endswith(".predictions.parquet") for name in storage.names(out, storage.MODELS))
+
+
+def _models(phase: str) -> str:
+    return "models" if phase == "test" else "trials"
 
 
 def _search_line(prepared: Prepared) -> str:
@@ -71,17 +135,6 @@ def _search_line(prepared: Prepared) -> str:
     return (
         f"{settings} different settings of the factors in {len(plan)} search trials, "
         f"{sum(planned.audit for planned in plan)} of them audited (never stopped)"
-    )
-
-
-def _resolution_line(prepared: Prepared) -> str:
-    budget = prepared.study.budget
-    expected = planned_resolution(prepared.manifest, budget)
-    seeds = f"rounds of {budget.test_folds} models" if budget.test_folds else "seeds"
-    return (
-        f"{budget.seeds} {seeds} and {expected['items']} test images resolve differences of about "
-        f"{100 * expected['difference']:.1f} points "
-        f"(80% power; assumes that levels disagree on {DISAGREEMENT:.0%} of the images)"
     )
 
 

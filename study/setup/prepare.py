@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +57,7 @@ class Prepared:
 
 
 def as_asked(study: Study, flags: Flags) -> Study:
-    """Return the study after --published, --weights none, --trials, --epochs, --refine and --seeds.
+    """Return the study after --published, --weights none, --trials, --epochs, --refine, --seeds and --test-folds.
 
     Raises:
         InputError: the study does not allow one of them.
@@ -65,6 +66,8 @@ def as_asked(study: Study, flags: Flags) -> Study:
         study = replace(study, budget=replace(study.budget, seeds=flags.seeds))
     if flags.refine is not None:
         study = replace(study, budget=replace(study.budget, refine=flags.refine))
+    if flags.test_folds is not None:
+        study = replace(study, budget=replace(study.budget, test_folds=flags.test_folds))
     if flags.published:
         study = study.as_published(flags.epochs)
     elif flags.epochs is not None:
@@ -114,6 +117,7 @@ def prepare_study(
     Raises:
         InputError: something is wrong with the flags, the data or the weights.
     """
+    began = time.monotonic()
     study = as_asked(loaded.study, flags)
     if flags.test is not None and study.budget.test_folds:
         raise InputError(f"With `test_folds` every image is tested once, but got --test {flags.test}: leave one out.")
@@ -171,7 +175,8 @@ def prepare_study(
         log.debug("Measuring the speed of this machine")
         inputs = measured(inputs, study)
     if flags.hours is not None:
-        study = fit(study, inputs, flags.hours)
+        taken = (time.monotonic() - began) / 3600  # with many images reading them takes minutes
+        study = fit(study, inputs, flags.hours, taken, keeps_refine=flags.refine is not None)
     place = replace(place, stored=worth_storing(study, inputs))
     for line in consequences(loaded.study, study):
         log.info(line)

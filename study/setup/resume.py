@@ -25,14 +25,16 @@ from trainables.place import Place
 
 
 def as_before(flags: Flags, out: Path) -> Flags:
-    """Return the flags, with resources that are left out taken from the study in `out`.
+    """Return the flags, with resources and a price that are left out taken from the study in `out`.
 
     Raises:
         InputError: study.json cannot be read.
     """
-    before = read_study_json(out).resources
+    begun = read_study_json(out)
+    before = begun.resources
     return replace(
         flags,
+        price=begun.price if flags.price is None else flags.price,
         cpus_per_trial=before.cpus if flags.cpus_per_trial is None else flags.cpus_per_trial,
         gpus_per_trial=before.gpus if flags.gpus_per_trial is None else flags.gpus_per_trial,
         workers_per_trial=before.workers if flags.workers_per_trial is None else flags.workers_per_trial,
@@ -46,10 +48,23 @@ def resume_study(
     out: Path,
     before_writing: Callable[[], None] = lambda: None,
 ) -> tuple[Prepared, StudyJson]:
-    """Return the study in `out`, possibly extended, and its study.json.
+    """Extend the study in `out` if the flags ask for it. Return it and its study.json.
 
     Args:
         before_writing: called when all checks have passed, before anything is written.
+
+    Raises:
+        InputError: the study file, a flag that changes results, the images or the weights differ from before.
+    """
+    prepared, begun = begun_study(loaded, flags, resources, out)
+    before_writing()
+    begun.price = flags.price
+    _extend(begun, prepared.study, out)
+    return prepared, begun
+
+
+def begun_study(loaded: Loaded, flags: Flags, resources: Resources, out: Path) -> tuple[Prepared, StudyJson]:
+    """Return the study in `out` as these flags would continue it, and its study.json as it is. Nothing is written.
 
     Raises:
         InputError: the study file, a flag that changes results, the images or the weights differ from before.
@@ -80,8 +95,6 @@ def resume_study(
         inputs=inputs,
         declared=loaded.study.budget,
     )
-    before_writing()
-    _extend(begun, study, out)
     return prepared, begun
 
 
@@ -93,6 +106,7 @@ def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
         epochs=begun.budget["epochs"],
         weights="none" if begun.base.weights == "none" else None,
         refine=begun.budget["refine"],
+        test_folds=begun.budget["test_folds"],
         trials=flags.trials or begun.budget["trials"],
         seeds=flags.seeds or begun.budget["seeds"],
     )
@@ -162,6 +176,7 @@ def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, r
     pairs = [
         ("--epochs", epochs, begun.budget["epochs"]),
         ("--refine", flags.refine, begun.budget["refine"]),
+        ("--test-folds", flags.test_folds, begun.budget["test_folds"]),
         ("--seed", flags.seed, begun.seed),
         ("--hours", flags.hours, begun.hours),
         ("--test", absolute(flags.test), begun.place["test"]),
@@ -209,6 +224,9 @@ def _extend(begun: StudyJson, study: Study, out: Path) -> None:
         begun.deviations.append(f"trials extended from {trials} to {study.budget.trials} after the first plan")
     if study.budget.seeds > seeds:
         begun.deviations.append(f"seeds extended from {seeds} to {study.budget.seeds} after the first plan")
+    if begun.hours is not None and (study.budget.trials > trials or study.budget.seeds > seeds):
+        begun.deviations.append(f"the limit of {begun.hours:g} hours no longer holds, because the study was extended")
+        begun.hours = None
     begun.budget["trials"], begun.budget["seeds"] = max(trials, study.budget.trials), max(seeds, study.budget.seeds)
     begun.deviations += [change for change in _changes(begun) if change not in begun.deviations]
     # Written before the plan, so that a resume after a crash in between extends the plan.

@@ -65,6 +65,8 @@ class StudyJson:
     decisions: list[DecisionRecord] = field(default_factory=list)
     preflight: PreflightRecords
     hours: float | None
+    price: float | None = None  # of a node per hour
+    nodes: int = 1  # that the study runs on
     base: Base
     place: PlaceRecord
     others: dict[str, Any] = field(default_factory=dict)  # unknown keys, which are kept
@@ -79,12 +81,20 @@ class StudyJson:
 
 
 def begin_study(
-    prepared: Prepared, resources: Resources, command: str, hours: float | None, preflight: PreflightRecords = SKIPPED
+    prepared: Prepared,
+    resources: Resources,
+    command: str,
+    hours: float | None,
+    preflight: PreflightRecords = SKIPPED,
+    price: float | None = None,
+    nodes: int = 1,
 ) -> StudyJson:
     """Write the manifest, the plan and study.json. From here on the study exists.
 
     Args:
         preflight: the outcomes of the checks before the search.
+        price: the cost of a node per hour; None if it is not known.
+        nodes: the number of machines.
 
     Raises:
         InputError: another process has just begun a study in the same folder.
@@ -118,6 +128,8 @@ def begin_study(
         resolution=planned_resolution(prepared.manifest, study.budget),
         preflight=preflight,
         hours=hours,
+        price=price,
+        nodes=nodes,
         base=prepared.base,
         place={
             "data": str(place.data),
