@@ -1,6 +1,6 @@
 """The settings in which the levels of each factor are compared: the base's, with one level replaced."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search_spaces.distributions import accepted, holds, related
@@ -9,7 +9,7 @@ from study.persistence.ledger import Record
 from study.spec import Study
 
 
-def best_trial(records: list[Record]) -> Record | None:
+def best_trial(records: Iterable[Record]) -> Record | None:
     """Return the completed trial with the best score on validation; among equals the first by name."""
     completed = [record for record in records if record.status == "completed"]
     return min(completed, key=lambda record: (-record.score, record.planned.trial), default=None)
@@ -38,7 +38,7 @@ def _needed_changes(study: Study, base: Levels, factor: str, search: list[Record
     """Return the levels to replace in `base` for a factor to exist; None if no trial that has it has completed."""
     if factor in base:
         return {}
-    best = best_trial([record for record in search if factor in record.planned.factors])
+    best = best_trial(record for record in search if factor in record.planned.factors)
     if best is None:
         return None
     needed = related(study.factors, [factor])
@@ -72,10 +72,8 @@ def replaced(study: Study, base: Levels, changes: Mapping[str, Any], search: lis
 def _best_like(search: list[Record], factor: str, levels: Levels) -> Record | None:
     """Return the best trial with a factor, under these levels of the factors on which it depends."""
     return best_trial(
-        [
-            record
-            for record in search
-            if factor in record.planned.factors
-            and all(record.planned.factors.get(name) == level for name, level in levels.items())
-        ]
+        record
+        for record in search
+        if factor in record.planned.factors
+        and all(record.planned.factors.get(name) == level for name, level in levels.items())
     )
