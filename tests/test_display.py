@@ -182,7 +182,7 @@ def test_a_resumed_study_begins_with_the_best_of_its_ledger_but_no_retrained_mod
     before = [record("search-0001", "completed", e1=0.5), record("search-0002", "failed", e1=0.25)]
     retrained = record("retrain-ab", "completed", e1=0.99)  # it has seen the validation images
     one = Display("study tiny", "val_accuracy", progress([*before, retrained]), Console(file=io.StringIO()))
-    assert one.best is before[0]
+    assert one.best == before[0]
     assert "search 2 of 12 (1 failed)" in shown(one)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event as Signal
 from threading import RLock, Thread
 from typing import Any
@@ -155,7 +155,7 @@ class Display:
     def _take_best(self, record: Record) -> None:
         """Keep the record if it is the best so far. A retrained model has seen the validation images."""
         if record.best and record.planned.phase != "retrain" and (self.best is None or record.score > self.best.score):
-            self.best = record
+            self.best = replace(record, rows=dict(record.rows))  # the study keeps changing the record
 
     def _value(self, record: Record) -> str:
         """Return the metric at the best epoch so far."""
