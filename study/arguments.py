@@ -64,6 +64,7 @@ class Flags:
     epochs: int | None
     refine: int | None
     seeds: int | None
+    most_seeds: int | None
     hours: float | None
     seed: int | None
     resume: bool
@@ -99,7 +100,8 @@ def parser() -> Parser:
     add("--trials", type=_positive_int, metavar="N", help="number of search trials")
     add("--epochs", type=_positive_int, metavar="N", help="maximum epochs per trial")
     add("--refine", type=_positive_int, metavar="N", help="refinement trials of each level")
-    add("--seeds", type=_positive_int, metavar="N", help="number of seeds in the confirmation")
+    add("--seeds", type=_positive_int, metavar="N", help="number of seeds of each setting in the confirmation")
+    add("--most-seeds", type=_positive_int, metavar="N", help="number of seeds of a setting that is still in doubt")
     add("--hours", type=_positive, metavar="H", help="choose trials, epochs and seeds to fit this time")
     add("--seed", type=_natural, metavar="N", help=f"random seed of the study (default: {DEFAULT_SEED})")
     add("--resume", action="store_true", help="continue the study in --out, or start it if there is none")

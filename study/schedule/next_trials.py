@@ -10,6 +10,7 @@ from study.design.plan import Levels, Planned, arm, nuisance_points, nuisances_a
 from study.persistence.ledger import Record
 from study.spec import Study
 from trainables.keyed import key
+from trainables.metrics import means_over_seeds
 
 # With goal="best", this many settings of the search are confirmed.
 CONFIRMED_BEST = 3
@@ -75,7 +76,9 @@ def confirmed_winner(confirmed: list[Record]) -> Record | None:
         settings.setdefault(setting_of(record), []).append(record)
     if not settings:
         return None
-    best = max(sorted(settings), key=lambda name: sum(record.score for record in settings[name]) / len(settings[name]))
+    names = sorted(settings)
+    means = means_over_seeds([[(record.planned.seed, record.score) for record in settings[name]] for name in names])
+    best = names[max(range(len(names)), key=means.__getitem__)]
     return max(settings[best], key=lambda record: (record.score, -record.planned.seed))
 
 

@@ -95,6 +95,7 @@ def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
         refine=begun.budget["refine"],
         trials=flags.trials or begun.budget["trials"],
         seeds=flags.seeds or begun.budget["seeds"],
+        most_seeds=flags.most_seeds or max(begun.budget["most_seeds"], flags.seeds or 1),
     )
     try:
         return as_asked(loaded.study, first)
@@ -106,7 +107,10 @@ def _check_same(begun: StudyJson, loaded: Loaded, study: Study, manifest: pd.Dat
     """Refuse an edited study file. The error names the edit."""
     before = begun.to_dict()
     now: dict[str, Any] = json.loads(json.dumps(definition(study))) | {"metric": study.metric or metric_for(manifest)}
-    now["declared_budget"] = budget_record(loaded.study.budget)
+    declared = budget_record(loaded.study.budget)
+    now["declared_budget"] = declared
+    if begun.declared_budget:  # earlier versions did not know `most_seeds`
+        before["declared_budget"] = {"most_seeds": declared["most_seeds"]} | begun.declared_budget
     for part in now:
         for name, old, new in _differences(part, before[part], now[part]):
             raise InputError(
@@ -183,6 +187,7 @@ def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, r
     for flag, value, recorded in (
         ("--trials", study.budget.trials, begun.budget["trials"]),
         ("--seeds", study.budget.seeds, begun.budget["seeds"]),
+        ("--most-seeds", study.budget.seeds_at_most, begun.budget["most_seeds"]),
     ):
         if value < recorded:
             raise InputError(f"{flag} can only grow: the study has {recorded}, but got {value}.")
@@ -204,12 +209,16 @@ def _extend(begun: StudyJson, study: Study, out: Path) -> None:
     seed = begun.base.study_seed
     if study.goal != "best":
         _restore_plan(begun, study, out)
-    trials, seeds = begun.budget["trials"], begun.budget["seeds"]
-    if study.budget.trials > trials:
-        begun.deviations.append(f"trials extended from {trials} to {study.budget.trials} after the first plan")
-    if study.budget.seeds > seeds:
-        begun.deviations.append(f"seeds extended from {seeds} to {study.budget.seeds} after the first plan")
-    begun.budget["trials"], begun.budget["seeds"] = max(trials, study.budget.trials), max(seeds, study.budget.seeds)
+    budget, grown = begun.budget, budget_record(study.budget)
+    if grown["trials"] > budget["trials"]:
+        begun.deviations.append(f"trials extended from {budget['trials']} to {grown['trials']} after the first plan")
+    if grown["seeds"] > budget["seeds"]:
+        begun.deviations.append(f"seeds extended from {budget['seeds']} to {grown['seeds']} after the first plan")
+    if grown["most_seeds"] > max(budget["most_seeds"], grown["seeds"]):
+        most = f"{budget['most_seeds']} to {grown['most_seeds']}"
+        begun.deviations.append(f"most seeds of a setting extended from {most} after the first plan")
+    for name in ("trials", "seeds", "most_seeds"):
+        budget[name] = max(budget[name], grown[name])
     begun.deviations += [change for change in _changes(begun) if change not in begun.deviations]
     # Written before the plan, so that a resume after a crash in between extends the plan.
     ledger.write_study(out, begun.to_dict())
