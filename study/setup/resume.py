@@ -98,9 +98,12 @@ def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
         most_seeds=flags.most_seeds or max(begun.budget["most_seeds"], flags.seeds or 1),
     )
     try:
-        return as_asked(loaded.study, first)
+        study = as_asked(loaded.study, first)
     except InputError as problem:
         raise InputError(f"Study {loaded.name!r} cannot continue as it began: {problem}") from None
+    default = replace(study.budget, most_seeds=None)
+    left_out = loaded.study.budget.most_seeds is None and default.seeds_at_most == study.budget.seeds_at_most
+    return replace(study, budget=default) if left_out else study
 
 
 def _check_same(begun: StudyJson, loaded: Loaded, study: Study, manifest: pd.DataFrame) -> None:
