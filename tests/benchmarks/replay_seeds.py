@@ -30,7 +30,7 @@ from trainables.metrics import means_over_seeds
 
 SEEDS, MOST_SEEDS = 5, 15
 ACCURACY, ALPHA, MARGIN = 0.85, 0.05, 0.01
-ITEMS = (150, 1500, 4000)
+ITEMS = (150, 1500)
 LEVELS = ("one", "two", "three")
 POOL = 85 / 15  # images that are not for testing, for each validation image of 70-15-15
 # By how much the third level is worse, in effects that five seeds find with power 0.8 if the variances' split is known.
