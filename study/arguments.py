@@ -65,6 +65,7 @@ class Flags:
     refine: int | None
     seeds: int | None
     test_folds: int | None
+    most_seeds: int | None
     hours: float | None
     price: float | None
     seed: int | None
@@ -101,7 +102,8 @@ def parser() -> Parser:
     add("--trials", type=positive_int, metavar="N", help="number of search trials")
     add("--epochs", type=positive_int, metavar="N", help="maximum epochs per trial")
     add("--refine", type=positive_int, metavar="N", help="refinement trials of each level")
-    add("--seeds", type=positive_int, metavar="N", help="number of seeds in the confirmation")
+    add("--seeds", type=positive_int, metavar="N", help="number of seeds of each setting in the confirmation")
+    add("--most-seeds", type=positive_int, metavar="N", help="number of seeds of a setting that is still in doubt")
     add("--test-folds", type=_at_least_two, metavar="N", help="test on all images in N folds, for small datasets")
     add("--hours", type=_positive, metavar="H", help="choose trials, epochs and seeds to fit this time, and keep to it")
     add("--price", type=_not_negative, metavar="P", help="cost of a node per hour: print and report money beside time")

@@ -26,12 +26,13 @@ class ConditionRecord(TypedDict):
 
 
 class BudgetRecord(TypedDict):
-    """The fields of budget.Budget."""
+    """The fields of budget.Budget, with the number that `most_seeds` stands for if it is None."""
 
     trials: int
     epochs: int
     refine: int
     seeds: int
+    most_seeds: int
     grace: int
     reduction: int
     folds: int | None

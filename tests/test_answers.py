@@ -89,10 +89,70 @@ def test_difference_is_exact(tmp_path, copies):
 @pytest.mark.parametrize("seeds", [3, 4])
 def test_few_seeds_give_an_interval_and_no_claim(tmp_path, seeds):
     row = answered(tmp_path, Plan(accuracy={("backbone", "small"): 0.6}, seeds=seeds)).iloc[0]
-    assert row["verdict"] == "no evidence"
+    assert row["verdict"] == "too few seeds"
     assert row["high"] < 0
     assert row["p_holm"] < 0.05
     assert row["seeds_needed"] == 5
+
+
+def test_a_lead_with_too_few_seeds_says_what_would_settle_it(tmp_path):
+    row = answered(tmp_path, Plan(accuracy={("backbone", "small"): 0.6}, seeds=3)).iloc[0]
+    sentence = answer_sentence(row.to_dict(), 0.01, 1)
+    assert sentence.startswith("large is ahead of small, too few seeds for a claim (small minus large: ")
+    assert sentence.endswith("Nothing is claimed below 5 seeds: run again with --resume --seeds 5.")
+    alike = {"low": -0.1, "high": 0.1, "seeds_needed": 12, "items_needed": pd.NA}
+    assert answer_sentence(row.to_dict() | alike, 0.01, 1).endswith("run again with --resume --seeds 12.")
+
+
+def nested(seeds: int, most_seeds: int | None = 15) -> Plan:
+    budget = {"trials": 24, "epochs": 9, "seeds": seeds} | ({"most_seeds": most_seeds} if most_seeds else {})
+    return Plan(accuracy={("backbone", "small"): 0.6}, seeds=8, items=60, extra={"budget": budget})
+
+
+def first_seeds_of_small(seeds: int):
+    """Leave out the later seeds of the setting that stands for `small`, whose trials are confirm-000 to -007."""
+    return lambda t: t[~t["trial"].isin([f"confirm-{i:03d}" for i in range(seeds, 8)])]
+
+
+def test_levels_with_more_seeds_are_compared_on_the_common_ones(tmp_path):
+    fewer = answered(tmp_path / "a", nested(5), trials=first_seeds_of_small(5)).iloc[0]
+    assert (fewer["seeds"], fewer["verdict"]) == (5, "b")
+    among_five = answered(tmp_path / "b", nested(5), trials=lambda t: t[(t["phase"] != "confirm") | (t["seed"] <= 5)])
+    pd.testing.assert_series_equal(fewer, among_five.iloc[0])
+
+
+@pytest.mark.parametrize("most_seeds", [None, 5])
+def test_unequal_seeds_are_refused_where_the_study_adds_none(tmp_path, most_seeds):
+    row = answered(tmp_path, nested(5, most_seeds), trials=first_seeds_of_small(5)).iloc[0]
+    assert row["verdict"] == "refused: unequal seeds (1 2 3 4 5 against 1 2 3 4 5 6 7 8)"
+
+
+def test_a_failed_seed_is_not_hidden_by_common_seeds(tmp_path):
+    def fail(t: pd.DataFrame) -> pd.DataFrame:
+        return t.assign(status=t["status"].mask(t["trial"] == "confirm-002", "failed"))
+
+    row = answered(tmp_path, nested(5), trials=fail).iloc[0]
+    assert row["verdict"] == "refused: unequal seeds (1 2 4 5 6 7 8 against 1 2 3 4 5 6 7 8)"
+
+
+def test_seeds_that_neither_level_has_in_full_are_refused(tmp_path):
+    def crossed(t: pd.DataFrame) -> pd.DataFrame:
+        return t[~t["trial"].isin(["confirm-002", "confirm-011"])]  # seed 3 of one, seed 4 of the other
+
+    assert answered(tmp_path, nested(5), trials=crossed)["verdict"].iloc[0].startswith("refused: unequal seeds")
+
+
+def test_the_winner_does_not_win_by_the_seeds_it_lacks(tmp_path):
+    """Every seed after the fifth is hard, and `large`, which is better on each seed, has them."""
+    plan = Plan(factors=SMALL, winner=LARGE, seeds=8, items=60, extra=dict(nested(5).extra))
+    out = fabricate(tmp_path / "study", plan)
+    trials = first_seeds_of_small(5)(pd.read_parquet(out / results.TRIALS_FILE))
+    score = 0.9 - 0.2 * (trials["seed"] > 5) + 0.01 * (trials["backbone"] == "large")
+    better = trials["val_accuracy"].mask(trials["phase"] == "confirm", score)
+    writing.write_table(trials.assign(val_accuracy=better), out / results.TRIALS_FILE)
+    best = winner(settings(results.read(out)))
+    assert best is not None
+    assert best.levels == {"backbone": "large"}
 
 
 def confirmed_without(trial: str):
@@ -197,7 +257,8 @@ def test_the_winner_is_chosen_on_validation(tmp_path):
         (0.001, 0.5, 5, "equivalent"),
         (0.0072, 0.5, 5, "equivalent"),  # by the 90% interval; the 95% one reaches past the margin
         (0.009, 0.5, 5, "no evidence"),
-        (0.02, 0.01, 4, "no evidence"),
+        (0.02, 0.01, 4, "too few seeds"),
+        (0.001, 0.5, 4, "too few seeds"),
     ],
 )
 def test_verdict(mean, p_holm, seeds, expected):

@@ -89,6 +89,15 @@ def test_flags_replace_the_studys_own_budget(ready: Prepare) -> None:
     assert ready()[0].study.budget == Budget(trials=16, epochs=4, refine=2, seeds=3)
     budget = ready("--trials", 7, "--epochs", 1, "--refine", 5, "--seeds", 9)[0].study.budget
     assert budget == Budget(trials=7, epochs=1, refine=5, seeds=9)
+    assert ready("--most-seeds", 8)[0].study.budget == Budget(trials=16, epochs=4, refine=2, seeds=3, most_seeds=8)
+    assert ready("--seeds", 5, "--most-seeds", 5)[0].study.budget.seeds_at_most == 5
+
+
+def test_seeds_at_most_are_three_times_those_of_a_study_that_can_claim() -> None:
+    budgets = [Budget(trials=1, epochs=1, **more) for more in ({}, {"seeds": 20}, {"seeds": 4}, {"most_seeds": 7})]
+    assert [budget.seeds_at_most for budget in budgets] == [15, 60, 4, 7]
+    in_folds = [Budget(trials=1, epochs=1, seeds=6, **folds) for folds in ({"folds": 3}, {"test_folds": 3})]
+    assert [budget.seeds_at_most for budget in in_folds] == [6, 6]
 
 
 def test_hours_fit_the_study(ready: Prepare) -> None:

@@ -146,7 +146,14 @@ def test_more_hours_never_buy_less() -> None:
     budgets = [fit(study, INPUTS, hours_of(study) * share).budget for share in (0.15, 0.2, 0.25, 0.5, 0.8, 5)]
     bought = [(budget.seeds, budget.refine, budget.epochs, budget.trials) for budget in budgets]
     assert bought == sorted(bought)
-    assert asdict(budgets[-1]) == LARGE | {"trials": 160, "grace": 1, "reduction": 3, "folds": None, "test_folds": None}
+    assert asdict(budgets[-1]) == LARGE | {
+        "trials": 160,
+        "grace": 1,
+        "reduction": 3,
+        "folds": None,
+        "test_folds": None,
+        "most_seeds": None,
+    }
 
 
 def test_too_little_names_what_is_needed() -> None:

@@ -17,10 +17,11 @@ def test_crossed_mean_by_hand():
     # products of the centered rows sum to 1/2, 1/4, 1/2; each through N (N - 1) = 12
     assert estimate.item_variance == pytest.approx((1 / 2 + 1 / 4 + 1 / 2) / 3 / 12)
     assert estimate.standard_error == pytest.approx(math.sqrt(1 / 18))
-    assert estimate.df == pytest.approx(2 / (3 / 8) ** 2)
+    # the seed variance, 1/48, counts twice, since its relative error is sqrt(2 / 2): 1/24 beside 5/144 from the items
+    assert estimate.df == pytest.approx(2 * (11 / 6) ** 2)
 
 
-def test_compare_is_obuchowski_rockette_with_hillis_df():
+def test_compare_is_obuchowski_rockette_with_hillis_df_at_a_larger_seed_variance():
     """Against the published form, from mean squares and Cov2, Cov3 of the full covariance matrix."""
     rng = np.random.default_rng(1)
     hard = rng.normal(size=80)
@@ -36,7 +37,15 @@ def test_compare_is_obuchowski_rockette_with_hillis_df():
     estimate = inference.compare(a, b, np.arange(80))
     assert estimate.mean == pytest.approx(theta[0].mean() - theta[1].mean())
     assert estimate.standard_error == pytest.approx(math.sqrt(2 / 5 * denominator))
-    assert estimate.df == pytest.approx(denominator**2 / (ms_tr**2 / 4))
+    likely = (1 + math.sqrt(2 / 4)) * ms_tr  # one standard error larger than measured
+    assert estimate.df == pytest.approx((likely + denominator - ms_tr) ** 2 / (likely**2 / 4))
+
+
+def test_degrees_of_freedom_are_hillis_where_seeds_are_many_or_all_that_varies():
+    many = inference.Estimate(0.0, seed_variance=1.0, item_variance=1.0, seeds=100_001, items=9)
+    assert many.df == pytest.approx(100_000 * 4, rel=0.01)
+    alone = inference.Estimate(0.0, seed_variance=1.0, item_variance=0.0, seeds=5, items=9)
+    assert alone.df == 4
 
 
 def test_seeds_that_agree_by_luck_make_no_point_of_an_interval():
@@ -147,7 +156,7 @@ def test_wilson_by_hand():
 def test_accuracy_interval_needs_three_seeds_for_new_seeds():
     assert inference.accuracy_interval(STAIRS[:2], np.arange(4)) == inference.wilson(1.5, 4)
     low, high = inference.accuracy_interval(STAIRS, np.arange(4))
-    half = stats.t.ppf(0.975, 2 / (3 / 8) ** 2) * math.sqrt(1 / 18)
+    half = stats.t.ppf(0.975, 2 * (11 / 6) ** 2) * math.sqrt(1 / 18)
     assert (low, high) == (max(0.5 - half, 0), min(0.5 + half, 1))
 
 

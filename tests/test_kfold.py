@@ -122,13 +122,15 @@ def test_its_seeds_are_rounds() -> None:
 
 @pytest.mark.parametrize("folds", [1, 0, 2.5])
 def test_fewer_than_two_test_folds_are_refused(folds: Any) -> None:
-    with pytest.raises(InputError, match=f"test_folds must be a whole number of at least 2, but got {folds}"):
+    with pytest.raises(InputError, match=f"test-folds must be a whole number of at least 2, but got {folds}"):
         Budget(trials=1, epochs=1, test_folds=folds)
 
 
 def test_what_does_not_go_with_test_folds_is_refused() -> None:
     with pytest.raises(InputError, match="leave one out"):
         Budget(trials=1, epochs=1, seeds=4, folds=2, test_folds=2)
+    with pytest.raises(InputError, match="every setting gets 4 seeds: leave --most-seeds 8 out, or raise --seeds"):
+        Budget(trials=1, epochs=1, seeds=4, most_seeds=8, test_folds=2)
     for other in ({"goal": "best"}, {"retrain": True}):
         with pytest.raises(InputError, match="are not supported"):
             kfold(**other)

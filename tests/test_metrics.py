@@ -31,6 +31,14 @@ def test_means_over_classes_by_hand_with_a_class_without_images():
     assert np.isnan(scored["top5"])
 
 
+def test_means_over_seeds_by_hand():
+    """Seed 2 scores 0.4 less than seed 1. A setting without it is scored as if it had it."""
+    whole, lacking = [(1, 0.9), (2, 0.5)], [(1, 0.8)]
+    assert metrics.means_over_seeds([whole, lacking]) == pytest.approx([0.7, 0.6])
+    assert metrics.means_over_seeds([whole, [(2, 0.6), (1, 0.6)]]) == pytest.approx([0.7, 0.6])
+    assert metrics.means_over_seeds([]) == []
+
+
 def test_everything_agrees_with_scikit_learn():
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 7, 300)

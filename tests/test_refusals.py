@@ -188,7 +188,7 @@ def test_no_common_rung(tmp_path):
 
 def test_seeds_three_and_four_are_answered_without_a_claim(tmp_path):
     plan = Plan(accuracy={("backbone", "small"): 0.6}, seeds=3, items=60, trials=12)
-    assert verdicts(tmp_path, plan)[0] == "no evidence"
+    assert verdicts(tmp_path, plan)[0] == "too few seeds"
 
 
 def test_study_json_says_which_field_a_nuisance_sets_and_which_ends_are_natural():

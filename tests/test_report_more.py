@@ -9,6 +9,7 @@ from PIL import Image
 
 from analysis import report
 from analysis.confirmed.settings import settings, winner
+from analysis.findings.caveats import caveats_section
 from analysis.layout.text import decimals, millions
 from analysis.statistics.inference import wilson
 from study import results
@@ -202,3 +203,22 @@ def test_a_study_without_a_price_has_no_cost(tmp_path, price):
     with_study(fabricate(tmp_path, PLAN), price=price)
     assert "The study cost" not in built(tmp_path)
     assert "cost" not in pd.read_csv(tmp_path / "tables" / "trials.csv")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "python -m study.run 'my study.py' --seeds 3 --out runs/x --hours=2 --resume",
+            "run python -m study.run 'my study.py' --out runs/x --resume --seeds 5",
+        ),
+        ("another-program --go", "run it again with --resume --seeds 5"),
+        ("python -m study.run 'torn", "run it again with --resume --seeds 5"),
+        (None, "run it again with --resume --seeds 5"),
+    ],
+)
+def test_a_study_with_too_few_seeds_prints_the_command_for_claims(tmp_path, command, said):
+    with_study(fabricate(tmp_path, PLAN), command=command)
+    study = results.read(tmp_path)
+    few = next(point for point in caveats_section(study, settings(study)).points if "nothing is claimed" in point)
+    assert few == f"All settings have only 3 seeds; nothing is claimed below 5. For claims, {said}"

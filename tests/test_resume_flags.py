@@ -120,6 +120,23 @@ def test_a_price_may_change_and_stays_where_it_is_left_out(ready: Prepare, tmp_p
     assert (on_disk["price"], on_disk["nodes"]) == (0, 2)
 
 
+def test_seeds_in_doubt_may_grow_alone_and_an_earlier_version_added_none(ready: Prepare, tmp_path: Path) -> None:
+    prepared, resources = ready("--seeds", 5)
+    begun = begin_study(prepared, resources, "python -m study.run", None)
+    assert begun.budget["most_seeds"] == 15
+    file = tmp_path / "out" / "study.json"
+    written = json.loads(file.read_text())
+    for budget in (written["budget"], written["declared_budget"]):
+        del budget["most_seeds"]
+    file.write_text(json.dumps(written))
+    assert resumed(ready, tmp_path)[0].study.budget.seeds_at_most == 5
+    again, identity, _ = resumed(ready, tmp_path, "--most-seeds", 8)
+    assert (again.study.budget.seeds, again.study.budget.seeds_at_most, identity.budget["most_seeds"]) == (5, 8, 8)
+    assert identity.deviations == ["most seeds of a setting extended from 5 to 8 after the first plan"]
+    assert resumed(ready, tmp_path)[0].study.budget.seeds_at_most == 8
+    assert resumed(ready, tmp_path, "--seeds", 9)[0].study.budget.seeds_at_most == 9
+
+
 def test_what_a_study_goes_on_with_is_a_deviation_where_it_is_another(
     ready: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +239,7 @@ def test_the_printed_line_goes_on_where_epochs_were_more_than_any_published_conf
         (["--test", "elsewhere"], "with --test None, but got .*elsewhere"),
         (["--trials", "15"], "--trials can only grow: the study has 16, but got 15"),
         (["--seeds", "2"], "--seeds can only grow: the study has 3, but got 2"),
+        (["--seeds", "4", "--most-seeds", "3"], "--most-seeds must be at least --seeds, but got 3 and 4"),
     ],
 )
 def test_a_resume_with_other_flags(fails: Fails, begun: Path, flags: list[str], pattern: str) -> None:

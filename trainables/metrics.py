@@ -4,6 +4,7 @@ Logits and log-probabilities have shape (n, K). Labels and predictions are class
 classes leave out classes without images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,23 @@ def validation_metric(metric: str, logits: Logits, labels: Labels) -> float:
 def signed(metric: str, value: float) -> float:
     """Return the value, negated if less is better, so that more is always better."""
     return -value if metric in LESS_IS_BETTER else value
+
+
+def means_over_seeds(settings: Sequence[Sequence[tuple[int, float]]]) -> list[float]:
+    """Return the mean score of each setting from its (seed, score) pairs, as if each had been run with every seed.
+
+    Seeds differ, so a setting with fewer seeds would gain or lose by those it lacks. If they are unequal, the scores
+    are fitted by least squares as a setting's effect plus a seed's effect (two-way analysis of variance).
+    """
+    seeds = sorted({seed for pairs in settings for seed, _ in pairs})
+    if all(sorted(seed for seed, _ in pairs) == sorted(seed for seed, _ in settings[0]) for pairs in settings):
+        return [sum(score for _, score in pairs) / len(pairs) for pairs in settings]
+    rows = [(i, seeds.index(seed), score) for i, pairs in enumerate(settings) for seed, score in pairs]
+    design = np.zeros((len(rows), len(settings) + len(seeds)))
+    for row, (setting, seed, _) in enumerate(rows):
+        design[row, [setting, len(settings) + seed]] = 1
+    effects = np.linalg.lstsq(design, np.array([score for *_, score in rows]))[0]
+    return (effects[: len(settings)] + effects[len(settings) :].mean()).tolist()
 
 
 def all_metrics(labels: Labels, predicted: Labels, log_probabilities: NDArray[np.float64]) -> dict[str, float]:

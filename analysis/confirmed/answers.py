@@ -12,7 +12,7 @@ from typing import Final, Literal, TypedDict, cast
 import pandas as pd
 
 from analysis.confirmed.refusals import level_texts, refusal
-from analysis.confirmed.settings import Setting, groups, settings
+from analysis.confirmed.settings import Setting, groups, on_common_seeds, settings
 from analysis.layout.text import count, number, points
 from analysis.statistics.inference import (
     SEEDS_FOR_A_CLAIM,
@@ -27,11 +27,12 @@ from study.results import ANSWERS_COLUMNS, Results
 
 ALPHA = 0.05
 MARGIN = 0.01  # of accuracy; smaller differences count as none, unless the study declares another margin
-Verdict = Literal["a", "b", "equivalent", "no evidence"]
+Verdict = Literal["a", "b", "equivalent", "no evidence", "too few seeds"]
 BETTER_A: Final = "a"
 BETTER_B: Final = "b"
 EQUIVALENT: Final = "equivalent"
 NO_EVIDENCE: Final = "no evidence"
+TOO_FEW: Final = "too few seeds"  # for a claim
 REFUSED: Final = "refused: "  # followed by the reason, in place of a verdict
 
 
@@ -92,8 +93,9 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
     estimate = comparison.estimate
     low, high = estimate.interval()
     reached = verdict(estimate, p_holm, allowed)
-    needed = seeds_needed(estimate, alpha) if reached == NO_EVIDENCE else None
-    images = items_needed(estimate, alpha) if reached == NO_EVIDENCE and needed is None else None
+    is_open = reached in (NO_EVIDENCE, TOO_FEW)
+    needed = seeds_needed(estimate, alpha) if is_open else None
+    images = items_needed(estimate, alpha) if is_open and needed is None else None
     return {
         "difference": estimate.mean,
         "low": low,
@@ -112,7 +114,7 @@ def _row(comparison: _Comparison, p_holm: float, allowed: float, alpha: float) -
 def verdict(estimate: Estimate, p_holm: float, allowed: float) -> Verdict:
     """Test for a difference, then for equivalence: the 90% interval within the margin equals two tests at 5% each."""
     if estimate.seeds < SEEDS_FOR_A_CLAIM:
-        return NO_EVIDENCE
+        return TOO_FEW
     if p_holm < ALPHA:
         return BETTER_A if estimate.mean > 0 else BETTER_B
     low, high = estimate.interval(0.90)
@@ -129,7 +131,7 @@ def _compare(
     for level, candidates in by_level.items():
         if len(candidates) != 1:
             return f"{'no confirmed trial' if not candidates else 'several settings confirmed'} for {level}"
-    setting_a, setting_b = by_level[a][0], by_level[b][0]
+    setting_a, setting_b = on_common_seeds(results, [by_level[a][0], by_level[b][0]])
     if reason := refusal(results, texts, setting_a, setting_b, factor):
         return reason
     shared = {f: level or setting_b.levels[f] for f, level in setting_a.levels.items()}  # "": does not exist
@@ -183,14 +185,27 @@ def answer_sentence(answer: Answer, allowed: float, pairs: int) -> str:
     measured = f"{a} minus {b}: {points(answer['difference'])} points, {LIKELY} {interval}"
     if answer["verdict"] == EQUIVALENT:
         return f"{a} and {b} are equivalent: the 90% CI lies within the margin of {margin_text(allowed)} ({measured})."
+    if answer["verdict"] == TOO_FEW:
+        return _too_few(answer, a, b, measured)
     if answer["low"] <= 0 <= answer["high"]:
         return f"No evidence that {a} and {b} differ ({measured}). {_more(answer)}"
     ahead, behind = (a, b) if answer["difference"] > 0 else (b, a)
-    lead = f"{ahead} was clearly ahead of {behind} ({measured}), but"
-    if answer["seeds"] < SEEDS_FOR_A_CLAIM:
-        seeds = SEEDS_FOR_A_CLAIM if pd.isna(answer["seeds_needed"]) else int(answer["seeds_needed"])
-        return f"{lead} nothing is claimed below {SEEDS_FOR_A_CLAIM} seeds. Run again with --resume --seeds {seeds}."
-    return f"{lead} the difference is not significant after Holm's correction for {pairs} comparisons. {_more(answer)}"
+    return (
+        f"{ahead} was clearly ahead of {behind} ({measured}), but the difference is not significant after Holm's "
+        f"correction for {pairs} comparisons. {_more(answer)}"
+    )
+
+
+def _too_few(answer: Answer, a: str, b: str, measured: str) -> str:
+    """Say who is ahead, and how many seeds it takes to claim it."""
+    needed = SEEDS_FOR_A_CLAIM if pd.isna(answer["seeds_needed"]) else int(answer["seeds_needed"])
+    way_out = f"Nothing is claimed below {SEEDS_FOR_A_CLAIM} seeds: run again with --resume --seeds {needed}."
+    if pd.notna(answer.get("items_needed")):
+        way_out = f"{way_out} {_more(answer)}"
+    if answer["low"] <= 0 <= answer["high"]:
+        return f"{a} and {b}: too few seeds for a claim, and no clear lead ({measured}). {way_out}"
+    ahead, behind = (a, b) if answer["difference"] > 0 else (b, a)
+    return f"{ahead} is ahead of {behind}, too few seeds for a claim ({measured}). {way_out}"
 
 
 def _better(answer: Answer, a: str, b: str) -> str:

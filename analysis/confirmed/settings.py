@@ -4,8 +4,8 @@ With test folds, a seed is a round of models, one for each fold. The models of a
 fold has its own nuisances. The column `seed` numbers all trials consecutively, round by round.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.confirmed.objective import merit
 from analysis.declared import budget
-from study.results import PREDICTIONS_FILE, Results, ResultsError, level_text, stands_for
+from study.results import PREDICTIONS_FILE, Results, ResultsError, level_text, metrics, stands_for
 
 TEST = "test"
 
@@ -46,6 +46,18 @@ class Setting:
     def by_seed(self, values: pd.Series) -> NDArray[np.float64]:
         """Return the mean of `values` (rows as `trials`) over the models of each seed, shape (seeds,)."""
         return values.to_numpy(float).reshape(-1, self.models).mean(axis=1)
+
+    def on(self, seeds: Collection[int]) -> "Setting":
+        """Return the setting as if it had been run with these of its seeds alone."""
+        kept = np.isin(self.seeds, list(seeds))
+        trials = np.repeat(kept, self.models)
+        return replace(
+            self,
+            trials=self.trials[trials].reset_index(drop=True),
+            correct=self.correct[kept],
+            merit=self.merit[trials].reset_index(drop=True),
+            folds=None if self.folds is None else self.folds[kept],
+        )
 
     @property
     def tested(self) -> bool:
@@ -134,6 +146,21 @@ def _correct(rows: pd.DataFrame, right: pd.DataFrame, models: int) -> tuple[pd.D
     return wide["right"], wide["fold"].to_numpy(float)
 
 
+def on_common_seeds(results: Results, compared: list[Setting]) -> list[Setting]:
+    """Return settings on the seeds that all of them have, if one has no others and the study adds seeds where in doubt.
+
+    Seeds that are unequal for another reason stay as they are: the study gives all settings the same number of seeds,
+    or a trial failed, which a comparison without its seed would hide.
+    """
+    common = set.intersection(*(set(setting.seeds) for setting in compared))
+    trials, arms = results.trials, [setting.arm for setting in compared]
+    failed = (trials["phase"] == "confirm") & (trials["status"] == "failed") & trials["arm"].isin(arms)
+    adds_seeds = (budget(results, "most_seeds") or 0) > (budget(results, "seeds") or 0)
+    if not adds_seeds or len(common) < min(len(setting.seeds) for setting in compared) or failed.any():
+        return compared
+    return [setting.on(common) for setting in compared]
+
+
 def standing_for(confirmed: list[Setting], factor: str, level: str) -> Setting | None:
     """Return the first setting that stands for a level of a factor."""
     return next((setting for setting in confirmed if (factor, level) in setting.stands_for), None)
@@ -148,7 +175,16 @@ def having(levels: Mapping[str, str], trials: pd.DataFrame) -> pd.DataFrame:
 
 def winner(confirmed: list[Setting]) -> Setting | None:
     """Return the best setting on validation, mean over seeds, by the study's metric. The test fold is not used."""
-    return max(confirmed, key=lambda setting: setting.merit.mean(), default=None)
+    scored = [setting for setting in confirmed if setting.merit.notna().any()]
+    if not scored:
+        return confirmed[0] if confirmed else None
+    means = metrics.means_over_seeds(
+        [
+            [(int(seed), score) for seed, score in zip(s.trials["seed"], s.merit, strict=True) if not np.isnan(score)]
+            for s in scored
+        ]
+    )
+    return scored[max(range(len(scored)), key=means.__getitem__)]
 
 
 def best_trial(setting: Setting) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.confirmed.answers import LIKELY
-from analysis.confirmed.settings import Setting, groups, setting_text, settings, winner
+from analysis.confirmed.settings import Setting, groups, on_common_seeds, setting_text, settings, winner
 from analysis.findings.published import listed
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
@@ -94,6 +94,7 @@ def _leg(results: Results, before: Setting | None, after: Setting | None) -> dic
     nothing = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": None, "items": None}
     if before is None or after is None:
         return nothing | {"note": NOT_RUN}
+    before, after = on_common_seeds(results, [before, after])
     clusters = groups(results, after.correct.columns)
     if before.seeds != after.seeds or len(set(after.seeds)) < len(after.seeds):
         return nothing | {"note": "not measured: unequal seeds"}

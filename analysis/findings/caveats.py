@@ -1,6 +1,8 @@
 """Caveats: the assumptions and the limits of the results."""
 
+import shlex
 from collections.abc import Mapping
+from itertools import pairwise
 
 from analysis.confirmed import images
 from analysis.confirmed.objective import objective
@@ -35,7 +37,7 @@ def caveats_section(results: Results, confirmed: list[Setting]) -> Section:
     caveats = [
         *(_in_turn(results) if test_folds(results) else [_chosen(results), _few_pictures(results)]),
         _fixed(results),
-        _few_seeds(confirmed),
+        _few_seeds(results, confirmed),
         overlap_note(results),
         f"{number(dropped)} of {files} were dropped, for the reasons below." if dropped else "No file was dropped.",
         f"{number(failed)} of {trials} failed, for the reasons below." if failed else "",
@@ -118,9 +120,30 @@ def _values(results: Results, name: str) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text]
 
 
-def _few_seeds(confirmed: list[Setting]) -> str:
+def _few_seeds(results: Results, confirmed: list[Setting]) -> str:
     fewest = min((len(set(setting.seeds)) for setting in confirmed), default=SEEDS_FOR_A_CLAIM)
     if fewest >= SEEDS_FOR_A_CLAIM:
         return ""
     which = "All" if max(len(set(setting.seeds)) for setting in confirmed) == fewest else "Some"
-    return f"{which} settings have only {count(fewest, 'seed')}; nothing is claimed below {SEEDS_FOR_A_CLAIM}."
+    few = f"{which} settings have only {count(fewest, 'seed')}; nothing is claimed below {SEEDS_FOR_A_CLAIM}."
+    return f"{few} For claims, run {_with_seeds(results, SEEDS_FOR_A_CLAIM)}"
+
+
+def _with_seeds(results: Results, seeds: int) -> str:
+    """Return the study's own command, continued with this many seeds; only the flags if it is not recorded."""
+    command, more = results.study.get("command"), ["--resume", "--seeds", str(seeds)]
+    try:
+        words = shlex.split(command) if isinstance(command, str) else []
+    except ValueError:
+        words = []
+    if words[1:3] != ["-m", "study.run"]:
+        return f"it again with {' '.join(more)}"
+    replaced = ("--seeds", "--hours")
+    kept = [
+        word
+        for before, word in pairwise(["", *words])
+        if before not in replaced
+        and word not in (*replaced, "--resume")
+        and not word.startswith(("--seeds=", "--hours="))
+    ]
+    return shlex.join([*kept, *more])

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.confirmed.answers import margin
-from analysis.confirmed.settings import Setting, groups, standing_for, test_folds
+from analysis.confirmed.settings import Setting, groups, on_common_seeds, standing_for, test_folds
 from analysis.confirmed.tables import scores
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section, table
@@ -36,10 +36,10 @@ def sizes(results: Results, confirmed: list[Setting], factor: str) -> pd.DataFra
     `accuracy`, with its interval `low`, `high`, is on test, or on validation before the test; `on` says which.
     """
     rows = []
-    for level in results.factors[factor]:
-        setting = standing_for(confirmed, factor, level)
-        if setting is None:
-            continue
+    standing = {level: standing_for(confirmed, factor, level) for level in results.factors[factor]}
+    found = {level: setting for level, setting in standing.items() if setting is not None}
+    paired = on_common_seeds(results, list(found.values())) if found else []
+    for level, setting in zip(found, paired, strict=True):
         on = "test" if setting.tested else "val"
         score = scores(results, setting)
         accuracy, low, high = score[f"{on}_accuracy"], score[f"{on}_low"], score[f"{on}_high"]

@@ -5,13 +5,24 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.confirmed.answers import LIKELY, REFUSED, Answer, answer_sentence, margin, margin_text, pairs_of, rivals
+from analysis.confirmed.answers import (
+    LIKELY,
+    REFUSED,
+    TOO_FEW,
+    Answer,
+    answer_sentence,
+    margin,
+    margin_text,
+    pairs_of,
+    rivals,
+)
 from analysis.confirmed.recommendations import ABSENT, NOTHING_YET, TRAINED, UNDECIDED, recommendations
 from analysis.confirmed.settings import Setting, setting_text, standing_for, winner
 from analysis.confirmed.tables import shown_sizes
 from analysis.findings.winner import headline
 from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import NOTHING, count, duration, number, percent, points
+from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
 from study.results import Results
 
 _LABELS = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
@@ -168,6 +179,8 @@ def _needed(row, answered: pd.DataFrame) -> str:
     if pd.notna(row.seeds_needed):
         return number(row.seeds_needed)
     verdicts = [pair["verdict"] for pair in rivals(pairs_of(answered, row.factor), row.best)]
+    if TOO_FEW in verdicts:
+        return f"at least {SEEDS_FOR_A_CLAIM}"
     refused = sum(verdict.startswith(REFUSED) for verdict in verdicts)
     if refused == len(verdicts):
         return "not compared"

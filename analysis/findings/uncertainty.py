@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from analysis.confirmed.objective import merit
 from analysis.confirmed.outputs import VAL
-from analysis.confirmed.settings import Setting, groups, having, winner
+from analysis.confirmed.settings import Setting, groups, having, on_common_seeds, winner
 from analysis.declared import budget, is_number
 from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import count, number, percent, points
@@ -138,18 +138,22 @@ class Resolution:
 def resolution(results: Results, confirmed: list[Setting]) -> Resolution | None:
     """Return the resolution, from paired differences between the winner and settings with its seeds and test images."""
     best = winner(confirmed)
-    estimate = estimated(results, best)
-    if best is None or estimate is None:
+    if best is None or estimated(results, best) is None:
         return None
-    clusters = groups(results, best.correct.columns)
     items = best.correct.columns
-    others = [s for s in confirmed if s is not best and s.seeds == best.seeds and s.tested]
-    paired = [other.correct[items] for other in others if set(other.correct.columns) == set(items)]
-    effects = [smallest_effect(compare(best.correct, correct, clusters, best.folds)) for correct in paired]
-    if not effects:
+    clusters = groups(results, items)
+    tested = [s for s in confirmed if s is not best and s.tested and set(s.correct.columns) == set(items)]
+    pairs = [on_common_seeds(results, [best, other]) for other in tested]
+    estimates = [
+        compare(a.correct, b.correct[items], clusters, a.folds)
+        for a, b in pairs
+        if a.seeds == b.seeds and len(a.seeds) >= MIN_SEEDS
+    ]
+    if not estimates:
         return None
-    middle = float(np.median(effects))
-    return Resolution(middle, min(effects), max(effects), len(effects), estimate.seeds, estimate.items)
+    effects = [smallest_effect(estimate) for estimate in estimates]
+    fewest = min(estimate.seeds for estimate in estimates)
+    return Resolution(float(np.median(effects)), min(effects), max(effects), len(effects), fewest, len(items))
 
 
 FEW_PICTURES = 1000  # on test; fewer cannot detect most differences between good settings

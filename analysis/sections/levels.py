@@ -56,6 +56,7 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
         "search best": "search_best",
         "search median": "search_median",
         "refined best": "refine_best",
+        **({"seeds": "seeds"} if compared["seeds"].nunique() > 1 else {}),
         "confirmed (95% CI)": lambda row: percent_interval(row.val_accuracy, row.val_low, row.val_high),
         "test (95% CI)": lambda row: percent_interval(row.test_accuracy, row.test_low, row.test_high),
         "time per trial": "trial_seconds",

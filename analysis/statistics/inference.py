@@ -38,11 +38,8 @@ class Estimate:
 
     @property
     def df(self) -> float:
-        """Hillis' degrees of freedom (Statistics in Medicine 26:596, 2007); only the number of seeds limits them."""
-        if self.seed_variance == 0:
-            return math.inf
-        share = (self.seed_variance / self.standard_error**2) ** 2
-        return (self.seeds - 1) / share if share > 0 else math.inf
+        """The degrees of freedom of the standard error; only the number of seeds limits them."""
+        return float(_degrees_of_freedom(self.seed_variance, self.least_seed_variance, self.item_variance, self.seeds))
 
     def interval(self, confidence: float = 0.95) -> Interval:
         half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.standard_error
@@ -54,6 +51,19 @@ class Estimate:
         if self.standard_error == 0:
             return float(self.mean == 0)
         return float(2 * stats.t.sf(abs(self.mean) / self.standard_error, self.df))
+
+
+def _degrees_of_freedom(seed: ArrayLike, least: ArrayLike, item: ArrayLike, seeds: ArrayLike) -> NDArray[np.float64]:
+    """Return Hillis' degrees of freedom (Statistics in Medicine 26:596, 2007), at a larger variance between seeds.
+
+    They grow as the share of the seeds in the variance falls. If few seeds lie close together by chance, the standard
+    error is too small and the degrees of freedom are too many at the same time. So the variance between seeds counts
+    one of its standard errors larger than measured: the relative error of a sample variance is sqrt(2 / (S - 1)).
+    """
+    before = np.asarray(seeds) - 1
+    likely = (1 + np.sqrt(2 / before)) * np.asarray(seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(likely > 0, before * ((np.maximum(likely, least) + np.asarray(item)) / likely) ** 2, np.inf)
 
 
 def crossed_mean(values: ArrayLike, groups: ArrayLike, folds: ArrayLike | None = None) -> Estimate:
@@ -177,8 +187,7 @@ def _first_enough(
     seed_variance = estimate.seed_variance * fewer_seeds
     least = estimate.least_seed_variance * fewer_seeds * fewer_items
     variance = np.maximum(seed_variance, least) + estimate.item_variance * fewer_items
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(seed_variance > 0, (np.asarray(seeds) - 1) * (variance / seed_variance) ** 2, np.inf)
+    df = _degrees_of_freedom(seed_variance, least, estimate.item_variance * fewer_items, seeds)
     enough = counts[(abs(estimate.mean) >= _detectable(variance, df, alpha)) & (estimate.mean != 0)]
     return int(enough[0]) if len(enough) else None
 

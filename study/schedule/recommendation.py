@@ -12,6 +12,7 @@ from study.persistence.ledger import Record
 from study.schedule.level_settings import replaced
 from study.schedule.next_trials import setting_of
 from study.spec import Study
+from trainables.metrics import means_over_seeds
 
 # A level must take less than this share of the operations to be recommended in place of a better one.
 CHEAPER = 0.9
@@ -33,10 +34,6 @@ class Confirmed:
         """The scores by repeat."""
         return {record.planned.seed: record.score for record in self.records}
 
-    @property
-    def mean(self) -> float:
-        return mean(self.scores.values())
-
 
 def confirmed_settings(records: Iterable[Record]) -> list[Confirmed]:
     settings: dict[str, list[Record]] = defaultdict(list)
@@ -47,7 +44,8 @@ def confirmed_settings(records: Iterable[Record]) -> list[Confirmed]:
 
 def best_setting(settings: list[Confirmed]) -> Confirmed | None:
     """Return the setting with the best mean score over its seeds; among equals the first by name."""
-    return max(settings, key=lambda setting: setting.mean, default=None)
+    means = means_over_seeds([list(setting.scores.items()) for setting in settings]) if settings else []
+    return settings[max(range(len(means)), key=means.__getitem__)] if settings else None
 
 
 def is_as_good(setting: Confirmed, other: Confirmed, margin: float) -> bool:

@@ -57,13 +57,13 @@ class Prepared:
 
 
 def as_asked(study: Study, flags: Flags) -> Study:
-    """Return the study after --published, --weights none, --trials, --epochs, --refine, --seeds and --test-folds.
+    """Return the study as the flags ask for it, such as --published, --weights none and those of the budget.
 
     Raises:
         InputError: the study does not allow one of them.
     """
-    if flags.seeds is not None:
-        study = replace(study, budget=replace(study.budget, seeds=flags.seeds))
+    asked = {"seeds": flags.seeds, "most_seeds": flags.most_seeds}
+    study = replace(study, budget=replace(study.budget, **{name: n for name, n in asked.items() if n is not None}))
     if flags.refine is not None:
         study = replace(study, budget=replace(study.budget, refine=flags.refine))
     if flags.test_folds is not None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -109,18 +109,25 @@ def _as_begun(begun: StudyJson, loaded: Loaded, flags: Flags) -> Study:
         test_folds=begun.budget["test_folds"],
         trials=flags.trials or begun.budget["trials"],
         seeds=flags.seeds or begun.budget["seeds"],
+        most_seeds=flags.most_seeds or max(begun.budget["most_seeds"], flags.seeds or 1),
     )
     try:
-        return as_asked(loaded.study, first)
+        study = as_asked(loaded.study, first)
     except InputError as problem:
         raise InputError(f"Study {loaded.name!r} cannot continue as it began: {problem}") from None
+    default = replace(study.budget, most_seeds=None)
+    left_out = loaded.study.budget.most_seeds is None and default.seeds_at_most == study.budget.seeds_at_most
+    return replace(study, budget=default) if left_out else study
 
 
 def _check_same(begun: StudyJson, loaded: Loaded, study: Study, manifest: pd.DataFrame) -> None:
     """Refuse an edited study file. The error names the edit."""
     before = begun.to_dict()
     now: dict[str, Any] = json.loads(json.dumps(definition(study))) | {"metric": study.metric or metric_for(manifest)}
-    now["declared_budget"] = budget_record(loaded.study.budget)
+    declared = budget_record(loaded.study.budget)
+    now["declared_budget"] = declared
+    if begun.declared_budget:  # earlier versions did not know `most_seeds`
+        before["declared_budget"] = {"most_seeds": declared["most_seeds"]} | begun.declared_budget
     for part in now:
         for name, old, new in _differences(part, before[part], now[part]):
             raise InputError(
@@ -198,6 +205,7 @@ def _check_flags(begun: StudyJson, loaded: Loaded, study: Study, flags: Flags, r
     for flag, value, recorded in (
         ("--trials", study.budget.trials, begun.budget["trials"]),
         ("--seeds", study.budget.seeds, begun.budget["seeds"]),
+        ("--most-seeds", study.budget.seeds_at_most, begun.budget["most_seeds"]),
     ):
         if value < recorded:
             raise InputError(f"{flag} can only grow: the study has {recorded}, but got {value}.")
@@ -214,20 +222,27 @@ def _check_still_there(study: Study, begun: StudyJson, place: Place, manifest: p
             )
 
 
+_MAY_GROW: tuple[Literal["trials", "seeds", "most_seeds"], ...] = ("trials", "seeds", "most_seeds")
+
+
 def _extend(begun: StudyJson, study: Study, out: Path) -> None:
     """Record in study.json which budgets grew and what changed on the machine, and extend the plan in the ledger."""
     seed = begun.base.study_seed
     if study.goal != "best":
         _restore_plan(begun, study, out)
-    trials, seeds = begun.budget["trials"], begun.budget["seeds"]
-    if study.budget.trials > trials:
-        begun.deviations.append(f"trials extended from {trials} to {study.budget.trials} after the first plan")
-    if study.budget.seeds > seeds:
-        begun.deviations.append(f"seeds extended from {seeds} to {study.budget.seeds} after the first plan")
-    if begun.hours is not None and (study.budget.trials > trials or study.budget.seeds > seeds):
+    budget, grown = begun.budget, budget_record(study.budget)
+    if grown["trials"] > budget["trials"]:
+        begun.deviations.append(f"trials extended from {budget['trials']} to {grown['trials']} after the first plan")
+    if grown["seeds"] > budget["seeds"]:
+        begun.deviations.append(f"seeds extended from {budget['seeds']} to {grown['seeds']} after the first plan")
+    if grown["most_seeds"] > max(budget["most_seeds"], grown["seeds"]):
+        most = f"{budget['most_seeds']} to {grown['most_seeds']}"
+        begun.deviations.append(f"most seeds of a setting extended from {most} after the first plan")
+    if begun.hours is not None and any(grown[name] > budget[name] for name in _MAY_GROW):
         begun.deviations.append(f"the limit of {begun.hours:g} hours no longer holds, because the study was extended")
         begun.hours = None
-    begun.budget["trials"], begun.budget["seeds"] = max(trials, study.budget.trials), max(seeds, study.budget.seeds)
+    for name in _MAY_GROW:
+        budget[name] = max(budget[name], grown[name])
     begun.deviations += [change for change in _changes(begun) if change not in begun.deviations]
     # Written before the plan, so that a resume after a crash in between extends the plan.
     ledger.write_study(out, begun.to_dict())

@@ -166,6 +166,7 @@ def _read(file: Path) -> StudyJson:
     values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     values |= {"base": Base(**values["base"]), "resources": Resources(**values["resources"])}
     values["definition"] = {key: values.pop(key) for key in DefinitionRecord.__annotations__}
+    values["budget"].setdefault("most_seeds", values["budget"]["seeds"])  # earlier versions added no seeds
     known = {key.name for key in fields(StudyJson)} - {"others"}
     others = {key: values.pop(key) for key in list(values) if key not in known}
     return StudyJson(**values, others=others)
@@ -216,7 +217,7 @@ def definition(study: Study) -> DefinitionRecord:
 
 
 def budget_record(budget: Budget) -> BudgetRecord:
-    return BudgetRecord(**asdict(budget))
+    return BudgetRecord(**asdict(budget) | {"most_seeds": budget.seeds_at_most})
 
 
 def _nuisance_record(nuisance: Range) -> NuisanceRecord:

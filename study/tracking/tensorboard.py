@@ -106,7 +106,7 @@ class EventFiles:
             _column(name, summary_v2.RealInterval(0.0, float(nuisance.high)))
             for name, nuisance in self.study.nuisances.items()
         ]
-        seeds = summary_v2.RealInterval(0.0, float(self.study.budget.repeats))
+        seeds = summary_v2.RealInterval(0.0, float(max(self.study.budget.repeats, self.study.budget.seeds_at_most)))
         others = [_column("phase", summary_v2.Discrete(list(PHASES))), _column("seed", seeds)]
         if self.study.goal == "published":
             names = dict.fromkeys(["-", *(published.name for published in self.study.published)])

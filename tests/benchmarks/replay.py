@@ -1,6 +1,6 @@
 """How often the answers are right: studies with a known truth, drawn many times over and answered.
 
-    python -m tests.benchmarks.replay --replays 1000 --out calibration.md    # a few minutes on one core
+    python -m tests.benchmarks.replay --replays 2000 --out calibration.md    # ten minutes on one core
 
 Prints the tables of docs/calibration.md. Every number has its simulation error: 1.96 standard errors over replays.
 """
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from analysis.statistics.inference import compare, holm
-from tests.benchmarks import replay_studies
-from tests.benchmarks.replay_model import Share, World, accuracy_found, draw, oracle, share, world_of
+from tests.benchmarks import replay_seeds, replay_studies
+from tests.benchmarks.replay_model import Share, World, accuracy_found, draw, oracle, percent, share, world_of
 
 SEEDS = (3, 5, 10)
 ITEMS = (150, 1500, 8000)
-RATIOS = {"seeds": 4.0, "pictures": 0.25}  # what dominates: the variance that seeds make, over that of images
+RATIOS = {"seeds": 4.0, "images": 0.25}  # what dominates: the variance that seeds make, over that of images
 ACCURACY = 0.85
 ALPHA = 0.05
 
@@ -107,20 +107,16 @@ def grid_table(measured: dict[str, Calibration]) -> str:
 
 
 def _cells(one: Calibration) -> str:
-    shares = [_percent(value) for value in (one.held, one.held_effect, one.familywise)]
+    shares = [percent(value) for value in (one.held, one.held_effect, one.familywise)]
     widths = [f"{value[0]:.2f}" for value in (one.width_split, one.width_known)]
     powers = [f"{value[0]:.2f} ± {value[1]:.2f}" for value in (one.power, one.power_split, one.power_known)]
     return " | ".join([*shares, *widths, *powers])
 
 
-def _percent(value: Share) -> str:
-    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}%"
-
-
 def story_table(measured: dict[str, Calibration]) -> str:
     head = ["| world | interval contains 0 | contains the effect | familywise error |", "| --- | ---: | ---: | ---: |"]
     rows = [
-        f"| {name} | {_percent(one.held)} | {_percent(one.held_effect)} | {_percent(one.familywise)} |"
+        f"| {name} | {percent(one.held)} | {percent(one.held_effect)} | {percent(one.familywise)} |"
         for name, one in measured.items()
     ]
     return "\n".join(head + rows)
@@ -128,7 +124,7 @@ def story_table(measured: dict[str, Calibration]) -> str:
 
 def study_table(measured: dict[str, dict[str, Share]]) -> str:
     rows = [
-        f"| {story} | {what} | {_percent(value)} |" for story, each in measured.items() for what, value in each.items()
+        f"| {story} | {what} | {percent(value)} |" for story, each in measured.items() for what, value in each.items()
     ]
     return "\n".join(["| study | measured | |", "| --- | --- | ---: |", *rows])
 
@@ -142,9 +138,10 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     grid = {cell.name: measure(cell, chosen.replays) for cell in cells()}
     worlds = {name: measure(cell, chosen.replays) for name, cell in stories().items()}
+    added = replay_seeds.table(replay_seeds.measure_all(RATIOS, chosen.replays))
     with tempfile.TemporaryDirectory() as folder:
         studies = replay_studies.measure(Path(folder), chosen.replays)
-    text = "\n\n".join([grid_table(grid), story_table(worlds), study_table(studies)]) + "\n"
+    text = "\n\n".join([grid_table(grid), story_table(worlds), added, study_table(studies)]) + "\n"
     print(text, end="")
     if chosen.out:
         chosen.out.write_text(text, encoding="utf-8")

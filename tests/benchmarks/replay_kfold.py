@@ -213,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.replay_kfold")
     parser.add_argument("--replays", type=int, default=1000, metavar="N", help="of each line")
     chosen = parser.parse_args(arguments)
-    heads = ["levels", "pictures", *(f"{way}: {what}" for way in WAYS for what in ("held", "width", "found"))]
+    heads = ["levels", "images", *(f"{way}: {what}" for way in WAYS for what in ("held", "width", "found"))]
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)
     stable = [pair for pair in PAIRS if pair != UNSTABLE]
     for pictures, pairs in ((PICTURES[0], [UNSTABLE]), *((n, stable) for n in PICTURES)):

@@ -38,16 +38,31 @@ class World:
 
 def draw(world: World, accuracies: list[float], seeds: int, items: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Correctness (settings, seeds, items) of settings with these true accuracies."""
-    shape = (len(accuracies), seeds, items)
-    latent = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(world.rest))
+    models, images = draw_models(world, accuracies, seeds, rng), draw_images(world, len(accuracies), items, rng)
+    return correct(world, models, images, rng)
+
+
+def draw_models(world: World, accuracies: list[float], seeds: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """The latent merit of every model, with the luck of its seed: (settings, seeds)."""
     merits = np.sqrt(world.total) * np.array([world.merit(accuracy) for accuracy in accuracies])
     luck = np.sqrt(world.seed) * _luck(world, rng, (1, seeds))
-    luck = merits[:, None] + luck + np.sqrt(world.seed_setting) * _luck(world, rng, shape[:2])
-    hard = np.sqrt(world.item) * rng.standard_normal((1, items))
-    hard = hard + np.sqrt(world.item_setting) * rng.standard_normal((len(accuracies), items))
-    latent += luck[:, :, None].astype(np.float32)
-    latent += hard[:, None, :].astype(np.float32)
-    return latent > 0
+    luck = luck + np.sqrt(world.seed_setting) * _luck(world, rng, (len(accuracies), seeds))
+    return (merits[:, None] + luck).astype(np.float32)
+
+
+def draw_images(world: World, settings: int, items: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """How easy every image is for each setting: (settings, items)."""
+    easy = np.sqrt(world.item) * rng.standard_normal((1, items), dtype=np.float32)
+    own = np.sqrt(world.item_setting) * rng.standard_normal((settings, items), dtype=np.float32)
+    return (easy + own).astype(np.float32)
+
+
+def correct(
+    world: World, models: NDArray[np.float32], images: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which model classifies which image correctly: (settings, seeds, items)."""
+    rest = rng.standard_normal((*models.shape, images.shape[1]), dtype=np.float32) * np.float32(np.sqrt(world.rest))
+    return rest + models[:, :, None] + images[:, None, :] > 0
 
 
 def _luck(world: World, rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -142,6 +157,10 @@ def accuracy_found(world: World, accuracy: float, seeds: int, items: int, power:
         return oracle(world, accuracy, other, seeds, items).power_split - power
 
     return float(optimize.root_scalar(excess, bracket=(0.02, accuracy - 1e-6), method="brentq").root)
+
+
+def percent(value: Share) -> str:
+    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}%"
 
 
 def share(values: ArrayLike) -> Share:

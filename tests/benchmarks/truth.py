@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import track
 
-from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, answers
+from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, TOO_FEW, answers
 from analysis.confirmed.settings import Setting, settings, standing_for
 from search_spaces.distributions import holds
 from study.design.plan import search_plan
@@ -33,7 +33,7 @@ from study.persistence import ledger
 from study.persistence.ledger import Record
 from study.results import EPOCHS_COLUMNS, Results
 from study.schedule.state import Step, StudyState
-from study.setup.study_json import definition
+from study.setup.study_json import budget_record, definition
 from study.spec import Study
 from tests.benchmarks.replay_model import Share, share
 from tests.benchmarks.truth_table import GRID, STUDY
@@ -165,7 +165,8 @@ def as_results(table: Table, state: StudyState, seeds: NDArray[np.int64], items:
             right = _training(table, record, seeds).right[items]
             rows = {"trial": planned.trial, "item": items, "fold": "test", "label": 0, "predicted": 1 - right}
             predictions.append(pd.DataFrame(rows))
-    study: Any = {"name": "truth", "question": "", "budget": asdict(state.study.budget), **definition(state.study)}
+    budget = budget_record(state.study.budget)
+    study: Any = {"name": "truth", "question": "", "budget": budget, **definition(state.study)}
     study["decisions"] = state.decisions
     manifest = pd.DataFrame({"item": items, "group": items})
     epochs = [{"trial": name} | row for name, record in state.records.items() for row in record.rows.values()]
@@ -218,7 +219,7 @@ def _kind(row: Mapping[Any, Any]) -> str:
         return "decided"
     if row["verdict"].startswith(REFUSED):
         return "refused"
-    return "more seeds" if pd.notna(row["seeds_needed"]) else "more images"
+    return "more seeds" if row["verdict"] == TOO_FEW or pd.notna(row["seeds_needed"]) else "more images"
 
 
 def _accuracy(table: Table, setting: Setting) -> float:
