@@ -145,8 +145,8 @@ def run_phases(
 
     limit = _time_limit(prepared, study_json, time.monotonic() - command_began)
 
-    def out_of_time(phase: Phase) -> bool:
-        return limit is not None and limit.must_end(phase, state.records.values())
+    def out_of_time(phase: Phase, together: int) -> bool:
+        return limit is not None and limit.must_end(phase, state.records.values(), together)
 
     state = StudyState(out, study, prepared.base, _sampler(prepared), hear, out_of_time=out_of_time)
     display = _display(state, prepared, machines)

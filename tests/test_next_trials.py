@@ -51,7 +51,9 @@ def test_each_level_is_judged_beside_the_winners_other_levels() -> None:
 def test_settings_that_coincide_are_refined_once_and_all_at_the_same_points() -> None:
     search = [record("search-0001", 0.9, regularizer="dropout", augmentation="light")]
     study, base = small_study(budget={"refine": 3}), Refinement(search[0].planned.factors)
-    trials = refine_trials(study, base, search, 0)
+    points = refine_trials(study, base, search, 0)
+    assert [len(point) for point in points] == [3, 3, 3]
+    trials = [trial for point in points for trial in point]
     assert len(trials) == len({trial.trial for trial in trials}) == 3 * 3
     rates: dict[tuple, list[float]] = {}
     for trial in trials:
@@ -60,17 +62,15 @@ def test_settings_that_coincide_are_refined_once_and_all_at_the_same_points() ->
         assert (trial.phase, trial.seed, trial.audit) == ("refine", 0, False)
     assert rates.keys() == {("dropout", "light"), ("none", "light"), ("dropout", "none")}
     assert len({tuple(each) for each in rates.values()}) == 1
-    assert trials == refine_trials(study, base, search, 0)
-    assert trials != refine_trials(study, base, search, 1)
+    assert points == refine_trials(study, base, search, 0)
+    assert points != refine_trials(study, base, search, 1)
 
 
 def test_without_nuisances_a_setting_is_refined_once_however_many_points_are_asked_for() -> None:
     study = small_study({"augmentation": ["none", "light"]}, {"refine": 5}, nuisances={})
     search = [record("search-0001", 0.9, {}, augmentation="light")]
-    assert [trial.factors for trial in refine_trials(study, Refinement({"augmentation": "light"}), search, 0)] == [
-        {"augmentation": "none"},
-        {"augmentation": "light"},
-    ]
+    (point,) = refine_trials(study, Refinement({"augmentation": "light"}), search, 0)
+    assert [trial.factors for trial in point] == [{"augmentation": "none"}, {"augmentation": "light"}]
 
 
 def test_a_factor_the_winner_lacks_is_judged_in_the_best_setting_that_has_it() -> None:

@@ -172,7 +172,9 @@ def _fewest_trials(study: Study, keeps_refine: bool) -> list[Budget]:
             for share, per_level in _SMALLER[:1] if keeps_refine else _SMALLER:
                 refine = max(min(budget.refine, _LEAST_REFINE), round(budget.refine * share))
                 steps += [
-                    replace(budget, trials=per_level * levels, epochs=count, refine=refine, seeds=seeds)
+                    replace(
+                        budget, trials=per_level * levels, epochs=count, refine=refine, seeds=seeds, most_seeds=seeds
+                    )
                     for count in trained
                 ]
     return list(dict.fromkeys(steps))

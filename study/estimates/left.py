@@ -30,7 +30,7 @@ def phases_left(
     winner = best_trial(record for record in records if record.planned.phase == "search")
     done = Counter[str](record.planned.phase for record in records if record.status is not None)
     done["test"] = tested
-    cut = {decided.phase for decided in cuts if decided.planned >= study.budget.trials}
+    cut = {decided.phase for decided in cuts if decided.phase != "search" or decided.planned >= study.budget.trials}
     left = []
     for cost in estimate(study, inputs, winner.planned.factors if winner else None):
         trials = 0 if cost.phase in cut else max(0, cost.trials - done[cost.phase])

@@ -13,11 +13,15 @@ A round tunes every level at the same few points. When all of its trials have en
 Everything is a function of ended trials, so a resumed study makes the same decisions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import sqrt
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search_spaces.distributions import Range, holds
 from study.design.plan import Levels, Planned, arm, nuisance_points
@@ -85,36 +89,45 @@ def refined_settings(study: Study, refinement: Refinement, search: list[Record])
 
 def refine_setting(study: Study, refinement: Refinement, levels: Levels, seed: int) -> list[Planned]:
     """Plan one setting at all points of a refinement; with test folds once per fold."""
-    trials: dict[str, Planned] = {}
-    for repeat in study.budget.refined_on:
-        for nuisances in _points(study, refinement, levels, seed):
-            name = f"refine-{arm(levels, nuisances)}" + (f"-{repeat}" if repeat else "")
-            trials.setdefault(name, Planned(name, "refine", dict(levels), nuisances, seed=repeat))
-    return list(trials.values())
+    return [planned for point in _by_point(study, refinement, [levels], seed) for planned in point]
 
 
-def refine_trials(study: Study, refinement: Refinement, search: list[Record], seed: int) -> list[Planned]:
-    """Plan every level of every factor around the base, at the same points. Equal settings run once."""
-    trials: dict[str, Planned] = {}
-    for levels in refined_settings(study, refinement, search).values():
-        for planned in refine_setting(study, refinement, levels, seed):
-            trials.setdefault(planned.trial, planned)
-    return sorted(trials.values(), key=lambda planned: planned.seed)
+def refine_trials(study: Study, refinement: Refinement, search: list[Record], seed: int) -> list[list[Planned]]:
+    """Plan every level of every factor around the base, point by point. Equal settings run once."""
+    return _by_point(study, refinement, list(refined_settings(study, refinement, search).values()), seed)
 
 
-def _points(study: Study, refinement: Refinement, levels: Levels, seed: int) -> Iterator[dict[str, float]]:
-    """Yield the nuisances of a setting: points of the declared ranges, then those of each widening."""
+def _by_point(study: Study, refinement: Refinement, settings: Sequence[Levels], seed: int) -> list[list[Planned]]:
+    """Return the trials of each point, which all settings share; each trial once."""
+    points: dict[int, dict[str, Planned]] = defaultdict(dict)
+    known: set[str] = set()
+    for levels in settings:
+        for number, nuisances in _points(study, refinement, levels, seed):
+            for repeat in study.budget.refined_on:
+                name = f"refine-{arm(levels, nuisances)}" + (f"-{repeat}" if repeat else "")
+                if name not in known:
+                    known.add(name)
+                    points[number][name] = Planned(name, "refine", dict(levels), nuisances, seed=repeat)
+    return [list(points[number].values()) for number in sorted(points)]
+
+
+def _points(study: Study, refinement: Refinement, levels: Levels, seed: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield the numbered points of a setting: those of the declared ranges, then those of each widening."""
     names = [name for name, nuisance in study.nuisances.items() if holds(nuisance.when, levels)]
     order, ranges = list(study.nuisances), dict(study.nuisances)
-    for point in nuisance_points(study, study.budget.refine, key("refine nuisances", seed)):
-        yield {name: ranges[name].at(float(point[order.index(name)])) for name in names}
-    for number, step in enumerate(refinement.widened):
+
+    def at(ranges: Mapping[str, Range], point: NDArray[np.float64]) -> dict[str, float]:
+        return {name: ranges[name].at(float(point[order.index(name)])) for name in names}
+
+    first = nuisance_points(study, study.budget.refine, key("refine nuisances", seed))
+    yield from ((number, at(ranges, point)) for number, point in enumerate(first))
+    number = len(first)
+    for step in refinement.widened:
         added = replace(ranges[step.nuisance], low=min(step.before, step.after), high=max(step.before, step.after))
-        stream = key("widened nuisances", seed, number)
+        points = nuisance_points(study, new_points(study), key("widened nuisances", seed, number))
         if step.nuisance in names:
-            within = ranges | {step.nuisance: added}
-            for point in nuisance_points(study, new_points(study), stream):
-                yield {name: within[name].at(float(point[order.index(name)])) for name in names}
+            yield from ((number + k, at(ranges | {step.nuisance: added}, point)) for k, point in enumerate(points))
+        number += len(points)
         ranges[step.nuisance] = replace(ranges[step.nuisance], **{step.end: step.after})
 
 

@@ -49,8 +49,8 @@ class Sampler(Protocol):
 
 
 Listener = Callable[[Event, Record], object]
-# Says whether a phase must end now to keep --hours.
-OutOfTime = Callable[[Phase], bool]
+# Says whether a phase must end now to keep --hours, before a number of trials that are run together or not at all.
+OutOfTime = Callable[[Phase, int], bool]
 
 
 class StudyState:
@@ -71,14 +71,18 @@ class StudyState:
         sampler: Sampler | None,
         notify: Listener,
         steps: tuple[Step, ...] | None = None,
-        out_of_time: OutOfTime = lambda phase: False,
+        out_of_time: OutOfTime = lambda phase, together: False,
     ) -> None:
         self.steps: tuple[Step, ...] = steps or steps_of(study)
         self.out, self.study, self.base, self.sampler, self.notify = out, study, base, sampler, notify
         self.records = ledger.read_records(out)
         self.out_of_time = out_of_time
         # The plan of a cut phase may have been extended since then, which lifts the cut.
-        self.cuts = {cut.phase: cut for cut in ledger.read_cuts(out) if cut.planned >= study.budget.trials}
+        self.cuts = {
+            cut.phase: cut
+            for cut in ledger.read_cuts(out)
+            if cut.phase != "search" or cut.planned >= study.budget.trials
+        }
         self.verdicts = {(verdict.trial, verdict.epoch): verdict for verdict in ledger.read_verdicts(out)}
         self._verdict_numbers = count(ledger.next_verdict(out))
         self._restore_judged()
@@ -91,6 +95,7 @@ class StudyState:
         self.stands_for: dict[str, tuple[str, ...]] = {}  # of the trials being confirmed
         self.decisions: list[DecisionRecord] = []  # those that led to the present state, in order
         self.winner: Record | None = None  # the best seed of the recommended setting, once that is chosen
+        self.points: list[list[Planned]] = []  # of the present round of the refinement
         self._decided = ledger.read_decisions(out)
         self._running: set[Job] = set()
         self._begun: set[Job] = set()  # by this process, which begins no job twice
@@ -176,6 +181,11 @@ class StudyState:
             self._decided[state] = made
         return self._decided[state]
 
+    def kept(self, points: list[list[Planned]]) -> list[Planned]:
+        """Return the trials of these points without those that were dropped for lack of time."""
+        dropped = {trial for cut in self.cuts.values() for trial in cut.dropped}
+        return [planned for point in points for planned in point if planned.trial not in dropped]
+
     def _enqueue(self, jobs: list[Job]) -> bool:
         """Queue the jobs that are new; return whether there are any."""
         new = [job for job in jobs if job not in self._begun and job not in self._queue]
@@ -184,8 +194,11 @@ class StudyState:
 
     def _waiting(self) -> Job | None:
         searches = self.phase == "search" and "search" not in self.cuts
-        if searches and self.out_of_time("search") and self._can_end_search():
+        if searches and self.out_of_time("search", 1) and self._can_end_search():
             self._cut_search()
+        tunes = self.phase == "refine" and "refine" not in self.cuts and len(self.decisions) == 1  # the first round
+        if tunes and self._queue and self.out_of_time("refine", len(self.points[0])):
+            self._cut_refinement()
         return self._queue.popleft() if self._queue else self._sampled()
 
     def _jobs_of_phase(self) -> list[Job]:
@@ -217,6 +230,16 @@ class StudyState:
         cut = Cut("search", self.study.budget.trials, dropped)
         ledger.write_cut(self.out, cut)
         self.cuts["search"] = cut
+        self._queue = deque(job for job in self._queue if job.trial not in dropped)
+
+    def _cut_refinement(self) -> None:
+        """End the first round of the refinement with the points that have begun, the same for all settings."""
+        waiting = {job.trial for job in self._queue if not self.records[job.trial].rows}
+        names = [[planned.trial for planned in point] for point in self.points]
+        dropped = tuple(trial for point in names[1:] if waiting.issuperset(point) for trial in point)
+        cut = Cut("refine", sum(map(len, names)), dropped)
+        ledger.write_cut(self.out, cut)
+        self.cuts["refine"] = cut
         self._queue = deque(job for job in self._queue if job.trial not in dropped)
 
     def _test_jobs(self) -> list[Job]:
