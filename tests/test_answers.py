@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.confirmed.answers import answer_sentence, answers, verdict
+from analysis.confirmed.answers import answer_sentence, answers, pairs_of, verdict
 from analysis.confirmed.settings import settings, winner
 from analysis.layout.text import number
 from analysis.statistics.inference import Estimate, items_needed
@@ -96,12 +96,12 @@ def test_few_seeds_give_an_interval_and_no_claim(tmp_path, seeds):
 
 
 def test_a_lead_with_too_few_seeds_says_what_would_settle_it(tmp_path):
-    row = answered(tmp_path, Plan(accuracy={("backbone", "small"): 0.6}, seeds=3)).iloc[0]
-    sentence = answer_sentence(row.to_dict(), 0.01, 1)
+    row = pairs_of(answered(tmp_path, Plan(accuracy={("backbone", "small"): 0.6}, seeds=3)), "backbone")[0]
+    sentence = answer_sentence(row, 0.01, 1)
     assert sentence.startswith("large is ahead of small, too few seeds for a claim (small minus large: ")
     assert sentence.endswith("Nothing is claimed below 5 seeds: run again with --resume --seeds 5.")
-    alike = {"low": -0.1, "high": 0.1, "seeds_needed": 12, "items_needed": pd.NA}
-    assert answer_sentence(row.to_dict() | alike, 0.01, 1).endswith("run again with --resume --seeds 12.")
+    row["low"], row["high"], row["seeds_needed"] = -0.1, 0.1, 12
+    assert answer_sentence(row, 0.01, 1).endswith("run again with --resume --seeds 12.")
 
 
 def nested(seeds: int, most_seeds: int | None = 15) -> Plan:

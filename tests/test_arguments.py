@@ -98,6 +98,8 @@ def test_seeds_at_most_are_three_times_those_of_a_study_that_can_claim() -> None
     assert [budget.seeds_at_most for budget in budgets] == [15, 60, 4, 7]
     in_folds = [Budget(trials=1, epochs=1, seeds=6, **folds) for folds in ({"folds": 3}, {"test_folds": 3})]
     assert [budget.seeds_at_most for budget in in_folds] == [6, 6]
+    with pytest.raises(InputError, match="--most-seeds must be at least --seeds, but got 4 and 5"):
+        Budget(trials=1, epochs=1, most_seeds=4)
 
 
 def test_hours_fit_the_study(ready: Prepare) -> None:

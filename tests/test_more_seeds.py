@@ -72,7 +72,7 @@ def test_the_probability_of_a_verdict_by_hand() -> None:
     beyond = 2 * stats.norm.sf(stats.t.ppf(0.975, 4))
     assert probability_settled(0.0, 1.0, 1.0, 0.0, seeds=5, margin=0.0) == pytest.approx(beyond)
     # A margin that leaves a standard error for equivalence adds P(|Z| < 1).
-    margin = stats.t.ppf(0.95, 4) + 1.0
+    margin = float(stats.t.ppf(0.95, 4)) + 1.0
     within = probability_settled(0.0, 1.0, 1.0, 0.0, seeds=5, margin=margin) - beyond
     assert within == pytest.approx(0.682689, abs=1e-6)
     assert probability_settled(9.0, 1.0, 1.0, 0.0, seeds=5, margin=0.0) == pytest.approx(1.0)

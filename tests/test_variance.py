@@ -40,7 +40,8 @@ def test_more_seeds_and_images_by_hand() -> None:
     more = {"as measured": (4, 500), "one more seed": (5, 500), "twice the seeds": (8, 500)}
     for what, (seeds, items) in (more | {"500 more test images": (4, 1000)}).items():
         by_seeds, by_items = 1e-4 * 4 / seeds, 4e-4 * 500 / items
-        df = (seeds - 1) * ((by_seeds + by_items) / by_seeds) ** 2
+        likely = (1 + np.sqrt(2 / (seeds - 1))) * by_seeds  # one standard error larger
+        df = (seeds - 1) * ((likely + by_items) / likely) ** 2
         expected = t.ppf(0.975, df) * np.sqrt(by_seeds + by_items)
         row = table.loc[[what], ["seeds", "items", "half_width"]].to_numpy(float)
         assert row.tolist() == [[seeds, items, pytest.approx(expected)]]

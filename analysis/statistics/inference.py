@@ -62,7 +62,7 @@ def _degrees_of_freedom(seed: ArrayLike, least: ArrayLike, item: ArrayLike, seed
     """
     before = np.asarray(seeds) - 1
     likely = (1 + np.sqrt(2 / before)) * np.asarray(seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(likely > 0, before * ((np.maximum(likely, least) + np.asarray(item)) / likely) ** 2, np.inf)
 
 

@@ -105,9 +105,11 @@ def course(validated: NDArray[np.float64], items: int) -> list[int]:
 
 def _estimates(tested: NDArray[np.bool_], totals: Sequence[int]) -> dict[tuple[int, int], Estimate]:
     """Compare every two levels on their common seeds."""
-    groups = np.arange(tested.shape[2])
-    pairs = combinations(range(len(totals)), 2)
-    return {(a, b): compare(*tested[[a, b], : min(totals[a], totals[b])], groups) for a, b in pairs}
+    groups, estimates = np.arange(tested.shape[2]), {}
+    for a, b in combinations(range(len(totals)), 2):
+        common = min(totals[a], totals[b])
+        estimates[a, b] = compare(tested[a, :common], tested[b, :common], groups)
+    return estimates
 
 
 def _claims(estimates: Mapping[tuple[int, int], Estimate]) -> set[tuple[int, int]]:
