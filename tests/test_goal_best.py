@@ -56,7 +56,9 @@ def test_goal_best_goes_on_with_the_settings_that_were_drawn(tmp_path: Path) -> 
 
 def test_a_sampled_search_that_is_out_of_time_ends_with_enough_settings_to_confirm(tmp_path: Path) -> None:
     study = small_study(goal="best", budget={"trials": 6, "epochs": 1})
-    course = StudyState(tmp_path, study, BASE, Sampler(), lambda *_: None, out_of_time=lambda phase: True)
+    course = StudyState(
+        tmp_path, study, BASE, Sampler(), lambda *_: None, out_of_time=lambda phase, together: phase == "search"
+    )
     drive(course, BONUS)
     assert len(course.of_phase("search")) == CONFIRMED_BEST
     assert len({record.planned.arm for record in course.confirmed()}) == CONFIRMED_BEST

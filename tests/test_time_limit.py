@@ -49,7 +49,7 @@ def test_what_a_phase_leaves_free_by_hand() -> None:
 
 def course(out: Path, out_of_time: list[Phase]) -> StudyState:
     begin(out, STUDY)  # writes the plan
-    return StudyState(out, STUDY, BASE, None, lambda *_: None, out_of_time=lambda phase: phase in out_of_time)
+    return StudyState(out, STUDY, BASE, None, lambda *_: None, out_of_time=lambda phase, _: phase in out_of_time)
 
 
 def searched(state: StudyState) -> list[str]:

@@ -125,8 +125,12 @@ def _points(study: Study, refinement: Refinement, levels: Levels, seed: int) -> 
     for step in refinement.widened:
         added = replace(ranges[step.nuisance], low=min(step.before, step.after), high=max(step.before, step.after))
         points = nuisance_points(study, new_points(study), key("widened nuisances", seed, number))
+        # Evenly spaced up to the new end, which shows whether the response still rises there.
+        shares = np.arange(1, len(points) + 1) / len(points)
+        points[:, order.index(step.nuisance)] = shares if step.end == "high" else 1 - shares
         if step.nuisance in names:
-            yield from ((number + k, at(ranges | {step.nuisance: added}, point)) for k, point in enumerate(points))
+            within = ranges | {step.nuisance: added}
+            yield from ((number + k, at(within, point)) for k, point in enumerate(points))
         number += len(points)
         ranges[step.nuisance] = replace(ranges[step.nuisance], **{step.end: step.after})
 
