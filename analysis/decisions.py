@@ -54,10 +54,25 @@ def recommended(results: Results) -> Decision | None:
 
 
 def _decision(entry: Mapping[str, Any]) -> Decision:
-    texts = {name: entry[name] for name in ("arm", "trial", "nuisance", "end") if isinstance(entry.get(name), str)}
-    numbers = {name: float(entry[name]) for name in ("value", "before", "after", "gain") if is_number(entry.get(name))}
-    seeds = int(entry["seeds"]) if is_number(entry.get("seeds")) else 0
-    return Decision(entry["kind"], dict(_levels(entry.get("levels") or {})), **texts, **numbers, seeds=seeds)
+    def text(name: str) -> str:
+        return value if _is_text(value := entry.get(name)) else ""
+
+    def number(name: str) -> float:
+        return float(value) if is_number(value := entry.get(name)) else math.nan
+
+    return Decision(
+        kind=entry["kind"],
+        levels=dict(_levels(entry.get("levels") or {})),
+        arm=text("arm"),
+        trial=text("trial"),
+        nuisance=text("nuisance"),
+        end=text("end"),
+        value=number("value"),
+        before=number("before"),
+        after=number("after"),
+        gain=number("gain"),
+        seeds=int(entry["seeds"]) if is_number(entry.get("seeds")) else 0,
+    )
 
 
 def _levels(levels: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -77,7 +92,7 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str)
 
 

@@ -78,7 +78,7 @@ def test_the_interval_holds_for_few_trials(trials, true):
     rng, rho = np.random.default_rng(0), np.sin(np.pi * true / 2)
     covered = []
     for early, noise in rng.standard_normal((400, 2, trials)):
-        tau = kendalltau(early, rho * early + np.sqrt(1 - rho**2) * noise)[0]
+        tau = np.asarray(kendalltau(early, rho * early + np.sqrt(1 - rho**2) * noise))[0]
         low, high = tau_interval(float(tau), trials)
         covered.append(low <= true <= high)
     assert np.mean(covered) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 400)

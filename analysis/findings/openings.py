@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.confirmed.answers import answers
 from analysis.confirmed.recommendations import recommendations
-from analysis.confirmed.settings import Setting, setting_text, settings, winner
+from analysis.confirmed.settings import Setting, settings
 from study.results import OPENING_COLUMN, STOOD_FOR_COLUMN, Results, level_text
 
 
@@ -60,7 +60,7 @@ def openings_notes(results: Results, confirmed: list[Setting], answered: pd.Data
             "recommends."
         ]
     advised = recommendations(first, then, answers(first)), recommendations(results, confirmed, answered)
-    at_first, now = _recommended(advised[0], then), _recommended(advised[1], confirmed)
+    at_first, now = map(_recommended, advised)
     if at_first == now:
         return [f"{sentence} The first opening led to the same recommendation: {now}."]
     same = advised[0]["recommended"].map(level_text).tolist() == advised[1]["recommended"].map(level_text).tolist()
@@ -70,11 +70,9 @@ def openings_notes(results: Results, confirmed: list[Setting], answered: pd.Data
     return [f"{sentence} {changed} First opening: {at_first}. Now: {now}."]
 
 
-def _recommended(advised: pd.DataFrame, confirmed: list[Setting]) -> str:
-    """Return the recommended level of every factor with its decision, and the winner, as text."""
-    best = winner(confirmed)
+def _recommended(advised: pd.DataFrame) -> str:
+    """Return the recommended level of every factor with its decision, as text."""
     rows = zip(advised["factor"], advised["recommended"], advised["decision"], strict=True)
-    levels = ", ".join(
+    return ", ".join(
         f"{factor} {'–' if pd.isna(level) else level or 'none'} ({decision})" for factor, level, decision in rows
     )
-    return f"{levels}; the best setting is {setting_text(best.levels)}" if best else levels

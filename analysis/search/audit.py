@@ -47,8 +47,7 @@ def _early(ends: pd.Series, last: int) -> list[int]:
 
 
 def _agreement(early: np.ndarray, final: np.ndarray) -> dict[str, float]:
-    tau = float(stats.kendalltau(early, final).statistic)
-    tau = 0.0 if math.isnan(tau) else tau  # one side is constant
+    tau = float(np.nan_to_num(np.asarray(stats.kendalltau(early, final))[0]))  # NaN if one side is constant: 0
     low, high = tau_interval(tau, len(early))
     best = early[final == final.max()].max()
     return {
