@@ -50,7 +50,7 @@ def test_a_recommendation_that_flips_is_said_at_the_top_with_both(tmp_path: Path
     notes, said = text_of(opened_twice(tmp_path))
     assert notes[0].startswith("The test fold was opened 2 times: ")
     assert "The recommendation changed after the first opening" in notes[0]
-    assert "First opening: f x (not decided; best on validation); the best setting is f x." in notes[0]
+    assert "First opening: f x (not decided; chosen on validation)." in notes[0]
     assert "Now: f y (" in notes[0]
     for untrue in ("data only", "Nothing was selected on the", "opened once", "once, at the end"):
         assert untrue not in said
@@ -63,13 +63,10 @@ def test_a_recommendation_that_stays_is_said_to_stay(tmp_path: Path) -> None:
     notes, _ = text_of(tmp_path)
     # Three seeds are too few for a claim, six are not.
     assert "The recommended levels are the same as at the first opening, but their evidence has changed. " in notes[0]
-    assert (
-        "First opening: f y (not decided; best on validation); the best setting is f y. Now: f y (equally good); "
-        in notes[0]
-    )
+    assert "First opening: f y (not decided; chosen on validation). Now: f y (equally good)." in notes[0]
     rewrite(tmp_path, "trials", lambda t: t.assign(opening=t["opening"].mask(t["seed"].isin([4, 5]), 1.0)))
     notes, _ = text_of(tmp_path)
-    assert "The first opening led to the same recommendation: f y (equally good); the best setting is f y." in notes[0]
+    assert "The first opening led to the same recommendation: f y (equally good)." in notes[0]
 
 
 def test_a_study_that_does_not_tell_is_said_to_be_opened_twice_and_no_more(tmp_path: Path) -> None:
@@ -178,7 +175,7 @@ def test_every_later_opening_is_a_deviation_also_where_a_kill_kept_the_first_fro
     known: int, tmp_path: Path
 ) -> None:
     record = study_record(known)
-    save(tmp_path, record, 1.0, 1.0, 2)
+    save(tmp_path, record, 1.0, 1.0, 2, [])
     written = json.loads((tmp_path / results.STUDY_FILE).read_text())
     assert written["test_openings"] == 2
     assert written["deviations"] == ["the test fold was opened again (opening 2), after it had been seen"]

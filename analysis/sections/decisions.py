@@ -61,7 +61,8 @@ def _stayed(results: Results, steps: list[Decision]) -> str:
     if kind == "flat":
         gain = margin_text(margin(results))
         return f"{best} The range stayed: the response is flat there, so going on cannot gain more than {gain}."
-    return f"{best} The range could not be widened again, so their comparisons are refused."
+    whose = "its" if len(steps) == 1 else "their"
+    return f"{best} The range could not be widened again, so {whose} comparisons are refused."
 
 
 def _sentence(results: Results, step: Decision, combined: Mapping[str, str] | None) -> str:
