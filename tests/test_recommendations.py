@@ -16,7 +16,7 @@ from analysis import report
 from analysis.confirmed.answers import Answer, answers, pairs_of, rivals
 from analysis.confirmed.recommendations import recommendations
 from analysis.confirmed.settings import name, settings, winner
-from analysis.findings.ablation import path
+from analysis.findings.ablation import path, path_section
 from analysis.findings.recommendation import recommendations_section
 from study import results, writing
 from tests.fabricated import Plan, fabricate, recommend, rewrite, with_study
@@ -272,6 +272,16 @@ def test_the_ablation_of_a_combination_goes_by_the_settings_that_were_run(combin
         "g = cheap",
         "f = cheap, g = cheap (the winner)",
     ]
+
+
+def test_a_combination_that_nothing_was_confirmed_beside_is_not_ablated(tmp_path):
+    factors = {factor: ["cheap", "dear"] for factor in "fg"} | {"h": ["old", "new"]}
+    dear = {"f": "dear", "g": "dear", "h": "new"}
+    read = results.read(fabricate(tmp_path, Plan(factors, dear, items=30, trials=4, combined=COMBINED | {"h": "new"})))
+    section = path_section(read, settings(read))
+    assert section is not None
+    assert section.tables == []
+    assert section.paragraphs[1] == "No confirmed setting differs from the winner in one of its choices alone."
 
 
 def test_a_search_for_the_best_recommends_without_claiming(tmp_path):

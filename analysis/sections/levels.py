@@ -54,7 +54,7 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
     rung, most = tables.common_rung(results, factor), most_epochs(results)
     after = f"after {rung} of {most} epochs" if most else f"after {rung} epochs"
     shown: dict[str, Cell] = {
-        "level": lambda row: f"{row.level or 'none'}{' (winner)' if row.winner else ''}",
+        "level": lambda row: (row.level or "none") + (" (the winner's)" if row.winner else ""),
         "search trials": lambda row: f"{row.trials}{f' ({row.failed} failed)' if row.failed else ''}",
         "search best": "search_best",
         "search median": "search_median",
