@@ -1,6 +1,7 @@
 """What the report makes of the decisions of a study: real courses without Ray, and folders with anything in them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,16 @@ def test_a_course_is_told_in_order_and_read_as_it_went(tmp_path: Path) -> None:
     assert section is not None
     assert section.points[0].startswith("Comparisons began around the setting of search-")
     assert section.points[-1].startswith("Recommended: regularizer dropout, augmentation light")
+
+
+def test_what_was_refined_around_an_earlier_base_is_no_result_of_the_level(tmp_path: Path) -> None:
+    fabricate(tmp_path, Plan({"f": ["x", "y"], "g": ["u", "v"]}, {"f": "y", "g": "v"}, items=30, trials=4, seeds=3))
+    read = results.read(tmp_path)
+    refined = read.trials[read.trials["phase"] == "refine"]
+    earlier = [refined.assign(g="u", val_accuracy=0.99, trial=f"refine-{n}-" + refined["trial"]) for n in range(3)]
+    longer = replace(read, trials=pd.concat([read.trials, *earlier], ignore_index=True))
+    before, after = (comparison(each, settings(each), "f")["refine_best"].tolist() for each in (read, longer))
+    assert before == after
 
 
 def held(planned: Planned, best: Any) -> bool:

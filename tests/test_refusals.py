@@ -146,7 +146,7 @@ TWICE = decided("widen", before=1.0, after=10.0)
         (0.09, [decided("flat", "small")], "(0.09 of 0.0001 to 0.1), so higher may be better: widen the range"),
         (0.09, [decided("flat", end="low")], "so higher may be better: widen the range"),
         (0.09, [decided("flat", nuisance="dropout")], "so higher may be better: widen the range"),
-        (0.09, [decided("at end")], "the study widened the range 0 times and does not go on"),
+        (0.09, [decided("at end")], "so higher may be better: the study could not widen the range"),
         (9.0, [WIDER, TWICE, decided("at end")], "the study widened the range twice and does not go on"),
         # What another program may have written widens nothing.
         (0.09, [WIDER | {"after": 0.05}], "(0.09 of 0.0001 to 0.1)"),

@@ -130,7 +130,7 @@ def _at_an_edge(results: Results, texts: pd.DataFrame, setting: Setting, factor:
         end_tried, beyond = ("lowest", "lower") if end == "low" else ("highest", "higher")
         way_out = "widen the range"
         if _decided(results, "at end", setting, nuisance, end):
-            way_out = f"the study widened the range {_times_widened(results, nuisance, end)} and does not go on"
+            way_out = f"the study {_how_widened(results, nuisance, end)}"
         return (
             f"{setting.levels[factor] or 'none'} did best at nearly the {end_tried} {nuisance.name} tried "
             f"({best:.2g} of {nuisance.low:g} to {nuisance.high:g}), so {beyond} may be better: {way_out}"
@@ -164,9 +164,11 @@ def _decided(results: Results, kind: str, setting: Setting, nuisance: Nuisance, 
     )
 
 
-def _times_widened(results: Results, nuisance: Nuisance, end: str) -> str:
+def _how_widened(results: Results, nuisance: Nuisance, end: str) -> str:
+    """Say why a study did not widen a range further."""
     steps = [d for d in decisions(results) if (d.kind, d.nuisance, d.end) == ("widen", nuisance.name, end)]
-    return {1: "once", 2: "twice", 3: "three times"}.get(len(steps), count(len(steps), "time"))
+    times = {1: "once", 2: "twice", 3: "three times"}.get(len(steps), count(len(steps), "time"))
+    return f"widened the range {times} and does not go on" if steps else "could not widen the range"
 
 
 def _nuisances(results: Results, setting: Setting) -> list[Nuisance]:
