@@ -27,6 +27,7 @@ from analysis.findings.winner import examples_section, winner_section
 from analysis.layout.page import Page, Part, Section
 from analysis.layout.text import plain
 from analysis.sections.cost import trials_section
+from analysis.sections.decisions import decisions_section
 from analysis.sections.levels import factor_sections
 from analysis.sections.plan import plan_section
 from analysis.sections.progress import progress_notes
@@ -70,6 +71,7 @@ def page(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> 
         "Method and caveats": [
             caveats_section(results, confirmed),
             search_section(results),
+            decisions_section(results),
             control_section(results, confirmed),
             sanity_section(results, confirmed),
             plan_section(results),

@@ -1,23 +1,27 @@
 """Nuisances and budget as study.json declares them. Another program may omit them or write them differently."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
+from analysis.decisions import Decision, decisions, is_number
 from study.results import Results, level_text
+
+_ROUNDING = 1e-9  # relative error of a value that was computed from an end of its range
 
 
 @dataclass(frozen=True)
 class Nuisance:
-    """A nuisance; `low` and `high` are NaN unless declared as numbers."""
+    """A nuisance. The ends of its range are NaN unless declared as numbers."""
 
     name: str
     column: str  # in trials.parquet; empty if there is none
-    low: float
+    low: float  # of the range after the study's widenings
     high: float
+    declared: tuple[float, float]  # ends of the range before any widening
     log: bool
     when: dict[str, list[str]] | None  # the factor levels under which it exists; None if unreadable
     natural: list[float]  # ends of the range that no value can exceed
@@ -25,6 +29,11 @@ class Nuisance:
     @property
     def has_range(self) -> bool:
         return self.low < self.high and (self.low > 0 or not self.log)
+
+    def as_declared(self, values: pd.Series) -> pd.Series:
+        """Whether each value lies within the range before any widening."""
+        low, high = self.declared
+        return values.between(low - _ROUNDING * abs(low), high + _ROUNDING * abs(high))
 
     def exists_in(self, levels: Mapping[str, str]) -> bool:
         """Whether the nuisance exists in a setting with these levels of the factors."""
@@ -40,11 +49,26 @@ class Nuisance:
 
 
 def nuisances(results: Results) -> list[Nuisance]:
-    """Return the nuisances of study.json that are declared by a JSON object, in its order."""
+    """Return the nuisances of study.json that are declared by a JSON object, in its order, with widened ranges."""
     declared: Any = results.study.get("nuisances")
     pairs = declared.items() if isinstance(declared, Mapping) else []
-    columns = results.trials.columns
-    return [_nuisance(name, declaration, columns) for name, declaration in pairs if isinstance(declaration, Mapping)]
+    columns, widened = results.trials.columns, [step for step in decisions(results) if step.kind == "widen"]
+    return [
+        _widened(_nuisance(name, declaration, columns), widened)
+        for name, declaration in pairs
+        if isinstance(declaration, Mapping)
+    ]
+
+
+def _widened(nuisance: Nuisance, steps: Iterable[Decision]) -> Nuisance:
+    """Return a nuisance with the range that the steps led to, except for steps that do not widen it."""
+    for step in steps:
+        if step.nuisance != nuisance.name:
+            continue
+        wider = replace(nuisance, **{step.end: step.after})
+        if wider.has_range and wider.low <= nuisance.low and nuisance.high <= wider.high:
+            nuisance = wider
+    return nuisance
 
 
 def _nuisance(name: str, declaration: Mapping[str, Any], columns: pd.Index) -> Nuisance:
@@ -55,6 +79,7 @@ def _nuisance(name: str, declaration: Mapping[str, Any], columns: pd.Index) -> N
         column=next((known for known in (name, str(declaration.get("sets"))) if known in columns), ""),
         low=low,
         high=high,
+        declared=(low, high),
         log=bool(declaration.get("log")),
         when={factor: list(map(level_text, _list(levels))) for factor, levels in when.items()}
         if isinstance(when, Mapping)
@@ -68,10 +93,6 @@ def budget(results: Results, key: str) -> int | None:
     declared: Any = results.study.get("budget")
     value = declared.get(key) if isinstance(declared, Mapping) else None
     return int(value) if is_number(value) else None
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _list(value: Any) -> list[Any]:

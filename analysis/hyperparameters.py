@@ -4,7 +4,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.declared import is_number, nuisances
+from analysis.decisions import is_number
+from analysis.declared import nuisances
 from study.results import Results, level_text
 
 # The phases whose trials are settings of factors and nuisances.

@@ -38,13 +38,14 @@ SUSPECTS_PREFIX = "suspect-"  # of examples/suspect-ITEM.jpg: images whose label
 BEST_FOLDER = "best"
 EXPLAINED_FOLDER = "explained"  # images with the winner's heat maps, drawn on request
 FIRST_PLAN = "ledger/plan/000.json"  # the plan before the first trial; study.json has its hash
+FIRST_OPENING = "ledger/openings/000.json"  # of the test fold, with the recommendation at that time
+# In tables/, but not written by the report, which leaves them there.
+KNN_FILE = "knn.csv"
+RETRIEVAL_FILE = "retrieval.csv"
 
 # The rules of the report, which a dry run announces too.
 MIN_SEEDS = 3  # to compare levels: fewer do not show how much results vary between seeds
 SEEDS_FOR_A_CLAIM = 5
-# In tables/, but not written by the report, which leaves them there.
-KNN_FILE = "knn.csv"
-RETRIEVAL_FILE = "retrieval.csv"
 
 Kind = Literal["text", "number", "flag", "any"]
 Columns = Mapping[str, Kind]  # name -> kind, in the order they are written

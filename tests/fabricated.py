@@ -35,6 +35,7 @@ class Plan:
     seeds: int = 5
     sharpness: float = 1.0  # factor on all logits: above 1 the models are surer than they should be
     published: dict[str, tuple[float, int]] = field(default_factory=dict)  # name -> (accuracy, seeds) of what was run
+    combined: Mapping[str, object] | None = None  # a recommended setting that stands for no level
     extra: dict[str, object] = field(default_factory=dict)  # further keys of study.json
 
 
@@ -82,7 +83,13 @@ def _study(plan: Plan) -> dict:
         "goal": "factors",
         "margin": 0.01,
         "deviations": [],
+        **({} if plan.combined is None else {"decisions": [recommend(plan.combined)]}),
     } | plan.extra
+
+
+def recommend(levels: Mapping[str, object]) -> dict[str, object]:
+    """The decision that names a setting, as study.json has it."""
+    return {"kind": "recommend", "levels": dict(levels), "arm": json.dumps(dict(levels))}
 
 
 def _manifest(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
@@ -183,7 +190,8 @@ def _refine(plan: Plan, rng: np.random.Generator) -> list[dict]:
 
 def _confirm(plan: Plan, rng: np.random.Generator) -> list[dict]:
     rows = []
-    for levels, names in _settings(plan).values():
+    combined = [] if plan.combined is None else [(dict(plan.combined), [])]
+    for levels, names in [*_settings(plan).values(), *combined]:
         for seed in range(1, plan.seeds + 1):
             truth = float(np.clip(_truth(plan, levels) + plan.spread * rng.standard_normal(), 0.0, 1.0))
             rows.append(_row(plan, "confirm", len(rows), levels, truth, seed=seed, stands_for=json.dumps(names)))

@@ -21,7 +21,7 @@ ALLOWED = {
 }
 # What a shelf of a room may import of the room: what lies at its entrance and the shelves before it.
 ENTRANCE = {
-    "analysis": ["declared", "layout.text"],
+    "analysis": ["declared", "decisions", "layout.text"],
     "study": [
         "arguments",
         "budget",

@@ -14,7 +14,7 @@ from analysis.findings.negative_control import negative_control
 from analysis.report import build
 from analysis.statistics.inference import compare, crossed_mean
 from study.results import Results, ResultsError, read
-from tests.fabricated import Plan, fabricate, rewrite
+from tests.fabricated import WINNER, Plan, fabricate, recommend, rewrite, with_study
 
 FOLDS, ROUNDS, ITEMS = 2, 6, 60
 TRUTH: dict[tuple[str, object], float] = {("backbone", "small"): 0.6}
@@ -113,6 +113,39 @@ def test_levels_are_compared_over_rounds_and_all_images(out: Path) -> None:
     assert (row["difference"], row["low"], row["high"]) == pytest.approx((expected.mean, low, high))
     plain = compare(a.correct, b.correct, np.arange(ITEMS)).interval()
     assert high - low >= plain[1] - plain[0]
+
+
+def test_the_recommended_setting_is_named_by_its_levels(out: Path) -> None:
+    """The arm that the decision gives is that of no trial, because each fold has its own."""
+    chosen = WINNER | {"backbone": "small"}
+    before = winner(settings(read(out)))
+    assert before is not None
+    assert before.levels == WINNER
+    with_study(out, decisions=[recommend(chosen)])
+    best = winner(settings(read(out)))
+    assert best is not None
+    assert best.levels == chosen
+    assert best.rounds[0][0] != before.rounds[0][0]
+
+
+@pytest.mark.parametrize(("best_on_average", "refused"), [(1e-2, False), (9e-2, True)])
+def test_a_range_is_judged_by_the_point_that_did_best_on_average(
+    out: Path, best_on_average: float, refused: bool
+) -> None:
+    """Every fold of large was confirmed near the end, as its own best; another point may be best over all folds."""
+
+    def edit(trials: pd.DataFrame) -> pd.DataFrame:
+        refined, large = trials["phase"] == "refine", trials["backbone"] == "large"
+        rate = trials["learning_rate"].mask((trials["phase"] == "confirm") & large, 9e-2)
+        best = refined & large & (trials["learning_rate"] == 1e-2)
+        rate = rate.mask(best, best_on_average)
+        accuracy = trials["val_accuracy"].mask(best, 0.99)
+        arm = trials["arm"].mask(refined, trials["arm"] + rate.astype(str))
+        return trials.assign(learning_rate=rate, val_accuracy=accuracy, arm=arm)
+
+    rewrite(out, "trials", edit)
+    verdict = answers(read(out)).query("level_a == 'small' and level_b == 'large'")["verdict"].iloc[0]
+    assert verdict.startswith("refused: large did best at nearly the highest learning_rate") == refused
 
 
 def test_a_round_that_lacks_a_model_does_not_count(out: Path) -> None:

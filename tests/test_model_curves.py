@@ -69,7 +69,7 @@ def regularized(tmp_path):
 
 def test_strengths_are_those_under_a_level_that_were_tried_at_several_values(regularized):
     read = results.read(regularized)
-    (dropout,) = strengths(read)
+    (dropout,) = strengths(read, settings(read))
     assert (dropout.nuisance.name, dropout.factor, dropout.levels) == ("dropout", "regularizer", ["dropout"])
     assert sorted(dropout.refined["strength"]) == [0.5, 0.6]
     assert set(dropout.trials["phase"]) == {"search", "refine"}
@@ -85,7 +85,7 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
         lambda t: t.assign(l2=np.where(t["regularizer"] == "l2", 10.0 ** -(np.arange(len(t)) % 4 + 2), np.nan)),
     )
     read = results.read(regularized)
-    found, each = settings(read), strengths(read)
+    found, each = settings(read), strengths(read, settings(read))
     assert [one.nuisance.name for one in each] == ["dropout", "l2"]
     assert [one.nuisance.log for one in each] == [False, True]
     plain = without(read, found, "regularizer", each)
@@ -108,7 +108,8 @@ def test_the_level_without_any_is_the_line_they_are_seen_against(regularized):
 def test_what_a_folder_does_not_describe_is_not_drawn(declared, regularized):
     study = json.loads((regularized / results.STUDY_FILE).read_text())
     writing.write_json(study | {"nuisances": declared}, regularized / results.STUDY_FILE)
-    assert strengths(results.read(regularized)) == []
+    read = results.read(regularized)
+    assert strengths(read, settings(read)) == []
 
 
 def test_the_table_of_classes_has_the_training_images_of_each(tmp_path):

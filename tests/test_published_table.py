@@ -112,7 +112,7 @@ def test_published_trials_are_no_candidates_for_the_winner(out: Path) -> None:
     text = (out / results.REPORT_MARKDOWN).read_text()
     assert "3 of 4 published numbers were reproduced" in text
     assert "| not tried | accuracy | 99.1% (98.7 to 99.3) | test, n\u00a0=\u00a03,750 | – | not run |" in text
-    assert "Best setting: f y." in text
+    assert "Recommended setting: f y." in text
     assert (out / results.TABLES_FOLDER / "published.csv").exists()
 
 

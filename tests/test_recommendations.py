@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from analysis import report
 from analysis.confirmed.answers import Answer, answers, pairs_of, rivals
 from analysis.confirmed.recommendations import recommendations
-from analysis.confirmed.settings import settings
+from analysis.confirmed.settings import name, settings, winner
+from analysis.findings.ablation import path, path_section
 from analysis.findings.recommendation import recommendations_section
-from analysis.layout.text import duration
 from study import results, writing
-from tests.fabricated import Plan, fabricate
+from tests.fabricated import Plan, fabricate, recommend, rewrite, with_study
 
 LEVELS = ["x", "y", "z"]
 PLAN = Plan({"f": LEVELS}, {"f": "y"}, items=30, seeds=5, trials=6)
@@ -46,14 +46,12 @@ def fabricated(tmp_path_factory):
     return fabricate(tmp_path_factory.mktemp("recommended") / "study", PLAN)
 
 
-def chosen(out, pairs, seconds=None, trained=None):
+def chosen(out, pairs, seconds=None):
     """A study, its settings and its answers, these and the costs of choice; the winner has y."""
     read = results.read(out)
     read = replace(read, predictions=read.predictions.head(0))  # the answers are written by hand
     if seconds:
         read.trials["seconds"] = read.trials["f"].map(seconds).astype(float)
-    if trained:
-        read.trials["trained_parameters"] = read.trials["f"].map(trained).astype(float)
     found = settings(read)
     ranked = read.trials.groupby("f")["val_accuracy"].mean()
     assert ranked.notna().all()
@@ -66,6 +64,13 @@ def chosen(out, pairs, seconds=None, trained=None):
 def advised(*arguments):
     """The one row of recommendations, for answers and costs of choice."""
     return recommendations(*chosen(*arguments)).iloc[0]
+
+
+def sentences(*arguments) -> list[str]:
+    """What the report says under the table, one paragraph for each factor."""
+    section = recommendations_section(*chosen(*arguments))
+    assert section is not None
+    return section.below
 
 
 def why(*arguments):
@@ -87,22 +92,49 @@ ALL_EQUAL = [pair("x", "y", "equivalent"), pair("y", "z", "equivalent"), pair("x
 
 
 @pytest.mark.parametrize(
-    ("seconds", "trained", "recommended"),
+    ("seconds", "cheaper", "said"),
     [
-        ({"x": 10, "y": 30, "z": 20}, None, "x"),
-        ({"x": 10, "y": 10.5, "z": 20}, None, "y"),  # as fast within the noise: the winner's level stays
-        ({"x": 10, "y": 10.5, "z": 20}, {"x": 10, "y": 500, "z": 1}, "x"),
-        ({"x": 10, "y": 10.5, "z": 20}, {"x": 500, "y": 500, "z": 1}, "y"),
+        (
+            {"x": 6, "y": 30, "z": 20},
+            "x",
+            "x does as well on test, within 1 point, and takes about a fifth of the time",
+        ),
+        ({"x": 27.1, "y": 30, "z": 30}, None, ""),  # as fast within the noise
+        ({"x": 26, "y": 30, "z": 30}, "x", "and takes 87% of the time (26 s per trial instead of 30 s)."),
+        ({"x": 30, "y": 30, "z": 0.8}, "z", "and takes about 1/38 of the time (0.8 s per trial instead of 30 s)."),
     ],
 )
-def test_of_equals_the_cheapest_is_recommended(fabricated, seconds, trained, recommended):
-    row = advised(fabricated, ALL_EQUAL, seconds, trained)
-    assert row[["recommended", "best", "decision"]].tolist() == [recommended, "y", "equally good"]
+def test_an_equal_that_takes_less_time_is_named_with_its_saving_and_the_winner_stays(
+    fabricated, seconds, cheaper, said
+):
+    row = advised(fabricated, ALL_EQUAL, seconds)
+    assert row[["recommended", "best", "decision"]].tolist() == ["y", "y", "equally good"]
+    assert row["cheaper"] == cheaper if cheaper else pd.isna(row["cheaper"])
+    (sentence,) = sentences(fabricated, ALL_EQUAL, seconds)
+    assert said in sentence
+    assert ("does as well" in sentence) == (cheaper is not None)
 
 
-def test_a_cheap_level_that_is_beaten_is_not_recommended(fabricated):
+def test_a_cheap_level_that_is_beaten_is_not_named(fabricated):
     pairs = [pair("x", "y", "equivalent"), pair("y", "z", "equivalent"), pair("x", "z", "b", -0.02)]
-    assert advised(fabricated, pairs, {"x": 1, "y": 30, "z": 20})["recommended"] == "z"
+    assert advised(fabricated, pairs, {"x": 1, "y": 30, "z": 20})["cheaper"] == "z"
+
+
+def test_a_level_that_takes_a_fraction_of_the_time_stands_beside_what_is_not_decided(fabricated):
+    pairs = [pair("x", "y", "no evidence", -0.003, 40), pair("y", "z", "a", 0.1), pair("x", "z", "a", 0.1)]
+    seconds = {"x": 0.18, "y": 6.5, "z": 20}
+    section = recommendations_section(*chosen(fabricated, pairs, seconds))
+    assert section is not None
+    table = section.tables[0]
+    decision = table.rows[0][table.header.index("decision")]
+    assert decision == "not decided; chosen on validation; x takes about 1/36 of the time"
+    said = "x is not shown to be worse and takes about 1/36 of the time (0.18 s per trial instead of 6.5 s)."
+    assert said in section.below[0]
+    slower = recommendations_section(*chosen(fabricated, pairs, seconds | {"x": 3.0}))
+    assert slower is not None
+    assert "not shown to be worse" not in slower.below[0]
+    refused = [pair("x", "y", "refused: fewer than 3 seeds (2)"), *pairs[1:]]
+    assert "not shown to be worse" not in sentences(fabricated, refused, seconds)[0]
 
 
 def test_without_evidence_the_winners_level_is_kept_and_the_seeds_are_named(fabricated):
@@ -114,7 +146,7 @@ def test_without_evidence_the_winners_level_is_kept_and_the_seeds_are_named(fabr
     row = advised(fabricated, pairs, {"x": 1, "y": 30, "z": 20})
     assert row[["recommended", "decision", "open", "seeds_needed"]].tolist() == [
         "y",
-        "not decided; best on validation",
+        "not decided; chosen on validation",
         2,
         40,
     ]
@@ -131,14 +163,28 @@ def test_what_no_number_of_seeds_settles_has_no_number(fabricated):
 def test_refused_answers_leave_the_winners_level_undecided(fabricated):
     pairs = [pair(a, b, "refused: fewer than 3 seeds (2)") for a, b in (("x", "y"), ("y", "z"), ("x", "z"))]
     row = advised(fabricated, pairs)
-    assert row[["recommended", "decision"]].tolist() == ["y", "not decided; best on validation"]
+    assert row[["recommended", "decision"]].tolist() == ["y", "not decided; chosen on validation"]
     assert row[["gain", "seeds_needed"]].isna().all()
 
 
-def test_a_level_that_beats_the_winners_is_recommended_in_its_place(fabricated):
+def test_the_winner_stays_where_another_level_beats_it_on_test_and_that_is_said(fabricated):
     pairs = [pair("x", "y", "a", 0.1), pair("y", "z", "equivalent"), pair("x", "z", "a", 0.1)]
     row = advised(fabricated, pairs)
-    assert row[["recommended", "winner", "decision"]].tolist() == ["x", "y", "better"]
+    assert row[["recommended", "best", "decision", "against"]].tolist() == ["y", "x", "beaten on test", "x"]
+    (sentence,) = sentences(fabricated, pairs)
+    assert sentence.startswith(
+        "f: y (beaten on test). x beats it on test. The winner stays, because the test fold must not select: "
+    )
+    assert "x beats y by 10.0 points" in sentence
+    assert why(fabricated, pairs) == "chosen on validation, but x beats it on test; equivalent on test: z"
+
+
+def test_of_levels_that_beat_the_winners_the_one_far_ahead_is_best(fabricated):
+    """Also where that one is itself beaten by a third, as three levels may beat each other in a ring."""
+    pairs = [pair("x", "y", "a", 0.1), pair("y", "z", "b", -0.02), pair("x", "z", "b", -0.05)]
+    assert advised(fabricated, pairs)["best"] == "x"
+    ring = [pair("x", "y", "a", 0.1), pair("y", "z", "a", 0.02), pair("x", "z", "b", -0.05)]
+    assert advised(fabricated, ring)[["best", "decision"]].tolist() == ["x", "beaten on test"]
 
 
 def test_a_pair_turned_round_says_the_same(fabricated):
@@ -170,29 +216,80 @@ def test_the_first_table_is_what_to_choose(planted):
     text = (planted / results.REPORT_HTML).read_text()
     assert re.findall('<caption id="table-(.*?)"', text)[0] == "recommendations"
     assert "backbone: use large. large beats small by " in text
-    assert "regularizer: l2 (not decided; best on validation). " in text
-    assert "This combination is the winner, as confirmed." in text
+    assert "regularizer: l2 (not decided; chosen on validation). " in text
+    assert text.index("Recommended setting: backbone large, regularizer l2, augmentation light.") < text.index("<table")
+    assert "This exact combination was trained with 5 seeds." in text
 
 
-def test_a_cheaper_equal_makes_a_whole_that_was_not_run(tmp_path):
+COMBINED = {"f": "cheap", "g": "cheap"}
+
+
+@pytest.fixture
+def combined(tmp_path):
+    """Levels were compared around f and g dear; what is recommended has both cheap, and stands for no level."""
     factors = {"f": ["cheap", "dear"], "g": ["cheap", "dear"]}
-    worse = {("f", "cheap"): 0.5, ("g", "cheap"): 0.5}
-    read = results.read(fabricate(tmp_path, Plan(factors, {"f": "dear", "g": "dear"}, worse, items=30, trials=4)))
-    read.trials["seconds"] = 30.0 - 12.0 * (read.trials[["f", "g"]] == "cheap").sum(axis=1)
-    equal = [pair("cheap", "dear", "equivalent") | {"factor": factor} for factor in factors]
-    section = recommendations_section(read, settings(read), pd.DataFrame(equal))
+    out = fabricate(tmp_path, Plan(factors, {"f": "dear", "g": "dear"}, items=30, trials=4, combined=COMBINED))
+    rewrite(out, "trials", lambda t: t.assign(seconds=30.0 - 12.0 * (t[["f", "g"]] == "cheap").sum(axis=1)))
+    return out
+
+
+def test_a_combination_of_cheap_levels_is_recommended_as_it_was_run(combined):
+    read = results.read(combined)
+    found, equal = settings(read), [pair("cheap", "dear", "equivalent") | {"factor": factor} for factor in "fg"]
+    best = winner(found)
+    assert best is not None
+    assert (best.levels, best.stands_for, len(found)) == (COMBINED, frozenset(), 4)
+    section = recommendations_section(read, found, pd.DataFrame(equal))
     assert section is not None
     assert section.tables[0].frame["recommended"].tolist() == ["cheap", "cheap"]
-    assert "f: use cheap. cheap matches dear within the margin of 1 point and is cheaper (" in section.below[1]
-    assert section.below[-1].startswith("This combination (f cheap, g cheap) has not been trained yet.")
+    assert section.paragraphs[0].startswith("Recommended setting: f cheap, g cheap. Test accuracy ")
+    assert section.paragraphs[0].endswith("This exact combination was trained with 5 seeds.")
+    assert section.paragraphs[1].endswith("around another setting: f dear, g dear.")
+    assert "Measured with g dear; the winner uses cheap, where the gap may differ." in section.below[0]
+
+
+def test_without_the_studys_decision_a_setting_that_stands_for_no_level_is_left_out(combined):
+    with_study(combined, decisions=[{"kind": "recommend", "levels": COMBINED, "arm": 5}, "recommend", None])
+    found = settings(results.read(combined))
+    assert COMBINED not in [setting.levels for setting in found]
+    with_study(combined, decisions=[recommend(COMBINED), recommend(COMBINED | {"f": "dear"})])
+    best = winner(settings(results.read(combined)))
+    assert best is not None
+    assert best.levels == COMBINED | {"f": "dear"}, "the last decision counts"
+
+
+def test_the_ablation_of_a_combination_goes_by_the_settings_that_were_run(combined):
+    start = {"name": "seed", "value": 0.5, "config": {"f": "dear", "g": "dear"}}
+    with_study(combined, published=[start])
+    read = results.read(combined)
+    found = settings(read)
+    table = path(read, found)
+    assert table["kind"].tolist() == ["step", "step", "sum", "total"]
+    assert table["difference"].notna().all()
+    assert [name(setting, found) for setting in found] == [
+        "f = cheap",
+        "the common setting",
+        "g = cheap",
+        "f = cheap, g = cheap (the winner)",
+    ]
+
+
+def test_a_combination_that_nothing_was_confirmed_beside_is_not_ablated(tmp_path):
+    factors = {factor: ["cheap", "dear"] for factor in "fg"} | {"h": ["old", "new"]}
+    dear = {"f": "dear", "g": "dear", "h": "new"}
+    read = results.read(fabricate(tmp_path, Plan(factors, dear, items=30, trials=4, combined=COMBINED | {"h": "new"})))
+    section = path_section(read, settings(read))
+    assert section is not None
+    assert section.tables == []
+    assert section.paragraphs[1] == "No confirmed setting differs from the winner in one of its choices alone."
 
 
 def test_a_search_for_the_best_recommends_without_claiming(tmp_path):
     report.build(fabricate(tmp_path, Plan(extra={"goal": "best"}, items=30, trials=4)))
     advised = pd.read_csv(tmp_path / "tables" / "recommendations.csv")
-    assert set(advised["decision"]) == {"not decided; best on validation"}
+    assert set(advised["decision"]) == {"not decided; chosen on validation"}
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    said = "backbone: large (not decided; best on validation). Its levels were not compared: the search"
+    said = "backbone: large (not decided; chosen on validation). Its levels were not compared: the search"
     assert said in text
 
 
@@ -200,8 +297,8 @@ def test_a_refused_pair_is_given_with_its_reason_and_no_number_of_seeds(tmp_path
     fabricate(tmp_path, Plan({"f": ["x", "y"]}, {"f": "y"}, items=30, seeds=2, trials=4, epochs=2))
     report.build(tmp_path)
     text = (tmp_path / results.REPORT_MARKDOWN).read_text()
-    assert re.search(r"\| f \| [xy] \| not decided; best on validation \| – \| not compared \|", text)
-    assert "best on validation). Its levels were not compared: fewer than 3 seeds (2)." in text
+    assert re.search(r"\| f \| [xy] \| not decided; chosen on validation \| – \| not compared \|", text)
+    assert "chosen on validation). Its levels were not compared: fewer than 3 seeds (2)." in text
 
 
 def test_a_running_study_recommends_nothing_yet(tmp_path):
@@ -260,48 +357,36 @@ VERDICTS = st.sampled_from(["a", "b", "equivalent", "no evidence", "refused: few
 COSTS = st.fixed_dictionaries({level: st.sampled_from([1.0, 9.5, 10.0, 10.5, 11.5, 30.0]) for level in LEVELS})
 
 
-@given(st.tuples(VERDICTS, VERDICTS, VERDICTS), COSTS, st.none() | COSTS)
+@given(st.tuples(VERDICTS, VERDICTS, VERDICTS), COSTS)
 @settings_of(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_recommended_level_is_the_cheapest_of_those_as_good_and_the_words_say_so(
-    fabricated, verdicts, seconds, trained
-):
+def test_the_winners_level_is_recommended_and_the_words_fit_the_evidence(fabricated, verdicts, seconds):
     pairs = [
         pair(a, b, verdict, {"a": 0.05, "b": -0.05}.get(verdict, 0.0))
         for (a, b), verdict in zip((("x", "y"), ("y", "z"), ("x", "z")), verdicts, strict=True)
     ]
-    row = advised(fabricated, pairs, seconds, trained)
+    row = advised(fabricated, pairs, seconds)
     turnable = pairs_of(pd.DataFrame(pairs, columns=list(results.ANSWERS_COLUMNS)), "f")
-    best, *others = json.loads(row["as_good"])
-    against = {one["level_b"]: one["verdict"] for one in rivals(turnable, best)}
+    against = {one["level_b"]: one["verdict"] for one in rivals(turnable, "y")}
     beaten = {level for level in LEVELS for one in rivals(turnable, level) if one["verdict"] == "b"}
-    assert best == row["best"]
-    assert set(others) == {level for level, verdict in against.items() if verdict == "equivalent"} - beaten
-    times = {level: seconds[level] for level in (best, *others)}
-    fast = {level for level in times if 0.9 * times[level] <= min(times.values())}
-    assert row["recommended"] in fast
-    assert row["trial_seconds"] == seconds[row["recommended"]]
-    if trained:
-        assert trained[row["recommended"]] == min(trained[level] for level in fast)
-    said = why(fabricated, pairs, seconds, trained)
-    if row["recommended"] == best:
-        assert "on test and cheaper:" not in said
-    elif best in fast:
-        assert trained[row["recommended"]] < trained[best]
-        assert f"equivalent to {best} on test and cheaper: it trains fewer parameters" in said
-    else:
-        assert seconds[row["recommended"]] < seconds[best]
-        assert f"cheaper: {duration(row['trial_seconds'])} per trial instead of {duration(seconds[best])}" in said
+    equal = {level for level, verdict in against.items() if verdict == "equivalent"} - beaten
+    assert row["recommended"] == "y"
+    assert (row["decision"] == "beaten on test") == (row["best"] != "y") == ("b" in against.values())
+    assert set(json.loads(row["as_good"])) == equal | {"y"}
+    less = {level for level in equal if seconds[level] < 0.9 * seconds["y"]}
+    said = why(fabricated, pairs, seconds)
+    assert pd.isna(row["cheaper"]) if not less else seconds[row["cheaper"]] == min(seconds[level] for level in less)
+    assert ("does as well and takes" in said) == bool(less)
     if isinstance(row["faster"], str):
         assert seconds[row["faster"]] < 0.9 * row["trial_seconds"]
         assert against[row["faster"]] not in ("equivalent", "a", "b")
-        assert f"{row['faster']} is faster but not shown to be as good" in said or row["recommended"] != best
+        assert f"{row['faster']} is faster but not shown to be as good" in said
 
 
 def test_a_slower_level_that_is_kept_stands_beside_the_faster_with_its_numbers(fabricated):
     pairs = [pair("x", "y", "no evidence", 0.02, 40), pair("y", "z", "a", 0.1), pair("x", "z", "a", 0.1)]
     said = why(fabricated, pairs, {"x": 1, "y": 30, "z": 20})
     # x minus y is 0.02 (0.01 to 0.04)
-    assert said.startswith("the winner's level; x is faster but not shown to be as good: 1 s, ")
+    assert said.startswith("chosen on validation; beats z on test; x is faster but not shown to be as good: 1 s, ")
     assert said.endswith("on validation, 2.0 points ahead on test (95% CI 1.0 to 4.0)")
 
 
@@ -326,4 +411,4 @@ def test_what_a_trial_takes_is_compared_in_one_company(tmp_path):
     company = (read.trials["phase"] != "search") & (read.trials["g"] == "v")
     read.trials["seconds"] = np.where(company, read.trials["f"].map({"x": 2.0, "y": 3.0}), 500.0)
     advised = recommendations(read, settings(read), answers(read)).set_index("factor")
-    assert advised.loc["f", "best_seconds"] == {"x": 2.0, "y": 3.0}[str(advised["best"]["f"])]
+    assert advised.loc["f", "trial_seconds"] == {"x": 2.0, "y": 3.0}[str(advised["recommended"]["f"])]

@@ -125,6 +125,56 @@ def test_a_best_value_at_the_edge_of_its_range(tmp_path, value, nuisance, reason
     assert found[0].startswith(f"refused: {reason}" if reason else "no evidence")
 
 
+def decided(kind: str, level: str = "large", end: str = "high", **more) -> dict:
+    """A decision about learning_rate, as study.json lists it."""
+    step = {"kind": kind, "levels": {"backbone": level}, "nuisance": "learning_rate", "end": end, "value": 0.09}
+    return step | more
+
+
+WIDER = decided("widen", before=0.1, after=1.0)
+TWICE = decided("widen", before=1.0, after=10.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "decisions", "reason"),
+    [
+        (0.09, [WIDER], ""),
+        (0.9, [WIDER], "(0.9 of 0.0001 to 1), so higher may be better: widen the range"),
+        (0.9, [WIDER, TWICE], ""),
+        (0.09, [decided("flat")], ""),
+        (0.9, [WIDER, decided("flat")], ""),
+        (0.09, [decided("flat", "small")], "(0.09 of 0.0001 to 0.1), so higher may be better: widen the range"),
+        (0.09, [decided("flat", end="low")], "so higher may be better: widen the range"),
+        (0.09, [decided("flat", nuisance="dropout")], "so higher may be better: widen the range"),
+        (0.09, [decided("at end")], "so higher may be better: the study could not widen the range"),
+        (9.0, [WIDER, TWICE, decided("at end")], "the study widened the range twice and does not go on"),
+        # What another program may have written widens nothing.
+        (0.09, [WIDER | {"after": 0.05}], "(0.09 of 0.0001 to 0.1)"),
+        (0.09, [WIDER | {"after": "1"}], "(0.09 of 0.0001 to 0.1)"),
+        (0.09, [WIDER | {"end": "top"}], "(0.09 of 0.0001 to 0.1)"),
+        (1.1e-4, [decided("widen", end="low", before=1e-4, after=-1.0)], "(0.00011 of 0.0001 to 0.1)"),
+    ],
+)
+def test_a_range_counts_as_the_study_widened_it(tmp_path, value, decisions, reason):
+    edit = setting("learning_rate", value, where(["confirm"], backbone="large"))
+    plan = declaring(learning_rate=RATE)
+    plan.extra["decisions"] = decisions
+    (found,) = verdicts(tmp_path, plan, trials=edit)
+    assert reason in found if reason else found == "no evidence"
+
+
+@pytest.mark.parametrize(("decisions", "refused"), [([WIDER], False), ([], True)])
+def test_points_in_a_widened_range_make_no_budgets_unequal(tmp_path, decisions, refused):
+    def edit(t: pd.DataFrame) -> pd.DataFrame:
+        more = t[t["trial"] == "refine-002"]
+        return pd.concat([t, *(more.assign(trial=f"refine-1{n}", learning_rate=0.2 + n) for n in range(3))])
+
+    plan = declaring(learning_rate=RATE)
+    plan.extra["decisions"] = decisions
+    (found,) = verdicts(tmp_path, plan, trials=edit)
+    assert found == ("refused: unequal budgets (2 refinement trials against 5)" if refused else "no evidence")
+
+
 def test_a_nuisance_that_sets_another_column(tmp_path):
     plan = declaring(sgd_learning_rate=RATE | {"sets": "learning_rate"})
     edit = setting("learning_rate", 0.09, where(["confirm"]))

@@ -43,7 +43,7 @@ def test_it_leaves_what_the_contract_names(out):
 
 
 def test_it_says_the_winner_the_baselines_and_the_answers(text):
-    assert "Best setting: backbone large, regularizer l2, augmentation light." in text
+    assert "Recommended setting: backbone large, regularizer l2, augmentation light." in text
     assert "Chance is 25.0%; always predicting the most frequent class reaches 25.0%." in text
     assert "large beats small by " in text
     assert "No evidence that none and dropout differ" in text

@@ -41,7 +41,7 @@ def test_the_winner_is_chosen_by_the_studys_metric(tmp_path, metric, of_x, won):
     text = built(tmp_path)
     assert f"It was selected on validation data only, by {said} (" in text
     assert "The comparisons of levels below use accuracy." in text
-    assert f"Best setting: f {won}. Test accuracy " in text
+    assert f"Recommended setting: f {won}. Test accuracy " in text
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "val_accuracy"])

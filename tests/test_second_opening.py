@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,14 @@ import pytest
 from analysis.confirmed.answers import answers
 from analysis.confirmed.settings import settings, winner
 from analysis.contents import page
-from study import results
+from study import results, writing
 from study.estimates.resources import Resources
 from study.products.outputs import write_tables
 from study.products.stale import drop_stale
 from study.schedule.state import StudyState
 from study.setup.study_json import StudyJson, budget_record, definition, save
 from tests.courses import BASE, BONUS, begin, drive, small_study
-from tests.fabricated import Plan, fabricate, rewrite
+from tests.fabricated import Plan, fabricate, recommend, rewrite, with_study
 
 PLAN = Plan({"f": ["x", "y"]}, {"f": "y"}, items=30, seeds=6, trials=4, extra={"test_openings": 2})
 
@@ -50,7 +51,7 @@ def test_a_recommendation_that_flips_is_said_at_the_top_with_both(tmp_path: Path
     notes, said = text_of(opened_twice(tmp_path))
     assert notes[0].startswith("The test fold was opened 2 times: ")
     assert "The recommendation changed after the first opening" in notes[0]
-    assert "First opening: f x (not decided; best on validation); the best setting is f x." in notes[0]
+    assert "First opening: f x (not decided; chosen on validation)." in notes[0]
     assert "Now: f y (" in notes[0]
     for untrue in ("data only", "Nothing was selected on the", "opened once", "once, at the end"):
         assert untrue not in said
@@ -63,13 +64,30 @@ def test_a_recommendation_that_stays_is_said_to_stay(tmp_path: Path) -> None:
     notes, _ = text_of(tmp_path)
     # Three seeds are too few for a claim, six are not.
     assert "The recommended levels are the same as at the first opening, but their evidence has changed. " in notes[0]
-    assert (
-        "First opening: f y (not decided; best on validation); the best setting is f y. Now: f y (equally good); "
-        in notes[0]
-    )
+    assert "First opening: f y (not decided; chosen on validation). Now: f y (equally good)." in notes[0]
     rewrite(tmp_path, "trials", lambda t: t.assign(opening=t["opening"].mask(t["seed"].isin([4, 5]), 1.0)))
     notes, _ = text_of(tmp_path)
-    assert "The first opening led to the same recommendation: f y (equally good); the best setting is f y." in notes[0]
+    assert "The first opening led to the same recommendation: f y (equally good)." in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("opening", "then"),
+    [
+        ({"models": {}, "recommended": recommend({"f": "y"})}, "y"),
+        ({"models": {}, "recommended": recommend({"f": "x"})}, "x"),
+        ({"models": {}}, "x"),  # of an earlier version: x was best on validation
+        ([], "x"),
+    ],
+)
+def test_the_first_recommendation_is_the_one_that_the_opening_recorded(tmp_path: Path, opening: Any, then: str) -> None:
+    opened_twice(tmp_path)
+    with_study(tmp_path, decisions=[recommend({"f": "y"})])
+    (tmp_path / results.FIRST_OPENING).parent.mkdir(parents=True)
+    writing.write_json(opening, tmp_path / results.FIRST_OPENING)
+    notes, _ = text_of(tmp_path)
+    same = "The first opening led to the same recommendation: f y (" in notes[0]
+    changed = "First opening: f x (not decided; chosen on validation). Now: f y (" in notes[0]
+    assert (same, changed) == (then == "y", then == "x")
 
 
 def test_a_study_that_does_not_tell_is_said_to_be_opened_twice_and_no_more(tmp_path: Path) -> None:
@@ -98,6 +116,9 @@ def test_the_tables_tell_since_which_opening_each_trial_is_there(
     course = begin(tmp_path, small_study())
     assert tables_of(course)["opening"].isna().all()
     drive(course, BONUS)
+    assert course.winner is not None
+    recorded = json.loads((tmp_path / results.FIRST_OPENING).read_text())["recommended"]
+    assert (recorded["kind"], recorded["arm"]) == ("recommend", course.winner.planned.arm)
     assert set(tables_of(course)["opening"]) == {1.0}
     more = begin(tmp_path, small_study(budget={"seeds": 3}))
     drive(more, BONUS)
@@ -178,7 +199,7 @@ def test_every_later_opening_is_a_deviation_also_where_a_kill_kept_the_first_fro
     known: int, tmp_path: Path
 ) -> None:
     record = study_record(known)
-    save(tmp_path, record, 1.0, 1.0, 2)
+    save(tmp_path, record, 1.0, 1.0, 2, [])
     written = json.loads((tmp_path / results.STUDY_FILE).read_text())
     assert written["test_openings"] == 2
     assert written["deviations"] == ["the test fold was opened again (opening 2), after it had been seen"]

@@ -1,7 +1,7 @@
 """Answer the question of each factor: compare every pair of levels on the test fold, or refuse to.
 
-Confirmed levels are compared with all other factors held at the winner's levels, on the same seeds and the same test
-images. P values are corrected within each factor by Holm's method before the verdict.
+Confirmed levels are compared with all other factors held fixed, on the same seeds and the same test images. P values
+are corrected within each factor by Holm's method before the verdict.
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,9 @@ A refusal needs a fault that the tables show. Facts that another program did not
 import numpy as np
 import pandas as pd
 
+from analysis.confirmed.objective import merit
 from analysis.confirmed.settings import Setting
+from analysis.decisions import decisions
 from analysis.declared import Nuisance, nuisances
 from analysis.layout.text import count, number
 from analysis.statistics.inference import MIN_SEEDS
@@ -33,8 +35,8 @@ def refusal(results: Results, texts: pd.DataFrame, a: Setting, b: Setting, facto
         or _untuned(results, texts, a, factor)
         or _untuned(results, texts, b, factor)
         or _unequal_budgets(results, texts, a, b, factor)
-        or _at_an_edge(results, a, factor)
-        or _at_an_edge(results, b, factor)
+        or _at_an_edge(results, texts, a, factor)
+        or _at_an_edge(results, texts, b, factor)
     )
 
 
@@ -99,29 +101,74 @@ def _unequal_budgets(results: Results, texts: pd.DataFrame, a: Setting, b: Setti
 
 
 def _refined(results: Results, texts: pd.DataFrame, setting: Setting) -> int:
-    """Return the number of refinement trials of a setting; several levels of one setting share them."""
-    same = results.trials["phase"] == "refine"
-    for factor, level in setting.levels.items():
-        same &= texts[factor] == level
+    """Return the number of refinement trials of a setting; several levels of one setting share them.
+
+    Only settings with a widened nuisance have trials outside its declared range, so these do not count.
+    """
+    same = _refinement_of(results, texts, setting)
+    if decisions(results):
+        for nuisance in _nuisances(results, setting):
+            same &= nuisance.as_declared(results.trials[nuisance.column])
     return int(same.sum())
 
 
-def _at_an_edge(results: Results, setting: Setting, factor: str) -> str:
-    """Refuse if the best value lies so close to an end of its range that a better value may lie beyond it."""
+def _refinement_of(results: Results, texts: pd.DataFrame, setting: Setting) -> pd.Series:
+    """Return a mask of the trials that refined a setting."""
+    same = results.trials["phase"] == "refine"
+    for factor, level in setting.levels.items():
+        same &= texts[factor] == level
+    return same
+
+
+def _at_an_edge(results: Results, texts: pd.DataFrame, setting: Setting, factor: str) -> str:
+    """Refuse if a better value may lie beyond the end of a range, unless the study found the response flat there."""
     for nuisance in _nuisances(results, setting):
-        values = setting.trials[nuisance.column].dropna()
-        if values.empty:
+        best = _best_value(results, texts, setting, nuisance)
+        end = None if best is None else _near(nuisance, best)
+        if end is None or _decided(results, "flat", setting, nuisance, end):
             continue
-        best = float(values.median())  # all are equal, unless each test fold has its own value
-        position = nuisance.position(best)
-        end = nuisance.low if position < EDGE else nuisance.high if position > 1 - EDGE else None
-        if end is not None and end not in nuisance.natural:
-            end_tried, beyond = ("lowest", "lower") if end == nuisance.low else ("highest", "higher")
-            return (
-                f"{setting.levels[factor] or 'none'} did best at nearly the {end_tried} {nuisance.name} tried "
-                f"({best:.2g} of {nuisance.low:g} to {nuisance.high:g}), so {beyond} may be better: widen the range"
-            )
+        end_tried, beyond = ("lowest", "lower") if end == "low" else ("highest", "higher")
+        way_out = "widen the range"
+        if _decided(results, "at end", setting, nuisance, end):
+            way_out = f"the study {_how_widened(results, nuisance, end)}"
+        return (
+            f"{setting.levels[factor] or 'none'} did best at nearly the {end_tried} {nuisance.name} tried "
+            f"({best:.2g} of {nuisance.low:g} to {nuisance.high:g}), so {beyond} may be better: {way_out}"
+        )
     return ""
+
+
+def _near(nuisance: Nuisance, value: float) -> str | None:
+    """Return the end of the range in whose outer tenth a value lies; None if that end is natural."""
+    position = nuisance.position(value)
+    end = "low" if position < EDGE else "high" if position > 1 - EDGE else None
+    return None if end is None or getattr(nuisance, end) in nuisance.natural else end
+
+
+def _best_value(results: Results, texts: pd.DataFrame, setting: Setting, nuisance: Nuisance) -> float | None:
+    """Return the value that did best in a setting. With test folds, each of which has its own, the best on average."""
+    tried = setting.trials
+    if setting.models > 1:
+        refined = results.trials[_refinement_of(results, texts, setting) & (results.trials["status"] == "completed")]
+        means = merit(results)[refined.index].groupby(refined["arm"]).mean()
+        tried = refined[refined["arm"] == means.idxmax()] if means.notna().any() else tried
+    values = tried[nuisance.column].dropna()
+    return None if values.empty else float(values.median())
+
+
+def _decided(results: Results, kind: str, setting: Setting, nuisance: Nuisance, end: str) -> bool:
+    return any(
+        (decision.kind, decision.nuisance, decision.end) == (kind, nuisance.name, end)
+        and decision.concerns(setting.levels)
+        for decision in decisions(results)
+    )
+
+
+def _how_widened(results: Results, nuisance: Nuisance, end: str) -> str:
+    """Say why a study did not widen a range further."""
+    steps = [d for d in decisions(results) if (d.kind, d.nuisance, d.end) == ("widen", nuisance.name, end)]
+    times = {1: "once", 2: "twice", 3: "three times"}.get(len(steps), count(len(steps), "time"))
+    return f"widened the range {times} and does not go on" if steps else "could not widen the range"
 
 
 def _nuisances(results: Results, setting: Setting) -> list[Nuisance]:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.confirmed.objective import merit
+from analysis.decisions import Decision, recommended
 from analysis.declared import budget
 from study.results import PREDICTIONS_FILE, Results, ResultsError, level_text, metrics, stands_for
 
@@ -32,6 +33,7 @@ class Setting:
         None  # shape of `correct`: the test fold of each cell, if the study has test folds
     )
     models: int = 1  # per seed
+    is_recommended: bool = False  # by the study's own decision
 
     @property
     def rounds(self) -> list[list[str]]:
@@ -71,14 +73,29 @@ NO_LEVELS = "[]"  # a `stands_for` cell that was written but names no level
 def settings(results: Results, phase: str = "confirm") -> list[Setting]:
     """Return the confirmed settings, or those of another phase, in the order in which they first appear.
 
-    Settings that were confirmed around an earlier winner and no longer stand for any level are left out.
+    Settings that were confirmed around an earlier winner and no longer stand for any level are left out. The
+    recommended setting stands for no level if it combines levels that were compared one by one.
 
     Raises:
         ResultsError: two models of one round predict the same test item.
     """
     every = _settings(results, phase)
+    if phase == "confirm" and (chosen := recommended(results)) is not None:
+        every = [replace(setting, is_recommended=_is_named(setting, chosen)) for setting in every]
     standing = any(setting.stands_for for setting in every)
-    return [s for s in every if s.stands_for or not standing or set(s.trials["stands_for"]) != {NO_LEVELS}]
+    return [
+        setting
+        for setting in every
+        if setting.stands_for
+        or setting.is_recommended
+        or not standing
+        or set(setting.trials["stands_for"]) != {NO_LEVELS}
+    ]
+
+
+def _is_named(setting: Setting, chosen: Decision) -> bool:
+    """Whether a decision names a setting: by its arm, or with test folds by its levels."""
+    return setting.arm == chosen.arm if setting.models == 1 else chosen.concerns(setting.levels)
 
 
 def _settings(results: Results, phase: str) -> list[Setting]:
@@ -174,7 +191,12 @@ def having(levels: Mapping[str, str], trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def winner(confirmed: list[Setting]) -> Setting | None:
-    """Return the best setting on validation, mean over seeds, by the study's metric. The test fold is not used."""
+    """Return the setting that the study recommends; if it recorded none, the best one.
+
+    That is the best on validation, mean over seeds, by the study's metric. The test fold is not used.
+    """
+    if chosen := next((setting for setting in confirmed if setting.is_recommended), None):
+        return chosen
     scored = [setting for setting in confirmed if setting.merit.notna().any()]
     if not scored:
         return confirmed[0] if confirmed else None
@@ -208,8 +230,12 @@ def name(setting: Setting, confirmed: list[Setting]) -> str:
 
 
 def company(confirmed: list[Setting]) -> dict[str, str]:
-    """Return the most frequent level of each factor: the search's choice, since settings vary one factor at a time."""
+    """Return the most frequent level of each factor among the settings that stand for levels.
+
+    These levels are the setting around which levels were compared, because the others vary one factor at a time.
+    """
     ordered = winner_first(confirmed)  # so that the winner's level wins a tie
+    ordered = [setting for setting in ordered if setting.stands_for] or ordered
     shared = {}
     for factor in ordered[0].levels if ordered else []:
         levels = [setting.levels[factor] for setting in ordered]

@@ -41,7 +41,7 @@ def comparison(results: Results, confirmed: list[Setting], factor: str) -> pd.Da
     trials = results.trials.assign(level=results.trials[factor].map(level_text))
     search = trials[trials["phase"] == "search"]
     reached = search["trial"].map(best_within(results.epochs, rung)).astype(float)
-    refined = in_company(results, trials[trials["phase"] == "refine"], factor)
+    refined = in_company(results, confirmed, trials[trials["phase"] == "refine"], factor)
     rows = []
     for level in results.factors[factor]:
         searched = search["level"] == level
@@ -77,16 +77,20 @@ def comparison(results: Results, confirmed: list[Setting], factor: str) -> pd.Da
 _SCORES = ("seeds", "val_accuracy", "val_low", "val_high", "test_accuracy", "test_low", "test_high")
 
 
-def in_company(results: Results, refined: pd.DataFrame, factor: str) -> pd.DataFrame:
-    """Return refinement trials with the other factors at the winner's levels, by construction the most frequent.
+def in_company(results: Results, confirmed: list[Setting], refined: pd.DataFrame, factor: str) -> pd.DataFrame:
+    """Return refinement trials with the other factors at the levels at which the levels of `factor` are compared.
 
-    A trial in which a conditional factor does not exist is kept; only existing levels of the factor are compared.
+    These are the levels of the confirmed settings, or before the confirmation the most frequent ones. A trial in which
+    a conditional factor does not exist is kept; only existing levels of the factor are compared.
     """
     refined = refined.loc[refined[factor].map(level_text) != ""]
+    standing = [setting for setting in confirmed if any(name == factor for name, _ in setting.stands_for)]
     for other in results.factors:
         levels = refined[other].map(level_text)
-        if other != factor and (levels != "").any():
-            refined = refined.loc[levels.isin(["", levels[levels != ""].mode().iloc[0]])]
+        if other == factor or (levels == "").all():
+            continue
+        held = {setting.levels[other] for setting in standing} or {levels[levels != ""].mode().iloc[0]}
+        refined = refined.loc[levels.isin(held | {""})]
     return refined
 
 

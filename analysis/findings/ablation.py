@@ -125,6 +125,8 @@ def path_section(results: Results, confirmed: list[Setting]) -> Section | None:
     if frame.empty:
         return Section(_TITLE, [starting, "The winner is the starting point, so there is nothing to ablate."])
     choices = frame[~frame["kind"].isin([SUM, TOTAL])]
+    if frame["difference"].isna().all() and set(choices["note"]) == {NOT_RUN}:
+        return Section(_TITLE, [starting, "No confirmed setting differs from the winner in one of its choices alone."])
     plots = [_figure(choices)] if choices["low"].notna().any() else []
     if len(choices) == 1:
         return Section(

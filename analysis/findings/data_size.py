@@ -115,7 +115,7 @@ def _section(results: Results, confirmed: list[Setting], factor: str, overlap: s
     return Section(
         f"Data-size curve: {factor}",
         [
-            f"Levels of {factor}, all other factors at the winner's levels. Each smaller training set is a subset of "
+            f"Levels of {factor}, all other factors held fixed. Each smaller training set is a subset of "
             "the larger ones, all take the same number of optimizer steps, and all are evaluated on the same images.",
             " ".join(sentences),
         ],

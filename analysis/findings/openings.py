@@ -1,13 +1,16 @@
 """How often the test fold was opened, and the recommendations at its first opening and now."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, cast
 
 import pandas as pd
 
 from analysis.confirmed.answers import answers
 from analysis.confirmed.recommendations import recommendations
-from analysis.confirmed.settings import Setting, setting_text, settings, winner
-from study.results import OPENING_COLUMN, STOOD_FOR_COLUMN, Results, level_text
+from analysis.confirmed.settings import Setting, settings
+from study.results import FIRST_OPENING, OPENING_COLUMN, STOOD_FOR_COLUMN, Results, StudyRecord, level_text
 
 
 def openings(results: Results) -> int | None:
@@ -23,14 +26,27 @@ def opened_once(results: Results) -> bool:
 
 
 def at_first_opening(results: Results) -> Results | None:
-    """Return the study with only the trials of the first of several openings; None if these are not recorded."""
+    """Return the study as it was at the first of several openings; None if its trials are not recorded."""
     trials, times = results.trials, openings(results)
     if times is None or times < 2 or not {OPENING_COLUMN, STOOD_FOR_COLUMN} <= set(trials.columns):
         return None
     first = trials[trials[OPENING_COLUMN] == 1]
     if first.empty:
         return None
-    return replace(results, trials=first.assign(stands_for=first[STOOD_FOR_COLUMN]))
+    study = cast(StudyRecord, {**results.study, "decisions": _decisions_at_first(results)})
+    return replace(results, study=study, trials=first.assign(stands_for=first[STOOD_FOR_COLUMN]))
+
+
+def _decisions_at_first(results: Results) -> list[Any]:
+    """Return the decisions of study.json, with the recommendation of the first opening in place of the latest one."""
+    listed: Any = results.study.get("decisions")
+    entries = listed if isinstance(listed, list) else []
+    others = [entry for entry in entries if not (isinstance(entry, Mapping) and entry.get("kind") == "recommend")]
+    try:
+        opening = json.loads((results.out / FIRST_OPENING).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # another program wrote the folder, or the ledger is elsewhere
+        return others
+    return [*others, opening.get("recommended")] if isinstance(opening, dict) else others
 
 
 def openings_sentence(results: Results) -> str:
@@ -60,7 +76,7 @@ def openings_notes(results: Results, confirmed: list[Setting], answered: pd.Data
             "recommends."
         ]
     advised = recommendations(first, then, answers(first)), recommendations(results, confirmed, answered)
-    at_first, now = _recommended(advised[0], then), _recommended(advised[1], confirmed)
+    at_first, now = map(_recommended, advised)
     if at_first == now:
         return [f"{sentence} The first opening led to the same recommendation: {now}."]
     same = advised[0]["recommended"].map(level_text).tolist() == advised[1]["recommended"].map(level_text).tolist()
@@ -70,11 +86,9 @@ def openings_notes(results: Results, confirmed: list[Setting], answered: pd.Data
     return [f"{sentence} {changed} First opening: {at_first}. Now: {now}."]
 
 
-def _recommended(advised: pd.DataFrame, confirmed: list[Setting]) -> str:
-    """Return the recommended level of every factor with its decision, and the winner, as text."""
-    best = winner(confirmed)
+def _recommended(advised: pd.DataFrame) -> str:
+    """Return the recommended level of every factor with its decision, as text."""
     rows = zip(advised["factor"], advised["recommended"], advised["decision"], strict=True)
-    levels = ", ".join(
+    return ", ".join(
         f"{factor} {'–' if pd.isna(level) else level or 'none'} ({decision})" for factor, level, decision in rows
     )
-    return f"{levels}; the best setting is {setting_text(best.levels)}" if best else levels

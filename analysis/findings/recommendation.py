@@ -1,11 +1,12 @@
-"""Recommendation: the level to use for each factor, with its evidence. confirmed/recommendations.py has the rule."""
+"""Recommendation: the setting to use, with the evidence for each level. confirmed/recommendations.py has the rule."""
 
-import json
 from typing import Any
 
 import pandas as pd
 
 from analysis.confirmed.answers import (
+    BETTER_A,
+    EQUIVALENT,
     LIKELY,
     REFUSED,
     TOO_FEW,
@@ -16,8 +17,8 @@ from analysis.confirmed.answers import (
     pairs_of,
     rivals,
 )
-from analysis.confirmed.recommendations import ABSENT, NOTHING_YET, TRAINED, UNDECIDED, recommendations
-from analysis.confirmed.settings import Setting, setting_text, standing_for, winner
+from analysis.confirmed.recommendations import ABSENT, BEATEN, NOTHING_YET, UNDECIDED, recommendations
+from analysis.confirmed.settings import Setting, company, setting_text, standing_for, winner
 from analysis.confirmed.tables import shown_sizes
 from analysis.findings.winner import headline
 from analysis.layout.page import Cell, Section, Table, table
@@ -27,7 +28,8 @@ from study.results import Results
 
 _LABELS = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
 _MOST_GAINS = 3  # levels named in one cell
-_MUCH_FASTER = 3  # from this ratio of times on, the table names a faster level that is not shown to be worse
+_MANY_TIMES = 3  # as much time: worth a word even if nothing is decided
+_PARTS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth"}
 
 
 def recommendations_section(results: Results, confirmed: list[Setting], answered: pd.DataFrame) -> Section | None:
@@ -45,9 +47,20 @@ def recommendations_section(results: Results, confirmed: list[Setting], answered
     ]
     return Section(
         "Recommendation",
+        [headline(results, best), *_combined(confirmed, best)],
         tables=[_table(advised, answered), _rule(advised, answered, margin(results))],
-        below=[headline(results, best), *sentences, _together(advised, confirmed, best)],
+        below=sentences,
     )
+
+
+def _combined(confirmed: list[Setting], best: Setting) -> list[str]:
+    """Say how the winner came about if it stands for no level of the comparisons."""
+    if not best.is_recommended or best.stands_for:
+        return []
+    return [
+        "It combines the cheapest levels that do as well on validation as the best setting, and was confirmed like all "
+        f"others. Levels were compared one by one around another setting: {setting_text(company(confirmed))}."
+    ]
 
 
 def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
@@ -60,8 +73,9 @@ def _table(advised: pd.DataFrame, answered: pd.DataFrame) -> Table:
         "time per trial": "trial_seconds",
     }
     caption = (
-        "For each factor the cheapest level that is as good as the best, by the rule below. Gain: test accuracy minus "
-        "that of each other level. Seeds needed: how many would decide an open comparison if its difference is real."
+        "For each factor the winner's level. Decision: whether the test fold shows that it is better than the others, "
+        "or equally good. Gain: test accuracy minus that of each other level. Seeds needed: how many would decide an "
+        "open comparison if its difference is real."
     )
     return table("recommendations", caption, advised, shown | shown_sizes(advised), stacked=True)
 
@@ -77,65 +91,66 @@ def _rule(advised: pd.DataFrame, answered: pd.DataFrame, allowed: float) -> Tabl
         "why": lambda row: _why(row, answered),
     }
     caption = (
-        "The rule. Each factor starts from the winner's level (the winner has the best validation score), or from a "
-        "level that beats it on test. A level counts as equally good if it is equivalent on test, within "
-        f"{margin_text(allowed)}; not being shown to be worse is not enough. Among equally good levels, the fastest "
-        "is recommended, and among those within 10% of its time the one that trains the fewest parameters. "
-        "Validation, test and time are those of the recommended level in its comparison."
+        "The rule. One setting is recommended, and it was run as a whole: the confirmed setting that is best on "
+        "validation, or a confirmed combination of the cheapest levels that do as well there, within "
+        f"{margin_text(allowed)}. The test fold selects nothing, because the accuracy of a setting that was chosen by "
+        "its test images would be too high. Validation, test and time are those of the level in its comparison."
     )
     return table("recommendation-rule", caption, advised, shown, stacked=True)
 
 
 def _how_sure(row) -> str:
-    decision: str = row.decision
-    if decision != UNDECIDED:
-        return _LABELS.get(decision, decision)
-    kept = decision if row.recommended == row.winner else "not decided"
-    return "; ".join(filter(None, [kept, _much_faster(row)]))
+    decision = _LABELS.get(row.decision) or row.decision
+    if not _is_much_faster(row):
+        return decision
+    return f"{decision}; {_name(row.faster)} takes {_of_the_time(row.faster_seconds, row.trial_seconds)}"
 
 
-def _much_faster(row) -> str:
-    """Return which level is many times faster than the recommended one and cannot be told apart from it, if any is."""
-    if not isinstance(row.faster, str) or row.trial_seconds < _MUCH_FASTER * row.faster_seconds:
-        return ""
-    times = number(round(row.trial_seconds / row.faster_seconds)) if row.faster_seconds > 0 else "many"
-    return (
-        f"{_name(row.faster)} takes {duration(row.faster_seconds)} per trial instead of {duration(row.trial_seconds)}, "
-        f"{times} times less"
-    )
+def _is_much_faster(row) -> bool:
+    """Whether an open level takes so much less time that its price may decide."""
+    undecided = row.decision == UNDECIDED and isinstance(row.faster, str)
+    return undecided and _MANY_TIMES * row.faster_seconds <= row.trial_seconds
+
+
+def _of_the_time(seconds: float, other: float) -> str:
+    """Return a training time as a share of a longer one."""
+    share = max(seconds / other, 1e-3)
+    parts = round(1 / share)
+    named = f"about {_PARTS.get(parts, f'1/{parts}')}" if parts > 1 else f"{100 * share:.0f}%"
+    return f"{named} of the time"
 
 
 def _why(row, answered: pd.DataFrame) -> str:
-    """Return the step of the rule that recommends a level, with the numbers behind it."""
+    """Return why a level is recommended, with the numbers behind it."""
     if pd.isna(row.recommended):
         return NOTHING
-    best, others = _name(row.best), json.loads(row.as_good)[1:]
-    if row.recommended != row.best:
-        return f"equivalent to {best} on test and cheaper: {_saved(row)}"
-    beats = best != _name(row.winner)
-    why = [f"beats {_name(row.winner) if row.winner else 'others'} on test" if beats else "the winner's level"]
-    if others:
-        why.append(f"equivalent but not cheaper: {', '.join(map(_name, others))}")
+    pairs = list(rivals(pairs_of(answered, row.factor), row.recommended))
+    why = ["chosen on validation" + (f", but {_name(row.best)} beats it on test" if row.decision == BEATEN else "")]
+    for verdict, words in ((BETTER_A, "beats {} on test"), (EQUIVALENT, "equivalent on test: {}")):
+        levels = [_name(pair["level_b"]) for pair in pairs if pair["verdict"] == verdict]
+        why += [words.format(", ".join(levels))] if levels else []
+    if isinstance(row.cheaper, str):
+        takes = _of_the_time(row.cheaper_seconds, row.trial_seconds)
+        why.append(f"{_name(row.cheaper)} does as well and takes {takes}")
     if isinstance(row.faster, str):
         why.append(f"{_name(row.faster)} is faster but not shown to be as good: {_behind(row, answered)}")
     return "; ".join(why)
 
 
-def _saved(row) -> str:
-    if row.cheaper_by == TRAINED:
-        return "it trains fewer parameters in about the same time"
-    return f"{duration(row.trial_seconds)} per trial instead of {duration(row.best_seconds)}"
-
-
 def _behind(row, answered: pd.DataFrame) -> str:
-    """Compare the faster open level with the best level, on validation and on test."""
+    """Compare the faster open level with the recommended one, on validation and on test."""
     known = f"{duration(row.faster_seconds)}, {percent(row.faster_val_accuracy)} on validation"
-    pairs = rivals(pairs_of(answered, row.factor), row.faster)
-    pair = next((pair for pair in pairs if pair["level_b"] == row.best and pd.notna(pair["difference"])), None)
+    pair = _pair(pairs_of(answered, row.factor), row.faster, row.recommended)
     if pair is None:
         return f"{known}, not compared on test"
     lead = f"{points(abs(pair['difference']))} points {'ahead' if pair['difference'] > 0 else 'behind'}"
     return f"{known}, {lead} on test ({LIKELY} {points(pair['low'])} to {points(pair['high'])})"
+
+
+def _pair(pairs: list[Answer], level: str, other: str) -> Answer | None:
+    """Return the comparison of two levels, the first as `level_a`; None if they were not compared on test."""
+    compared = (pair for pair in rivals(pairs, level) if pair["level_b"] == other and pd.notna(pair["difference"]))
+    return next(compared, None)
 
 
 def _name(level: Any) -> str:
@@ -145,13 +160,13 @@ def _name(level: Any) -> str:
 
 def _gains(row, answered: pd.DataFrame) -> str:
     """Return the gain over every other compared level, closest rival first."""
-    pairs = pairs_of(answered, row.factor)
-    compared = [pair for pair in rivals(pairs, row.recommended) if pd.notna(pair["difference"])]
+    level = row.best if pd.isna(row.recommended) else row.recommended
+    compared = [pair for pair in rivals(pairs_of(answered, row.factor), level) if pd.notna(pair["difference"])]
     compared.sort(key=lambda pair: pair["difference"])
     gains = [_gain(pair) for pair in compared[:_MOST_GAINS]]
     if len(compared) > _MOST_GAINS:
         gains.append(f"and over {count(len(compared) - _MOST_GAINS, 'more level')}")
-    return "; ".join(gains) or NOTHING
+    return ("" if pd.notna(row.recommended) or not gains else f"{_name(level)} ") + "; ".join(gains) or NOTHING
 
 
 def _gain(pair: Answer) -> str:
@@ -164,6 +179,11 @@ def _gain(pair: Answer) -> str:
 
 def _behind_on_test(row: Any, pairs: list[Answer]) -> str:
     """Explain why a level is kept although another was ahead of it on test."""
+    if row.decision == BEATEN:
+        return (
+            f"{_name(row.best)} beats it on test. The winner stays, because the test fold must not select: the "
+            "accuracy of a setting that was chosen by its test images would be too high."
+        )
     if row.decision != UNDECIDED:
         return ""
     ahead = [pair for pair in rivals(pairs, row.recommended) if pair["difference"] < 0]
@@ -188,48 +208,52 @@ def _needed(row, answered: pd.DataFrame) -> str:
 
 
 def _sentence(row, answered: pd.DataFrame, allowed: float) -> str:
-    """Return the recommendation for one factor and its reasons."""
+    """Return the level of the winner for one factor, and the evidence for it."""
     pairs = pairs_of(answered, row.factor)
     refused = [pair["verdict"] for pair in pairs if pair["verdict"].startswith(REFUSED)]
     refusals = list(dict.fromkeys(verdict.removeprefix(REFUSED) for verdict in refused))
+    compared = sum(pd.notna(pair["p_holm"]) for pair in pairs)
+    level, unsure = row.best if row.decision == ABSENT else row.recommended, row.decision in (UNDECIDED, BEATEN)
+    answers = [answer_sentence(pair, allowed, compared) for pair in rivals(pairs, level)]
     if row.decision == ABSENT:
-        reason = f"not all levels were compared: {'; '.join(refusals)}" if refusals else "no level beats another"
-        return f"{row.factor}: this factor does not exist in the winner; where it exists, {reason}."
-    level = _name(row.recommended)
+        return _absent(row, pairs, refusals, answers)
     sentences = [
-        f"{row.factor}: {f'{level} ({_how_sure(row)})' if row.decision == UNDECIDED else f'use {level}'}.",
-        _not_the_winners(row),
-        _cheaper(row, allowed),
+        f"{row.factor}: {f'{_name(level)} ({row.decision})' if unsure else f'use {_name(level)}'}.",
         _behind_on_test(row, pairs),
+        _saving(row, pairs, allowed),
     ]
     if refusals and len({pair["verdict"] for pair in pairs}) == 1:
         sentences.append(f"Its levels were not compared: {refusals[0]}.")
     else:
-        compared = sum(pd.notna(pair["p_holm"]) for pair in pairs)
-        sentences += [answer_sentence(pair, allowed, compared) for pair in rivals(pairs, row.best)]
+        sentences += answers
     return " ".join(filter(None, sentences))
 
 
-def _not_the_winners(row) -> str:
-    if row.best == row.winner:
-        return ""
-    if not row.winner:
-        return "This factor does not exist in the winner; the answer holds for settings that have it."
-    return f"The winner uses {_name(row.winner)}, which was best on validation but is beaten on test."
+def _absent(row: Any, pairs: list[Answer], refusals: list[str], answers: list[str]) -> str:
+    """Return the answer for a factor that does not exist in the winner, in the setting where it does."""
+    companions = next((pair["companions"] for pair in pairs if isinstance(pair["companions"], str)), "")
+    where = f" ({companions.replace('=', ' ')})" if companions else ""
+    start = f"{row.factor}: this factor does not exist in the winner; where it exists{where},"
+    if isinstance(row.best, str):
+        return " ".join([f"{start} {_name(row.best)} is best.", *answers])
+    reason = f"not all levels were compared: {'; '.join(refusals)}" if refusals else "no level beats another"
+    return f"{start} {reason}."
 
 
-def _cheaper(row, allowed: float) -> str:
-    if row.recommended == row.best:
-        return ""
-    return (
-        f"{_name(row.recommended)} matches {_name(row.best)} within the margin of {margin_text(allowed)} "
-        f"and is cheaper ({_saved(row)})."
-    )
+def _saving(row: Any, pairs: list[Answer], allowed: float) -> str:
+    """Name a level that takes less time and is equally good, or that takes much less and is not shown to be worse."""
+    level, seconds, as_good = row.cheaper, row.cheaper_seconds, f"does as well on test, within {margin_text(allowed)},"
+    if not isinstance(level, str):
+        level, seconds, as_good = row.faster, row.faster_seconds, "is not shown to be worse"
+        if not _is_much_faster(row) or _pair(pairs, level, row.recommended) is None:
+            return ""
+    saved = f"{duration(seconds)} per trial instead of {duration(row.trial_seconds)}"
+    return f"{_name(level)} {as_good} and takes {_of_the_time(seconds, row.trial_seconds)} ({saved})."
 
 
 def _held_at(row: Any, confirmed: list[Setting], best: Setting) -> str:
     """Say which other factors were held at levels that the winner does not use."""
-    compared = standing_for(confirmed, row.factor, row.best)
+    compared = standing_for(confirmed, row.factor, row.recommended)
     if compared is None or pd.isna(row.gain):
         return ""
     others = {
@@ -242,18 +266,3 @@ def _held_at(row: Any, confirmed: list[Setting], best: Setting) -> str:
     held = [f"without {best.levels[f]}" if level == "none" else f"with {f} {level}" for f, level in others.items()]
     used = ", ".join(best.levels[factor] for factor in others)
     return f"Measured {', '.join(held)}; the winner uses {used}, where the gap may differ."
-
-
-def _together(advised: pd.DataFrame, confirmed: list[Setting], best: Setting) -> str:
-    """Say whether the recommended levels were trained together: each factor was compared with the others held fixed."""
-    rows = advised[["factor", "recommended"]].dropna()
-    levels = {str(factor): str(level) for factor, level in zip(rows["factor"], rows["recommended"], strict=True)}
-    same = [s for s in confirmed if all(s.levels[factor] in ("", level) for factor, level in levels.items())]
-    if best in same:
-        return "This combination is the winner, as confirmed."
-    if same:
-        return f"This combination was also confirmed: {setting_text(same[0].levels)}."
-    return (
-        f"This combination ({setting_text(levels)}) has not been trained yet. Each factor was compared with the others "
-        "held fixed, so confirm the combination before relying on it."
-    )

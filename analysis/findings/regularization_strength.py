@@ -24,7 +24,7 @@ Unregularized = tuple[str, float, Interval]  # level, validation accuracy, its 9
 class Strength:
     """A nuisance, the levels of a factor under which it exists, and the trials that varied it.
 
-    `trials` has strength, val_accuracy and phase; refinement trials hold all other factors at the winner's levels.
+    `trials` has strength, val_accuracy and phase; refinement trials hold all other factors fixed (see `in_company`).
     """
 
     nuisance: Nuisance
@@ -40,13 +40,13 @@ class Strength:
 def strength_sections(results: Results, confirmed: list[Setting]) -> list[Section]:
     """Return a section for each factor with a strength that was tried at two values or more."""
     by_factor: dict[str, dict[str, Strength]] = {}
-    for i, strength in enumerate(strengths(results)):
+    for i, strength in enumerate(strengths(results, confirmed)):
         stem = f"strength-{i:02d}-{slug(strength.nuisance.name)}"
         by_factor.setdefault(strength.factor, {})[stem] = strength
     return [_section(results, confirmed, factor, by_stem) for factor, by_stem in by_factor.items()]
 
 
-def strengths(results: Results) -> list[Strength]:
+def strengths(results: Results, confirmed: list[Setting]) -> list[Strength]:
     """Return the conditional nuisances in the order of study.json; undeclared ones are left out."""
     tried = []
     for nuisance in nuisances(results):
@@ -54,15 +54,15 @@ def strengths(results: Results) -> list[Strength]:
             continue
         for factor, levels in (nuisance.when or {}).items():
             if factor in results.factors:
-                trials = _trials(results, nuisance.name, factor, levels)
+                trials = _trials(results, confirmed, nuisance.name, factor, levels)
                 if trials["strength"].nunique() > 1:
                     tried.append(Strength(nuisance, factor, levels, trials))
     return tried
 
 
-def _trials(results: Results, name: str, factor: str, levels: list[str]) -> pd.DataFrame:
+def _trials(results: Results, confirmed: list[Setting], name: str, factor: str, levels: list[str]) -> pd.DataFrame:
     trials = results.trials
-    refined = in_company(results, trials[trials["phase"] == "refine"], factor)
+    refined = in_company(results, confirmed, trials[trials["phase"] == "refine"], factor)
     tried = pd.concat([trials[trials["phase"] == "search"], refined])
     tried = tried[tried[factor].map(level_text).isin(levels)]
     frame = tried[["val_accuracy", "phase"]].assign(strength=pd.to_numeric(tried[name], errors="coerce"))
@@ -85,7 +85,7 @@ def _section(results: Results, confirmed: list[Setting], factor: str, by_stem: d
     ylim = _limits(list(by_stem.values()), plain)
     sentences = [_sentence(strength) for strength in by_stem.values()]
     explained = (
-        "Each dot is one trial. Blue: refinement, all other factors at the winner's levels. Gray: search trials, "
+        "Each dot is one trial. Blue: refinement, all other factors held fixed. Gray: search trials, "
         "other factors vary; much worse trials are below the visible range."
     )
     if plain is not None:

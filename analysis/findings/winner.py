@@ -69,16 +69,17 @@ def _retrained(results: Results, best: Setting) -> list[tuple[str, float, float,
 
 
 def headline(results: Results, best: Setting) -> str:
-    """Return the winner and its accuracy in one or two sentences."""
+    """Return the recommended setting, its accuracy, and how often it was trained."""
     score = scores(results, best)
-    setting = f"Best setting: {setting_text(best.levels)}."
+    setting = f"Recommended setting: {setting_text(best.levels)}."
     seeds = count(len(best.seeds), "seed") + (f" of {best.models} models each" if best.models > 1 else "")
+    trained = f"This exact combination was trained with {seeds}."
     if not best.tested:
-        return f"{setting} Validation accuracy {percent(score['val_accuracy'])}, mean of {seeds}."
+        return f"{setting} Validation accuracy {percent(score['val_accuracy'])}. {trained}"
     caution = "" if len(best.seeds) >= MIN_SEEDS else "; the interval is for new images, not for new seeds"
     return (
         f"{setting} Test accuracy {percent(score['test_accuracy'])} ({LIKELY} {100 * score['test_low']:.1f} to "
-        f"{100 * score['test_high']:.1f}, {count(best.correct.shape[1], 'image')}, {seeds}{caution})."
+        f"{100 * score['test_high']:.1f}, {count(best.correct.shape[1], 'image')}{caution}). {trained}"
     )
 
 

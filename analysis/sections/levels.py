@@ -6,12 +6,13 @@ import pandas as pd
 
 from analysis.confirmed import tables
 from analysis.confirmed.answers import Answer, answer_sentence, margin
-from analysis.confirmed.settings import Setting
+from analysis.confirmed.settings import Setting, standing_for
 from analysis.confirmed.tables import dots, shown_sizes
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import percent_interval, slug
 from analysis.search.rung import most_epochs
+from analysis.sections.decisions import flat_sentences
 from study.results import Results
 
 
@@ -33,6 +34,8 @@ def _factor(
     metric, drawn = dots(compared)
     companions = answered["companions"].dropna().unique()
     fixed = [f"Held fixed: {companions[0].replace('=', ' ')}."] if any(companions) else []
+    standing = [standing_for(confirmed, factor, level) for level in results.factors[factor]]
+    flat = flat_sentences(results, filter(None, standing), factor)
     allowed = margin(results)
     compared_pairs = int(answered["p_holm"].notna().sum())
     plots: list[Figure] = []
@@ -40,7 +43,7 @@ def _factor(
         plots = [figures.dots_figure(f"levels-{stem}", f"{factor}: {metric} of each level.", drawn, metric)]
     return Section(
         f"Comparison: {factor}",
-        fixed,
+        fixed + flat,
         points=[answer_sentence(cast(Answer, row), allowed, compared_pairs) for row in answered.to_dict("records")],
         figures=plots,
         tables=[_comparison(results, factor, stem, compared, overlap)],
@@ -51,7 +54,7 @@ def _comparison(results: Results, factor: str, stem: str, compared: pd.DataFrame
     rung, most = tables.common_rung(results, factor), most_epochs(results)
     after = f"after {rung} of {most} epochs" if most else f"after {rung} epochs"
     shown: dict[str, Cell] = {
-        "level": lambda row: f"{row.level or 'none'}{' (winner)' if row.winner else ''}",
+        "level": lambda row: (row.level or "none") + (" (the winner's)" if row.winner else ""),
         "search trials": lambda row: f"{row.trials}{f' ({row.failed} failed)' if row.failed else ''}",
         "search best": "search_best",
         "search median": "search_median",

@@ -14,7 +14,7 @@ from analysis.layout.text import count, number, value_text
 from study.results import Results, level_text
 
 # Keys of study.json that other sections show.
-_ELSEWHERE = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations"}
+_ELSEWHERE = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations", "decisions"}
 _ELSEWHERE |= {"wall_seconds", "compute_seconds", "published", "pretraining_overlap", "resolution"}
 _ELSEWHERE |= {"price", "nodes"}
 

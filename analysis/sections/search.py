@@ -116,10 +116,17 @@ def _audit_sentence(ranking: pd.DataFrame) -> str:
             "stopping discarded good settings."
         )
     first = ranking.iloc[0]
-    return (
+    sentence = (
         f"{number(first['trials'])} audited trials were exempt from early stopping. After "
         f"{count(int(first['epoch']), 'epoch')}, the one that finished best ranked "
         f"{number(first['place_of_the_best'])} of {number(first['trials'])}."
+    )
+    if first["low"] > 0:
+        return sentence
+    return (
+        f"{sentence} Kendall's tau is {_tau(first['kendall'])}, but {number(first['trials'])} trials show little: "
+        f"anything from {_tau(first['low'])} to {_tau(first['high'])} is possible, so they do not show that early "
+        "accuracy predicts final accuracy."
     )
 
 
@@ -132,7 +139,7 @@ def _audit(ranking: pd.DataFrame) -> Table:
     }
     caption = (
         "Early stopping: rank correlation between early and final accuracy, over the audited trials. A low tau means "
-        "that early stopping discards good settings; a longer grace period avoids it."
+        "that early stopping discards good settings; a longer grace period avoids it. The interval is conservative."
     )
     return table("audit", caption, ranking, shown)
 

@@ -223,15 +223,22 @@ def read_cuts(out: Path) -> list[Cut]:
     return [cut for cut in read if cut is not None]
 
 
-def write_opening(out: Path, models: dict[str, str], trials: Mapping[str, Sequence[str]] | None = None) -> None:
+def write_opening(
+    out: Path,
+    models: dict[str, str],
+    trials: Mapping[str, Sequence[str]] | None = None,
+    recommended: DecisionRecord | None = None,
+) -> None:
     """Record an opening of the test fold before the fold is read.
 
     Args:
         models: the hash of every model that will see the fold, by trial.
         trials: the levels that each trial of the study stands for at this time.
+        recommended: the decision that names the recommended setting at this time.
     """
     number = len(list((out / LEDGER / "openings").glob("*.json")))
-    write_object(out / LEDGER / "openings" / f"{number:03d}.json", {"models": models, "trials": trials})
+    opening = {"models": models, "trials": trials, "recommended": recommended}
+    write_object(out / LEDGER / "openings" / f"{number:03d}.json", opening)
 
 
 def read_openings(out: Path) -> list[dict[str, str]]:

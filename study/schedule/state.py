@@ -251,7 +251,8 @@ class StudyState:
         models = {record.planned.trial: _file_hash(model_file(self.out, record.planned.trial)) for record in shown}
         if models not in ledger.read_openings(self.out):
             standing = {trial: list(self.stands_for.get(trial, ())) for trial in self.records}
-            ledger.write_opening(self.out, models, standing)
+            recommended = next((each for each in self.decisions if each["kind"] == "recommend"), None)
+            ledger.write_opening(self.out, models, standing, recommended)
         return [Job("test", trial) for trial in models if not predictions_file(self.out, trial).exists()]
 
     def _sampled(self) -> Job | None:
