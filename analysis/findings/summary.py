@@ -46,7 +46,11 @@ def _factor(row, answered: pd.DataFrame, allowed: float) -> str:
     refusals = {pair["verdict"] for pair in pairs if pair["verdict"].startswith(REFUSED)}
     if len(refusals) == 1 and all(pair["verdict"].startswith(REFUSED) for pair in pairs):
         return f"{row.factor}: not compared: {refusals.pop().removeprefix(REFUSED)}."
-    level = row.recommended if pd.notna(row.recommended) else pairs[0]["level_a"]
+    if pd.isna(row.recommended):
+        compared = sum(pd.notna(pair["p_holm"]) for pair in pairs)
+        outcomes = [answer_sentence(pair, allowed, compared) for pair in pairs[:_MOST]]
+        return f"{row.factor}: not part of this setting; where it exists: {' '.join(outcomes)}"
+    level = row.recommended
     against = list(rivals(pairs, level))
     decided = [pair for pair in against if pair["verdict"] in _DECIDED]
     still_open = [pair for pair in against if pair["verdict"] not in _DECIDED]

@@ -25,5 +25,5 @@ STUDY = Study(
     },
     nuisances=optimizers.adaptive(3e-4, 1.0) | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 32, "batch_size": 64, "split": "60-20-20"},
-    budget=Budget(trials=12, epochs=4, refine=6, seeds=5),
+    budget=Budget(trials=8, epochs=4, refine=4, seeds=5),
 )

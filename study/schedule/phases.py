@@ -132,7 +132,7 @@ def _confirm(state: StudyState) -> list[Planned]:
 
 def _combination(state: StudyState, ended: dict[str, Record]) -> list[DecisionRecord]:
     """Return a decision to confirm the cheapest levels that are as good together, unless they have been confirmed."""
-    from study.estimates.operations import operations  # imported here, because it imports torch
+    from study.design.operations import operations  # imported here, because it imports torch
 
     if "refine" in state.cuts or state.out_of_time("confirm", len(ended)):
         return []

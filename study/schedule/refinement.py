@@ -4,8 +4,8 @@ A round tunes every level at the same few points. When all of its trials have en
 
 1. A range widens if a setting did best in the outer tenth of it, unless that end is natural, was widened
    `MOST_WIDENINGS` times, or the response is flat there: the outer third is better than the rest by no more than the
-   margin. A response that levels off gains less in the next third than in the last. All settings that have the nuisance
-   get the same new points.
+   margin, or than one standard error on validation. A response that levels off gains less in the next third than in the
+   last. All settings that have the nuisance get the same new points.
 2. Otherwise the base moves to the best setting, if that beats the base's own best by more than the margin and by more
    than one standard error on validation, at most `MOST_MOVES` times.
 3. Otherwise the refinement is over.
@@ -38,6 +38,7 @@ MOST_MOVES = 3
 EDGE = 0.1  # share of a range: a best value in an outer tenth may have a better one beyond the end
 _OUTER = 1 / 3  # of a range, where the response must be flat
 _WIDER_BY = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # shares of the range to add; the first that the hyperparameter allows
+_MOST_ADDED = 10.0  # factor by which an end of a logarithmic range moves at most
 _FEWEST_NEW_POINTS = 2
 
 
@@ -157,7 +158,9 @@ def judge(
         name: _tried(refined[planned.trial] for planned in refine_setting(study, refinement, levels, seed))
         for name, levels in settings.items()
     }
-    edges = [edge for name, levels in settings.items() for edge in _edges(study, refinement, levels, tried[name])]
+    edges = [
+        edge for name, levels in settings.items() for edge in _edges(study, refinement, levels, tried[name], images)
+    ]
     wider: dict[tuple[str, End], DecisionRecord] = {}
     for edge in edges:
         if edge["kind"] == "widen":
@@ -195,7 +198,7 @@ def _tried(records: Iterable[Record]) -> list[Tried]:
 
 
 def _edges(
-    study: Study, refinement: Refinement, levels: Levels, tried: list[Tried]
+    study: Study, refinement: Refinement, levels: Levels, tried: list[Tried], images: int
 ) -> Iterator[EdgeDecision | WidenDecision]:
     """Yield a decision for each nuisance whose best value lies in an outer tenth of its range."""
     if not tried:
@@ -210,7 +213,7 @@ def _edges(
         times = sum((step.nuisance, step.end) == (name, end) for step in refinement.widened)
         wider = _wider(ranges[name], name, end) if times < MOST_WIDENINGS else None
         where = {"levels": dict(levels), "nuisance": name, "end": end, "value": value}
-        if _is_flat(ranges[name], name, end, tried, study.margin):
+        if _is_flat(ranges[name], name, end, tried, study.margin, images):
             yield EdgeDecision(kind="flat", **where)
         elif wider is None:
             yield EdgeDecision(kind="at end", **where)
@@ -218,20 +221,20 @@ def _edges(
             yield WidenDecision(kind="widen", before=at, after=wider, **where)
 
 
-def _is_flat(nuisance: Range, name: str, end: End, tried: list[Tried], margin: float) -> bool:
-    """Return whether the outer third is better than the rest of the range by no more than the margin."""
-    distance = {
-        id(point): abs(nuisance.position(point.nuisances[name]) - (0 if end == "low" else 1)) for point in tried
-    }
-    outer = [point.score for point in tried if distance[id(point)] < _OUTER]
-    rest = [point.score for point in tried if distance[id(point)] >= _OUTER]
-    return bool(rest) and max(outer) - max(rest) <= margin
+def _is_flat(nuisance: Range, name: str, end: End, tried: list[Tried], margin: float, images: int) -> bool:
+    """Return whether the outer third is better than the rest by no more than the margin or one standard error."""
+    distance = [abs(nuisance.position(point.nuisances[name]) - (0 if end == "low" else 1)) for point in tried]
+    outer = [point.score for point, away in zip(tried, distance, strict=True) if away < _OUTER]
+    rest = [point.score for point, away in zip(tried, distance, strict=True) if away >= _OUTER]
+    return bool(rest) and max(outer) - max(rest) <= max(margin, standard_error(max(outer), max(rest), images))
 
 
 def _wider(nuisance: Range, name: str, end: End) -> float | None:
     """Return the new end of a range; None if the hyperparameter allows no value beyond the old one."""
     for share in _WIDER_BY:
         value = nuisance.at(-share if end == "low" else 1 + share)
+        if nuisance.log:
+            value = max(value, nuisance.low / _MOST_ADDED) if end == "low" else min(value, nuisance.high * _MOST_ADDED)
         try:
             check_value(nuisance.sets or name, value)
         except InputError:

@@ -41,7 +41,7 @@ from tests.courses import BASE
 
 STEPS: tuple[Step, ...] = ("search", "refine", "confirm", "done")  # up to the test fold, whose images are drawn here
 COST = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.5, "tf_efficientnet_lite2": 2.1}  # of an epoch
-DECISIONS = ("widen", "flat", "at end", "move", "combine")
+DECISIONS = ("widen", "flat", "at end", "move", "combine", "seeds")
 OUTCOMES = ("decided", "more seeds", "more images", "refused")  # of a pair of levels
 DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)
 
@@ -132,7 +132,13 @@ def replay(table: Table, study: Study, number: int, folder: Path | None) -> dict
 
 def run(table: Table, study: Study, seed: int, out: Path, seeds: NDArray[np.int64]) -> StudyState:
     """Drive a study to the end of its confirmation, one trial after the other."""
-    base = replace(BASE, study_seed=seed, weights_hashes=dict.fromkeys(study.levels("backbone"), ""))
+    base = replace(
+        BASE,
+        study_seed=seed,
+        weights_hashes=dict.fromkeys(study.levels("backbone"), ""),
+        validation_images=table.images,
+        test_images=table.images // 2,
+    )
     ledger.write_plan(out, search_plan(study, study.budget.trials, seed))
     state = StudyState(out, study, base, None, lambda event, record: None, STEPS)
     while (job := state.next_job()) is not None:

@@ -1,6 +1,5 @@
 """The cost of training a setting, counted in operations, so that it is the same on every machine."""
 
-from study.estimates.sharing import depth_of
 from trainables.config import TrialConfig
 from trainables.nets.work import work_of
 
@@ -10,5 +9,5 @@ _PASSES = 3
 
 def operations(config: TrialConfig) -> float:
     """Return 1e9 multiply-adds of a training step per image, if nothing is stored."""
-    work = work_of(config.backbone, depth_of(config), config.size)
+    work = work_of(config.backbone, config.unfreeze, config.size)
     return work.frozen + _PASSES * work.trained
