@@ -48,7 +48,7 @@ def said(read: results.Results, *pairs: Answer) -> list[str]:
 
 def test_first_comes_the_best_setting_with_its_accuracy(fabricated: results.Results) -> None:
     first, *rest = said(fabricated, pair("x", "y", "b", -0.1), pair("x", "z", "equivalent"), pair("y", "z", "a", 0.2))
-    assert first.startswith("Best setting: f y. Test accuracy ")
+    assert first.startswith("Recommended setting: f y. Test accuracy ")
     assert first.endswith(", 30 images, 5 seeds).")
     assert rest == [
         "f: use y, which beats x by 10.0 points (95% CI 8.0 to 12.0), beats z by 20.0 points (95% CI 18.0 to 22.0)."
@@ -95,7 +95,7 @@ def test_the_report_writes_the_words_and_prints_them_before_its_path(
     words = (tmp_path / results.SUMMARY_FILE).read_text()
     assert capsys.readouterr().out == f"{words}\n{tmp_path / results.REPORT_HTML}\n"
     lines = words.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["Best setting", "backbone", "regularizer", "augmentation"]
+    assert [line.partition(":")[0] for line in lines] == ["Recommended setting", "backbone", "regularizer", "augmentation"]
     assert lines[1].startswith("backbone: use large, which beats small by ")
 
 

@@ -1,6 +1,6 @@
 """A table of real trainings: every setting of a small space, on a fine grid of its nuisances, with many seeds.
 
-    python -m tests.benchmarks.truth_table digits.parquet                     # handwritten digits, 25 min on two cores
+    python -m tests.benchmarks.truth_table digits.parquet                     # handwritten digits, 25 min on two quiet cores
     python -m tests.benchmarks.truth_table pets.parquet --data data/pets      # any folder of images
 
 tests/benchmarks/truth.py replays whole studies on it. A row is one training without any stopping: what validation saw
@@ -55,7 +55,7 @@ STUDY = Study(
     },
     nuisances=optimizers.adaptive(3e-4, 1.0) | regularizers.strength_of("dropout", "l2"),
     fixed={"unfreeze": "head", "size": 32, "batch_size": 64, "split": "60-20-20"},
-    budget=Budget(trials=12, epochs=4, refine=6, seeds=5),
+    budget=Budget(trials=8, epochs=4, refine=4, seeds=5),
 )
 
 
