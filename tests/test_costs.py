@@ -104,10 +104,10 @@ def test_what_hours_give_up_in_order() -> None:
 
     assert fitted(1) == (5, 4, 20)
     assert fitted(0.5) == (5, 4, 10)
-    assert fitted(0.2) == (5, 4, 3)  # 0.15 of 20
+    assert fitted(0.15) == (5, 4, 3)  # 0.15 of 20
     assert fitted(0.125) == (5, 2, 3)  # five seeds for as long as they fit
     assert fitted(0.1) == (3, 2, 3)
-    assert fitted(0.12, keeps_refine=True) == (1, 4, 3)
+    assert fitted(0.1, keeps_refine=True) == (1, 4, 3)
 
 
 def test_fewer_trials_come_before_one_epoch_and_one_epoch_before_fewer_seeds() -> None:
@@ -152,7 +152,7 @@ def test_more_hours_never_buy_less() -> None:
         "reduction": 3,
         "folds": None,
         "test_folds": None,
-        "most_seeds": None,
+        "most_seeds": 5,  # seeds that are added later have no place in a limit
     }
 
 

@@ -178,14 +178,16 @@ def test_a_trial_whose_process_keeps_dying_is_failed_and_the_study_goes_on(share
     flags = ["--data", shared / "pictures", "--cache", tmp_path / "cache", "--out", out, "--concurrent", 1]
     budget = ["--trials", 3, "--epochs", 2, "--seeds", 1, "--skip-preflight"]
     process = subprocess.Popen(command(shared / "tiny.py", *flags, *budget))
-    pids: set[int] = set()
+    attempts = 0
     while process.poll() is None and not list((out / LEDGER / "ends").glob("[!.]*.json")):
-        for each in workers_of(process):
-            pids.add(each.pid)
-            each.kill()
-        time.sleep(0.02)
+        begun = len(list((out / LEDGER / "attempts").glob("*/[!.]*.json")))
+        if begun > attempts:
+            attempts = begun
+            for each in workers_of(process):
+                each.kill()
+        time.sleep(0.005)
     assert process.wait(PATIENCE) == 0
-    assert len(pids) == MOST_DEATHS
+    assert attempts == MOST_DEATHS
     failed = results.read(out).trials.query("status == 'failed'")
     assert failed["trial"].tolist() == ["search-0001"]
     assert failed["error"].str.contains(f"died {MOST_DEATHS} times at the same epoch").all()

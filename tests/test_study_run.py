@@ -60,7 +60,7 @@ def test_plan_is_balanced_and_every_phase_ran(undisturbed: results.Results) -> N
     assert len(search) == 16
     for factor, levels in undisturbed.factors.items():
         assert Counter(search[factor]) == dict.fromkeys(levels, 8)
-        assert all(search[search["audit"]][factor].value_counts() >= 4)
+        assert all(search[search["audit"]][factor].value_counts() == 2)
     assert (trials[trials["phase"] != "search"]["status"] == "completed").all()
     assert (trials[trials["audit"]]["status"] == "completed").all()
     confirm = trials[trials["phase"] == "confirm"]
@@ -169,7 +169,7 @@ def test_interrupted_says_how_to_go_on_and_an_extended_study_keeps_its_rows(
     assert len(results.read(out).trials) >= 3
     done = run(*arguments, "--out", out, "--resume", "--trials", 18, "--seeds", 4)
     assert done.stdout.startswith(f"Resuming study tiny; results go to {out}\n{(out / 'summary.txt').read_text()}\n")
-    assert re.search(r"\nstudy tiny: .* elapsed, about .* left; search \d+ of 18", done.stderr)
+    assert re.search(r"(^|\n)study tiny: .* elapsed, about .* left; search \d+ of 18", done.stderr)
     assert re.search(r"\nstudy tiny: [^,]* elapsed; search 18 of 18 .*, test (\d+) of \1; best", done.stderr)
     extended = results.read(out)
     assert_equal_on_common_epochs(undisturbed, extended)

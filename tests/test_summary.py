@@ -95,7 +95,12 @@ def test_the_report_writes_the_words_and_prints_them_before_its_path(
     words = (tmp_path / results.SUMMARY_FILE).read_text()
     assert capsys.readouterr().out == f"{words}\n{tmp_path / results.REPORT_HTML}\n"
     lines = words.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["Recommended setting", "backbone", "regularizer", "augmentation"]
+    assert [line.partition(":")[0] for line in lines] == [
+        "Recommended setting",
+        "backbone",
+        "regularizer",
+        "augmentation",
+    ]
     assert lines[1].startswith("backbone: use large, which beats small by ")
 
 

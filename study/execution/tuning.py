@@ -32,7 +32,7 @@ from trainables.place import Place
 MOST_DEATHS = 3
 # A process that dies before it begins the job, as on a node that is going down, does not count, but it is not retried
 # for ever either.
-MOST_FALSE_STARTS = 20
+MOST_FALSE_STARTS = 10
 _FOR_EVER = -1  # of Tune's retries
 
 

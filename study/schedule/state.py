@@ -167,10 +167,12 @@ class StudyState:
         return self.confirmed() + self.controls() + retrained
 
     def ended_of(self, planned: list[Planned]) -> dict[str, Record] | None:
-        """Return the records of planned trials by name; None if one of them has not ended."""
-        records = {trial.trial: self.records.get(trial.trial) for trial in planned}
-        ended = {name: record for name, record in records.items() if record is not None and record.status is not None}
-        return ended if len(ended) == len(records) else None
+        """Return the records of planned trials by name; None if one of them has not ended.
+
+        A trial whose setting is damaged is registered again, so that its rows and its end are found.
+        """
+        records = {trial.trial: self._register(trial) for trial in planned}
+        return records if all(record.status is not None for record in records.values()) else None
 
     def decide(self, at: Mapping[str, Any], make: Callable[[], list[DecisionRecord]]) -> list[DecisionRecord]:
         """Return the decisions in a state of the study. They are made once, and recorded before they take effect."""
