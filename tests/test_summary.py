@@ -49,7 +49,7 @@ def said(read: results.Results, *pairs: Answer) -> list[str]:
 def test_first_comes_the_best_setting_with_its_accuracy(fabricated: results.Results) -> None:
     first, *rest = said(fabricated, pair("x", "y", "b", -0.1), pair("x", "z", "equivalent"), pair("y", "z", "a", 0.2))
     assert first.startswith("Recommended setting: f y. Test accuracy ")
-    assert first.endswith(", 30 images, 5 seeds).")
+    assert first.endswith(", 30 images). This exact combination was trained with 5 seeds.")
     assert rest == [
         "f: use y, which beats x by 10.0 points (95% CI 8.0 to 12.0), beats z by 20.0 points (95% CI 18.0 to 22.0)."
     ]

@@ -1,7 +1,7 @@
 """A table of real trainings: every setting of a small space, on a fine grid of its nuisances, with many seeds.
 
-    python -m tests.benchmarks.truth_table digits.parquet                     # handwritten digits, 25 min on two quiet cores
-    python -m tests.benchmarks.truth_table pets.parquet --data data/pets      # any folder of images
+    python -m tests.benchmarks.truth_table digits.parquet                   # handwritten digits, 25 min on two cores
+    python -m tests.benchmarks.truth_table pets.parquet --data data/pets    # any folder of images
 
 tests/benchmarks/truth.py replays whole studies on it. A row is one training without any stopping: what validation saw
 after each epoch, and which test images the model of the best epoch classifies correctly. All trainings are heads on
