@@ -1,5 +1,6 @@
 """--hours is held: when the search must end, and that a resume replays the decision instead of taking it again."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,24 @@ def test_a_search_that_is_out_of_time_ends_once_every_level_has_had_a_trial(tmp_
     assert state.phase == "done"
     assert len(state.of_phase("confirm")) == 3 * 2  # as planned, with both seeds
     assert all(record.status == "completed" for record in state.confirmed())
+
+
+def test_a_refinement_that_is_out_of_time_keeps_the_same_points_for_every_setting(tmp_path: Path) -> None:
+    def out_of_time(phase: Phase, together: int) -> bool:
+        return phase == "refine" and sum(record.status is not None for record in state.of_phase("refine")) > 0
+
+    study = small_study(budget={"refine": 4})
+    begin(tmp_path, study)
+    state = StudyState(tmp_path, study, BASE, None, lambda *_: None, out_of_time=out_of_time)
+    drive(state, BONUS)
+    refined = Counter(tuple(record.planned.factors.values()) for record in state.of_phase("refine") if record.rows)
+    assert list(refined.values()) == [1, 1, 1]
+    (cut,) = ledger.read_cuts(tmp_path)
+    assert (cut.phase, cut.planned, len(cut.dropped)) == ("refine", 12, 9)
+    assert [decision["kind"] for decision in state.decisions] == ["base", "recommend"], "nothing is tuned any more"
+    again = begin(tmp_path, study)
+    assert drive(again, BONUS) == [], "the decision is replayed"
+    assert again.decisions == state.decisions
 
 
 def test_a_resume_replays_the_decision_whatever_the_clock_says(tmp_path: Path) -> None:
