@@ -34,7 +34,7 @@ from tests.crashes.damage import (
     garbage,
     gcs_killed,
     killed_after,
-    killed_at_decision,
+    killed_at,
     ledger_objects,
     raylet_killed,
     signalled,
@@ -70,14 +70,13 @@ def cases(objects: int, seed: int) -> Iterator[Case]:
     for number in range(KILLS - 2):
         after, delay = moment()
         yield Case(f"driver killed at object {after}", (killed_after(after, delay),), number < 2, killed)
-    # The opening of the test fold is the last object.
-    yield Case("driver killed while the test fold is open", (killed_after(objects, 0.2),), True, killed)
+    yield Case("driver killed while the test fold is open", (killed_at("openings/000.json", 0.2),), True, killed)
     for number in range(2):
         first, second = sorted((moment(), moment()))
         name = f"driver killed at object {first[0]}, and again at {second[0]}"
         yield Case(name, (killed_after(*first), killed_after(*second)), number == 0, killed)
     for number, what in enumerate(("base is chosen", "range is widened", "range is widened again")):
-        yield Case(f"driver killed when a {what}", (killed_at_decision(number),), number == 1, killed)
+        yield Case(f"driver killed when a {what}", (killed_at(f"decisions/{number:03d}.json"),), number == 1, killed)
     yield Case("SIGTERM", (signalled(signal.SIGTERM, 4),), short=True, statuses=(130,))
     yield Case("Ctrl-C", (signalled(signal.SIGINT, 8),), short=True, statuses=(130,))
     yield Case("a trial's process killed", (worker_killed(3),), short=True, statuses=(0,))

@@ -75,13 +75,16 @@ def gcs_killed(ends: int) -> Damage:
     return _kills(_GCS, ends)
 
 
-def killed_at_decision(number: int) -> Damage:
-    """The driver is killed as soon as the ledger has this decision, counted from 0, before its trials have ended."""
+def killed_at(name: str, seconds: float = 0.0) -> Damage:
+    """The driver is killed so long after the ledger has this object."""
 
     def kill(tried: Tried, process: subprocess.Popen[str]) -> None:
-        while process.poll() is None and not (tried.out / LEDGER / "decisions" / f"{number:03d}.json").exists():
+        while process.poll() is None and not (tried.out / LEDGER / name).exists():
             time.sleep(0.01)
-        process.kill()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
     return kill
 
