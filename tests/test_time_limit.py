@@ -85,6 +85,23 @@ def test_a_refinement_that_is_out_of_time_keeps_the_same_points_for_every_settin
     assert again.decisions == state.decisions
 
 
+def test_a_range_that_there_is_no_time_to_widen_is_told_as_a_phase_that_ended_early(tmp_path: Path) -> None:
+    def out_of_time(phase: Phase, together: int) -> bool:
+        ended = sum(record.status is not None for record in state.of_phase("refine"))
+        return phase == "refine" and ended == 12  # the first round is over
+
+    study = small_study(budget={"refine": 4})
+    begin(tmp_path, study)
+    state = StudyState(tmp_path, study, BASE, None, lambda *_: None, out_of_time=out_of_time)
+    drive(state, BONUS)
+    (cut,) = ledger.read_cuts(tmp_path)
+    assert (cut.phase, cut.planned, cut.dropped) == ("refine", 12, ())
+    assert [decision["kind"] for decision in state.decisions] == ["base", "recommend"]
+    again = begin(tmp_path, study)
+    assert drive(again, BONUS) == []
+    assert again.decisions == state.decisions
+
+
 def test_a_resume_replays_the_decision_whatever_the_clock_says(tmp_path: Path) -> None:
     first = course(tmp_path, ["search"])
     for _ in range(3):  # two begin, and instead of the third the decision falls

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from study.design.plan import Levels, Planned, example_trial
 from study.design.settings import resolve
 from study.persistence import ledger
-from study.persistence.ledger import Record
+from study.persistence.ledger import Cut, Record
 from study.results import Phase
 from study.schedule.level_settings import best_trial
 from study.schedule.more_seeds import more_seeds
@@ -82,7 +82,9 @@ def _refinement(state: StudyState) -> tuple[list[Planned], Refinement | None]:
 
 def _judged(state: StudyState, refinement: Refinement, ended: dict[str, Record]) -> list[DecisionRecord]:
     """Return what follows from a round; nothing if no time is left for another one."""
-    if "refine" in state.cuts or state.out_of_time("refine", len(ended)):
+    if "refine" not in state.cuts and state.out_of_time("refine", len(ended)):
+        state.end_early(Cut("refine", len(ended), ()))
+    if "refine" in state.cuts:
         return []
     search, base = state.of_phase("search"), state.base
     return judge(state.study, refinement, search, ended, base.study_seed, base.validation_images)

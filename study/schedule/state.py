@@ -183,6 +183,12 @@ class StudyState:
             self._decided[state] = made
         return self._decided[state]
 
+    def end_early(self, cut: Cut) -> None:
+        """End a phase for lack of time. That is recorded before it takes effect."""
+        ledger.write_cut(self.out, cut)
+        self.cuts[cut.phase] = cut
+        self._queue = deque(job for job in self._queue if job.trial not in cut.dropped)
+
     def kept(self, points: list[list[Planned]]) -> list[Planned]:
         """Return the trials of these points without those that were dropped for lack of time."""
         dropped = {trial for cut in self.cuts.values() for trial in cut.dropped}
@@ -229,20 +235,14 @@ class StudyState:
     def _cut_search(self) -> None:
         """End the search, except for trials that an earlier process began. The others are recorded before they go."""
         dropped = tuple(job.trial for job in self._queue if not self.records[job.trial].rows)
-        cut = Cut("search", self.study.budget.trials, dropped)
-        ledger.write_cut(self.out, cut)
-        self.cuts["search"] = cut
-        self._queue = deque(job for job in self._queue if job.trial not in dropped)
+        self.end_early(Cut("search", self.study.budget.trials, dropped))
 
     def _cut_refinement(self) -> None:
         """End the first round of the refinement with the points that have begun, the same for all settings."""
         waiting = {job.trial for job in self._queue if not self.records[job.trial].rows}
         names = [[planned.trial for planned in point] for point in self.points]
         dropped = tuple(trial for point in names[1:] if waiting.issuperset(point) for trial in point)
-        cut = Cut("refine", sum(map(len, names)), dropped)
-        ledger.write_cut(self.out, cut)
-        self.cuts["refine"] = cut
-        self._queue = deque(job for job in self._queue if job.trial not in dropped)
+        self.end_early(Cut("refine", sum(map(len, names)), dropped))
 
     def _test_jobs(self) -> list[Job]:
         """Return the jobs for models that are not tested yet. The opening, with all hashes, is recorded first."""

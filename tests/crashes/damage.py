@@ -33,15 +33,7 @@ def after_ends(tried: Tried, process: subprocess.Popen[str], count: int) -> bool
 def killed_after(objects: int, seconds: float) -> Damage:
     """The driver, by a signal that nobody can catch: so long after the ledger has so many objects."""
 
-    def kill(tried: Tried, process: subprocess.Popen[str]) -> None:
-        while process.poll() is None and ledger_objects(tried.out) < objects:
-            time.sleep(0.02)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-    return kill
+    return _killed_when(lambda tried: ledger_objects(tried.out) >= objects, seconds)
 
 
 def ledger_objects(out: Path) -> int:
@@ -78,8 +70,12 @@ def gcs_killed(ends: int) -> Damage:
 def killed_at(name: str, seconds: float = 0.0) -> Damage:
     """The driver is killed so long after the ledger has this object."""
 
+    return _killed_when(lambda tried: (tried.out / LEDGER / name).exists(), seconds)
+
+
+def _killed_when(happened: Callable[[Tried], bool], seconds: float) -> Damage:
     def kill(tried: Tried, process: subprocess.Popen[str]) -> None:
-        while process.poll() is None and not (tried.out / LEDGER / name).exists():
+        while process.poll() is None and not happened(tried):
             time.sleep(0.01)
         try:
             process.wait(seconds)
