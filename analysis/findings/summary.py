@@ -1,4 +1,4 @@
-"""The answers in a few lines of text, for a terminal: the best setting, then each factor."""
+"""The answers in a few lines of text, for a terminal: the recommended setting, then each factor."""
 
 import pandas as pd
 
@@ -27,7 +27,7 @@ _DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)
 
 
 def summary(results: Results, confirmed: list[Setting], answered: pd.DataFrame, page: Page) -> list[str]:
-    """Return the best setting with its test accuracy, and a line for each factor; or the published configurations."""
+    """Return the recommended setting with its test accuracy, and a line for each factor; or the published configurations."""
     best = winner(confirmed)
     if best is None:
         tables = [table for section in page.sections for table in section.tables if table.stem == "published"]
