@@ -27,7 +27,7 @@ _DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)
 
 
 def summary(results: Results, confirmed: list[Setting], answered: pd.DataFrame, page: Page) -> list[str]:
-    """Return the recommended setting with its test accuracy, and a line for each factor; or the published configurations."""
+    """Return the recommended setting and a line for each factor; or the published configurations."""
     best = winner(confirmed)
     if best is None:
         tables = [table for section in page.sections for table in section.tables if table.stem == "published"]
