@@ -68,7 +68,7 @@ def cheapest_as_good(
     settings: list[Confirmed],
     standing: Mapping[str, str],
     search: list[Record],
-    cost: Callable[..., float],
+    cost: Callable[[Levels], float],
 ) -> dict[str, Any] | None:
     """Return the best setting's levels, each replaced by the cheapest level that is as good; None without a setting.
 

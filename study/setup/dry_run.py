@@ -72,11 +72,23 @@ def describe(prepared: Prepared, resources: Resources, price: Price) -> str:
         f"about {total} in total with {resources.concurrent} trials at once on {prepared.base.device}, "
         f"estimated from {_sources(inputs)}"
     )
+    lines += _may_follow(study)
     lines += [*_price_lines(price), *_answer_lines(study, prepared.base.metric)]
     lines += [resolution_line(manifest, study)] if is_compared(study) else []
     tested = all_tested(manifest, study, inputs, prepared.base.study_seed, prepared.test is not None)
     lines += [small_test_line(manifest, study, tested, _takes(tested.seconds, price))] if tested else []
     return "\n".join(lines)
+
+
+def _may_follow(study: Study) -> list[str]:
+    """Return a line about the trials that a study decides on while it runs, which no estimate has."""
+    if study.goal != "factors":
+        return []
+    budget = study.budget
+    seeds = (
+        f", and up to {budget.seeds_at_most} seeds of settings in doubt" if budget.seeds_at_most > budget.seeds else ""
+    )
+    return [f"not in this estimate: refinement trials where a range widens or a better setting is found{seeds}"]
 
 
 def describe_left(prepared: Prepared, begun: StudyJson, resources: Resources, price: Price) -> str:
