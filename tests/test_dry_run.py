@@ -50,8 +50,8 @@ def test_everything_that_is_planned(capsys: pytest.CaptureFixture[str], tmp_path
         "nuisance  dropout: 0.1 to 0.9  (only under regularizer=dropout)",
         "fixed     backbone: small_cnn",
         "30 images of 3 classes: 6 test, 6 common validation, 18 for training",
-        "not in this estimate: refinement trials where a range widens or a better setting is found, and up to 15 seeds of "
-        "settings in doubt",
+        "not in this estimate: refinement trials where a range widens or a better setting is found, and up to 15 seeds "
+        "of settings in doubt",
         "4 different settings of the factors in 16 search trials, 4 of them audited (never stopped)",
     ]:
         assert line in lines
