@@ -126,7 +126,7 @@ class BaseDecision(TypedDict):
 
 
 class EdgeDecision(TypedDict):
-    """The setting `levels` did best at `value`, in the outer tenth of a range, which stays as it is.
+    """The setting `levels` did best at `value`, at or near the end of a range, which stays as it is.
 
     flat: the response is flat there. at end: it is not, but the range cannot be widened again.
     """

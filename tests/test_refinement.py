@@ -62,6 +62,14 @@ def test_a_range_widens_until_the_best_value_lies_within_it(tmp_path: Path) -> N
     assert rates(course, "none", "confirm") <= new
 
 
+def test_few_points_that_stop_short_of_an_end_widen_it_too(tmp_path: Path) -> None:
+    study = study_of()
+    study = replace(study, budget=replace(study.budget, refine=2))
+    course = driven(tmp_path, study, of_rate(best=0.02))
+    first, *_ = (each for each in course.decisions if each["kind"] == "widen")
+    assert 2 / 3 < RATE.position(first["value"]) < 0.9, "not in the outer tenth, but nothing beyond was tried"
+
+
 def test_an_end_is_widened_three_times_at_most(tmp_path: Path) -> None:
     course = driven(tmp_path, study_of(), of_rate(best=1e6))
     assert kinds(course) == ["base", *["widen"] * MOST_WIDENINGS, "at end", "at end", "recommend"]
@@ -86,8 +94,8 @@ def test_a_range_never_leaves_what_the_hyperparameter_allows(tmp_path: Path) -> 
     budget = {"trials": 4, "epochs": 2, "refine": 6, "seeds": 3}
     study = small_study({"regularizer": ["none", "dropout"]}, budget, nuisances=nuisances)
     course = driven(tmp_path, study, lambda planned, epoch: planned.nuisances.get("dropout", 0.0))
-    (first, *_) = (each["after"] for each in course.decisions if each["kind"] == "widen")
-    assert first == pytest.approx(0.95)
+    widened = [each for each in course.decisions if each["kind"] == "widen" and each["nuisance"] == "dropout"]
+    assert widened[0]["after"] == pytest.approx(0.95)
     refined = course.of_phase("refine")
     without = [each for each in refined if each.planned.factors["regularizer"] == "none"]
     assert len(without) == 6, "a level without the nuisance gets no points of its widening"

@@ -21,7 +21,7 @@ def decisions_section(results: Results) -> Section | None:
         return None
     introduction = (
         "Every decision was recorded before it took effect, and rests on validation alone. After each round of the "
-        "refinement, a range widens where a setting did best in its outer tenth, unless the response is flat there; "
+        "refinement, a range widens where a setting did best at or near its end, unless the response is flat there; "
         "otherwise the base, the setting around which levels are compared, moves where another setting does better."
     )
     return Section("Decisions", [introduction], points=list(_sentences(results, taken)))

@@ -2,10 +2,10 @@
 
 A round tunes every level at the same few points. When all of its trials have ended, the round is judged:
 
-1. A range widens if a setting did best in the outer tenth of it, unless that end is natural, was widened
-   `MOST_WIDENINGS` times, or the response is flat there: the outer third is better than the rest by no more than the
-   margin, or than one standard error on validation. A response that levels off gains less in the next third than in the
-   last. All settings that have the nuisance get the same new points.
+1. A range widens if a setting did best in the outer tenth of it, or in the outer third with no point tried beyond,
+   unless that end is natural, was widened `MOST_WIDENINGS` times, or the response is flat there: the outer third is
+   better than the rest by no more than the margin, or than one standard error on validation. A response that levels off
+   gains less in the next third than in the last. All settings that have the nuisance get the same new points.
 2. Otherwise the base moves to the best setting, if that beats the base's own best by more than the margin and by more
    than one standard error on validation, at most `MOST_MOVES` times.
 3. Otherwise the refinement is over.
@@ -36,7 +36,7 @@ from trainables.keyed import key
 MOST_WIDENINGS = 3  # of one end of one range
 MOST_MOVES = 3
 EDGE = 0.1  # share of a range: a best value in an outer tenth may have a better one beyond the end
-_OUTER = 1 / 3  # of a range, where the response must be flat
+_OUTER = 1 / 3  # of a range: where the response must be flat, and a best value with no point beyond may be too low
 _WIDER_BY = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # shares of the range to add; the first that the hyperparameter allows
 _MOST_ADDED = 10.0  # factor by which an end of a logarithmic range moves at most
 _FEWEST_NEW_POINTS = 2
@@ -200,14 +200,13 @@ def _tried(records: Iterable[Record]) -> list[Tried]:
 def _edges(
     study: Study, refinement: Refinement, levels: Levels, tried: list[Tried], images: int
 ) -> Iterator[EdgeDecision | WidenDecision]:
-    """Yield a decision for each nuisance whose best value lies in an outer tenth of its range."""
+    """Yield a decision for each nuisance whose best value may have a better one beyond an end of its range."""
     if not tried:
         return
     best = max(tried, key=lambda point: point.score)
     ranges = widened_ranges(study, refinement.widened)
     for name, value in best.nuisances.items():
-        position = ranges[name].position(value)
-        end: End | None = "low" if position < EDGE else "high" if position > 1 - EDGE else None
+        end = _end(ranges[name], value, [point.nuisances[name] for point in tried])
         if end is None or (at := getattr(ranges[name], end)) in ranges[name].natural:
             continue
         times = sum((step.nuisance, step.end) == (name, end) for step in refinement.widened)
@@ -219,6 +218,16 @@ def _edges(
             yield EdgeDecision(kind="at end", **where)
         else:
             yield WidenDecision(kind="widen", before=at, after=wider, **where)
+
+
+def _end(nuisance: Range, value: float, tried: Iterable[float]) -> End | None:
+    """Return the end of the range that a value is next to: in its outer tenth, or with no value tried beyond."""
+    position, positions = nuisance.position(value), [nuisance.position(other) for other in tried]
+    if position < EDGE or position == min(positions) < _OUTER:
+        return "low"
+    if position > 1 - EDGE or position == max(positions) > 1 - _OUTER:
+        return "high"
+    return None
 
 
 def _is_flat(nuisance: Range, name: str, end: End, tried: list[Tried], margin: float, images: int) -> bool:

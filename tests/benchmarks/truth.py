@@ -7,7 +7,8 @@ The table comes from tests/benchmarks/truth_table.py.
 Each replay is a study with its own seed. It plans, searches with ASHA, refines, confirms and answers with the product's
 own code; only the trainings are looked up: each at the nearest point of the table's grid, with a seed of the table for
 each seed of the study. Its test fold is a random half of the table's test images, and its ranges are either wide or
-narrow. What is true of a setting is the mean over all of the table's seeds and test images.
+narrow. What is true of a setting is its mean accuracy on all images, each held out from the training, with the seeds of
+the table that the study did not use.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,63 +44,67 @@ from tests.courses import BASE
 STEPS: tuple[Step, ...] = ("search", "refine", "confirm", "done")  # up to the test fold, whose images are drawn here
 COST = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.5, "tf_efficientnet_lite2": 2.1}  # of an epoch
 DECISIONS = ("widen", "flat", "at end", "move", "combine", "seeds")
+TEST_SHARE = 0.2  # of the images; validation partitions cover the rest
 OUTCOMES = ("decided", "more seeds", "more images", "refused")  # of a pair of levels
 DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)
 
 
 @dataclass(frozen=True)
 class Training:
-    validation: list[float]
+    validation: list[float]  # accuracy after each epoch
     right: NDArray[np.bool_]  # by test image; empty where the training diverged
+
+    @property
+    def accuracy(self) -> float:
+        """On validation and test images, as many of each as all seeds together have; 0 where the training diverged."""
+        if not self.right.size:
+            return 0.0
+        return (1 - TEST_SHARE) * max(self.validation) + TEST_SHARE * float(self.right.mean())
+
+
+Cell = tuple[str, tuple[float, ...]]  # factors and nuisances
 
 
 @dataclass(frozen=True)
 class Table:
-    """Trainings by factors, nuisances and seed."""
-
-    trainings: Mapping[tuple[str, tuple[float, ...], int], Training]
+    trainings: Mapping[Cell, list[Training]]  # by seed
     seeds: int
     images: int
 
-    def training(self, factors: Mapping[str, Any], nuisances: Mapping[str, float], seed: int) -> Training:
-        return self.trainings[name_of(factors), _nearest(nuisances), seed]
+    @cached_property
+    def accuracies(self) -> dict[Cell, NDArray[np.float64]]:
+        return {cell: np.array([each.accuracy for each in by_seed]) for cell, by_seed in self.trainings.items()}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of the settings of a table, by seeds that a study did not use."""
+
+    table: Table
+    unused: NDArray[np.int64]
 
     def accuracy(self, factors: Mapping[str, Any], nuisances: Mapping[str, float]) -> float:
-        """The true test accuracy of a setting; a training that diverged classifies nothing correctly."""
-        point = _nearest(nuisances)
-        seeds = (self.trainings[name_of(factors), point, seed] for seed in range(self.seeds))
-        return float(np.mean([training.right.sum() / self.images for training in seeds]))
+        return float(self.table.accuracies[cell_of(factors, nuisances)][self.unused].mean())
 
     def best(self) -> float:
-        """The best true accuracy that the table has."""
-        return max(self._accuracies().values())
-
-    def _accuracies(self) -> dict[tuple[str, tuple[float, ...]], float]:
-        sums: Counter[tuple[str, tuple[float, ...]]] = Counter()
-        for (factors, point, _), training in self.trainings.items():
-            sums[factors, point] += training.right.sum() / self.images / self.seeds
-        return dict(sums)
+        """The best accuracy of any cell. Its luck makes it too high, so advice looks worse than it is."""
+        return max(float(accuracies[self.unused].mean()) for accuracies in self.table.accuracies.values())
 
 
 def read_table(path: Path) -> Table:
-    rows = pd.read_parquet(path)
+    rows = pd.read_parquet(path).sort_values("seed")
     images = int(rows["images"].max())
-    trainings = {
-        (row["factors"], tuple(json.loads(row["nuisances"]).values()), row["seed"] - 1): Training(
-            list(row["validation"]),
-            np.unpackbits(np.frombuffer(row["right"], np.uint8), count=row["images"]).astype(bool),
-        )
-        for row in rows.to_dict("records")
-    }
+    trainings: dict[Cell, list[Training]] = {}
+    for row in rows.to_dict("records"):
+        right = np.unpackbits(np.frombuffer(row["right"], np.uint8), count=row["images"]).astype(bool)
+        cell = row["factors"], tuple(json.loads(row["nuisances"]).values())
+        trainings.setdefault(cell, []).append(Training(list(row["validation"]), right))
     return Table(trainings, int(rows["seed"].max()), images)
 
 
-def name_of(factors: Mapping[str, Any]) -> str:
-    return json.dumps(dict(factors))
-
-
-def _nearest(nuisances: Mapping[str, float]) -> tuple[float, ...]:
-    return tuple(_nearest_value(name, value) for name, value in nuisances.items())
+def cell_of(factors: Mapping[str, Any], nuisances: Mapping[str, float]) -> Cell:
+    """Return the cell of the table that is nearest to a setting."""
+    return json.dumps(dict(factors)), tuple(_nearest_value(name, value) for name, value in nuisances.items())
 
 
 def _nearest_value(name: str, value: float) -> float:
@@ -114,6 +120,8 @@ def replay(table: Table, study: Study, number: int, folder: Path | None) -> dict
     with tempfile.TemporaryDirectory(dir=folder) as name:
         state = run(table, study, number, Path(name), seeds)
     results = as_results(table, state, seeds, np.sort(items))
+    used = 1 + max(record.planned.seed for record in state.records.values())
+    truth = Truth(table, seeds[used:])
     found, answered = settings(results), answers(results)
     assert state.winner is not None
     advised = state.winner.planned
@@ -124,8 +132,8 @@ def replay(table: Table, study: Study, number: int, folder: Path | None) -> dict
         "search": len(state.of_phase("search")),
         "refine": len(state.of_phase("refine")),
         "confirm": len(state.of_phase("confirm")),
-        "accuracy": table.accuracy(advised.factors, advised.nuisances),
-        **pair_outcomes(table, found, answered),
+        "below the best": truth.best() - truth.accuracy(advised.factors, advised.nuisances),
+        **pair_outcomes(truth, found, answered),
         **{f"decisions: {kind}": kinds[kind] for kind in DECISIONS},
     }
 
@@ -156,7 +164,7 @@ def run(table: Table, study: Study, seed: int, out: Path, seeds: NDArray[np.int6
 
 def _training(table: Table, record: Record, seeds: NDArray[np.int64]) -> Training:
     planned = record.planned
-    return table.training(planned.factors, planned.nuisances, int(seeds[planned.seed]))
+    return table.trainings[cell_of(planned.factors, planned.nuisances)][int(seeds[planned.seed])]
 
 
 def as_results(table: Table, state: StudyState, seeds: NDArray[np.int64], items: NDArray[np.int64]) -> Results:
@@ -207,14 +215,14 @@ def narrowed(study: Study) -> Study:
     return replace(study, nuisances=dict(study.nuisances) | ranges)
 
 
-def pair_outcomes(table: Table, found: list[Setting], answered: pd.DataFrame) -> dict[str, int]:
+def pair_outcomes(truth: Truth, found: list[Setting], answered: pd.DataFrame) -> dict[str, int]:
     """How many pairs of levels ended in which way; claims are held against what is true of the two settings."""
     outcomes: dict[str, int] = dict.fromkeys((*OUTCOMES, "false"), 0)
     for row in answered.to_dict("records"):
         outcomes[_kind(row)] += 1
         a, b = (standing_for(found, row["factor"], row[level]) for level in ("level_a", "level_b"))
         if row["verdict"] in DECIDED and a and b:
-            difference = _accuracy(table, a) - _accuracy(table, b)
+            difference = _accuracy(truth, a) - _accuracy(truth, b)
             against = {BETTER_A: difference <= 0, BETTER_B: difference >= 0, EQUIVALENT: abs(difference) > STUDY.margin}
             outcomes["false"] += against[row["verdict"]]
     return outcomes
@@ -228,13 +236,13 @@ def _kind(row: Mapping[Any, Any]) -> str:
     return "more seeds" if row["verdict"] == TOO_FEW or pd.notna(row["seeds_needed"]) else "more images"
 
 
-def _accuracy(table: Table, setting: Setting) -> float:
+def _accuracy(truth: Truth, setting: Setting) -> float:
     values = setting.trials.iloc[0]
     names = [name for name, nuisance in STUDY.nuisances.items() if holds(nuisance.when, setting.levels)]
-    return table.accuracy(setting.levels, {name: float(values[name]) for name in names})
+    return truth.accuracy(setting.levels, {name: float(values[name]) for name in names})
 
 
-def summary(replays: pd.DataFrame, best: float) -> dict[str, Share]:
+def summary(replays: pd.DataFrame) -> dict[str, Share]:
     """The measured shares and means, each with its simulation error."""
     pairs = replays[list(OUTCOMES)].sum(axis=1)
     return {
@@ -243,9 +251,9 @@ def summary(replays: pd.DataFrame, best: float) -> dict[str, Share]:
         **{f"pairs {name}": share(replays[name] / pairs) for name in OUTCOMES},
         "studies with a false claim": share(replays["false"] > 0),
         "recommended setting is worse than the best by more than the margin": share(
-            best - replays["accuracy"] > STUDY.margin
+            replays["below the best"] > STUDY.margin
         ),
-        "accuracy below the best, in points": share(100 * (best - replays["accuracy"])),
+        "accuracy below the best, in points": share(100 * replays["below the best"]),
         **{f"decisions: {kind}": share(replays[f"decisions: {kind}"]) for kind in DECISIONS},
         **{f"models of {phase}": share(replays[phase]) for phase in ("search", "refine", "confirm")},
     }
@@ -271,7 +279,7 @@ def main(arguments: list[str]) -> int:
     summaries = {}
     for name, study in {"wide ranges": STUDY, "a narrow range": narrowed(STUDY)}.items():
         rows = [replay(table, study, number, folder) for number in track(range(flags.replays), name)]
-        summaries[name] = summary(pd.DataFrame(rows), table.best())
+        summaries[name] = summary(pd.DataFrame(rows))
     print(as_markdown(summaries))
     return 0
 
