@@ -64,8 +64,9 @@ def test_a_range_widens_until_the_best_value_lies_within_it(tmp_path: Path) -> N
 
 def test_few_points_that_stop_short_of_an_end_widen_it_too(tmp_path: Path) -> None:
     study = study_of()
-    study = replace(study, budget=replace(study.budget, refine=2))
-    course = driven(tmp_path, study, of_rate(best=0.02))
+    study = replace(study, budget=replace(study.budget, refine=4))
+    course = begin(tmp_path, study, base=replace(BASE, study_seed=1))
+    drive(course, of_rate(best=0.02))
     first, *_ = (each for each in course.decisions if each["kind"] == "widen")
     assert 2 / 3 < RATE.position(first["value"]) < 0.9, "not in the outer tenth, but nothing beyond was tried"
 
@@ -90,7 +91,7 @@ def test_a_natural_end_is_left_alone(tmp_path: Path) -> None:
 def test_a_range_never_leaves_what_the_hyperparameter_allows(tmp_path: Path) -> None:
     """Dropout has no rate of 1 or more: of the shares of the range that are tried, a sixteenth is the first to fit."""
     dropout = Range(low=0.1, high=0.9, when={"regularizer": "dropout"})
-    nuisances = {"learning_rate": RATE, "dropout": dropout}
+    nuisances = {"learning_rate": replace(RATE, natural=(1e-3, 1e-2)), "dropout": dropout}
     budget = {"trials": 4, "epochs": 2, "refine": 6, "seeds": 3}
     study = small_study({"regularizer": ["none", "dropout"]}, budget, nuisances=nuisances)
     course = driven(tmp_path, study, lambda planned, epoch: planned.nuisances.get("dropout", 0.0))
