@@ -62,6 +62,17 @@ def test_a_range_widens_until_the_best_value_lies_within_it(tmp_path: Path) -> N
     assert rates(course, "none", "confirm") <= new
 
 
+def test_the_first_points_are_evenly_spaced_in_every_nuisance() -> None:
+    nuisances = {"learning_rate": RATE, "layer_decay": Range(low=0.5, high=1.0)}
+    study = small_study(FACTORS, {"trials": 4, "refine": 5}, nuisances=nuisances)
+    planned = [
+        each for point in refine_trials(study, Refinement({"augmentation": "none"}), [], seed=3) for each in point
+    ]
+    for name, nuisance in nuisances.items():
+        positions = {round(nuisance.position(each.nuisances[name]), 6) for each in planned}
+        assert sorted(positions) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
 def test_few_points_that_stop_short_of_an_end_widen_it_too(tmp_path: Path) -> None:
     study = study_of()
     study = replace(study, budget=replace(study.budget, refine=4))

@@ -120,7 +120,7 @@ def _points(study: Study, refinement: Refinement, levels: Levels, seed: int) -> 
     def at(ranges: Mapping[str, Range], point: NDArray[np.float64]) -> dict[str, float]:
         return {name: ranges[name].at(float(point[order.index(name)])) for name in names}
 
-    first = nuisance_points(study, study.budget.refine, key("refine nuisances", seed))
+    first = evenly_spaced(nuisance_points(study, study.budget.refine, key("refine nuisances", seed)))
     yield from ((number, at(ranges, point)) for number, point in enumerate(first))
     number = len(first)
     for step in refinement.widened:
@@ -134,6 +134,14 @@ def _points(study: Study, refinement: Refinement, levels: Levels, seed: int) -> 
             yield from ((number + k, at(within, point)) for k, point in enumerate(points))
         number += len(points)
         ranges[step.nuisance] = replace(ranges[step.nuisance], **{step.end: step.after})
+
+
+def evenly_spaced(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move every coordinate of n points to the middle of one of n equal parts of [0, 1), in the same order.
+
+    A few random points leave gaps, and the best value may lie in one.
+    """
+    return (points.argsort(axis=0).argsort(axis=0) + 0.5) / max(len(points), 1)
 
 
 def new_points(study: Study) -> int:
