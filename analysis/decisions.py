@@ -34,6 +34,7 @@ _NEEDS = {
     "base": {"levels"},
     "widen": {"levels", "before", "after"} | _EDGE,
     "flat": {"levels"} | _EDGE,
+    "behind": {"levels"} | _EDGE,
     "at end": {"levels"} | _EDGE,
     "move": {"levels"},
     "combine": {"levels"},

@@ -128,10 +128,11 @@ class BaseDecision(TypedDict):
 class EdgeDecision(TypedDict):
     """The setting `levels` did best at `value`, at or near the end of a range, which stays as it is.
 
-    flat: the response is flat there. at end: it is not, but the range cannot be widened again.
+    flat: the response is flat there. behind: another level is so far ahead that a wider range would not change who
+    leads. at end: neither, but the range cannot be widened again.
     """
 
-    kind: Literal["flat", "at end"]
+    kind: Literal["flat", "behind", "at end"]
     levels: dict[str, Any]
     nuisance: str
     end: End

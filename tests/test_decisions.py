@@ -140,6 +140,7 @@ TAKEN = [
     {"kind": "widen", **EDGE, "before": 0.1, "after": 0.5},
     {"kind": "move", "levels": {"f": "x"}, "gain": 0.023},
     {"kind": "flat", **EDGE},
+    {"kind": "behind", **EDGE, "end": "low"},
     {"kind": "at end", **EDGE, "levels": {"f": "x"}},
     {"kind": "flat", **EDGE, "levels": {"f": "x"}},
     {"kind": "combine", "levels": LEVELS},
@@ -160,6 +161,8 @@ def test_each_kind_of_decision_in_words(tmp_path: Path) -> None:
         "The base moved to f x, whose best trial was 2.3 points more accurate on validation.",
         "2 settings did best near the high end of learning_rate (f y; f x). The range stayed: the response is flat "
         "there, so going on cannot gain more than 1 point.",
+        "1 setting did best near the low end of learning_rate (f y). The range stayed: going on may gain something, "
+        "but another level is too far ahead for that to change who leads.",
         "1 setting did best near the high end of learning_rate (f x). The range could not be widened again, so its "
         "comparisons are refused.",
         "The cheapest levels that did as well on validation as the best setting were combined: f y.",
@@ -168,7 +171,7 @@ def test_each_kind_of_decision_in_words(tmp_path: Path) -> None:
     ]
     made = page(read, settings(read), answers(read))
     (compared,) = [section for section in made.sections if section.title == "Comparison: f"]
-    flat = "y did best with learning_rate 0.09, near the high end of its range, and the response is flat there: "
+    flat = "y did best with learning_rate 0.09, near the high end of its range: the response is flat there, "
     assert any(paragraph.startswith(flat) for paragraph in compared.paragraphs)
     assert "Decisions" in [section.title for section in made.sections]
 

@@ -94,6 +94,18 @@ def test_a_flat_end_is_left_alone(tmp_path: Path) -> None:
     assert kinds(course) == ["base", "flat", "flat", "recommend"]
 
 
+@pytest.mark.parametrize(("lead", "expected"), [(0.3, "behind"), (0.02, "widen"), (-0.3, "widen")])
+def test_a_range_does_not_widen_for_a_level_that_stays_behind(tmp_path: Path, lead: float, expected: str) -> None:
+    """With light augmentation, accuracy rises from 0.22 to 0.38 within the range, and beyond."""
+    rising = of_rate(best=1.0, low=0.0)
+
+    def accuracy(planned: Planned, epoch: int) -> float:
+        return rising(planned, epoch) if planned.factors["augmentation"] == "light" else 0.38 + lead
+
+    course = driven(tmp_path, study_of(), accuracy)
+    assert expected in kinds(course)
+
+
 def test_a_natural_end_is_left_alone(tmp_path: Path) -> None:
     course = driven(tmp_path, study_of(replace(RATE, natural=(1e-2,))), of_rate(best=1e6))
     assert kinds(course) == ["base", "recommend"]

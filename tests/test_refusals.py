@@ -142,6 +142,7 @@ TWICE = decided("widen", before=1.0, after=10.0)
         (0.9, [WIDER], "(0.9 of 0.0001 to 1), so higher may be better: widen the range"),
         (0.9, [WIDER, TWICE], ""),
         (0.09, [decided("flat")], ""),
+        (0.09, [decided("behind")], ""),
         (0.9, [WIDER, decided("flat")], ""),
         (0.09, [decided("flat", "small")], "(0.09 of 0.0001 to 0.1), so higher may be better: widen the range"),
         (0.09, [decided("flat", end="low")], "so higher may be better: widen the range"),

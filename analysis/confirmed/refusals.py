@@ -121,11 +121,11 @@ def _refinement_of(results: Results, texts: pd.DataFrame, setting: Setting) -> p
 
 
 def _at_an_edge(results: Results, texts: pd.DataFrame, setting: Setting, factor: str) -> str:
-    """Refuse if a better value may lie beyond the end of a range, unless the study found the response flat there."""
+    """Refuse if a better value may lie beyond the end of a range, unless the study found that it would not matter."""
     for nuisance in _nuisances(results, setting):
         best = _best_value(results, texts, setting, nuisance)
         end = None if best is None else _near(nuisance, best)
-        if end is None or _decided(results, "flat", setting, nuisance, end):
+        if end is None or any(_decided(results, kind, setting, nuisance, end) for kind in ("flat", "behind")):
             continue
         end_tried, beyond = ("lowest", "lower") if end == "low" else ("highest", "higher")
         way_out = "widen the range"

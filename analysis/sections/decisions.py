@@ -11,6 +11,7 @@ from analysis.layout.page import Section
 from analysis.layout.text import count, number, points
 from study.results import Results
 
+_ENOUGH = ("flat", "behind")  # decisions by which a range is wide enough
 _MOST_SETTINGS = 3  # named in one sentence
 
 
@@ -21,28 +22,34 @@ def decisions_section(results: Results) -> Section | None:
         return None
     introduction = (
         "Every decision was recorded before it took effect, and rests on validation alone. After each round of the "
-        "refinement, a range widens where a setting did best at or near its end, unless the response is flat there; "
+        "refinement, a range widens where a setting did best at or near its end, if that could change an answer; "
         "otherwise the base, the setting around which levels are compared, moves where another setting does better."
     )
     return Section("Decisions", [introduction], points=list(_sentences(results, taken)))
 
 
-def flat_sentences(results: Results, compared: Iterable[Setting], factor: str) -> list[str]:
-    """Return a sentence for each level that did best at the end of a range where the response is flat."""
+def end_sentences(results: Results, compared: Iterable[Setting], factor: str) -> list[str]:
+    """Return a sentence for each level that did best at the end of a range that did not have to widen."""
     return [
         f"{setting.levels[factor] or 'none'} did best with {decision.nuisance} {number(decision.value)}, near the "
-        f"{decision.end} end of its range, and the response is flat there: going on cannot gain more than "
-        f"{margin_text(margin(results))}."
+        f"{decision.end} end of its range: {_why_enough(results, decision.kind)}."
         for setting in compared
         for decision in decisions(results)
-        if decision.kind == "flat" and decision.concerns(setting.levels)
+        if decision.kind in _ENOUGH and decision.concerns(setting.levels)
     ]
+
+
+def _why_enough(results: Results, kind: str) -> str:
+    """Say why a range is wide enough although a setting did best at its end."""
+    if kind == "flat":
+        return f"the response is flat there, so going on cannot gain more than {margin_text(margin(results))}"
+    return "going on may gain something, but another level is too far ahead for that to change who leads"
 
 
 def _sentences(results: Results, taken: list[Decision]) -> Iterator[str]:
     combined: Mapping[str, str] | None = None
     for step in taken:
-        if step.kind in ("flat", "at end"):
+        if step.kind in (*_ENOUGH, "at end"):
             alike = [s for s in taken if (s.kind, s.nuisance, s.end) == (step.kind, step.nuisance, step.end)]
             if step is alike[0]:
                 yield _stayed(results, alike)
@@ -58,9 +65,8 @@ def _stayed(results: Results, steps: list[Decision]) -> str:
     named = "; ".join(setting_text(step.levels) for step in steps[:_MOST_SETTINGS])
     more = f"; and {count(len(steps) - _MOST_SETTINGS, 'other')}" if len(steps) > _MOST_SETTINGS else ""
     best = f"{count(len(steps), 'setting')} did best near the {end} end of {nuisance} ({named}{more})."
-    if kind == "flat":
-        gain = margin_text(margin(results))
-        return f"{best} The range stayed: the response is flat there, so going on cannot gain more than {gain}."
+    if kind in _ENOUGH:
+        return f"{best} The range stayed: {_why_enough(results, kind)}."
     whose = "its" if len(steps) == 1 else "their"
     return f"{best} The range could not be widened again, so {whose} comparisons are refused."
 

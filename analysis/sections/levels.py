@@ -12,7 +12,7 @@ from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import percent_interval, slug
 from analysis.search.rung import most_epochs
-from analysis.sections.decisions import flat_sentences
+from analysis.sections.decisions import end_sentences
 from study.results import Results
 
 
@@ -35,7 +35,7 @@ def _factor(
     companions = answered["companions"].dropna().unique()
     fixed = [f"Held fixed: {companions[0].replace('=', ' ')}."] if any(companions) else []
     standing = [standing_for(confirmed, factor, level) for level in results.factors[factor]]
-    flat = flat_sentences(results, filter(None, standing), factor)
+    ends = end_sentences(results, filter(None, standing), factor)
     allowed = margin(results)
     compared_pairs = int(answered["p_holm"].notna().sum())
     plots: list[Figure] = []
@@ -43,7 +43,7 @@ def _factor(
         plots = [figures.dots_figure(f"levels-{stem}", f"{factor}: {metric} of each level.", drawn, metric)]
     return Section(
         f"Comparison: {factor}",
-        fixed + flat,
+        fixed + ends,
         points=[answer_sentence(cast(Answer, row), allowed, compared_pairs) for row in answered.to_dict("records")],
         figures=plots,
         tables=[_comparison(results, factor, stem, compared, overlap)],

@@ -5,7 +5,8 @@ A round tunes every level at the same few points. When all of its trials have en
 1. A range widens if a setting did best in the outer tenth of it, or in the outer third with no point tried beyond,
    unless that end is natural, was widened `MOST_WIDENINGS` times, or the response is flat there: the outer third is
    better than the rest by no more than the margin, or than one standard error on validation. A response that levels off
-   gains less in the next third than in the last. All settings that have the nuisance get the same new points.
+   gains less in the next third than in the last, so nothing widens either for a setting that would stay behind with the
+   same gain again. All settings that have the nuisance get the same new points.
 2. Otherwise the base moves to the best setting, if that beats the base's own best by more than the margin and by more
    than one standard error on validation, at most `MOST_MOVES` times.
 3. Otherwise the refinement is over.
@@ -17,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -159,15 +160,22 @@ def judge(
         images: of the common validation fold.
 
     Returns:
-        Either widenings, or one move, or what was found flat or at an end; the refinement is over in the last case.
+        Either widenings, or one move, or which ends stay as they are; the refinement is over in the last case.
     """
-    settings = {arm(levels, {}): levels for levels in refined_settings(study, refinement, search).values()}
+    compared = refined_settings(study, refinement, search)
+    settings = {arm(levels, {}): levels for levels in compared.values()}
     tried = {
         name: _tried(refined[planned.trial] for planned in refine_setting(study, refinement, levels, seed))
         for name, levels in settings.items()
     }
+    scores = {name: max(point.score for point in points) for name, points in tried.items() if points}
+    rivals = _rivals(study, compared)
     edges = [
-        edge for name, levels in settings.items() for edge in _edges(study, refinement, levels, tried[name], images)
+        edge
+        for name, levels in settings.items()
+        for edge in _edges(
+            study, refinement, levels, tried[name], [scores[other] for other in rivals[name] if other in scores], images
+        )
     ]
     wider: dict[tuple[str, End], DecisionRecord] = {}
     for edge in edges:
@@ -175,7 +183,7 @@ def judge(
             wider.setdefault((edge["nuisance"], edge["end"]), edge)
     if wider:
         return list(wider.values())
-    move = _move(study, refinement, settings, tried, images)
+    move = _move(study, refinement, settings, scores, images)
     return [move] if move else list(edges)
 
 
@@ -205,8 +213,19 @@ def _tried(records: Iterable[Record]) -> list[Tried]:
     ]
 
 
+def _rivals(study: Study, compared: Mapping[str, Levels]) -> dict[str, list[str]]:
+    """Return, for each setting, those that it is compared with: of the other levels of each factor it stands for."""
+    rivals: dict[str, dict[str, None]] = defaultdict(dict)
+    for factor in study.factors:
+        names = [f"{factor}={level}" for level in study.levels(factor)]
+        arms = [arm(compared[name], {}) for name in names if name in compared]
+        for one in arms:
+            rivals[one].update((other, None) for other in arms if other != one)
+    return {name: list(others) for name, others in rivals.items()}
+
+
 def _edges(
-    study: Study, refinement: Refinement, levels: Levels, tried: list[Tried], images: int
+    study: Study, refinement: Refinement, levels: Levels, tried: list[Tried], rivals: list[float], images: int
 ) -> Iterator[EdgeDecision | WidenDecision]:
     """Yield a decision for each nuisance whose best value may have a better one beyond an end of its range."""
     if not tried:
@@ -220,8 +239,11 @@ def _edges(
         times = sum((step.nuisance, step.end) == (name, end) for step in refinement.widened)
         wider = _wider(ranges[name], name, end) if times < MOST_WIDENINGS else None
         where = {"levels": dict(levels), "nuisance": name, "end": end, "value": value}
-        if _is_flat(ranges[name], name, end, tried, study.margin, images):
+        gain, error = _outer_gain(ranges[name], name, end, tried, images)
+        if gain <= max(study.margin, error):
             yield EdgeDecision(kind="flat", **where)
+        elif _stays_behind(best.score, gain, rivals, images):
+            yield EdgeDecision(kind="behind", **where)
         elif wider is None:
             yield EdgeDecision(kind="at end", **where)
         else:
@@ -238,12 +260,23 @@ def _end(nuisance: Range, value: float, tried: Iterable[float]) -> End | None:
     return None
 
 
-def _is_flat(nuisance: Range, name: str, end: End, tried: list[Tried], margin: float, images: int) -> bool:
-    """Return whether the outer third is better than the rest by no more than the margin or one standard error."""
+def _outer_gain(nuisance: Range, name: str, end: End, tried: list[Tried], images: int) -> tuple[float, float]:
+    """Return by how much the outer third of a range is better than the rest, and the standard error of that."""
     distance = [abs(nuisance.position(point.nuisances[name]) - (0 if end == "low" else 1)) for point in tried]
     outer = [point.score for point, away in zip(tried, distance, strict=True) if away < _OUTER]
     rest = [point.score for point, away in zip(tried, distance, strict=True) if away >= _OUTER]
-    return bool(rest) and max(outer) - max(rest) <= max(margin, standard_error(max(outer), max(rest), images))
+    if not rest:
+        return inf, 0.0
+    return max(outer) - max(rest), standard_error(max(outer), max(rest), images)
+
+
+def _stays_behind(score: float, gain: float, rivals: list[float], images: int) -> bool:
+    """Return whether a setting would keep its place behind a rival if it gained as much again, chance included."""
+    errors = [standard_error(score, rival, images) for rival in rivals]
+    keeps_its_place = all(
+        not -error <= rival - score <= gain + error for rival, error in zip(rivals, errors, strict=True)
+    )
+    return keeps_its_place and any(rival > score for rival in rivals)
 
 
 def _wider(nuisance: Range, name: str, end: End) -> float | None:
@@ -261,10 +294,9 @@ def _wider(nuisance: Range, name: str, end: End) -> float | None:
 
 
 def _move(
-    study: Study, refinement: Refinement, settings: Mapping[str, Levels], tried: Mapping[str, list[Tried]], images: int
+    study: Study, refinement: Refinement, settings: Mapping[str, Levels], best: Mapping[str, float], images: int
 ) -> MoveDecision | None:
     """Return a move of the base to the best setting, if chance does not explain its lead."""
-    best = {name: max(point.score for point in points) for name, points in tried.items() if points}
     base = arm(refinement.base, {})
     if refinement.moves >= MOST_MOVES or not best:
         return None

@@ -43,7 +43,7 @@ from tests.courses import BASE
 
 STEPS: tuple[Step, ...] = ("search", "refine", "confirm", "done")  # up to the test fold, whose images are drawn here
 COST = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.5, "tf_efficientnet_lite2": 2.1}  # of an epoch
-DECISIONS = ("widen", "flat", "at end", "move", "combine", "seeds")
+DECISIONS = ("widen", "flat", "behind", "at end", "move", "combine", "seeds")
 TEST_SHARE = 0.2  # of the images; validation partitions cover the rest
 OUTCOMES = ("decided", "more seeds", "more images", "refused")  # of a pair of levels
 DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)
