@@ -10,7 +10,8 @@ import pytest
 
 from search_spaces.distributions import Range
 from study.design.plan import Planned
-from study.schedule.refinement import MOST_MOVES, MOST_WIDENINGS, Refinement, Widening, new_points, refine_trials
+from study.schedule.range_ends import MOST_WIDENINGS, Widening
+from study.schedule.refinement import MOST_MOVES, Refinement, new_points, refine_trials
 from study.schedule.state import StudyState
 from study.spec import Study
 from tests.courses import BASE, begin, drive, small_study
@@ -104,6 +105,19 @@ def test_a_range_does_not_widen_for_a_level_that_stays_behind(tmp_path: Path, le
 
     course = driven(tmp_path, study_of(), accuracy)
     assert expected in kinds(course)
+
+
+def test_what_the_learning_rate_does_widens_no_other_range(tmp_path: Path) -> None:
+    """Dropout does nothing here, but the best learning rate comes with a dropout of 0.83, the largest that is tried."""
+    rate, dropout = replace(RATE, natural=(1e-3, 1e-2)), Range(low=0.1, high=0.9, when={"regularizer": "dropout"})
+    nuisances = {"learning_rate": rate, "dropout": dropout}
+    study = small_study({"regularizer": ["none", "dropout"]}, {"trials": 4, "refine": 6}, nuisances=nuisances)
+    planned = [each for point in refine_trials(study, Refinement({"regularizer": "none"}), [], 0) for each in point]
+    largest = max((each.nuisances.get("dropout", 0.0), each.nuisances["learning_rate"]) for each in planned)
+    course = driven(tmp_path, study, of_rate(best=largest[1]))
+    assert largest[0] > 0.8
+    assert "widen" not in kinds(course)
+    assert "flat" in kinds(course)
 
 
 def test_a_natural_end_is_left_alone(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ STUDY = Study(
         "regularizer": ["none", "dropout", "l2"],
         "augmentation": ["none", "crop"],  # no flip: a mirrored 2 is not a 2
     },
-    nuisances=optimizers.adaptive(3e-4, 1.0) | regularizers.strength_of("dropout", "l2"),
+    nuisances=optimizers.adaptive(3e-4, 1e-1) | regularizers.strength_of("dropout", "l2"),
     fixed={"size": 32, "batch_size": 64, "split": "60-20-20"},
-    budget=Budget(trials=8, epochs=4, refine=4, seeds=5),
+    budget=Budget(trials=6, epochs=4, refine=4, seeds=5),
 )

@@ -2,11 +2,8 @@
 
 A round tunes every level at the same few points. When all of its trials have ended, the round is judged:
 
-1. A range widens if a setting did best in the outer tenth of it, or in the outer third with no point tried beyond,
-   unless that end is natural, was widened `MOST_WIDENINGS` times, or the response is flat there: the outer third is
-   better than the rest by no more than the margin, or than one standard error on validation. A response that levels off
-   gains less in the next third than in the last, so nothing widens either for a setting that would stay behind with the
-   same gain again. All settings that have the nuisance get the same new points.
+1. A range widens if a setting did best at an end of it, by the rules of study/schedule/range_ends.py. All settings that
+   have the nuisance get the same new points.
 2. Otherwise the base moves to the best setting, if that beats the base's own best by more than the margin and by more
    than one standard error on validation, at most `MOST_MOVES` times.
 3. Otherwise the refinement is over.
@@ -18,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -28,29 +24,13 @@ from search_spaces.distributions import Range, holds
 from study.design.plan import Levels, Planned, arm, nuisance_points
 from study.persistence.ledger import Record
 from study.schedule.level_settings import level_settings
+from study.schedule.range_ends import Tried, Widening, judge_ends, standard_error
 from study.spec import Study
-from study.study_record import DecisionRecord, EdgeDecision, End, MoveDecision, WidenDecision
-from trainables.errors import InputError
-from trainables.fields import check_value
+from study.study_record import DecisionRecord, End, MoveDecision
 from trainables.keyed import key
 
-MOST_WIDENINGS = 3  # of one end of one range
 MOST_MOVES = 3
-EDGE = 0.1  # share of a range: a best value in an outer tenth may have a better one beyond the end
-_OUTER = 1 / 3  # of a range: where the response must be flat, and a best value with no point beyond may be too low
-_WIDER_BY = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # shares of the range to add; the first that the hyperparameter allows
-_MOST_ADDED = 10.0  # factor by which an end of a logarithmic range moves at most
 _FEWEST_NEW_POINTS = 2
-
-
-@dataclass(frozen=True)
-class Widening:
-    """One end of a nuisance's range, moved from `before` to `after`."""
-
-    nuisance: str
-    end: End
-    before: float
-    after: float
 
 
 @dataclass(frozen=True)
@@ -65,23 +45,8 @@ class Refinement:
         return {"base": dict(self.base), "widened": [vars(step) for step in self.widened], "moves": self.moves}
 
 
-@dataclass(frozen=True)
-class Tried:
-    """A point that a setting has tried, with its score on validation, the mean over its repeats."""
-
-    nuisances: Mapping[str, float]
-    score: float
-
-
 # Of a state of the study: its decisions, from the ledger if they were taken before.
 Decide = Callable[[Mapping[str, Any], Callable[[], list[DecisionRecord]]], list[DecisionRecord]]
-
-
-def widened_ranges(study: Study, widened: Iterable[Widening]) -> dict[str, Range]:
-    ranges = dict(study.nuisances)
-    for step in widened:
-        ranges[step.nuisance] = replace(ranges[step.nuisance], **{step.end: step.after})
-    return ranges
 
 
 def refined_settings(study: Study, refinement: Refinement, search: list[Record]) -> dict[str, dict[str, Any]]:
@@ -173,8 +138,8 @@ def judge(
     edges = [
         edge
         for name, levels in settings.items()
-        for edge in _edges(
-            study, refinement, levels, tried[name], [scores[other] for other in rivals[name] if other in scores], images
+        for edge in judge_ends(
+            study, refinement.widened, levels, tried[name], [tried[rival] for rival in rivals[name]], images
         )
     ]
     wider: dict[tuple[str, End], DecisionRecord] = {}
@@ -224,75 +189,6 @@ def _rivals(study: Study, compared: Mapping[str, Levels]) -> dict[str, list[str]
     return {name: list(others) for name, others in rivals.items()}
 
 
-def _edges(
-    study: Study, refinement: Refinement, levels: Levels, tried: list[Tried], rivals: list[float], images: int
-) -> Iterator[EdgeDecision | WidenDecision]:
-    """Yield a decision for each nuisance whose best value may have a better one beyond an end of its range."""
-    if not tried:
-        return
-    best = max(tried, key=lambda point: point.score)
-    ranges = widened_ranges(study, refinement.widened)
-    for name, value in best.nuisances.items():
-        end = _end(ranges[name], value, [point.nuisances[name] for point in tried])
-        if end is None or (at := getattr(ranges[name], end)) in ranges[name].natural:
-            continue
-        times = sum((step.nuisance, step.end) == (name, end) for step in refinement.widened)
-        wider = _wider(ranges[name], name, end) if times < MOST_WIDENINGS else None
-        where = {"levels": dict(levels), "nuisance": name, "end": end, "value": value}
-        gain, error = _outer_gain(ranges[name], name, end, tried, images)
-        if gain <= max(study.margin, error):
-            yield EdgeDecision(kind="flat", **where)
-        elif _stays_behind(best.score, gain, rivals, images):
-            yield EdgeDecision(kind="behind", **where)
-        elif wider is None:
-            yield EdgeDecision(kind="at end", **where)
-        else:
-            yield WidenDecision(kind="widen", before=at, after=wider, **where)
-
-
-def _end(nuisance: Range, value: float, tried: Iterable[float]) -> End | None:
-    """Return the end of the range that a value is next to: in its outer tenth, or with no value tried beyond."""
-    position, positions = nuisance.position(value), [nuisance.position(other) for other in tried]
-    if position < EDGE or position == min(positions) < _OUTER:
-        return "low"
-    if position > 1 - EDGE or position == max(positions) > 1 - _OUTER:
-        return "high"
-    return None
-
-
-def _outer_gain(nuisance: Range, name: str, end: End, tried: list[Tried], images: int) -> tuple[float, float]:
-    """Return by how much the outer third of a range is better than the rest, and the standard error of that."""
-    distance = [abs(nuisance.position(point.nuisances[name]) - (0 if end == "low" else 1)) for point in tried]
-    outer = [point.score for point, away in zip(tried, distance, strict=True) if away < _OUTER]
-    rest = [point.score for point, away in zip(tried, distance, strict=True) if away >= _OUTER]
-    if not rest:
-        return inf, 0.0
-    return max(outer) - max(rest), standard_error(max(outer), max(rest), images)
-
-
-def _stays_behind(score: float, gain: float, rivals: list[float], images: int) -> bool:
-    """Return whether a setting would keep its place behind a rival if it gained as much again, chance included."""
-    errors = [standard_error(score, rival, images) for rival in rivals]
-    keeps_its_place = all(
-        not -error <= rival - score <= gain + error for rival, error in zip(rivals, errors, strict=True)
-    )
-    return keeps_its_place and any(rival > score for rival in rivals)
-
-
-def _wider(nuisance: Range, name: str, end: End) -> float | None:
-    """Return the new end of a range; None if the hyperparameter allows no value beyond the old one."""
-    for share in _WIDER_BY:
-        value = nuisance.at(-share if end == "low" else 1 + share)
-        if nuisance.log:
-            value = max(value, nuisance.low / _MOST_ADDED) if end == "low" else min(value, nuisance.high * _MOST_ADDED)
-        try:
-            check_value(nuisance.sets or name, value)
-        except InputError:
-            continue
-        return value
-    return None
-
-
 def _move(
     study: Study, refinement: Refinement, settings: Mapping[str, Levels], best: Mapping[str, float], images: int
 ) -> MoveDecision | None:
@@ -305,14 +201,3 @@ def _move(
         return None
     gain = best[to] - best[base] if base in best else None
     return MoveDecision(kind="move", levels=dict(settings[to]), gain=gain)
-
-
-def standard_error(a: float, b: float, images: int) -> float:
-    """Return the largest standard error of a difference of two accuracies on the same images.
-
-    Two models disagree on at most the images that either classifies wrongly.
-    """
-    if not images:
-        return 0.0
-    wrong = sum(min(max(1 - score, 0.0), 1.0) for score in (a, b))
-    return sqrt(wrong / images)
