@@ -16,7 +16,8 @@ from study.estimates.left import TimeLimit, seconds_spent
 from study.execution.machines import Machines
 from study.messages import is_quiet, log
 from study.persistence import ledger, storage
-from study.persistence.ledger import Event, Record, sole_driver
+from study.persistence.ledger import Event, Record
+from study.persistence.lock import sole_driver
 from study.products.examples import write_examples
 from study.products.export import export_best, shipped
 from study.products.footprint import footprint

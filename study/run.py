@@ -250,7 +250,7 @@ def _dry_data(loaded: Loaded, flags: Flags) -> Iterator[Path]:
 
 def _as_before(flags: Flags, out: Path) -> Flags:
     """Return the flags with the resources that the study began with. A second driver is refused before Ray starts."""
-    from study.persistence.ledger import sole_driver
+    from study.persistence.lock import sole_driver
     from study.setup.resume import as_before
 
     with sole_driver(out):

@@ -15,7 +15,8 @@ from ray.tune.utils.callback import _create_default_callbacks
 from study import results
 from study.execution.tuning import MOST_DEATHS, MOST_FALSE_STARTS, DeathLimit, Silence, StudySearcher
 from study.persistence import ledger
-from study.persistence.ledger import LEDGER, sole_driver
+from study.persistence.ledger import LEDGER
+from study.persistence.lock import sole_driver
 from study.persistence.output_dir import withdraw
 from study.persistence.unavailable import unavailable
 from study.schedule.state import StudyState

@@ -11,6 +11,7 @@ from study.design.load import load
 from study.estimates.resolution import resolvable_effect
 from study.estimates.resources import Resources, plan_resources
 from study.persistence import ledger
+from study.persistence.lock import sole_driver
 from study.persistence.output_dir import check_out
 from study.results import FIRST_PLAN
 from study.setup import provenance
@@ -167,11 +168,11 @@ def test_the_plan_and_what_it_can_resolve_are_recorded_before_the_first_trial(re
 
 
 def test_a_second_driver_of_one_study_is_refused(tmp_path: Path) -> None:
-    with ledger.sole_driver(tmp_path):
-        with pytest.raises(InputError, match="another process runs its study"), ledger.sole_driver(tmp_path):
+    with sole_driver(tmp_path):
+        with pytest.raises(InputError, match="another process runs its study"), sole_driver(tmp_path):
             pass
         assert list(tmp_path.iterdir()) == []
-    with ledger.sole_driver(tmp_path):
+    with sole_driver(tmp_path):
         pass
 
 

@@ -17,12 +17,10 @@ the writer waits until each object is stored. A full disk or a network file syst
 counts as never written, but its number stays taken.
 """
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -83,31 +81,6 @@ class Cut:
     phase: Phase
     planned: int  # the trials of its plan; a plan that has grown since then is not cut
     dropped: tuple[str, ...]  # the planned trials that do not run
-
-
-@contextmanager
-def sole_driver(out: Path, shown: Path | str | None = None) -> Iterator[None]:
-    """Lock the study in `out`, so no other process drives it within the block. A killed process leaves no lock.
-
-    Args:
-        shown: the name of `out` in the error.
-
-    Raises:
-        InputError: another process drives the study.
-    """
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"--out {shown or out} is in use: another process runs its study. Wait for it, or end it."
-            ) from None
-        except OSError:
-            pass  # a network file system that cannot lock folders
-        yield
-    finally:
-        os.close(folder)
 
 
 def write_object(path: Path, value: Any) -> None:

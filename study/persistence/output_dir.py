@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from study.persistence import storage
 from study.persistence.cache import in_use
 from study.persistence.lease import DRIVERS, sole_remote_driver
-from study.persistence.ledger import LEDGER, sole_driver
+from study.persistence.ledger import LEDGER
+from study.persistence.lock import sole_driver
 from study.persistence.remote import connect
 from study.results import MANIFEST_FILE, STUDY_FILE, UNSEEN_FILE
 from study.writing import can_be_written

@@ -91,10 +91,16 @@ def special_lines(manifest: pd.DataFrame) -> list[str]:
     lines += described(manifest)
     twins = int(copies(manifest[manifest["keep"]]).duplicated().sum())
     if twins:
-        lines.append(f"{twins} images are duplicates or near duplicates: kept in the same fold as the first copy")
+        counted = (
+            "1 image is a duplicate or near duplicate"
+            if twins == 1
+            else f"{twins} images are duplicates or near duplicates"
+        )
+        lines.append(f"{counted}: kept in the same fold as the first copy")
     conflicts = conflicting_groups(manifest)
     if conflicts:
-        lines.append(f"{len(conflicts)} images have two labels, the first as {_paths(manifest, conflicts[0])}")
+        found = "1 image has" if len(conflicts) == 1 else f"{len(conflicts)} images have"
+        lines.append(f"{found} two labels, the first as {_paths(manifest, conflicts[0])}")
     return lines
 
 
