@@ -10,7 +10,8 @@ import pytest
 from study.persistence.ledger import Record
 from study.results import Status
 from study.schedule.state import Job
-from study.tracking.progress import Counts, makespan
+from study.tracking.eta import makespan, seconds_left
+from study.tracking.progress import Counts
 from tests.courses import small_study
 from tests.simulated import Clock, Simulated
 from tests.test_costs import inputs
@@ -51,7 +52,7 @@ def test_from_half_time_on_the_time_left_is_right_within_a_quarter(
     tmp_path: Path, rate: Callable[[Record], float]
 ) -> None:
     one = simulated(tmp_path)
-    said = [(now, one.progress.seconds_left()) for now in one.run(paced(one, rate))]
+    said = [(now, seconds_left(one.progress)) for now in one.run(paced(one, rate))]
     end = said[-1][0] + AFTER
     late = [(end - now, left) for now, left in said if now >= end / 2]
     assert len(late) > 50
@@ -62,24 +63,24 @@ def test_from_half_time_on_the_time_left_is_right_within_a_quarter(
 def test_at_the_start_it_is_what_the_cost_model_expects(tmp_path: Path) -> None:
     one = simulated(tmp_path)
     expected = sum(cost.seconds for cost in one.costs) / 2
-    assert one.progress.seconds_left() == pytest.approx(expected, rel=0.05)
+    assert seconds_left(one.progress) == pytest.approx(expected, rel=0.05)
     next(one.run(lambda record, job: 15.0))
     # The first epoch of a process comes after its imports, so it says nothing about the others.
     assert one.progress.total.seconds == 0
-    assert one.progress.seconds_left() == pytest.approx(expected, rel=0.05)
+    assert seconds_left(one.progress) == pytest.approx(expected, rel=0.05)
 
 
 def test_the_time_left_falls_between_reports_and_rises_if_none_comes(tmp_path: Path) -> None:
     one = simulated(tmp_path)
     list(islice(one.run(paced(one, lambda record: 1.0)), 60))
-    before = one.progress.seconds_left()
+    before = seconds_left(one.progress)
     one.clock.now += 1e-3
-    assert one.progress.seconds_left() == pytest.approx(before - 1e-3, abs=1e-2)
+    assert seconds_left(one.progress) == pytest.approx(before - 1e-3, abs=1e-2)
     one.clock.now += 1e6
-    late = one.progress.seconds_left()
+    late = seconds_left(one.progress)
     assert late > before
     one.clock.now += 1e6
-    assert one.progress.seconds_left() > late
+    assert seconds_left(one.progress) > late
 
 
 def test_every_phase_counts_what_has_ended_of_what_is_planned(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_resumed_study_counts_what_its_ledger_has_and_measures_anew(tmp_path: 
     assert again.progress.total.work == 0
     list(again.run(paced(again, lambda record: 3.0)))
     assert of(again)["test"][0] == of(again)["test"][1] == of(again)["confirm"][1] + of(again)["control"][1]
-    assert again.progress.seconds_left() == AFTER
+    assert seconds_left(again.progress) == AFTER
 
 
 def test_stopped_trials_are_counted_as_such(tmp_path: Path) -> None:

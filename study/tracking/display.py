@@ -16,6 +16,7 @@ from rich.text import Text
 from study.messages import log
 from study.persistence.ledger import Event, Record
 from study.results import METRIC_COLUMN
+from study.tracking.eta import seconds_left
 from study.tracking.progress import Counts, Progress
 from study.writing import printable
 
@@ -166,7 +167,7 @@ class Display:
         elapsed = f"{clock(self.clock() - self.began)} elapsed"
         if self.progress.course.phase == "done":
             return elapsed
-        return f"{elapsed}, about {rough(self.progress.seconds_left())} left"
+        return f"{elapsed}, about {rough(seconds_left(self.progress))} left"
 
     def _print(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)
