@@ -89,3 +89,16 @@ class Twice(nn.Module):
 def test_where_folding_would_change_the_net_it_is_left_out() -> None:
     net = Twice().eval()
     assert fold_norms(net, ["block"], torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))) is net
+
+
+def test_memory_that_runs_out_while_a_cut_is_tried_is_not_taken_for_an_inexact_division() -> None:
+    frozen = Frozen(lively("resnet18"), 32)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = frozen.body.module.register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        frozen.cut("last stage")
+    hook.remove()
+    assert frozen.cut("last stage") == "layer3.1", "nothing was remembered"

@@ -23,6 +23,7 @@ TRIALS: dict[str, dict[str, Any]] = {
     "last stage": {"unfreeze": "last stage", "mixing": "mixup", "mixing_alpha": 0.4, "optimizer": "sgd"},
     "head": {"unfreeze": "head", "regularizer": "dropout", "dropout": 0.5, "sampling": "class_balanced"},
     "drop path": {"backbone": "test_efficientnet", "regularizer": "drop_path", "drop_path": 0.3},
+    "bfloat16": {"backbone": "test_efficientnet", "precision": "bfloat16"},
     "norm_cnn": {"backbone": "norm_cnn", "label_smoothing": 0.1, "regularizer": "l2", "l2": 1e-3},
 }
 
@@ -53,10 +54,12 @@ def together(place: Place, tmp_path_factory: pytest.TempPathFactory) -> list[dic
 def test_two_workers_follow_the_curve_of_one(name: str, place: Place, together: list[dict[str, list[Row]]]) -> None:
     alone = [row for row, _ in run_trial(chosen(name, 1), place)]
     first, second = (rows[name] for rows in together)
-    for column in ("train_cross_entropy", "val_cross_entropy", "val_accuracy", "learning_rate", "penalty"):
+    # bfloat16 rounds to 8 bits, and two workers add in another order, so a close decision may go the other way.
+    rtol, exact = (0.05, []) if name == "bfloat16" else (1e-3, ["val_accuracy"])
+    for column in ["train_cross_entropy", "val_cross_entropy", "learning_rate", "penalty", *exact]:
         ones, twos = ([row[column] for row in rows] for rows in (first, second))
         assert ones == twos  # all hold the same weights
-        np.testing.assert_allclose(ones, [row[column] for row in alone], rtol=1e-3, atol=1e-6, err_msg=column)
+        np.testing.assert_allclose(ones, [row[column] for row in alone], rtol=rtol, atol=1e-6, err_msg=column)
     assert alone[-1]["train_cross_entropy"] != alone[0]["train_cross_entropy"]
 
 

@@ -70,6 +70,8 @@ class Team:
 def _batch_norm(module: Any, alone: Callable[[torch.Tensor], torch.Tensor], size: int, x: torch.Tensor) -> torch.Tensor:
     if not module.training:
         return alone(x)
+    # Under autocast the input may be in bfloat16. Its moments are taken in float32, as torch's own batch norm does.
+    precision, x = x.dtype, x.float()
     over, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
     mean = all_reduce(x.mean(over)) / size
     variance = all_reduce((x - mean.view(shape)).square().mean(over)) / size
@@ -79,7 +81,7 @@ def _batch_norm(module: Any, alone: Callable[[torch.Tensor], torch.Tensor], size
         module.running_mean.lerp_(mean, module.momentum)
         module.running_var.lerp_(variance * count / (count - 1), module.momentum)
     x = (x - mean.view(shape)) * (variance + module.eps).rsqrt().view(shape)
-    x = x * module.weight.view(shape) + module.bias.view(shape)
+    x = (x * module.weight.view(shape) + module.bias.view(shape)).to(precision)
     # timm's batch norms include an activation.
     return module.act(module.drop(x)) if hasattr(module, "act") else x
 

@@ -82,6 +82,8 @@ class Frozen:
                 whole, activation = self.body.module(x), self._between(self.body.module, INPUT, cut)(x)
                 composed = self.rest(cut)(activation)
                 return composed.shape == whole.shape if x.is_meta else torch.equal(composed, whole)
+        except torch.OutOfMemoryError:
+            raise  # it says nothing about the cut
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
             return False  # the suffix needs more than this activation
 
