@@ -15,7 +15,7 @@ from trainables.augmentation.views import ViewKey, training_views
 from trainables.cache_layout import RATES
 from trainables.config import TrialConfig
 from trainables.frozen.activations import autocast, processor, versions
-from trainables.nets.arithmetic import DEPTHWISE
+from trainables.nets.arithmetic import DEPTHWISE, is_cuda_usable
 from trainables.nets.models import Body, Net, build, input_contract, train_mode
 from trainables.nets.prefixes import INPUT, POOLED, Frozen
 from trainables.nets.work import work_of
@@ -57,7 +57,9 @@ def table(backbone: str, device: str) -> Rates:
 
 
 def stored(cache_folder: Path, config: TrialConfig) -> Rates | None:
-    """Return an earlier measurement of this backbone on this machine; None if there is none."""
+    """Return an earlier measurement of this backbone on this machine; None if there is none, or no such device."""
+    if config.device == "cuda" and not is_cuda_usable():  # of a cluster, the driver's machine may have no GPU
+        return None
     known = _read(cache_folder).get(_key(config))
     return Rates(**known, measured=True) if known else None
 

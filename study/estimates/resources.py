@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.errors import InputError
+from trainables.nets.arithmetic import is_cuda_usable
 
 _CONNECT_SECONDS = 3
 # A trial on a GPU needs about this many cores to make its views.
@@ -92,9 +93,20 @@ def has_gpu_devices() -> bool:
 
 
 def local_gpus() -> int:
+    """Return the number of this machine's GPUs.
+
+    Raises:
+        InputError: torch cannot use them.
+    """
     import torch
 
-    return torch.cuda.device_count()
+    count = torch.cuda.device_count()  # asks the driver, which may be too old for torch
+    if count and not is_cuda_usable():
+        raise InputError(
+            f"torch {torch.__version__} cannot use this machine's GPU, probably because its driver is too old for CUDA "
+            f"{torch.version.cuda}: install a newer one, or run on the CPU with CUDA_VISIBLE_DEVICES= in the environment."
+        )
+    return count
 
 
 def cluster_address(address: str) -> str:

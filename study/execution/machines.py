@@ -54,15 +54,19 @@ def connected(flags: Flags, data: Path, out: Path) -> Iterator[Machines]:
             yield Machines(resources, _no_wait, has_bfloat16, node_count)
         return
     if flags.dry_run:
-        yield Machines(_resources(flags, local_cpus(), local_gpus()), _no_wait, computes_bfloat16)
+        yield Machines(_resources(flags, local_cpus(), _local_gpus(flags)), _no_wait, computes_bfloat16)
         return
     log.debug("Starting Ray")
     with starting(warm=_every_cpu_runs_a_trial(flags)) as wait_for_ray:
-        yield Machines(_resources(flags, local_cpus(), local_gpus()), wait_for_ray, computes_bfloat16)
+        yield Machines(_resources(flags, local_cpus(), _local_gpus(flags)), wait_for_ray, computes_bfloat16)
 
 
 def _no_wait() -> None:
     pass
+
+
+def _local_gpus(flags: Flags) -> int:
+    return 0 if flags.gpus_per_trial == 0 else local_gpus()
 
 
 def _resources(flags: Flags, cpus: float, gpus: float) -> Resources:

@@ -28,7 +28,9 @@ def revision() -> str:
 def hardware() -> HardwareRecord:
     import torch
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    from trainables.nets.arithmetic import is_cuda_usable
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if is_cuda_usable() else []
     return {"cpus": os.cpu_count(), "cpu": _cpu_name(), "gpus": gpus, "system": platform.platform()}
 
 

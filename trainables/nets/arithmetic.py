@@ -12,6 +12,7 @@ So bfloat16 is always faster for a frozen backbone. In training, it is faster fo
 depthwise ones. channels_last is faster everywhere.
 """
 
+import warnings
 from pathlib import Path
 
 DEPTHWISE = ("mobilenet", "efficientnet", "mnasnet", "convnext", "lite", "small_cnn")
@@ -36,3 +37,12 @@ def computes_bfloat16(device: str) -> bool:
     except OSError:
         return False
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def is_cuda_usable() -> bool:
+    """Whether torch can use a GPU of this machine."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about an old driver, in several lines
+        return torch.cuda.is_available()
