@@ -104,7 +104,7 @@ def local_gpus() -> int:
     if count and not is_cuda_usable():
         raise InputError(
             f"torch {torch.__version__} cannot use this machine's GPU, probably because its driver is too old for CUDA "
-            f"{torch.version.cuda}: install a newer one, or run on the CPU with CUDA_VISIBLE_DEVICES= in the environment."
+            f"{torch.version.cuda}: install a newer one, or run on the CPU with CUDA_VISIBLE_DEVICES= set."
         )
     return count
 
