@@ -1,10 +1,13 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+import torch
 
 from tests.tiny import PATIENCE
+from trainables.learning.inputs import on_gpu
 from trainables.learning.prefetch import ahead
 
 
@@ -45,3 +48,19 @@ def test_a_problem_is_raised_where_the_batches_are_used() -> None:
     assert next(taken) == 1
     with pytest.raises(ValueError, match="no such image"):
         next(taken)
+
+
+def test_a_prefetching_thread_computes_on_the_gpu_of_its_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for CUDA, whose current device belongs to a thread and is the first one at its start."""
+    current = threading.local()
+
+    @contextmanager
+    def device(number: int) -> Iterator[None]:
+        current.device = number
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda rows: rows)
+    computed_on = (torch.tensor(getattr(current, "device", 0)) for _ in range(3))
+    assert [int(rows) for rows in ahead(on_gpu(1, computed_on), 2)] == [1, 1, 1]
+    assert not hasattr(current, "device"), "this thread stays where it was"

@@ -74,7 +74,9 @@ class Inputs:
     def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
         views = views_of_epoch(self.config, items, occurrence, epoch)
         rows = self.activations.batches(views, self.batch_size, self.data.pool)
-        return ahead(map(_pinned, rows), _AHEAD) if self.config.device == "cuda" else rows
+        if self.config.device != "cuda":
+            return rows
+        return ahead(on_gpu(torch.cuda.current_device(), rows), _AHEAD)
 
     def _skip_branches(self, items: Items, occurrence: Items, epoch: int) -> None:
         for number, drop_path in enumerate(self._drop_paths):
@@ -114,6 +116,12 @@ class Inputs:
     def _features(self, x: torch.Tensor, precision: str) -> torch.Tensor:
         with autocast(self.config.device, precision):
             return self.net.backbone(x).float()
+
+
+def on_gpu(device: int, rows: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Yield pinned rows that are computed on this GPU: the current device of a new thread is always the first one."""
+    with torch.cuda.device(device):
+        yield from map(_pinned, rows)
 
 
 def _pinned(rows: torch.Tensor) -> torch.Tensor:
