@@ -161,7 +161,10 @@ def test_gpus_are_shared_by_as_many_trials_as_fit(share: str, gpus: int, at_once
 
 
 def test_gpus_are_used_where_there_are_any() -> None:
-    assert plan_resources(None, None, None, 16.0, 2.0) == Resources(cpus=4, gpus=1.0, concurrent=2)
+    assert plan_resources(None, None, None, 16.0, 2.0) == Resources(cpus=8, gpus=1.0, concurrent=2)
+    assert plan_resources(None, 0.25, None, 16.0, 1.0) == Resources(cpus=4, gpus=0.25, concurrent=4)
+    assert plan_resources(None, 0.25, 2, 16.0, 1.0) == Resources(cpus=8, gpus=0.25, concurrent=2)
+    assert plan_resources(None, 0.1, None, 4.0, 1.0) == Resources(cpus=1, gpus=0.1, concurrent=4)
     assert plan_resources(None, 0.0, None, 16.0, 2.0) == Resources(cpus=1, gpus=0.0, concurrent=16)
     with pytest.raises(InputError, match=r"fraction of one GPU or a whole number, but got 1\.5"):
         plan_resources(None, 1.5, None, 16.0, 2.0)
@@ -170,6 +173,7 @@ def test_gpus_are_used_where_there_are_any() -> None:
 def test_a_cluster_may_grow_to_what_is_asked_for() -> None:
     """cluster.yaml starts with no worker at all, and a study is what makes Ray start some."""
     assert plan_resources(None, 1.0, 8, 0.0, 0.0, is_cluster=True) == Resources(cpus=4, gpus=1.0, concurrent=8)
+    assert plan_resources(None, None, None, 12.0, 1.0, is_cluster=True) == Resources(cpus=4, gpus=1.0, concurrent=1)
     assert plan_resources(2, None, 3, 0.0, 0.0, is_cluster=True) == Resources(cpus=2, gpus=0.0, concurrent=3)
     assert plan_resources(None, None, None, 2.0, 0.0, is_cluster=True) == Resources(cpus=1, gpus=0.0, concurrent=2)
     with pytest.raises(InputError, match="no CPU for a trial yet"):

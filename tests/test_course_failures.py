@@ -5,9 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from study.design.plan import Planned
-from study.execution.worker import MOST_ERRORS
+from study.execution.worker import MOST_ERRORS, limit_gpu_memory
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER
 from tests.courses import (
@@ -52,6 +53,32 @@ def test_an_exception_that_comes_back_fails_its_trial_alone(tmp_path: Path) -> N
     assert [(record.planned.trial, record.error, len(record.rows)) for record in failed] == [
         ("search-0001", "RuntimeError: out of memory", 1)
     ]
+
+
+def test_memory_that_runs_out_is_told_in_one_line_with_the_way_out(tmp_path: Path) -> None:
+    def fails(planned: Planned, epoch: int) -> float | None:
+        if planned.trial == "search-0001":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has\n...")
+        return BONUS(planned, epoch)
+
+    course = begin(tmp_path, PLAIN)
+    drive(course, fails)
+    (failed,) = [record.error for record in course.records.values() if record.status == "failed"]
+    assert failed == (
+        "OutOfMemoryError: the trial needs more memory than its share of the GPU: pass a larger --gpus-per-trial, or "
+        "declare a smaller batch_size or size"
+    )
+
+
+@pytest.mark.parametrize(("share", "limits"), [(0.25, [0.25]), (1.0, []), (2.0, []), (0.0, [])])
+def test_trials_that_share_a_gpu_get_their_part_of_its_memory(
+    monkeypatch: pytest.MonkeyPatch, share: float, limits: list[float]
+) -> None:
+    limited: list[float] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limited.append)
+    limit_gpu_memory(share)
+    assert limited == limits
 
 
 def test_a_full_disk_stops_the_study_and_costs_no_trial(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The CPUs and GPUs of each trial, checked against the machine or cluster before Ray starts."""
 
+import math
 import os
 import socket
 import sys
@@ -10,7 +11,8 @@ from trainables.errors import InputError
 from trainables.nets.arithmetic import is_cuda_usable
 
 _CONNECT_SECONDS = 3
-# A trial on a GPU needs about this many cores to make its views.
+# A trial on a GPU of a cluster gets so many cores to make its views, because how many its nodes have is not known. On
+# one machine, the trials share all cores.
 _CPUS_BESIDE_GPU = 4
 
 
@@ -51,8 +53,14 @@ def plan_resources(
     """
     on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0) * workers
     grows = is_cluster and concurrent is not None
-    most = _CPUS_BESIDE_GPU if grows else min(_CPUS_BESIDE_GPU, max(1, int(cpus) // workers))
-    on_cpu = cpus_per_trial or (most if on_gpu else 1) * workers
+    if not on_gpu:
+        each = 1
+    elif is_cluster:
+        each = _CPUS_BESIDE_GPU if grows else min(_CPUS_BESIDE_GPU, max(1, int(cpus) // workers))
+    else:
+        at_once = min(concurrent or math.inf, _fitting(on_gpu, gpus))
+        each = max(1, int(cpus / max(1, at_once)) // workers)
+    on_cpu = cpus_per_trial or each * workers
     _check_shares(workers, on_cpu, on_gpu)
     if is_cluster and concurrent is not None:
         return Resources(on_cpu, on_gpu, concurrent, workers)
@@ -69,8 +77,13 @@ def plan_resources(
         )
     fits = int(cpus // on_cpu)
     if on_gpu:
-        fits = min(fits, int(gpus) * int(1 / on_gpu + 1e-9) if on_gpu <= 1 else int(gpus // on_gpu))
+        fits = min(fits, _fitting(on_gpu, gpus))
     return Resources(on_cpu, on_gpu, max(1, min(concurrent or fits, fits)), workers)
+
+
+def _fitting(on_gpu: float, gpus: float) -> int:
+    """Return how many trials fit on the GPUs at once; one of less than a GPU never lies on two."""
+    return int(gpus) * int(1 / on_gpu + 1e-9) if on_gpu <= 1 else int(gpus // on_gpu)
 
 
 def _check_shares(workers: int, cpus: int, gpus: float) -> None:

@@ -3,9 +3,11 @@
 from ray import get_runtime_context, tune
 
 from study.execution.data_parallel import train_data_parallel
-from study.execution.worker import JobConfig, do_job
+from study.execution.worker import JobConfig, do_job, limit_gpu_memory
 
 
 def work(job: JobConfig) -> None:
     """Do one job on the node of this process."""
-    do_job(job, get_runtime_context().get_node_id(), tune.report, train_data_parallel)
+    context = get_runtime_context()
+    limit_gpu_memory(context.get_assigned_resources().get("GPU", 0.0))
+    do_job(job, context.get_node_id(), tune.report, train_data_parallel)

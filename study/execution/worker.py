@@ -129,6 +129,16 @@ def _device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
+def limit_gpu_memory(share: float) -> None:
+    """Leave the rest of the GPU to its other trials, so that what they use changes neither kernels nor memory here.
+
+    Args:
+        share: of one GPU, as --gpus-per-trial says; nothing is limited from a whole one on.
+    """
+    if 0 < share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
 def free_gpu() -> None:
     """Free the GPU memory that a trial used, because other workers may share the device."""
     if torch.cuda.is_available():
@@ -168,11 +178,20 @@ def _train_or_record(
     except Exception as problem:
         if unavailable(problem):
             raise
-        error = f"{type(problem).__name__}: {problem}"
+        error = _in_words(problem)
         rows, _ = ledger.read_reports(out, trial)
         if ledger.write_error(out, trial, len(rows), error) < MOST_ERRORS and not isinstance(problem, Diverged):
             raise
         ledger.write_end(out, trial, "failed", error)
+
+
+def _in_words(problem: Exception) -> str:
+    if isinstance(problem, torch.OutOfMemoryError):  # torch says where, in ten lines, and not what to do
+        return (
+            "OutOfMemoryError: the trial needs more memory than its share of the GPU: pass a larger --gpus-per-trial, "
+            "or declare a smaller batch_size or size"
+        )
+    return f"{type(problem).__name__}: {problem}"
 
 
 def train_as_member(out: str, trial: str, place: Place, run: RunTrial, tell: Tell, team: Team) -> None:
