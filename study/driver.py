@@ -13,6 +13,7 @@ from study.design.load import Loaded
 from study.design.settings import shipped_configs
 from study.estimates.costs import Run, Shared, added_seconds, estimate
 from study.estimates.left import TimeLimit, seconds_spent
+from study.execution.deviations import deviations
 from study.execution.machines import Machines
 from study.messages import is_quiet, log
 from study.persistence import ledger, storage
@@ -159,7 +160,7 @@ def run_phases(
         write_tables(state)
         wall, openings = time.monotonic() - began, len(ledger.read_openings(out))
         study_json.nodes = max(study_json.nodes, machines.count_nodes())
-        _add_cuts(study_json, state)
+        study_json.deviations += [new for new in deviations(state) if new not in study_json.deviations]
         save(out, study_json, wall, compute_seconds(state), openings, state.decisions)
         storage.push(out)
         for tracker in trackers:
@@ -229,15 +230,6 @@ def _time_limit(prepared: Prepared, study_json: StudyJson, passed: float) -> Tim
     earlier = seconds_spent(records, study_json.wall_seconds, study_json.resources.concurrent)
     left = study_json.hours * 3600 - earlier - passed
     return TimeLimit(prepared.study, prepared.inputs, left, records)
-
-
-def _add_cuts(study_json: StudyJson, state: StudyState) -> None:
-    """Record every phase that ended early as a deviation from the plan."""
-    for cut in state.cuts.values():
-        dropped = f"{len(cut.dropped)} of its {cut.planned} planned trials" if cut.dropped else "trials it had left"
-        deviation = f"the {cut.phase} ended early, without {dropped}, to keep --hours"
-        if deviation not in study_json.deviations:
-            study_json.deviations.append(deviation)
 
 
 def _sampler(prepared: Prepared) -> Sampler | None:

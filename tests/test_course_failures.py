@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from study.design.plan import Planned
+from study.execution.deviations import deviations
 from study.execution.worker import MOST_ERRORS, limit_gpu_memory
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER
@@ -68,6 +69,35 @@ def test_memory_that_runs_out_is_told_in_one_line_with_the_way_out(tmp_path: Pat
         "OutOfMemoryError: the trial needs more memory than its share of the GPU: pass a larger --gpus-per-trial, or "
         "declare a smaller batch_size or size"
     )
+
+
+def test_operations_that_may_not_repeat_are_listed_once(tmp_path: Path) -> None:
+    """As on a GPU, where the worker only asks for warnings."""
+
+    def unstable(planned: Planned, epoch: int) -> float:
+        if planned.trial in ("search-0001", "search-0002"):
+            torch.zeros(2).put_(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))
+        return BONUS(planned, epoch)
+
+    course = begin(tmp_path, PLAIN)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        drive(course, unstable)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert ledger.read_nondeterministic(course.out) == {"search-0001": ["put_"], "search-0002": ["put_"]}
+    assert list(deviations(course)) == [
+        "trials used operations that are not deterministic on their device (put_), so a repeat may give slightly "
+        "different rows"
+    ]
+
+
+def test_trials_on_different_devices_are_a_deviation(tmp_path: Path) -> None:
+    course = begin(tmp_path, PLAIN)
+    drive(course, BONUS)
+    assert list(deviations(course)) == []
+    ledger.write_attempt(course.out, "search-0001", "there", "NVIDIA T4")
+    assert list(deviations(course)) == ["trials ran on 2 kinds of device (NVIDIA T4, cpu), which may round differently"]
 
 
 @pytest.mark.parametrize(("share", "limits"), [(0.25, [0.25]), (1.0, []), (2.0, []), (0.0, [])])

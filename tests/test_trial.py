@@ -81,6 +81,21 @@ def test_a_trial_repeats_and_goes_on_from_any_epoch_bit_for_bit(name: str, place
         assert_equal(again[-1][1], states[-1])
 
 
+@pytest.mark.parametrize("name", ["last stage", "two precisions", "mixup", "stochastic depth", "averaged"])
+def test_nothing_depends_on_uninitialized_memory(name: str, place: Place) -> None:
+    """In deterministic mode, PyTorch fills new tensors with NaN unless it is told not to."""
+    chosen = config(**TRIALS[name])
+    rows, _ = run(chosen, place)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.empty(1).isnan()
+        filled, _ = run(chosen, place)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert filled == rows
+
+
 def test_a_states_tensors_are_its_own(place: Place) -> None:
     chosen = config()
     trial = run_trial(chosen, place)

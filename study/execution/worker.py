@@ -19,6 +19,7 @@ from study.results import EPOCHS_COLUMNS, MANIFEST_FILE, METRIC_COLUMN
 from study.schedule.state import StudyState, checkpoint_file, model_file, names_of, predictions_file
 from study.writing import write_table
 from trainables.config import TrialConfig, from_dict
+from trainables.determinism import nondeterministic_operations
 from trainables.errors import Unavailable
 from trainables.learning import checkpoints
 from trainables.learning.checkpoints import State
@@ -120,9 +121,12 @@ def take_in(state: StudyState, trial: str, result: dict[str, Any]) -> bool:
 
 @contextmanager
 def _on_node(out: str, trial: str, place: Place) -> Iterator[tuple[Path, Place]]:
-    """Yield the study's folder and place on this node."""
+    """Yield the study's folder and place on this node, and record the nondeterministic operations within the block."""
     with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
-        yield folder, replace(place, manifest=folder / MANIFEST_FILE)
+        with nondeterministic_operations() as found:
+            yield folder, replace(place, manifest=folder / MANIFEST_FILE)
+        if found:
+            ledger.write_nondeterministic(folder, trial, found)
 
 
 def _device() -> str:

@@ -9,6 +9,7 @@
     decisions/NNN.json          how the study goes on from a state that it reached, before it takes effect
     errors/TRIAL/NN.json        an exception of a trial, before the trial is retried
     cuts/NNN.json               a phase that ends early for --hours, before its remaining trials are dropped
+    nondeterministic/TRIAL.json operations that may give other bits in a repeat, if the trial used any
     ends/TRIAL.json             how a trial ended; overwritten only if its test predictions cannot be stored
     openings/NNN.json           an opening of the test fold, before it is read
 
@@ -106,7 +107,8 @@ def end_file(trial: str) -> str:
 def names_of(trial: str) -> tuple[str, ...]:
     """Return the ledger's files and folders that the work on one trial reads and writes."""
     folders = (f"{LEDGER}/{kind}/{trial}" for kind in ("reports", "errors"))
-    return f"{LEDGER}/settings/{trial}.json", attempts_folder(trial), *folders, end_file(trial)
+    files = (f"{LEDGER}/{kind}/{trial}.json" for kind in ("settings", "nondeterministic"))
+    return *files, attempts_folder(trial), *folders, end_file(trial)
 
 
 def attempts_folder(trial: str) -> str:
@@ -121,6 +123,24 @@ def write_attempt(out: Path, trial: str, node: str, device: str) -> None:
 
 def count_attempts(out: Path, trial: str) -> int:
     return len(_objects(out / attempts_folder(trial)))
+
+
+def devices(out: Path) -> set[str]:
+    """Return the kinds of device on which trials have been trained or tested."""
+    attempts = (
+        _read(path, lambda value: str(value["device"])) for path in (out / LEDGER).glob("attempts/*/[!.]*.json")
+    )
+    return set(filter(None, attempts))
+
+
+def write_nondeterministic(out: Path, trial: str, operations: Iterable[str]) -> None:
+    write_object(out / LEDGER / "nondeterministic" / f"{trial}.json", sorted(operations))
+
+
+def read_nondeterministic(out: Path) -> dict[str, list[str]]:
+    """Return the nondeterministic operations of each trial that used any."""
+    paths = _objects(out / LEDGER / "nondeterministic")
+    return {path.stem: _read(path, lambda value: [str(name) for name in value]) or [] for path in paths}
 
 
 def write_setting(out: Path, planned: Planned, config: dict[str, Any]) -> None:
