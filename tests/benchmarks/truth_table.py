@@ -81,7 +81,9 @@ def prepare(data: Path | None, folder: Path) -> Prepared:
     loaded = replace(load("digits"), study=study)
     prepared = prepare_study(loaded, flags, plan_resources(1, None, None, 1, 0), folder)
     write_table(prepared.manifest, prepared.place.manifest)
-    return prepared
+    # The study itself may be too small for stored activations to pay; the table has thousands of trainings.
+    stored = frozenset((backbone, "head") for backbone in study.levels("backbone"))
+    return replace(prepared, place=replace(prepared.place, stored=stored))
 
 
 def train(prepared: Prepared, cell: Cell, seed: int) -> dict[str, Any]:
