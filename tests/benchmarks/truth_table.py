@@ -1,6 +1,6 @@
 """A table of real trainings: every setting of a small space, on a fine grid of its nuisances, with many seeds.
 
-    python -m tests.benchmarks.truth_table digits.parquet                   # handwritten digits, 50 min on two cores
+    python -m tests.benchmarks.truth_table digits.parquet                   # handwritten digits, 40 min on two cores
     python -m tests.benchmarks.truth_table pets.parquet --data data/pets    # any folder of images
 
 tests/benchmarks/truth.py replays whole studies on it. A row is one training without any stopping: what validation saw
@@ -38,7 +38,7 @@ from trainables.data.trial_data import open_trial_data
 from trainables.learning.checkpoints import NOTHING_TRAINED
 from trainables.trial import Diverged, predict, run_trial
 
-SEEDS = 40
+SEEDS = 30
 # The grid reaches past the ranges that studies declare, so that a replayed study can widen its own.
 GRID: Mapping[str, tuple[float, ...]] = {
     "learning_rate": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0),
