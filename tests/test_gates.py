@@ -150,3 +150,10 @@ def test_what_is_frozen() -> None:
     before = {"a": torch.zeros(2), "b": torch.ones(3)}
     assert gates.frozen(before, {"a": torch.zeros(2), "b": torch.ones(3)}, "head").passed
     says(gates.frozen(before, {"a": torch.zeros(2), "b": torch.ones(3) + 1e-7}, "head"), "1 of 2", "the first is b")
+
+
+def test_the_memory_of_a_step() -> None:
+    assert gates.memory(0.313, 64) == Gate("memory", True, "a step of 64 images takes 31% of the GPU's memory")
+    assert gates.memory(math.inf, 64) == Gate(
+        "memory", False, "a step of 64 images must fit on the GPU, but its memory ran out"
+    )

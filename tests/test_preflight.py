@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,21 @@ def test_a_gate_that_fails_is_one_line_with_the_way_out(
         "Preflight of small_cnn, first loss: the loss before training must be ln 3 = 1.0986, but is 7.0000; "
         "fix that, or skip the checks with --skip-preflight."
     )
+
+
+def test_a_trial_that_needs_more_than_its_part_of_a_gpu_is_refused_with_the_part_that_it_needs(
+    ready: Prepare, monkeypatch: pytest.MonkeyPatch, in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wiring, "examine", lambda *_: Findings((), 0.5, 0.3, 9, gpu_share=0.313))
+    prepared, resources = ready()
+    with pytest.raises(InputError) as failure:
+        preflight(prepared, replace(resources, gpus=0.25), lambda: None, skip=False)
+    assert str(failure.value) == (
+        "A trial of small_cnn needs 31% of a GPU, but --gpus-per-trial 0.25 gives it 25%: pass 0.32 or more, or declare "
+        "a smaller batch_size."
+    )
+    preflight(prepared, replace(resources, gpus=0.5), lambda: None, skip=False)
+    assert capsys.readouterr().err.endswith("a trial needs 31% of a GPU's memory\n")
 
 
 @pytest.mark.parametrize("problem", [MemoryError("of 3 GiB\nhere"), RuntimeError("of 3 GiB")])

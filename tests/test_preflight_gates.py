@@ -1,7 +1,9 @@
 """The gates through the code that trials run: sound nets pass, and what is broken fails its own gate."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,10 @@ from trainables.data.splits import add_folds
 from trainables.data.trial_data import open_trial_data_of
 from trainables.learning import training
 from trainables.nets import divided
+from trainables.nets.models import Net
 from trainables.nets.weights import file_hash, find
 from trainables.place import Place
-from trainables.preflight import Findings, examine, sample_of
+from trainables.preflight import Findings, examine, memory_needed, sample_of
 
 LEVEL = "60-20-20"
 pytestmark = pytest.mark.usefixtures("restored_threads")
@@ -208,3 +211,31 @@ def test_pretrained_weights_know_their_classes(palaces: tuple[Place, pd.DataFram
     assert failed(examine(chosen, ["head"], place, manifest)) == {}
     swapped = manifest.assign(label_name=manifest["label_name"].map({"palace": "daisy", "daisy": "palace"}))
     assert "zero-shot identity" in failed(examine(chosen, ["head"], place, swapped))
+
+
+def test_a_step_of_a_whole_batch_is_measured_at_the_deepest_depth(
+    few: tuple[Place, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for a GPU, which counts the images of each pass with gradients."""
+    batches: list[int] = []
+    forward = Net.logits
+
+    def counted(net: Net, features: torch.Tensor, *rest: Any) -> torch.Tensor:
+        batches.extend([len(features)] if features.requires_grad else [])
+        return forward(net, features, *rest)
+
+    monkeypatch.setattr(Net, "logits", counted)
+    for name in ("empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: SimpleNamespace(total_memory=10_000))
+    chosen = config(batch_size=8, unfreeze="all")
+    data = open_trial_data_of(few[1], chosen, few[0])
+    assert memory_needed(chosen, few[0], data) == 0.3
+    assert batches == [8]
+    monkeypatch.setattr(Net, "logits", out_of_memory)
+    assert memory_needed(chosen, few[0], data) == math.inf
+
+
+def out_of_memory(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -1,5 +1,6 @@
 """Run the preflight gates on one backbone: a few training images go through the same code as in trials."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from trainables.data.trial_data import TrialData, open_trial_data_of
 from trainables.fields import STRENGTHS
 from trainables.frozen.activations import Items, evaluation_draws
 from trainables.keyed import key, order
+from trainables.learning.checkpoints import NOTHING_TRAINED
 from trainables.learning.inputs import Inputs
 from trainables.learning.losses import score
 from trainables.learning.optimizers import build_optimizer
@@ -27,7 +29,7 @@ from trainables.screening import gates
 from trainables.screening.gates import Gate
 from trainables.screening.imagenet import SYNSET, imagenet_classes
 from trainables.screening.probe import hat_matrices, leave_one_out
-from trainables.trial import build_inputs, set_arithmetic
+from trainables.trial import begin_phase, build_inputs, phases_of, set_arithmetic
 
 MOST_IMAGES = 512
 # Images for the zero-shot gate, and images to overfit.
@@ -42,12 +44,13 @@ _PATIENCE = 60  # seconds, after which a net is too slow to judge
 
 @dataclass(frozen=True)
 class Findings:
-    """The results of the gates; `probe_accuracy` is a floor for fine-tuning, None if no image could be held out."""
+    """The results of the gates."""
 
     gates: tuple[Gate, ...]
-    probe_accuracy: float | None
+    probe_accuracy: float | None  # a floor for fine-tuning; None if no image could be held out
     chance: float
     images: int
+    gpu_share: float | None = None  # of a GPU's memory that a trial needs; None on a CPU
 
 
 def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: pd.DataFrame) -> Findings:
@@ -104,7 +107,26 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
         _overfit(replace(small, unfreeze=_deepest(config, depths, body)), place, few),
         *(_frozen(replace(small, unfreeze=depth, weight_decay=0.1), place, few) for depth in depths if depth != "all"),
     ]
-    return Findings(tuple(results), accuracy, gates.majority_share(labels), len(sample))
+    if config.device == "cuda":
+        needed = memory_needed(replace(config, unfreeze=_deepest(config, depths, body)), place, data)
+        results.append(gates.memory(needed, config.batch_size))
+    else:
+        needed = None
+    return Findings(tuple(results), accuracy, gates.majority_share(labels), len(sample), needed)
+
+
+def memory_needed(config: TrialConfig, place: Place, data: TrialData) -> float:
+    """Return the share of the GPU's memory that a real step and an evaluation take; infinite if it runs out."""
+    phase = phases_of(replace(config, steps_per_epoch=1))[-1]
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        training = begin_phase(phase, place, data, NOTHING_TRAINED)
+        train_epoch(training, phase.first + 1)
+        training.inputs.evaluation_logits(data.val[: config.block_size])
+    except torch.OutOfMemoryError:
+        return math.inf
+    return torch.cuda.max_memory_reserved() / torch.cuda.get_device_properties().total_memory
 
 
 def sample_of(pool: Items, manifest: pd.DataFrame, seed: int) -> Items:

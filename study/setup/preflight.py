@@ -1,5 +1,6 @@
 """The checks before the search: once for each backbone and start, on the machines that run its trials."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,9 +57,24 @@ def preflight(
         failed = next((gate for gate in findings.gates if not gate.passed), None)
         if failed is not None:
             raise InputError(f"Preflight of {net.name}, {failed.name}: {failed.said}; {_FIX}.")
+        check_share(net.name, findings.gpu_share, resources.gpus / resources.workers)
         log.info(line(net.name, findings))
         records[net.name] = record(findings)
     return records
+
+
+def check_share(name: str, needed: float | None, gpus: float) -> None:
+    """Check that a trial's part of a GPU has the memory that a trial needs.
+
+    Raises:
+        InputError: it has less.
+    """
+    if needed is not None and needed > gpus:
+        enough = math.ceil(100 * needed) / 100
+        raise InputError(
+            f"A trial of {name} needs {needed:.0%} of a GPU, but --gpus-per-trial {gpus:g} gives it {gpus:.0%}: "
+            f"pass {enough:g} or more, or declare a smaller batch_size."
+        )
 
 
 def nets_of(study: Study, base: Base) -> list[ExaminedNet]:
@@ -84,7 +100,8 @@ def line(name: str, findings: Findings) -> str:
     """Return a line about the outcome for one net."""
     probe = findings.probe_accuracy
     accuracies = f", linear probe {probe:.0%}, most frequent class {findings.chance:.0%}" if probe is not None else ""
-    return f"preflight {name}: ok{accuracies}"
+    memory = "" if findings.gpu_share is None else f", a trial needs {findings.gpu_share:.0%} of a GPU's memory"
+    return f"preflight {name}: ok{accuracies}{memory}"
 
 
 def record(findings: Findings) -> PreflightRecord:
