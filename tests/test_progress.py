@@ -122,6 +122,21 @@ def test_stopped_trials_are_counted_as_such(tmp_path: Path) -> None:
     assert statuses["stopped"] > 0
 
 
+def test_trials_that_are_dropped_to_keep_a_time_limit_are_neither_planned_nor_waited_for(tmp_path: Path) -> None:
+    one = simulated(tmp_path)
+    one.course.out_of_time = lambda phase, together: phase == "search" and len(one.course.of_phase("search")) >= 14
+    for _ in one.run(paced(one, lambda record: 1.0)):
+        if one.course.phase == "refine":
+            break
+    ended, planned = of(one)["search"]
+    assert ended == planned < BUDGET["trials"]
+    assert one.progress.phases["search"].registered > planned
+    before = seconds_left(one.progress)
+    one.progress.phases["search"].waiting.clear()
+    one.progress.phases["search"].stoppable.clear()
+    assert seconds_left(one.progress) == before
+
+
 @pytest.mark.parametrize(
     ("running", "waiting", "workers", "seconds"),
     [([], [], 2, 0), ([3], [], 2, 3), ([3, 1], [2, 2], 2, 5), ([], [1, 1, 1], 2, 2), ([1, 1, 1], [5], 2, 6)],

@@ -30,6 +30,8 @@ def seconds_left(progress: Progress) -> float:
 
 def _seconds_of(progress: Progress, stage: Stage, at_once: float) -> float:
     """Return the expected time until a phase is over."""
+    if progress.is_over(stage):
+        return 0.0
     running = [_seconds_of_job(progress, job) for job in progress.jobs.values() if job.stage == stage]
     groups = [*_waiting(progress, stage), _unregistered(progress, stage)]
     if sum(trials for trials, _ in groups) > _MANY * progress.workers:

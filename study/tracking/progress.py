@@ -223,15 +223,19 @@ class Progress:
             candidate = (record.score, record.planned.trial)
             self.leader = max(self.leader or candidate, candidate)
 
+    def is_over(self, stage: Stage) -> bool:
+        """Whether the study has gone on to a later phase; trials that --hours dropped never run."""
+        now, steps = self.course.phase, self.course.steps
+        return now != "" and steps.index(now) > steps.index(stage)
+
     def planned(self, stage: Stage) -> int:
         """Return the expected trials until the phase is over, or the registered ones if they are more."""
-        phase, steps = self.phases[stage], self.course.steps
+        phase = self.phases[stage]
         if stage == "test":
             tested: list[Phase] = [name for name in _TESTED if name in self.phases]
             shown = sum(self.planned(name) - self.phases[name].ended["failed"] for name in tested)
             return max(phase.ended.total(), shown if self.to_test is None else self.to_test)
-        is_over = self.course.phase != "" and steps.index(self.course.phase) > steps.index(stage)
-        return phase.registered if is_over else max(phase.trials, phase.registered)
+        return phase.ended.total() if self.is_over(stage) else max(phase.trials, phase.registered)
 
     def trial_work(self, stage: Stage) -> float:
         """Return the expected work of a trial whose setting is not known yet."""
