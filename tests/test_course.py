@@ -36,7 +36,10 @@ PLAIN = small_study(budget=SMALLEST)
 # With every phase that there is.
 WHOLE = small_study({"augmentation": ["none", "light"]}, SMALLEST | {"seeds": 3}, control=True, retrain=True)
 # Its best learning rates lie below the range, and misled lets its search find the worse augmentation.
-MOVING = replace(PLAIN, nuisances=dict(PLAIN.nuisances) | {"learning_rate": Range(low=0.5, high=2.0, log=True)})
+MOVING = small_study(
+    budget=SMALLEST | {"refine": 2},
+    nuisances=dict(PLAIN.nuisances) | {"learning_rate": Range(low=0.5, high=2.0, log=True)},
+)
 ACCURACY = by_level({"dropout": 0.1, "light": 0.2, "small_cnn": 0.1, "head": 0.05})
 
 
