@@ -74,7 +74,7 @@ def test_memory_that_runs_out_is_told_in_one_line_with_the_way_out(tmp_path: Pat
 def test_operations_that_may_not_repeat_are_listed_once(tmp_path: Path) -> None:
     """As on a GPU, where the worker only asks for warnings."""
 
-    def unstable(planned: Planned, epoch: int) -> float:
+    def unstable(planned: Planned, epoch: int) -> float | None:
         if planned.trial in ("search-0001", "search-0002"):
             torch.zeros(2).put_(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))
         return BONUS(planned, epoch)
