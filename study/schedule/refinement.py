@@ -30,7 +30,7 @@ from study.study_record import DecisionRecord, End, MoveDecision
 from trainables.keyed import key
 
 MOST_MOVES = 3
-_FEWEST_NEW_POINTS = 2
+FEWEST_POINTS = 2  # of a setting, and of a widening: one point tunes nothing
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def evenly_spaced(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def new_points(study: Study) -> int:
     """Return the number of points that a widening adds to each setting."""
-    return max(_FEWEST_NEW_POINTS, study.budget.refine // 2)
+    return max(FEWEST_POINTS, study.budget.refine // 2)
 
 
 def judge(

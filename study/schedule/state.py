@@ -20,6 +20,7 @@ from study.persistence.ledger import Cut, Event, Record, Verdict
 from study.results import Phase
 from study.schedule.next_trials import CONFIRMED_BEST
 from study.schedule.phases import plan
+from study.schedule.refinement import FEWEST_POINTS
 from study.schedule.rungs import Rung, kept_per_level, rung_epochs
 from study.spec import Study
 from study.study_record import DecisionRecord
@@ -238,10 +239,13 @@ class StudyState:
         self.end_early(Cut("search", self.study.budget.trials, dropped))
 
     def _cut_refinement(self) -> None:
-        """End the first round of the refinement with the points that have begun, the same for all settings."""
+        """End the first round of the refinement with the points that have begun, the same for all settings.
+
+        At least `FEWEST_POINTS` run, because a level that was tuned at fewer is not compared.
+        """
         waiting = {job.trial for job in self._queue if not self.records[job.trial].rows}
         names = [[planned.trial for planned in point] for point in self.points]
-        dropped = tuple(trial for point in names[1:] if waiting.issuperset(point) for trial in point)
+        dropped = tuple(trial for point in names[FEWEST_POINTS:] if waiting.issuperset(point) for trial in point)
         self.end_early(Cut("refine", sum(map(len, names)), dropped))
 
     def _test_jobs(self) -> list[Job]:
