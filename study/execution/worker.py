@@ -122,11 +122,15 @@ def take_in(state: StudyState, trial: str, result: dict[str, Any]) -> bool:
 @contextmanager
 def _on_node(out: str, trial: str, place: Place) -> Iterator[tuple[Path, Place]]:
     """Yield the study's folder and place on this node, and record the nondeterministic operations within the block."""
-    with storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder:
-        with nondeterministic_operations() as found:
+    with (
+        storage.on_node(out, place.cache, MANIFEST_FILE, *names_of(trial)) as folder,
+        nondeterministic_operations() as found,
+    ):
+        try:
             yield folder, replace(place, manifest=folder / MANIFEST_FILE)
-        if found:
-            ledger.write_nondeterministic(folder, trial, found)
+        finally:  # of a trial that fails or is stopped, too
+            if found:
+                ledger.write_nondeterministic(folder, trial, found)
 
 
 def _device() -> str:
