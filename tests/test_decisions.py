@@ -159,9 +159,9 @@ def test_each_kind_of_decision_in_words(tmp_path: Path) -> None:
         "The range of learning_rate was widened: its high end moved from 0.1 to 0.5, because f y did best at 0.09. All "
         "settings with this nuisance got the same new points.",
         "The base moved to f x, whose best trial was 2.3 points more accurate on validation.",
-        "2 settings did best near the high end of learning_rate (f y; f x). The range stayed: the response is flat "
-        "there, so going on cannot gain more than 1 point.",
-        "1 setting did best near the low end of learning_rate (f y). The range stayed: going on may gain something, "
+        "2 settings did best near the high end of learning_rate (f y; f x). The range stayed; the response is flat "
+        "there: it gains at most 1 point, or no more than chance.",
+        "1 setting did best near the low end of learning_rate (f y). The range stayed; going on may gain something, "
         "but another level is too far ahead for that to change who leads.",
         "1 setting did best near the high end of learning_rate (f x). The range could not be widened again, so its "
         "comparisons are refused.",
@@ -171,7 +171,7 @@ def test_each_kind_of_decision_in_words(tmp_path: Path) -> None:
     ]
     made = page(read, settings(read), answers(read))
     (compared,) = [section for section in made.sections if section.title == "Comparison: f"]
-    flat = "y did best with learning_rate 0.09, near the high end of its range: the response is flat there, "
+    flat = "y did best with learning_rate 0.09, near the high end of its range; the response is flat there: "
     assert any(paragraph.startswith(flat) for paragraph in compared.paragraphs)
     assert "Decisions" in [section.title for section in made.sections]
 

@@ -12,9 +12,7 @@ from analysis.decisions import decisions
 from analysis.declared import Nuisance, nuisances
 from analysis.layout.text import count, number
 from analysis.statistics.inference import MIN_SEEDS
-from study.results import Results, level_text
-
-EDGE = 0.1  # share of a range: if the best value lies in an outer tenth, the range may be too narrow
+from study.results import EDGE, Results, level_text
 
 
 def level_texts(results: Results) -> pd.DataFrame:

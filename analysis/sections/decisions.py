@@ -32,7 +32,7 @@ def end_sentences(results: Results, compared: Iterable[Setting], factor: str) ->
     """Return a sentence for each level that did best at the end of a range that did not have to widen."""
     return [
         f"{setting.levels[factor] or 'none'} did best with {decision.nuisance} {number(decision.value)}, near the "
-        f"{decision.end} end of its range: {_why_enough(results, decision.kind)}."
+        f"{decision.end} end of its range; {_why_enough(results, decision.kind)}."
         for setting in compared
         for decision in decisions(results)
         if decision.kind in _ENOUGH and decision.concerns(setting.levels)
@@ -42,7 +42,7 @@ def end_sentences(results: Results, compared: Iterable[Setting], factor: str) ->
 def _why_enough(results: Results, kind: str) -> str:
     """Say why a range is wide enough although a setting did best at its end."""
     if kind == "flat":
-        return f"the response is flat there, so going on cannot gain more than {margin_text(margin(results))}"
+        return f"the response is flat there: it gains at most {margin_text(margin(results))}, or no more than chance"
     return "going on may gain something, but another level is too far ahead for that to change who leads"
 
 
@@ -66,7 +66,7 @@ def _stayed(results: Results, steps: list[Decision]) -> str:
     more = f"; and {count(len(steps) - _MOST_SETTINGS, 'other')}" if len(steps) > _MOST_SETTINGS else ""
     best = f"{count(len(steps), 'setting')} did best near the {end} end of {nuisance} ({named}{more})."
     if kind in _ENOUGH:
-        return f"{best} The range stayed: {_why_enough(results, kind)}."
+        return f"{best} The range stayed; {_why_enough(results, kind)}."
     whose = "its" if len(steps) == 1 else "their"
     return f"{best} The range could not be widened again, so {whose} comparisons are refused."
 

@@ -14,13 +14,13 @@ from math import inf, sqrt
 
 from search_spaces.distributions import Range
 from study.design.plan import Levels
+from study.results import EDGE
 from study.spec import Study
 from study.study_record import EdgeDecision, End, WidenDecision
 from trainables.errors import InputError
 from trainables.fields import check_value
 
 MOST_WIDENINGS = 3  # of one end of one range
-EDGE = 0.1  # share of a range: a best value in an outer tenth may have a better one beyond the end
 _OUTER = 1 / 3  # of a range: where the response must be flat, and a best value with no point beyond may be too low
 _WIDER_BY = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # shares of the range to add; the first that the hyperparameter allows
 _MOST_ADDED = 10.0  # factor by which an end of a logarithmic range moves at most
@@ -77,7 +77,7 @@ def judge_ends(
         times = sum((step.nuisance, step.end) == (name, end) for step in widened)
         wider = _wider(ranges[name], name, end) if times < MOST_WIDENINGS else None
         where = {"levels": dict(levels), "nuisance": name, "end": end, "value": value}
-        gain, error = _outer_gain(ranges[name], name, end, tried, _alone(name, tried, rivals), images)
+        gain, error = _outer_gain(ranges[name], name, end, tried, _own_effects(name, tried, rivals), images)
         if gain <= max(study.margin, error):
             yield EdgeDecision(kind="flat", **where)
         elif _stays_behind(best, gain, rivals, images):
@@ -97,7 +97,7 @@ def _end(nuisance: Range, value: float, tried: Iterable[float]) -> End | None:
     return None
 
 
-def _alone(name: str, tried: list[Tried], rivals: Sequence[list[Tried]]) -> list[float]:
+def _own_effects(name: str, tried: list[Tried], rivals: Sequence[list[Tried]]) -> list[float]:
     """Return the score of each point, minus that of a setting that lacks only this nuisance if there is one.
 
     A few points vary all nuisances at once, so the best one may be best for its learning rate. A rival that lacks only
@@ -105,13 +105,13 @@ def _alone(name: str, tried: list[Tried], rivals: Sequence[list[Tried]]) -> list
     """
     rests = [{other: value for other, value in point.nuisances.items() if other != name} for point in tried]
     for rival in rivals:
-        without = {_key(point.nuisances): point.score for point in rival}
-        if all(rest and _key(rest) in without for rest in rests):
-            return [point.score - without[_key(rest)] for point, rest in zip(tried, rests, strict=True)]
+        without = {_sorted(point.nuisances): point.score for point in rival}
+        if all(rest and _sorted(rest) in without for rest in rests):
+            return [point.score - without[_sorted(rest)] for point, rest in zip(tried, rests, strict=True)]
     return [point.score for point in tried]
 
 
-def _key(nuisances: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+def _sorted(nuisances: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(nuisances.items()))
 
 

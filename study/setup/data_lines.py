@@ -91,12 +91,10 @@ def special_lines(manifest: pd.DataFrame) -> list[str]:
     lines += described(manifest)
     twins = int(copies(manifest[manifest["keep"]]).duplicated().sum())
     if twins:
-        counted = (
-            "1 image is a duplicate or near duplicate"
-            if twins == 1
-            else f"{twins} images are duplicates or near duplicates"
+        found = (
+            "1 image is an exact or near duplicate" if twins == 1 else f"{twins} images are exact or near duplicates"
         )
-        lines.append(f"{counted}: kept in the same fold as the first copy")
+        lines.append(f"{found}: kept in the same fold as the first copy")
     conflicts = conflicting_groups(manifest)
     if conflicts:
         found = "1 image has" if len(conflicts) == 1 else f"{len(conflicts)} images have"

@@ -141,6 +141,13 @@ def frozen(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]
     return Gate("frozen", True, f"{len(before)} tensors are unchanged after a step of {depth!r}")
 
 
+def memory(share: float, batch_size: int) -> Gate:
+    """G7: a step of a whole batch at the deepest unfreeze depth takes `share` of the GPU's memory, which is there."""
+    if math.isinf(share):
+        return Gate("memory", False, f"a step of {batch_size} images must fit on the GPU, but its memory ran out")
+    return Gate("memory", True, f"a step of {batch_size} images takes {share:.0%} of the GPU's memory")
+
+
 def not_applicable(name: str, why: str) -> Gate:
     """Return a gate that passes because it cannot be measured here."""
     return Gate(name, True, f"not applicable: {why}")
@@ -158,10 +165,3 @@ def _most_by_chance(level: float, n: int, chance: float) -> int:
 
 def _numbers(values: NDArray[np.float64]) -> str:
     return f"({', '.join(f'{value:.4g}' for value in values)})"
-
-
-def memory(share: float, batch_size: int) -> Gate:
-    """G7: a step of a whole batch at the deepest unfreeze depth takes `share` of the GPU's memory, which is there."""
-    if math.isinf(share):
-        return Gate("memory", False, f"a step of {batch_size} images must fit on the GPU, but its memory ran out")
-    return Gate("memory", True, f"a step of {batch_size} images takes {share:.0%} of the GPU's memory")
