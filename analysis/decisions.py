@@ -63,7 +63,7 @@ def _decision(entry: Mapping[str, Any]) -> Decision:
 
     return Decision(
         kind=entry["kind"],
-        levels=dict(_levels(entry.get("levels") or {})),
+        levels=dict(_levels(levels)) if _are_levels(levels := entry.get("levels")) else {},
         arm=text("arm"),
         trial=text("trial"),
         nuisance=text("nuisance"),
@@ -97,7 +97,7 @@ def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str)
 
 
-def _are_levels(value: Any) -> bool:
+def _are_levels(value: Any) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping) and all(isinstance(level, str | int | float | None) for level in value.values())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
@@ -194,6 +194,7 @@ def fabricated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fabricate(tmp_path_factory.mktemp("decided") / "study", PLAN)
 
 
+@example({"kind": "seeds", "seeds": 8, "arms": ["a"]}, "levels", True)
 @given(st.sampled_from(TAKEN), st.sampled_from(sorted({key for step in TAKEN for key in step})), JUNK)
 @settings_of(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_another_program_writes_there_is_read_or_left_out(
