@@ -18,7 +18,6 @@ from tests.tiny import PATIENCE
 ROOT = Path(__file__).parent.parent
 ROOMS = ("analysis", "search_spaces", "study", "trainables")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-UV = shutil.which("uv", path=f"{ROOT / '.uv' / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +37,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the commands in a new environment that holds the wheel, with the packages of this one behind it."""
-    if UV is None:
-        pytest.skip("uv installs the wheel; make setup fetches it")
     environment = tmp_path_factory.mktemp("installed") / "venv"
     python = environment / "bin" / "python"
-    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, environment], check=True)
-    install = [UV, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel]
+    subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", "--no-download", environment], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel]
     subprocess.run(install, check=True, timeout=PATIENCE)
     site = next(environment.glob("lib/python3*/site-packages"))
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"))  # behind the wheel's own modules on sys.path

@@ -53,16 +53,13 @@ def plan_resources(
     """
     on_gpu = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0) * workers
     grows = is_cluster and concurrent is not None
-    if not on_gpu:
-        each = 1
-    elif is_cluster:
-        each = _CPUS_BESIDE_GPU if grows else min(_CPUS_BESIDE_GPU, max(1, int(cpus) // workers))
-    else:
+    on_cpu = cpus_per_trial or workers
+    if on_gpu and cpus_per_trial is None:
         at_once = min(concurrent or math.inf, _fitting(on_gpu, gpus))
-        each = max(1, int(cpus / max(1, at_once)) // workers)
-    on_cpu = cpus_per_trial or each * workers
+        fair = _CPUS_BESIDE_GPU * workers if is_cluster else cpus / max(1, at_once)
+        on_cpu = max(1, int(fair if grows else min(fair, cpus)) // workers) * workers
     _check_shares(workers, on_cpu, on_gpu)
-    if is_cluster and concurrent is not None:
+    if grows:
         return Resources(on_cpu, on_gpu, concurrent, workers)
     if not cpus:
         raise InputError(
