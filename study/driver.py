@@ -19,6 +19,7 @@ from study.messages import is_quiet, log
 from study.persistence import ledger, storage
 from study.persistence.ledger import Event, Record
 from study.persistence.lock import sole_driver
+from study.persistence.trial_files import predictions_file
 from study.products.examples import write_examples
 from study.products.export import export_best, shipped
 from study.products.footprint import footprint
@@ -28,7 +29,7 @@ from study.products.retrieval import write_retrieval
 from study.products.roundtrip import check_exports
 from study.products.suspects import write_suspects
 from study.results import Phase
-from study.schedule.state import Sampler, Step, StudyState, predictions_file
+from study.schedule.state import Sampler, Step, StudyState
 from study.setup.data_lines import fold_lines
 from study.setup.preflight import preflight
 from study.setup.prepare import Prepared, prepare_study

@@ -12,9 +12,9 @@ from study.design.plan import Planned
 from study.execution.predictions import predictions
 from study.messages import log
 from study.persistence.ledger import Record
+from study.persistence.trial_files import model_file, predictions_file
 from study.products.export import export_model
 from study.results import EPOCHS_COLUMNS, EPOCHS_FILE, MANIFEST_FILE, METRIC_COLUMN, PREDICTIONS_FILE
-from study.schedule.state import model_file, predictions_file
 from study.setup.again import Again
 from study.writing import write_table
 from trainables.config import TrialConfig

@@ -13,10 +13,11 @@ from study.estimates.resources import Resources
 from study.execution.worker import see_test_fold
 from study.persistence import ledger
 from study.persistence.ledger import Record
+from study.persistence.trial_files import model_file, predictions_file
 from study.products.examples import write_examples
 from study.products.export import export_best
 from study.results import PREDICTIONS_FILE
-from study.schedule.state import StudyState, model_file, predictions_file
+from study.schedule.state import StudyState
 from study.setup.prepare import prepare_study
 from study.setup.study_json import begin_study
 from study.writing import write_table

@@ -11,7 +11,8 @@ from study.estimates.costs import PhaseCost, Run, Shared, added_seconds, estimat
 from study.estimates.sharing import worth_storing
 from study.persistence import ledger
 from study.persistence.ledger import Event, Record
-from study.schedule.state import STEPS, Job, Step, StudyState, model_file, predictions_file
+from study.persistence.trial_files import model_file, predictions_file
+from study.schedule.state import STEPS, Job, Step, StudyState
 from study.spec import Study
 from study.tracking.progress import Progress
 from tests.courses import begin, row

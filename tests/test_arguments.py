@@ -10,7 +10,6 @@ from PIL import Image
 from study.arguments import parse, parser
 from study.budget import Budget
 from study.design.load import load, names
-from study.estimates.resources import Resources, plan_resources
 from study.persistence.output_dir import check_out
 from study.price import Price
 from study.run import main
@@ -29,7 +28,7 @@ def dry(capsys: pytest.CaptureFixture[str], *flags: object) -> str:
 
 def test_every_flag_of_the_parser_is_tested() -> None:
     files = ("test_arguments.py", "test_resume_flags.py", "test_address.py", "test_published.py", "test_trackers.py")
-    files += ("test_completion.py", "test_terminal.py")
+    files += ("test_completion.py", "test_terminal.py", "test_resources.py")
     text = "".join(Path(__file__).with_name(file).read_text() for file in files)
     known = {flag for action in parser()._actions for flag in action.option_strings if flag.startswith("--")}
     assert len(known) >= 29
@@ -128,58 +127,6 @@ def test_test_images_of_ones_own_are_the_test_fold(ready: Prepare, tmp_path: Pat
     assert len(test) == 6
     assert all(path.startswith(str(tmp_path / "mine")) for path in test["path"])
     assert (ready()[0].manifest["fold"] == "test").sum() == 6  # without: a fifth of thirty
-
-
-def test_resources_of_a_trial(ready: Prepare) -> None:
-    prepared, resources = ready("--cpus-per-trial", 2)
-    assert (prepared.base.threads, resources) == (2, Resources(cpus=2, gpus=0, concurrent=4))
-    assert ready("--concurrent", 3)[1] == Resources(cpus=1, gpus=0, concurrent=3)
-    assert ready("--concurrent", 99)[1].concurrent == 8
-    assert ready("--gpus-per-trial", 0)[0].base.device == "cpu"
-
-
-def test_workers_of_a_trial_share_what_it_has(ready: Prepare) -> None:
-    prepared, resources = ready("--workers-per-trial", 2, "--cpus-per-trial", 4)
-    assert (prepared.base.workers, prepared.base.threads) == (2, 2)
-    assert resources == Resources(cpus=4, gpus=0, concurrent=2, workers=2)
-    assert plan_resources(None, None, None, 16.0, 4.0, 2) == Resources(cpus=8, gpus=2.0, concurrent=2, workers=2)
-    for cpus, gpus in ((3, 0.0), (4, 1.0), (4, 0.5)):
-        with pytest.raises(
-            InputError, match=r"The 2 workers of a trial must have equally many CPUs.*--workers-per-trial"
-        ):
-            plan_resources(cpus, gpus, None, 16.0, 4.0, 2)
-
-
-@pytest.mark.parametrize(
-    ("share", "gpus", "at_once"),
-    [("0.2", 1, 5), ("0.1", 1, 10), ("0.3", 2, 6), ("1", 3, 3), ("2", 5, 2), ("0.34", 1, 2)],
-)
-def test_gpus_are_shared_by_as_many_trials_as_fit(share: str, gpus: int, at_once: int) -> None:
-    chosen = parse(["dogs", "--gpus-per-trial", share, "--cpus-per-trial", "1"])
-    resources = plan_resources(chosen.cpus_per_trial, chosen.gpus_per_trial, None, 64.0, float(gpus))
-    assert resources == Resources(cpus=1, gpus=float(share), concurrent=at_once)
-
-
-def test_gpus_are_used_where_there_are_any() -> None:
-    assert plan_resources(None, None, None, 16.0, 2.0) == Resources(cpus=8, gpus=1.0, concurrent=2)
-    assert plan_resources(None, 0.25, None, 16.0, 1.0) == Resources(cpus=4, gpus=0.25, concurrent=4)
-    assert plan_resources(None, 0.25, 2, 16.0, 1.0) == Resources(cpus=8, gpus=0.25, concurrent=2)
-    assert plan_resources(None, 0.1, None, 4.0, 1.0) == Resources(cpus=1, gpus=0.1, concurrent=4)
-    assert plan_resources(None, 0.0, None, 16.0, 2.0) == Resources(cpus=1, gpus=0.0, concurrent=16)
-    with pytest.raises(InputError, match=r"fraction of one GPU or a whole number, but got 1\.5"):
-        plan_resources(None, 1.5, None, 16.0, 2.0)
-
-
-def test_a_cluster_may_grow_to_what_is_asked_for() -> None:
-    """cluster.yaml starts with no worker at all, and a study is what makes Ray start some."""
-    assert plan_resources(None, 1.0, 8, 0.0, 0.0, is_cluster=True) == Resources(cpus=4, gpus=1.0, concurrent=8)
-    assert plan_resources(None, None, None, 12.0, 1.0, is_cluster=True) == Resources(cpus=4, gpus=1.0, concurrent=1)
-    assert plan_resources(2, None, 3, 0.0, 0.0, is_cluster=True) == Resources(cpus=2, gpus=0.0, concurrent=3)
-    assert plan_resources(None, None, None, 2.0, 0.0, is_cluster=True) == Resources(cpus=1, gpus=0.0, concurrent=2)
-    with pytest.raises(InputError, match="no CPU for a trial yet"):
-        plan_resources(None, None, None, 0.0, 0.0, is_cluster=True)
-    with pytest.raises(InputError, match="must be a fraction"):
-        plan_resources(None, 1.5, 8, 0.0, 0.0, is_cluster=True)
 
 
 def test_weights_from_a_folder_or_none(ready: Prepare, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from study.design.plan import Planned
 from study.design.settings import Base
 from study.persistence import ledger
 from study.persistence.ledger import LEDGER
-from study.schedule.state import StudyState, checkpoint_file, model_file
+from study.persistence.trial_files import checkpoint_file, model_file
+from study.schedule.state import StudyState
 from study.spec import Study
 from tests.courses import (
     BASE,

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from study.persistence import ledger
+from study.persistence.trial_files import model_file, predictions_file
 from study.products.export import export_best
 from study.products.local_dir import NotTheSame
 from study.products.proof import prove_best
-from study.schedule.state import Job, model_file, predictions_file
+from study.schedule.state import Job
 from study.writing import write_json, write_table
 from tests.finished import TRIAL, Finished, finish
 from tests.images import config

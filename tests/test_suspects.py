@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from study.persistence.trial_files import predictions_file
 from study.products.suspects import MOST, least_probable, write_suspects
-from study.schedule.state import predictions_file
 from tests.finished import TRIAL, Finished
 
 

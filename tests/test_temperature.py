@@ -8,10 +8,10 @@ import pytest
 from analysis.confirmed.outputs import outputs
 from analysis.findings.metrics import _scaled
 from study import results
+from study.persistence.trial_files import predictions_file
 from study.products.export import write_temperature
 from study.products.outputs import write_tables
 from study.results import PREDICTIONS_FILE
-from study.schedule.state import predictions_file
 from study.writing import write_table
 from tests.finished import TRIAL, finish
 from trainables.metrics import TEMPERATURES, cross_entropy, fit_temperature

@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from study.execution.predictions import Weights, predictions
 from study.persistence import ledger, storage
 from study.persistence.nodes import blind_to
+from study.persistence.trial_files import checkpoint_file, model_file, names_of, predictions_file
 from study.persistence.unavailable import unavailable
 from study.results import EPOCHS_COLUMNS, MANIFEST_FILE, METRIC_COLUMN
-from study.schedule.state import StudyState, checkpoint_file, model_file, names_of, predictions_file
+from study.schedule.state import StudyState
 from study.writing import write_table
 from trainables.config import TrialConfig, from_dict
 from trainables.determinism import nondeterministic_operations

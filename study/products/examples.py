@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.persistence.ledger import Record
+from study.persistence.trial_files import predictions_file
 from study.products.best import Best, load_best
 from study.products.explain import explain, in_view, overlay
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, EXAMPLES_MORE_COLUMNS
-from study.schedule.state import StudyState, predictions_file
+from study.schedule.state import StudyState
 from study.writing import write_table
 from trainables.config import from_dict
 from trainables.data.manifest import label_names

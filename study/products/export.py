@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from study.persistence.ledger import Record
+from study.persistence.trial_files import model_file, predictions_file
 from study.products.best import (
     LABELS_FILE,
     PREPROCESS_FILE,
@@ -23,7 +24,7 @@ from study.products.proof import Proof, prove_best
 from study.products.stale import drop_stale
 from study.results import BEST_FOLDER, LOGITS
 from study.schedule.next_trials import retrain_trials
-from study.schedule.state import StudyState, model_file, predictions_file
+from study.schedule.state import StudyState
 from study.writing import write_json, write_text
 from trainables import metrics
 from trainables.config import from_dict

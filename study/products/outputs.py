@@ -8,8 +8,9 @@ import pandas as pd
 
 from study import results, writing
 from study.persistence.ledger import Record, trials_at_openings
+from study.persistence.trial_files import predictions_file
 from study.products.footprint import NET_FIELDS
-from study.schedule.state import StudyState, predictions_file
+from study.schedule.state import StudyState
 from trainables.config import FIELDS, TrialConfig, from_dict
 from trainables.data.folds import count_training_images
 from trainables.nets.work import parameters_of

@@ -8,9 +8,10 @@ import pandas as pd
 from PIL import Image
 
 from study.persistence.ledger import Record
+from study.persistence.trial_files import predictions_file
 from study.results import EXAMPLES_FOLDER, SUSPECTS_PREFIX
 from study.schedule.next_trials import setting_of
-from study.schedule.state import StudyState, predictions_file
+from study.schedule.state import StudyState
 from trainables.config import from_dict
 from trainables.data.trial_data import open_trial_data
 from trainables.place import Place

@@ -17,6 +17,7 @@ from study.design.plan import Planned
 from study.design.settings import Base, resolve
 from study.persistence import ledger, storage
 from study.persistence.ledger import Cut, Event, Record, Verdict
+from study.persistence.trial_files import checkpoint_file, model_file, predictions_file
 from study.results import Phase
 from study.schedule.next_trials import CONFIRMED_BEST
 from study.schedule.phases import plan
@@ -317,28 +318,6 @@ STEPS_OF_PUBLISHED: tuple[Step, ...] = ("published", "test", "done")
 
 def steps_of(study: Study) -> tuple[Step, ...]:
     return STEPS_OF_PUBLISHED if study.goal == "published" else STEPS
-
-
-def checkpoint_file(out: Path, trial: str) -> Path:
-    """Return the path of a running trial's checkpoint."""
-    return out / storage.CHECKPOINTS / f"{trial}.safetensors"
-
-
-def model_file(out: Path, trial: str) -> Path:
-    """Return the path of a confirmed trial's weights, from its best epoch."""
-    return out / storage.MODELS / f"{trial}.safetensors"
-
-
-def predictions_file(out: Path, trial: str) -> Path:
-    """Return the path of a confirmed trial's predictions, a part of predictions.parquet."""
-    return out / storage.MODELS / f"{trial}.predictions.parquet"
-
-
-def names_of(trial: str) -> tuple[str, ...]:
-    """Return the files and folders below OUT that the work on one trial reads and writes."""
-    here = Path()
-    files = (checkpoint_file(here, trial), model_file(here, trial), predictions_file(here, trial))
-    return *ledger.names_of(trial), *(file.as_posix() for file in files)
 
 
 def _value(record: Record) -> float | None:
