@@ -202,8 +202,9 @@ def dry_run(loaded: Loaded, flags: Flags) -> None:
     """
     from study.design.settings import shipped_configs
     from study.products.roundtrip import check_exports
+    from study.setup.asked import as_asked
     from study.setup.dry_run import asked, describe
-    from study.setup.prepare import as_asked, prepare_study
+    from study.setup.prepare import prepare_study
     from trainables.data.known_files import unless_refused
     from trainables.data.manifest import data_folder
 

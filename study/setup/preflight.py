@@ -57,14 +57,14 @@ def preflight(
         failed = next((gate for gate in findings.gates if not gate.passed), None)
         if failed is not None:
             raise InputError(f"Preflight of {net.name}, {failed.name}: {failed.said}; {_FIX}.")
-        check_share(net.name, findings.gpu_share, resources.gpus / resources.workers)
+        _check_memory(net.name, findings.gpu_share, resources.gpus / resources.workers)
         log.info(line(net.name, findings))
         records[net.name] = record(findings)
     return records
 
 
-def check_share(name: str, needed: float | None, gpus: float) -> None:
-    """Check that a trial's part of a GPU has the memory that a trial needs.
+def _check_memory(name: str, needed: float | None, gpus: float) -> None:
+    """Check that the part of a GPU that a trial has is enough.
 
     Raises:
         InputError: it has less.

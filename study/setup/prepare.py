@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,13 @@ import pandas as pd
 from study.arguments import DEFAULT_SEED, Flags
 from study.design.load import Loaded
 from study.design.plan import examples
-from study.design.settings import Base, effective, from_scratch
+from study.design.settings import Base, effective
 from study.estimates.cost_inputs import CostInputs, cost_inputs, measured
 from study.estimates.costs import estimate, fit, wall_seconds
 from study.estimates.resources import Resources, local_gpus
 from study.estimates.sharing import worth_storing
 from study.messages import is_quiet, log
+from study.setup.asked import as_asked, consequences
 from study.setup.data_lines import layout_lines
 from study.spec import Budget, Study
 from study.writing import can_be_written
@@ -54,51 +54,6 @@ class Prepared:
     declared: Budget | None = None  # of the study file, before any flag
     unseen: pd.DataFrame | None = None  # manifest of the classes set aside; None on a resume, which has it on disk
     layout: Sequence[str] = ()  # lines about how the data was read; empty on a resume
-
-
-def as_asked(study: Study, flags: Flags) -> Study:
-    """Return the study as the flags ask for it, such as --published, --weights none and those of the budget.
-
-    Raises:
-        InputError: the study does not allow one of them.
-    """
-    asked = {"seeds": flags.seeds, "most_seeds": flags.most_seeds}
-    study = replace(study, budget=replace(study.budget, **{name: n for name, n in asked.items() if n is not None}))
-    if flags.refine is not None:
-        study = replace(study, budget=replace(study.budget, refine=flags.refine))
-    if flags.test_folds is not None:
-        study = replace(study, budget=replace(study.budget, test_folds=flags.test_folds))
-    if flags.published:
-        study = study.as_published(flags.epochs)
-    elif flags.epochs is not None:
-        study = _with_epochs(study, flags.epochs)
-    if flags.trials is not None:
-        study = replace(study, budget=replace(study.budget, trials=flags.trials))
-    return from_scratch(study) if flags.weights == "none" else study
-
-
-def _with_epochs(study: Study, epochs: int) -> Study:
-    try:
-        return study.at_most(epochs)
-    except InputError as problem:
-        fewest = study.fewest_epochs()
-        raise InputError(f"--epochs {epochs}: {problem} This study needs at least {fewest}.") from None
-
-
-def consequences(study: Study, asked: Study) -> list[str]:
-    """Return a line for each part of the study file that the flags change, except the budget."""
-    changed = [
-        f"{name} {value} instead of {study.fixed[name]}"
-        for name, value in asked.fixed.items()
-        if study.fixed.get(name, value) != value
-    ]
-    if asked.goal == "published":
-        before = {published.name: published.differs for published in study.published}
-        added = Counter(
-            line for published in asked.published for line in published.differs if line not in before[published.name]
-        )
-        changed += [f"{line}, in {count} of the published configurations" for line, count in added.items()]
-    return [f"Changed by the flags: {line}." for line in [*changed, *asked.unfit()]]
 
 
 def prepare_study(

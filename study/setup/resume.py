@@ -17,7 +17,8 @@ from study.estimates.sharing import worth_storing
 from study.persistence import ledger, storage
 from study.results import MANIFEST_FILE
 from study.setup import provenance
-from study.setup.prepare import Prepared, as_asked, check_folders, check_pictures, metric_for, weight_hashes
+from study.setup.asked import as_asked
+from study.setup.prepare import Prepared, check_folders, check_pictures, metric_for, weight_hashes
 from study.setup.study_json import StudyJson, absolute, budget_record, definition, plan_hash, read_study_json
 from study.spec import Study
 from trainables.errors import InputError
