@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from analysis.confirmed.answers import Answer
 from study import results, writing
 
 FACTORS: dict[str, list] = {
@@ -280,3 +281,20 @@ def with_study(out: Path, **changes: object) -> Path:
     study = json.loads((out / results.STUDY_FILE).read_text())
     writing.write_json(study | changes, out / results.STUDY_FILE)
     return out
+
+
+def pair(a: str, b: str, verdict: str, difference: float = 0.0, seeds_needed: int | None = None) -> Answer:
+    """An answer of the report, written by hand."""
+    row: dict[str, Any] = dict.fromkeys(results.ANSWERS_COLUMNS)
+    row |= {
+        "factor": "f",
+        "level_a": a,
+        "level_b": b,
+        "verdict": verdict,
+        "companions": "",
+        "seeds_needed": seeds_needed,
+    }
+    if not verdict.startswith("refused"):
+        row |= {"difference": difference, "low": difference - 0.01, "high": difference + 0.02, "seeds": 5, "items": 30}
+        row |= {"p_holm": 0.5, "probability_a_better": 0.6}
+    return cast(Answer, row)

@@ -59,7 +59,7 @@ def plan_resources(
         fair = _CPUS_BESIDE_GPU * workers if is_cluster else cpus / max(1, at_once)
         on_cpu = max(1, int(fair if grows else min(fair, cpus)) // workers) * workers
     _check_shares(workers, on_cpu, on_gpu)
-    if grows:
+    if is_cluster and concurrent is not None:
         return Resources(on_cpu, on_gpu, concurrent, workers)
     if not cpus:
         raise InputError(
