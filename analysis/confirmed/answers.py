@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.confirmed.refusals import level_texts, refusal
 from analysis.confirmed.settings import Setting, groups, on_common_seeds, settings
-from analysis.layout.text import count, number, points
+from analysis.layout.text import number, points
 from analysis.statistics.inference import (
     SEEDS_FOR_A_CLAIM,
     Estimate,
@@ -23,6 +23,7 @@ from analysis.statistics.inference import (
     probability_better,
     seeds_needed,
 )
+from study.messages import count
 from study.results import ANSWERS_COLUMNS, Results
 
 ALPHA = 0.05

@@ -10,8 +10,9 @@ from analysis.confirmed.objective import merit
 from analysis.confirmed.settings import Setting
 from analysis.decisions import decisions
 from analysis.declared import Nuisance, nuisances
-from analysis.layout.text import count, number
+from analysis.layout.text import number
 from analysis.statistics.inference import MIN_SEEDS
+from study.messages import count
 from study.results import EDGE, Results, level_text
 
 

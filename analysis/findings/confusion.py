@@ -9,8 +9,9 @@ from analysis.confirmed.images import class_names, training_images
 from analysis.confirmed.settings import TEST, Setting, winner
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
-from analysis.layout.text import NOTHING, count, number, percent, shortened
+from analysis.layout.text import NOTHING, number, percent, shortened
 from analysis.statistics.confusion import arranged, block_table
+from study.messages import count
 from study.results import Results, metrics
 
 

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.layout.text import count, value_text
+from analysis.layout.text import value_text
+from study.messages import count
 from study.results import FIRST_PLAN, Results, level_text
 
 SKIPPED = "skipped"  # the value of `preflight` in study.json if the gates were skipped

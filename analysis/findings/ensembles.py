@@ -23,8 +23,9 @@ from analysis.confirmed.answers import LIKELY
 from analysis.confirmed.outputs import VAL, Output, Outputs
 from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winner_first
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import NOTHING, count, number, percent, percent_interval, points
+from analysis.layout.text import NOTHING, number, percent, percent_interval, points
 from analysis.statistics.inference import accuracy_interval, bootstrap_interval
+from study.messages import count
 from study.results import Results, metrics
 
 STEPS = 20
@@ -230,11 +231,12 @@ def ensemble_sentence(frame: pd.DataFrame) -> str:
     if gain < 0:
         direction, gain, low, high = "below", -gain, -high, -low
     worth = "" if direction == "above" and low > 0 else " There is no evidence of a gain."
+    models = round(row["models"], 1)
     average = f"models {kind}" if kind == GREEDY else kind
     return (
         f"Averaging {average} reaches a test accuracy of {percent(row['accuracy'])}, {points(gain)} points {direction} "
         f"{SINGLE} ({LIKELY} {points(low)} to {points(high)}, for these models on new images), and runs "
-        f"{count(round(row['models'], 1), 'model')} instead of one.{worth}"
+        f"{count(int(models) if models.is_integer() else models, 'model')} instead of one.{worth}"
     )
 
 

@@ -14,8 +14,9 @@ from analysis.confirmed.images import class_names
 from analysis.confirmed.outputs import VAL
 from analysis.confirmed.settings import TEST, Setting, test_folds, winner
 from analysis.layout.page import Cell, Gallery, Section, Table, table
-from analysis.layout.text import count, number, percent
+from analysis.layout.text import number, percent
 from analysis.layout.thumbnails import suspect_thumbnail
+from study.messages import count
 from study.results import Results
 
 MOST_SUSPECTS = 50

@@ -6,8 +6,9 @@ import pandas as pd
 
 from analysis.confirmed.answers import LIKELY
 from analysis.layout.page import Section, table
-from analysis.layout.text import count, number, percent, percent_interval
+from analysis.layout.text import number, percent, percent_interval
 from analysis.statistics.inference import wilson
+from study.messages import count
 from study.results import TABLES_FOLDER, Results, ResultsError
 
 KNN_COLUMNS = ("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n")

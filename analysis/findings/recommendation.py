@@ -22,8 +22,9 @@ from analysis.confirmed.settings import Setting, company, setting_text, standing
 from analysis.confirmed.tables import shown_sizes
 from analysis.findings.winner import headline
 from analysis.layout.page import Cell, Section, Table, table
-from analysis.layout.text import NOTHING, count, duration, number, percent, points
+from analysis.layout.text import NOTHING, duration, number, percent, points
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
+from study.messages import count
 from study.results import Results
 
 _LABELS = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}

@@ -13,8 +13,9 @@ from analysis.confirmed.tables import in_company, scores
 from analysis.declared import Nuisance, nuisances
 from analysis.layout import figures
 from analysis.layout.page import Figure, Section
-from analysis.layout.text import count, number, percent, percent_interval, slug
+from analysis.layout.text import number, percent, percent_interval, slug
 from analysis.statistics.inference import Interval
+from study.messages import count
 from study.results import Results, level_text
 
 Unregularized = tuple[str, float, Interval]  # level, validation accuracy, its 95% CI for new seeds

@@ -8,7 +8,8 @@ import pandas as pd
 
 from analysis.confirmed.settings import Setting, name
 from analysis.layout.page import Section, table
-from analysis.layout.text import count, number, percent
+from analysis.layout.text import number, percent
+from study.messages import count
 from study.results import Results, level_text
 
 # Fine-tuning harmed a net if it ends this far below a linear probe on the net's frozen features.

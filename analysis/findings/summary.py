@@ -19,7 +19,8 @@ from analysis.confirmed.recommendations import UNDECIDED, recommendations
 from analysis.confirmed.settings import Setting, winner
 from analysis.findings.winner import headline
 from analysis.layout.page import Page
-from analysis.layout.text import count, plain, points
+from analysis.layout.text import plain, points
+from study.messages import count
 from study.results import Results
 
 _MOST = 3  # levels named in one line

@@ -12,8 +12,9 @@ from analysis.confirmed.outputs import VAL
 from analysis.confirmed.settings import Setting, groups, having, on_common_seeds, winner
 from analysis.declared import budget, is_number
 from analysis.layout.page import Cell, Section, Table, table
-from analysis.layout.text import count, number, percent, points
+from analysis.layout.text import number, percent, points
 from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_mean, smallest_effect
+from study.messages import count
 from study.results import Results
 
 MORE_PICTURES = 500

@@ -15,19 +15,10 @@ from analysis.findings.caveats import overlap_note
 from analysis.findings.openings import opened_once
 from analysis.findings.snippet import winner_code
 from analysis.layout.page import Section, table
-from analysis.layout.text import (
-    cell_text,
-    count,
-    decimals,
-    duration,
-    megabytes,
-    number,
-    percent,
-    percent_interval,
-    value_text,
-)
+from analysis.layout.text import cell_text, decimals, duration, megabytes, number, percent, percent_interval, value_text
 from analysis.layout.thumbnails import galleries
 from analysis.statistics.inference import MIN_SEEDS, accuracy_interval
+from study.messages import count
 from study.results import BEST_FOLDER, Results
 
 

@@ -100,11 +100,6 @@ def cell_text(column: str, value: Any) -> str:
     return value if isinstance(value, str) else _FORMATS.get(column, number)(value)
 
 
-def count(n: int, noun: str) -> str:
-    """Format a number with its noun: 1 seed, 2 seeds."""
-    return f"{number(n)} {noun}{'' if n == 1 else 's'}"
-
-
 def value_text(value: Any) -> str:
     """Format any value of study.json in one line."""
     if value is None:

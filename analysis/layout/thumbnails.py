@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.layout.page import Gallery, Thumbnail
-from analysis.layout.text import count, percent, plain
+from analysis.layout.text import percent, plain
+from study.messages import count
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, SUSPECTS_PREFIX, ResultsError
 
 MOST = 24  # images of each kind

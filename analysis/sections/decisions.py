@@ -8,7 +8,8 @@ from analysis.confirmed.objective import objective
 from analysis.confirmed.settings import Setting, setting_text
 from analysis.decisions import Decision, decisions
 from analysis.layout.page import Section
-from analysis.layout.text import count, number, points
+from analysis.layout.text import number, points
+from study.messages import count
 from study.results import Results
 
 _ENOUGH = ("flat", "behind")  # decisions by which a range is wide enough

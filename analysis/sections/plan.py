@@ -10,7 +10,8 @@ from analysis.confirmed.settings import test_folds
 from analysis.findings.deviations import deviation_sentences, plan_sentence
 from analysis.findings.openings import openings_sentence
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import count, number, value_text
+from analysis.layout.text import number, value_text
+from study.messages import count
 from study.results import Results, level_text
 
 # Keys of study.json that other sections show.

@@ -2,7 +2,8 @@
 
 from analysis.confirmed.settings import Setting, test_folds
 from analysis.declared import budget
-from analysis.layout.text import count, number
+from analysis.layout.text import number
+from study.messages import count
 from study.results import BEST_FOLDER, Results
 
 

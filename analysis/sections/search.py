@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.layout.page import Section, Table, table
-from analysis.layout.text import count, number, percent, percent_interval
+from analysis.layout.text import number, percent, percent_interval
 from analysis.search.audit import LEAST, audit
 from analysis.search.importance import importance
 from analysis.search.rung import Outcomes, outcomes
+from study.messages import count
 from study.results import Results
 
 TITLE = "Search"

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pandas as pd
 
+from study.messages import count
 from study.spec import Study
 from study.writing import printable
 from trainables.data.duplicates import conflicting_groups, copies
@@ -87,7 +88,7 @@ def counted_lines(manifest: pd.DataFrame, official: bool, layout: Sequence[str])
 def special_lines(manifest: pd.DataFrame) -> list[str]:
     """Return a line about each kind of image that is dropped, scaled, a duplicate, or has two labels."""
     dropped = manifest.loc[~manifest["keep"], "drop_reason"].value_counts()
-    lines = [f"dropped: {count} {'file' if count == 1 else 'files'}, {reason}" for reason, count in dropped.items()]
+    lines = [f"dropped: {count(files, 'file')}, {reason}" for reason, files in dropped.items()]
     lines += described(manifest)
     twins = int(copies(manifest[manifest["keep"]]).duplicated().sum())
     if twins:

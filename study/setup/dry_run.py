@@ -10,6 +10,7 @@ from study.estimates.costs import estimate, wall_seconds
 from study.estimates.left import phases_left, rate_so_far, seconds_spent
 from study.estimates.resources import Resources
 from study.estimates.sharing import Shareable, shareables
+from study.messages import count
 from study.persistence import ledger, storage
 from study.price import Price, cost, money
 from study.setup.data_lines import fold_lines
@@ -120,8 +121,7 @@ def _answer_lines(study: Study, metric: str) -> list[str]:
 def _price_lines(price: Price) -> list[str]:
     if price.per_hour is None:
         return []
-    nodes = f"{price.nodes} {'node' if price.nodes == 1 else 'nodes'}"
-    return [f"costs are for {nodes} at {money(price.per_hour)} per node and hour"]
+    return [f"costs are for {count(price.nodes, 'node')} at {money(price.per_hour)} per node and hour"]
 
 
 def _takes(seconds: float, price: Price) -> str:
@@ -157,9 +157,9 @@ def sharing_lines(candidates: Sequence[Shareable]) -> list[str]:
         what = "views" if shareable.depth == "all" else f"frozen layers at unfreeze {shareable.depth!r}"
         computing, reading = 1e3 * shareable.computing, 1e3 * shareable.reading
         lines.append(
-            f"{'stored' if shareable.kept else 'computed'}: {what} of {shareable.backbone}, for {shareable.trials} "
-            f"trials: an image takes {computing:.2g} ms to compute, {reading:.2g} ms to read; "
-            f"{shareable.bytes / 2**30:.2g} GiB in total"
+            f"{'stored' if shareable.kept else 'computed'}: {what} of {shareable.backbone}, for "
+            f"{count(shareable.trials, 'trial')}: an image takes {computing:.2g} ms to compute, "
+            f"{reading:.2g} ms to read; {shareable.bytes / 2**30:.2g} GiB in total"
         )
     return lines
 

@@ -8,6 +8,7 @@ import pandas as pd
 from study.estimates.cost_inputs import CostInputs
 from study.estimates.costs import estimate, wall_seconds
 from study.estimates.resolution import DISAGREEMENT, planned_resolution
+from study.messages import count
 from study.results import MIN_SEEDS, SEEDS_FOR_A_CLAIM, metrics
 from study.spec import Study
 from trainables.data.splits import divide
@@ -28,10 +29,10 @@ class AllTested(NamedTuple):
 def budget_line(study: Study) -> str:
     """Return the trials, epochs and seeds of a study that searches."""
     budget = study.budget
-    parts = [f"{budget.trials} search trials", f"at most {_epochs(budget.epochs)}"]
-    parts += [f"{budget.refine} refinement trials per level"] if study.goal == "factors" else []
+    parts = [count(budget.trials, "search trial"), f"at most {count(budget.epochs, 'epoch')}"]
+    parts += [f"{count(budget.refine, 'refinement trial')} per level"] if study.goal == "factors" else []
     folds = f" of {budget.test_folds} test folds" if budget.test_folds else ""
-    return ", ".join([*parts, f"{_seeds(budget.seeds)}{folds}"])
+    return ", ".join([*parts, f"{count(budget.seeds, 'seed')}{folds}"])
 
 
 def claims_line(study: Study) -> str:
@@ -43,10 +44,10 @@ def claims_line(study: Study) -> str:
         return ""
     if seeds < MIN_SEEDS:
         return (
-            f"With {_seeds(seeds)} nothing will be compared: a comparison takes {MIN_SEEDS} seeds, and a claim "
+            f"With {count(seeds, 'seed')} nothing will be compared: a comparison takes {MIN_SEEDS} seeds, and a claim "
             f"{SEEDS_FOR_A_CLAIM}."
         )
-    return f"With {_seeds(seeds)} nothing will be claimed: a claim takes {SEEDS_FOR_A_CLAIM} seeds."
+    return f"With {count(seeds, 'seed')} nothing will be claimed: a claim takes {SEEDS_FOR_A_CLAIM} seeds."
 
 
 def metric_line(metric: str, study: Study) -> str:
@@ -114,11 +115,3 @@ def small_test_line(manifest: pd.DataFrame, study: Study, tested: AllTested, tak
 
 def _points(difference: float) -> str:
     return f"{100 * difference:.1f}"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} {'epoch' if count == 1 else 'epochs'}"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} {'seed' if count == 1 else 'seeds'}"

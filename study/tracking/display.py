@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from study.messages import log
+from study.messages import count, log
 from study.persistence.ledger import Event, Record
 from study.results import METRIC_COLUMN
 from study.tracking.eta import seconds_left
@@ -113,8 +113,8 @@ class Display:
         score = self._value(record) if record.best else "no epoch"
         error = "".join(filter(str.isprintable, " ".join(record.error.split())))
         reason = f": {error}" if error else ""
-        epochs = "1 epoch" if len(record.rows) == 1 else f"{len(record.rows)} epochs"
-        return f"{record.planned.trial} ({setting_line(record)}) {record.status} after {epochs}, {score}{reason}"
+        ending = f"{record.status} after {count(len(record.rows), 'epoch')}"
+        return f"{record.planned.trial} ({setting_line(record)}) {ending}, {score}{reason}"
 
     def summary(self) -> str:
         """Return the state of the study in one line."""

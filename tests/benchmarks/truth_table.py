@@ -1,7 +1,7 @@
 """A table of real trainings: every setting of a small space, on a fine grid of its nuisances, with many seeds.
 
     python -m tests.benchmarks.truth_table digits.parquet                   # handwritten digits, 40 min on two cores
-    python -m tests.benchmarks.truth_table pets.parquet --data data/pets    # any folder of images
+    python -m tests.benchmarks.truth_table pets.parquet --data data/pets --size 96   # any folder of images
 
 tests/benchmarks/truth.py replays whole studies on it. A row is one training without any stopping: what validation saw
 after each epoch, and which test images the model of the best epoch classifies correctly. All trainings are heads on
@@ -74,9 +74,9 @@ def cells(study: Study) -> Iterator[Cell]:
             yield Cell(factors, dict(zip(names, values, strict=True)))
 
 
-def prepare(data: Path | None, folder: Path) -> Prepared:
+def prepare(data: Path | None, size: int, folder: Path) -> Prepared:
     """Prepare the study of handwritten digits, or of the images in `data`; cache and manifest are put in `folder`."""
-    study = STUDY if data is None else replace(STUDY, dataset="folder")
+    study = replace(STUDY, dataset="digits" if data is None else "folder", fixed=dict(STUDY.fixed) | {"size": size})
     flags = parse(["digits", "--cache", str(folder / "cache"), *([] if data is None else ["--data", str(data)])])
     loaded = replace(load("digits"), study=study)
     prepared = prepare_study(loaded, flags, plan_resources(1, None, None, 1, 0), folder)
@@ -119,10 +119,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.truth_table", description=__doc__)
     parser.add_argument("out", type=Path, metavar="FILE.parquet")
     parser.add_argument("--data", type=Path, metavar="DIR")
+    parser.add_argument("--size", type=int, default=STUDY.fixed["size"], metavar="PIXELS")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N")
     flags = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
-        prepared = prepare(flags.data, Path(folder))
+        prepared = prepare(flags.data, flags.size, Path(folder))
         jobs = product([prepared], cells(prepared.study), range(1, flags.seeds + 1))
         rows = train_all(list(jobs))
     write_table(pd.DataFrame(rows), flags.out)
