@@ -9,7 +9,6 @@ equally good. A level that is merely not shown to be worse is open.
 """
 
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, 
 from analysis.confirmed.settings import Setting, winner
 from analysis.confirmed.tables import SIZES
 from study.results import Results
+from study.schedule.recommendation import CHEAPER
 
 BETTER = "better"  # beats at least one other level and is as good as the rest
 EQUALLY_GOOD = "equally good"  # all levels are
@@ -28,8 +28,6 @@ UNDECIDED = "not decided; chosen on validation"  # some pair is open or refused
 ABSENT = "absent"  # the factor does not exist in the winner
 NOTHING_YET = "nothing yet"  # no winner
 
-# Times that differ by less than a tenth count as equal: trials share the machine.
-CHEAPER = 0.9
 COLUMNS = ("factor", "recommended", "decision", "best", "against", "gain", "low", "high", "seeds", "items")
 COLUMNS += ("seeds_needed", "open", "as_good", "trial_seconds", "cheaper", "cheaper_seconds", "faster")
 # and the sizes of the recommended level
@@ -44,9 +42,9 @@ def recommendations(results: Results, confirmed: list[Setting], answered: pd.Dat
     list of the recommended and the equally good levels. `gain`, `low`, `high`: the gain of the recommended level
     (missing: of `best`) over its closest rival, `against`. `open`: the number of levels that may still be as good or
     better. `seeds_needed` decides all of them; it is missing if no number of seeds does or if a pair was refused.
-    `cheaper`, `faster`: the fastest of the equally good and of the open levels, if it takes less time by more than a
-    tenth. A level's accuracies and `trial_seconds`, the median over completed refinement and confirmation trials, are
-    those in its comparison.
+    `cheaper`, `faster`: the fastest of the equally good and of the open levels, if it clearly takes less time. A
+    level's accuracies and `trial_seconds`, the median over completed refinement and confirmation trials, are those in
+    its comparison.
     """
     best = winner(confirmed)
     rows = []
@@ -124,11 +122,15 @@ def _beaten(pairs: list[Answer]) -> set[str]:
 
 
 def _fastest(costs: pd.DataFrame, level: str, others: Iterable[str]) -> str | None:
-    """Return the fastest of other levels if it takes less time than `level` by more than a tenth."""
-    seconds = costs["trial_seconds"].fillna(math.inf)
+    """Return the fastest of other levels that take less time than `level` by more than a tenth.
+
+    Equal work takes twice as long while the machine is busy. So three quarters of its trials must be faster than three
+    quarters of the trials of `level`.
+    """
+    slow, fast = costs["slow_seconds"], costs["fast_seconds"]
     return min(
-        (other for other in others if seconds[other] < CHEAPER * seconds[level]),
-        key=lambda other: seconds[other],
+        (other for other in others if slow[other] < CHEAPER * fast[level]),
+        key=lambda other: costs["trial_seconds"][other],
         default=None,
     )
 

@@ -53,6 +53,7 @@ def comparison(results: Results, confirmed: list[Setting], factor: str) -> pd.Da
             timed = trials[trials["level"] == level]
         else:
             timed = having(setting.levels, trials[trials["phase"].isin(["refine", "confirm"])])
+        seconds = timed.loc[timed["status"] == "completed", "seconds"]
         best_of_seeds = refined[refined["level"] == level].groupby("seed", dropna=False)["val_accuracy"].max()
         rows.append(
             {
@@ -66,7 +67,9 @@ def comparison(results: Results, confirmed: list[Setting], factor: str) -> pd.Da
                 **dict.fromkeys(_SCORES, np.nan),
                 **scored,
                 **({} if setting is None else sizes(setting.trials)),
-                "trial_seconds": float(timed.loc[timed["status"] == "completed", "seconds"].median()),
+                "trial_seconds": float(seconds.median()),
+                "fast_seconds": float(seconds.quantile(0.25)),
+                "slow_seconds": float(seconds.quantile(0.75)),
                 "epochs": search[searched]["epochs_run"].sum(),
                 "seconds": search[searched]["seconds"].sum(),
             }

@@ -14,7 +14,8 @@ from study.schedule.next_trials import setting_of
 from study.spec import Study
 from trainables.metrics import means_over_seeds
 
-# A level must take less than this share of the operations to be recommended in place of a better one.
+# A level must take less than this share of the operations to be recommended in place of a better one, and less than
+# this share of the time to be called faster.
 CHEAPER = 0.9
 
 
