@@ -70,7 +70,7 @@ def begun(
         log.info("--hours %g: %s", flags.hours, budget_line(prepared.study))
     if claims := claims_line(prepared.study):
         log.log(logging.INFO if flags.hours is None else logging.WARNING, claims)
-    gates = preflight(prepared, machines.resources, machines.wait_for_ray, flags.skip_preflight)
+    gates = preflight(prepared, machines.resources, machines.run_each, flags.skip_preflight)
     machines.wait_for_ray()  # before anything is written, also if the checks are skipped
     out.mkdir(parents=True, exist_ok=True)
     with sole_driver(out):

@@ -1,7 +1,9 @@
 """Every flag there is, and what it does to a study; real clusters included."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,13 +234,13 @@ def test_no_sharing_stores_nothing(ready: Prepare) -> None:
 
 
 def test_skip_preflight_leaves_out_the_gates(ready: Prepare) -> None:
-    def no_ray() -> None:
+    def no_gate(*_: Any) -> Iterator[Any]:
         raise AssertionError("a gate was to run")
 
     chosen = parse(["tiny.py", "--skip-preflight"])
-    assert preflight(*ready("--skip-preflight"), no_ray, chosen.skip_preflight) == "skipped"
+    assert preflight(*ready("--skip-preflight"), no_gate, chosen.skip_preflight) == "skipped"
     with pytest.raises(AssertionError, match="a gate was to run"):
-        preflight(*ready(), no_ray, parse(["tiny.py"]).skip_preflight)
+        preflight(*ready(), no_gate, parse(["tiny.py"]).skip_preflight)
 
 
 def test_cache_and_its_bound(ready: Prepare, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The gates in front of a study: what is asked of which net, what study.json keeps, and what a failure leaves."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from study.execution import cluster
+from study.execution.machines import run_here
 from study.setup import preflight as wiring
 from study.setup.preflight import nets_of, preflight
 from study.setup.study_json import begin_study
@@ -22,20 +22,7 @@ from trainables.preflight import Findings
 from trainables.screening.gates import Gate
 
 
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The gates run here instead of on Ray."""
-
-    def at_once(function: Callable[..., Any], calls: Sequence[tuple], resources: Any) -> Iterator[Any]:
-        return (function(*call) for call in calls)
-
-    threads = torch.get_num_threads()
-    monkeypatch.setattr(cluster, "on_workers", at_once)
-    yield
-    torch.set_num_threads(threads)
-
-
-def no_ray() -> None:
+def not_run(*_: Any) -> Iterator[Any]:
     raise AssertionError("nothing was to run")
 
 
@@ -55,11 +42,9 @@ def test_every_backbone_with_every_start_is_asked_once(ready: Prepare, tmp_path:
     assert [net.name for net in nets_of(alone.study, alone.base)] == ["tf_efficientnet_lite0"]
 
 
-def test_a_study_keeps_what_its_gates_found(
-    ready: Prepare, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_keeps_what_its_gates_found(ready: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepared, resources = ready("--cache", tmp_path / "cache")
-    found = preflight(prepared, resources, lambda: None, skip=False)
+    found = preflight(prepared, resources, run_here, skip=False)
     assert isinstance(found, dict)
     assert list(found) == ["small_cnn"]
     assert set(found["small_cnn"]) == {"probe_accuracy", "chance", "pictures", "gates"}
@@ -74,17 +59,15 @@ def test_a_study_keeps_what_its_gates_found(
 
 def test_skipping_is_recorded(ready: Prepare, tmp_path: Path) -> None:
     prepared, resources = ready()
-    begin_study(prepared, resources, "python -m study.run", None, preflight(prepared, resources, no_ray, skip=True))
+    begin_study(prepared, resources, "python -m study.run", None, preflight(prepared, resources, not_run, skip=True))
     assert json.loads((tmp_path / "out" / "study.json").read_text())["preflight"] == "skipped"
 
 
-def test_a_gate_that_fails_is_one_line_with_the_way_out(
-    ready: Prepare, monkeypatch: pytest.MonkeyPatch, in_process: None
-) -> None:
+def test_a_gate_that_fails_is_one_line_with_the_way_out(ready: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate("first loss", False, "the loss before training must be ln 3 = 1.0986, but is 7.0000")
     monkeypatch.setattr(wiring, "examine", lambda *_: Findings((Gate("other", True, ""), gate), 0.5, 0.3, 9))
     with pytest.raises(InputError) as failure:
-        preflight(*ready(), lambda: None, skip=False)
+        preflight(*ready(), run_here, skip=False)
     assert str(failure.value) == (
         "Preflight of small_cnn, first loss: the loss before training must be ln 3 = 1.0986, but is 7.0000; "
         "fix that, or skip the checks with --skip-preflight."
@@ -92,23 +75,23 @@ def test_a_gate_that_fails_is_one_line_with_the_way_out(
 
 
 def test_a_trial_that_needs_more_than_its_part_of_a_gpu_is_refused_with_the_part_that_it_needs(
-    ready: Prepare, monkeypatch: pytest.MonkeyPatch, in_process: None, capsys: pytest.CaptureFixture[str]
+    ready: Prepare, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(wiring, "examine", lambda *_: Findings((), 0.5, 0.3, 9, gpu_share=0.313))
     prepared, resources = ready()
     with pytest.raises(InputError) as failure:
-        preflight(prepared, replace(resources, gpus=0.25), lambda: None, skip=False)
+        preflight(prepared, replace(resources, gpus=0.25), run_here, skip=False)
     assert str(failure.value) == (
         "A trial of small_cnn needs 31% of a GPU, but --gpus-per-trial 0.25 gives it 25%: pass 0.32 or more, or "
         "declare a smaller batch_size."
     )
-    preflight(prepared, replace(resources, gpus=0.5), lambda: None, skip=False)
+    preflight(prepared, replace(resources, gpus=0.5), run_here, skip=False)
     assert capsys.readouterr().err.endswith("a trial needs 31% of a GPU's memory\n")
 
 
 @pytest.mark.parametrize("problem", [MemoryError("of 3 GiB\nhere"), RuntimeError("of 3 GiB")])
 def test_gates_that_cannot_be_tried_are_one_line(
-    ready: Prepare, monkeypatch: pytest.MonkeyPatch, in_process: None, problem: Exception
+    ready: Prepare, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     def break_off(*_: Any) -> None:
         raise problem
@@ -117,18 +100,16 @@ def test_gates_that_cannot_be_tried_are_one_line(
     kind = type(problem).__name__
     line = rf"^Preflight of small_cnn must finish, .*\({kind}: of 3 GiB\); fix that, .*--skip-preflight.$"
     with pytest.raises(InputError, match=line):
-        preflight(*ready(), lambda: None, skip=False)
+        preflight(*ready(), run_here, skip=False)
 
 
-def test_bad_input_of_a_worker_is_said_as_it_is(
-    ready: Prepare, monkeypatch: pytest.MonkeyPatch, in_process: None
-) -> None:
+def test_bad_input_of_a_worker_is_said_as_it_is(ready: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise InputError("Image 'a' changed.")
 
     monkeypatch.setattr(wiring, "examine", refuse)
     with pytest.raises(InputError, match=r"^Image 'a' changed.$"):
-        preflight(*ready(), lambda: None, skip=False)
+        preflight(*ready(), run_here, skip=False)
 
 
 # -- on a real Ray

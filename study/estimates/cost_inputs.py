@@ -11,6 +11,7 @@ from study.spec import Study
 from trainables import rates
 from trainables.config import TrialConfig
 from trainables.frozen.store import store_limit
+from trainables.nets.arithmetic import torch_threads
 from trainables.place import Place
 from trainables.rates import Rates
 
@@ -52,10 +53,11 @@ def cost_inputs(
 
 def measured(inputs: CostInputs, study: Study) -> CostInputs:
     """Return the inputs with all rates measured on this machine, which takes seconds per backbone."""
-    rates_by_backbone = {
-        backbone: inputs.rates[backbone] if inputs.rates[backbone].measured else rates.measure(config)
-        for backbone, config in _examples(study, inputs.base).items()
-    }
+    with torch_threads():
+        rates_by_backbone = {
+            backbone: inputs.rates[backbone] if inputs.rates[backbone].measured else rates.measure(config)
+            for backbone, config in _examples(study, inputs.base).items()
+        }
     return replace(inputs, rates=rates_by_backbone)
 
 

@@ -1,8 +1,9 @@
 """The Tune function that a worker's actor runs."""
 
+from typing import Any
+
 from ray import get_runtime_context, tune
 
-from study.execution.data_parallel import train_data_parallel
 from study.execution.worker import JobConfig, do_job, limit_gpu_memory
 
 
@@ -10,4 +11,11 @@ def work(job: JobConfig) -> None:
     """Do one job on the node of this process."""
     context = get_runtime_context()
     limit_gpu_memory(context.get_assigned_resources().get("GPU", 0.0))
-    do_job(job, context.get_node_id(), tune.report, train_data_parallel)
+    do_job(job, context.get_node_id(), tune.report, _train_data_parallel)
+
+
+def _train_data_parallel(*job: Any, **named: Any) -> None:
+    # Imported here, because Ray Train takes a second and most trials have one worker.
+    from study.execution.data_parallel import train_data_parallel
+
+    train_data_parallel(*job, **named)

@@ -5,8 +5,7 @@ Latency depends on the machine. Like `seconds` it is a column of trials.parquet 
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from trainables.nets import scratch_nets  # noqa: F401  (registers them with timm)
+from trainables.nets.arithmetic import torch_threads
 
 NET_FIELDS = ["backbone", "size"]  # fields of a trial's config that determine its row
 # Number of timed images, and of images before them that fill caches.
@@ -42,19 +42,9 @@ def _measured(backbone: str, size: int, classes: int) -> tuple[int, float]:
 def _seconds(net: nn.Module, size: int) -> float:
     picture = torch.zeros(1, 3, size, size)
     times = []
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), torch_threads(1):
         for _ in range(_WARM_UP + _TIMED):
             began = time.perf_counter()
             net(picture)
             times.append(time.perf_counter() - began)
     return statistics.median(times[_WARM_UP:])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

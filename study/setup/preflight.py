@@ -1,11 +1,11 @@
 """The checks before the search: once for each backbone and start, on the machines that run its trials."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from study.design.settings import Base, planned_configs
 from study.estimates.resources import Resources
+from study.execution.machines import RunEach
 from study.messages import log
 from study.setup.prepare import Prepared
 from study.spec import Study
@@ -26,10 +26,8 @@ class ExaminedNet:
     depths: tuple[str, ...]  # every unfreeze depth that the study gives it
 
 
-def preflight(
-    prepared: Prepared, resources: Resources, wait_for_ray: Callable[[], None], skip: bool
-) -> PreflightRecords:
-    """Run the checks on every net of the study.
+def preflight(prepared: Prepared, resources: Resources, run_each: RunEach, skip: bool) -> PreflightRecords:
+    """Run the checks on every net of the study, by `run_each` of its machines.
 
     Returns:
         The outcomes for study.json, by net.
@@ -39,19 +37,16 @@ def preflight(
     """
     if skip:
         return SKIPPED
-    wait_for_ray()
-    from study.execution.cluster import on_workers
-
     nets = nets_of(prepared.study, prepared.base)
     calls = [(net.config, net.depths, prepared.place, prepared.manifest) for net in nets]
-    outcomes = on_workers(examine, calls, resources)
+    outcomes = run_each(examine, calls)
     records: dict[str, PreflightRecord] = {}
     for net in nets:
         try:
             findings = next(outcomes)
         except InputError:
             raise
-        except Exception as problem:  # from Ray, memory or the net; its trials would fail too
+        except Exception as problem:  # of Ray, memory or the net; its trials would fail too
             reason = f"{type(problem).__name__}: {problem}".partition("\n")[0]
             raise InputError(f"Preflight of {net.name} must finish, but failed ({reason}); {_FIX}.") from problem
         failed = next((gate for gate in findings.gates if not gate.passed), None)

@@ -13,6 +13,8 @@ depthwise ones. channels_last is faster everywhere.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DEPTHWISE = ("mobilenet", "efficientnet", "mnasnet", "convnext", "lite", "small_cnn")
@@ -46,3 +48,16 @@ def is_cuda_usable() -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an old driver, in several lines
         return torch.cuda.is_available()
+
+
+@contextmanager
+def torch_threads(count: int | None = None) -> Iterator[None]:
+    """Let torch compute with `count` threads within the block, which may change it; afterwards it is as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
