@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 # Constants of splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators").
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = (z ^ (z >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    z = (z ^ (z >> np.uint64(30))) * MIX_1
+    z = (z ^ (z >> np.uint64(27))) * MIX_2
     return z ^ (z >> np.uint64(31))
 
 
@@ -33,7 +33,7 @@ def bits(stream: int, *counters: ArrayLike) -> NDArray[np.uint64]:
     with np.errstate(over="ignore"):
         state = np.asarray(stream, dtype=np.uint64)
         for counter in counters:
-            state = _mix((state ^ np.asarray(counter).astype(np.uint64)) + _GAMMA)
+            state = _mix((state ^ np.asarray(counter).astype(np.uint64)) + GAMMA)
         return state
 
 

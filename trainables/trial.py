@@ -128,8 +128,8 @@ def run_epoch(training: Training, state: State) -> tuple[Row, State]:
     config, epoch = inputs.config, state.epoch + 1
     began = time.perf_counter()
     train_epoch(training, epoch)
+    penalty = float(training.penalty().detach())  # waits for a GPU
     trained = time.perf_counter() - began
-    penalty = float(training.penalty().detach())
     with training.average.in_place() if training.average is not None else nullcontext():
         labels = data.labels[data.val]
         val_logits = inputs.evaluation_logits(data.val)

@@ -51,10 +51,11 @@ def blend(views: torch.Tensor, others: torch.Tensor, mixed: Mixture) -> torch.Te
     if mixed.kind == "mixup":
         share = torch.from_numpy(mixed.own).to(views.device).view(-1, 1, 1, 1)
         return views * share + others * (1 - share)
-    blended = views.clone()
-    for i, (left, top, right, bottom) in enumerate(mixed.boxes.tolist()):
-        blended[i, :, top:bottom, left:right] = others[i, :, top:bottom, left:right]
-    return blended
+    left, top, right, bottom = torch.from_numpy(mixed.boxes).to(views.device).view(-1, 4, 1, 1, 1).unbind(1)
+    rows, columns = (torch.arange(side, device=views.device) for side in views.shape[-2:])
+    rows = rows.view(-1, 1)
+    inside = (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)  # (n, 1, h, w)
+    return torch.where(inside, others, views)
 
 
 def _rectangles(area: NDArray, x: NDArray, y: NDArray, size: int) -> NDArray[np.int64]:

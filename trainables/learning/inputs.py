@@ -11,7 +11,8 @@ from trainables.augmentation.policies import POLICIES
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.frozen.activations import Activations, Draws, Items, autocast, evaluation_draws
-from trainables.keyed import key, uniform
+from trainables.keyed import key
+from trainables.learning.masks import kept
 from trainables.learning.prefetch import ahead
 from trainables.learning.team import ALONE, Team
 from trainables.nets.drop_path import KeyedDropPath
@@ -81,8 +82,8 @@ class Inputs:
     def _skip_branches(self, items: Items, occurrence: Items, epoch: int) -> None:
         for number, drop_path in enumerate(self._drop_paths):
             stream = key("drop path", self.config.study_seed, self.config.seed, epoch, number)
-            kept = uniform(stream, items, occurrence) >= drop_path.rate
-            drop_path.scale = torch.from_numpy(kept.astype(np.float32)).to(self.config.device) / (1 - drop_path.rate)
+            mask = kept(drop_path.rate, self.config.device, stream, items, occurrence)
+            drop_path.scale = mask / (1 - drop_path.rate)
 
     def evaluation_features(self, items: Items) -> torch.Tensor:
         """Return the input of the head (n, f) on the CPU, in evaluation mode and on evaluation views."""

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from trainables.augmentation.mixing import mixture
 from trainables.config import TrialConfig
-from trainables.keyed import key, uniform
+from trainables.keyed import key
 from trainables.learning.inputs import Inputs
 from trainables.learning.losses import batch_loss
+from trainables.learning.masks import kept
 from trainables.learning.optimizers import penalty, schedule, set_rate
 from trainables.learning.sampling import class_balanced_draws, uniform_draws
 from trainables.nets.averaging import Average
@@ -80,8 +81,8 @@ def drop(config: TrialConfig, features: torch.Tensor, items: Items, occurrence: 
     """Apply dropout to features (b, f) with a mask that is keyed by image and unit, whatever the batch order."""
     assert config.dropout is not None
     stream = key("dropout", config.study_seed, config.seed, epoch)
-    u = uniform(stream, items[:, None], occurrence[:, None], np.arange(features.shape[1])[None, :])
-    mask = torch.from_numpy((u >= config.dropout).astype(np.float32)).to(features.device)
+    units = np.arange(features.shape[1])[None, :]
+    mask = kept(config.dropout, config.device, stream, items[:, None], occurrence[:, None], units)
     return features * mask / (1 - config.dropout)
 
 
@@ -90,6 +91,5 @@ def kept_connections(config: TrialConfig, weight: torch.Tensor, epoch: int, step
     if not config.drop_connect:
         return None
     stream = key("drop connect", config.study_seed, config.seed, epoch, step)
-    u = uniform(stream, np.arange(weight.numel())).reshape(weight.shape)
-    kept = torch.from_numpy((u >= config.drop_connect).astype(np.float32)).to(weight.device)
-    return kept / (1 - config.drop_connect)
+    mask = kept(config.drop_connect, config.device, stream, np.arange(weight.numel()))
+    return mask.view(weight.shape) / (1 - config.drop_connect)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from trainables.nets.models import Net, load_trained, trained_state
+from trainables.nets.models import Net, load_trained, trained_state, trained_tensors
 
 
 class Average:
@@ -25,7 +25,7 @@ class Average:
         """Average in the net's current weights, after an optimizer step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, tensor in trained_state(self.net).items():
+        for name, tensor in trained_tensors(self.net).items():
             if tensor.is_floating_point():
                 self.state[name].lerp_(tensor, 1 - decay)
             else:

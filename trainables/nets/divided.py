@@ -71,8 +71,8 @@ def _frozen(config: TrialConfig, place: Place) -> Frozen:
     return _frozen_backbone(config.backbone, path, seed, config.size, config.device, config.channels_last, drop_paths)
 
 
-# The backbone of the current trials stays on the device, and so does the previous one.
-@lru_cache(maxsize=2)
+# The backbones of the last trials stay on the device, because studies alternate between theirs.
+@lru_cache(maxsize=4)
 def _frozen_backbone(
     backbone: str, weights: Path | None, seed: int, size: int, device: str, channels_last: bool, drop_paths: bool
 ) -> Frozen:

@@ -193,15 +193,20 @@ def train_mode(net: Net) -> None:
         module.train(any(parameter.requires_grad for parameter in module.parameters(recurse=False)))
 
 
-def trained_state(net: Net) -> dict[str, torch.Tensor]:
-    """Return a copy of everything that training can change: trainable parameters, and buffers of the same modules."""
+def trained_tensors(net: Net) -> dict[str, torch.Tensor]:
+    """Return everything that training can change: trainable parameters, and buffers of the same modules."""
     training = {
         prefix
         for prefix, module in net.named_modules()
         if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     }
     state = net.state_dict().items()
-    return {name: tensor.detach().clone() for name, tensor in state if name.rpartition(".")[0] in training}
+    return {name: tensor for name, tensor in state if name.rpartition(".")[0] in training}
+
+
+def trained_state(net: Net) -> dict[str, torch.Tensor]:
+    """Return a copy of `trained_tensors`."""
+    return {name: tensor.clone() for name, tensor in trained_tensors(net).items()}
 
 
 def load_trained(net: Net, state: dict[str, torch.Tensor]) -> None:
