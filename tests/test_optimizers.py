@@ -13,6 +13,7 @@ from trainables.learning.optimizers import (
     penalty,
     schedule,
     set_rate,
+    take_step,
 )
 from trainables.nets.models import Net, build, unfreeze
 from trainables.nets.scratch_nets import DESCRIPTIONS
@@ -34,7 +35,7 @@ def steps(net: Net, optimizer: torch.optim.Optimizer, count: int, seed: int = 0)
         for parameter in net.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.randn(parameter.shape, generator=generator)
-        optimizer.step()
+        take_step(optimizer)
 
 
 # A first step from 0 with gradient 2 at rate 0.1: by definition of each.
@@ -165,3 +166,25 @@ def test_an_optimizer_goes_on_from_its_tensors(optimizer: str, channels_last: bo
     for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(one, other)
     assert all(torch.equal(kept[name], before[name]) for name in before)  # what was loaded is not written to
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_step_does_not_depend_on_the_memory_layout_of_gradients_and_state(optimizer: str) -> None:
+    """A fused optimizer reads the memory of weight, gradient and state in its order, and nothing checks the order."""
+
+    def weights(layout: torch.memory_format, gradients: torch.memory_format) -> torch.Tensor:
+        net = make_net().to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        convolution = net.get_parameter("backbone.blocks.1.0.weight")
+        chosen = build_optimizer(config(optimizer=optimizer, unfreeze="all"), net)
+        for seed in range(3):
+            drawn = torch.randn(convolution.shape, generator=torch.Generator().manual_seed(seed))
+            convolution.grad = drawn.to(memory_format=gradients)
+            take_step(chosen)
+            stored = {name: value.contiguous() for name, value in optimizer_tensors(chosen).items()}
+            load_optimizer_tensors(chosen, stored)  # a checkpoint has no layout
+        return convolution.detach()
+
+    plain, last = torch.contiguous_format, torch.channels_last
+    expected = weights(plain, plain)
+    for layout, gradients in ((last, last), (last, plain), (plain, last)):
+        torch.testing.assert_close(weights(layout, gradients), expected, rtol=1e-5, atol=1e-6)

@@ -28,12 +28,13 @@ def build_optimizer(config: TrialConfig, net: Net) -> torch.optim.Optimizer:
     rate, decay, momentum = config.learning_rate, config.weight_decay, config.momentum
     match config.optimizer:
         case "adam":
-            return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
+            return torch.optim.Adam(groups, lr=rate, weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+            return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
         case "sgd":
-            return torch.optim.SGD(groups, lr=rate, momentum=momentum, weight_decay=decay)
+            return torch.optim.SGD(groups, lr=rate, momentum=momentum, weight_decay=decay, fused=True)
         case "rmsprop":
+            # torch has no fused one
             return torch.optim.RMSprop(groups, lr=rate, momentum=momentum, weight_decay=decay)
     raise AssertionError(config.optimizer)
 
@@ -78,6 +79,23 @@ def penalty(config: TrialConfig, net: Net, start: Mapping[str, torch.Tensor]) ->
     return total
 
 
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """Take a step. The gradients are first put into the memory layout of their weights.
+
+    A fused optimizer goes through the memory of weight, gradient and state at once, and torch does not check on a CPU
+    that their layouts agree. Autograd usually, but not always, gives a gradient the layout of its weight.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+                parameter.grad = _in_layout_of(parameter, parameter.grad)
+    optimizer.step()
+
+
+def _in_layout_of(parameter: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(parameter, requires_grad=False).copy_(values)
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Return a copy of the optimizer's state as named tensors, for checkpoints without pickle."""
     return {
@@ -89,9 +107,16 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Restore a state from `optimizer_tensors`; the parameter groups are not changed."""
+    """Restore a state from `optimizer_tensors`, in the memory layout of the weights.
+
+    The parameter groups are not changed.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     memory: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        memory.setdefault(int(index), {})[name] = value.clone()  # optimizer steps change it in place
+        parameter = parameters[int(index)]
+        # a copy, because optimizer steps change it in place
+        copied = _in_layout_of(parameter, value) if value.shape == parameter.shape else value.clone()
+        memory.setdefault(int(index), {})[name] = copied
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -12,7 +12,7 @@ from trainables.keyed import key
 from trainables.learning.inputs import Inputs
 from trainables.learning.losses import batch_loss
 from trainables.learning.masks import kept
-from trainables.learning.optimizers import penalty, schedule, set_rate
+from trainables.learning.optimizers import penalty, schedule, set_rate, take_step
 from trainables.learning.sampling import class_balanced_draws, uniform_draws
 from trainables.nets.averaging import Average
 from trainables.nets.models import train_mode
@@ -64,7 +64,7 @@ def train_epoch(training: Training, epoch: int) -> None:
         inputs.team.average_gradients(weights)
         if config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(weights, config.clip_norm)
-        optimizer.step()
+        take_step(optimizer)
         if training.average is not None:
             training.average.update()
 
