@@ -12,7 +12,7 @@ from study.arguments import Flags, command
 from study.design.load import Loaded
 from study.design.settings import shipped_configs
 from study.estimates.costs import Run, Shared, added_seconds, estimate
-from study.estimates.left import TimeLimit, seconds_spent
+from study.estimates.left import seconds_spent
 from study.execution.deviations import deviations
 from study.execution.machines import Machines
 from study.messages import is_quiet, log
@@ -37,6 +37,7 @@ from study.setup.promises import budget_line, claims_line
 from study.setup.resume import resume_study
 from study.setup.study_json import StudyJson, begin_study, save
 from study.tracking.display import Display
+from study.tracking.eta import TimeLimit
 from study.tracking.progress import Progress
 from study.tracking.tensorboard import EventFiles
 from study.tracking.trackers import Tracker
@@ -146,13 +147,14 @@ def run_phases(
     # Imported here, because this imports Ray, whose environment variables must be set before.
     from study.execution.tuning import run_on_ray
 
-    limit = _time_limit(prepared, study_json, time.monotonic() - command_began)
-
     def out_of_time(phase: Phase, together: int) -> bool:
-        return limit is not None and limit.must_end(phase, state.records.values(), together)
+        return limit is not None and limit.must_end(phase, together)
 
     state = StudyState(out, study, prepared.base, _sampler(prepared), hear, out_of_time=out_of_time)
-    display = _display(state, prepared, machines)
+    progress = _progress(state, prepared, machines)
+    limit = _time_limit(prepared, study_json, progress, time.monotonic() - command_began)
+    silent = Console(stderr=True, quiet=True) if is_quiet() else None
+    display = Display(f"study {prepared.name}", prepared.base.metric, progress, silent)
     try:
         with display:
             run_on_ray(state, prepared.place, machines.resources)
@@ -199,7 +201,7 @@ def write_products(state: StudyState, prepared: Prepared) -> str:
     return problem
 
 
-def _display(state: StudyState, prepared: Prepared, machines: Machines) -> Display:
+def _progress(state: StudyState, prepared: Prepared, machines: Machines) -> Progress:
     shared: Shared = {}
 
     def work_of(record: Record) -> float:
@@ -207,7 +209,7 @@ def _display(state: StudyState, prepared: Prepared, machines: Machines) -> Displ
         run = Run(config, config.epochs, config.seed)
         return added_seconds(run, prepared.inputs, prepared.place.stored, shared)
 
-    progress = Progress(
+    return Progress(
         state,
         estimate(prepared.study, prepared.inputs),
         machines.resources.concurrent,
@@ -215,11 +217,9 @@ def _display(state: StudyState, prepared: Prepared, machines: Machines) -> Displ
         sum(predictions_file(prepared.out, trial).exists() for trial in state.records),
         time.monotonic,
     )
-    silent = Console(stderr=True, quiet=True) if is_quiet() else None
-    return Display(f"study {prepared.name}", prepared.base.metric, progress, silent)
 
 
-def _time_limit(prepared: Prepared, study_json: StudyJson, passed: float) -> TimeLimit | None:
+def _time_limit(prepared: Prepared, study_json: StudyJson, progress: Progress, passed: float) -> TimeLimit | None:
     """Return the limit of a study with --hours.
 
     Args:
@@ -227,10 +227,9 @@ def _time_limit(prepared: Prepared, study_json: StudyJson, passed: float) -> Tim
     """
     if study_json.hours is None:
         return None
-    records = ledger.read_records(prepared.out).values()
+    records = progress.course.records.values()
     earlier = seconds_spent(records, study_json.wall_seconds, study_json.resources.concurrent)
-    left = study_json.hours * 3600 - earlier - passed
-    return TimeLimit(prepared.study, prepared.inputs, left, records)
+    return TimeLimit(progress, study_json.hours * 3600 - earlier - passed)
 
 
 def _sampler(prepared: Prepared) -> Sampler | None:

@@ -60,7 +60,7 @@ def test_elsewhere_there_is_a_line_at_both_ends_and_one_a_minute() -> None:
         clock.now = 61.0
     lines = text.getvalue().splitlines()
     assert lines[0] == (
-        "study tiny: 0 s elapsed, about 1 min 50 s left; search 0 of 12, refine 0 of 4, confirm 0 of 4, test 0 of 4"
+        "study tiny: 0 s elapsed, about 2 min 00 s left; search 0 of 12, refine 0 of 4, confirm 0 of 4, test 0 of 4"
     )
     assert lines[1].startswith("study tiny: 1 min 00 s elapsed, about ")
     assert lines[1].endswith(

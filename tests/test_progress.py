@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from study.estimates.costs import END_SECONDS
 from study.persistence.ledger import Record
 from study.results import Status
 from study.schedule.state import Job
@@ -18,7 +19,6 @@ from tests.test_costs import inputs
 
 DEPTHS = {"backbone": ["tf_efficientnet_lite0", "resnet18"], "unfreeze": ["head", "last stage", "all"]}
 BUDGET = {"trials": 24, "epochs": 6, "refine": 3, "seeds": 5}
-AFTER = 10.0  # seconds from the last test to the report
 
 
 def simulated(out: Path, workers: int = 2, clock: Clock | None = None, **budget: int) -> Simulated:
@@ -53,11 +53,11 @@ def test_from_half_time_on_the_time_left_is_right_within_a_quarter(
 ) -> None:
     one = simulated(tmp_path)
     said = [(now, seconds_left(one.progress)) for now in one.run(paced(one, rate))]
-    end = said[-1][0] + AFTER
+    end = said[-1][0] + END_SECONDS
     late = [(end - now, left) for now, left in said if now >= end / 2]
     assert len(late) > 50
     assert not [pair for pair in late if abs(pair[1] - pair[0]) > max(pair[0] / 4, end / 50)]
-    assert said[-1][1] == AFTER
+    assert said[-1][1] == END_SECONDS
 
 
 def test_at_the_start_it_is_what_the_cost_model_expects(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_resumed_study_counts_what_its_ledger_has_and_measures_anew(tmp_path: 
     assert again.progress.total.work == 0
     list(again.run(paced(again, lambda record: 3.0)))
     assert of(again)["test"][0] == of(again)["test"][1] == of(again)["confirm"][1] + of(again)["control"][1]
-    assert seconds_left(again.progress) == AFTER
+    assert seconds_left(again.progress) == END_SECONDS
 
 
 def test_stopped_trials_are_counted_as_such(tmp_path: Path) -> None:

@@ -1,20 +1,19 @@
 """What is left of a running study: trials and cost of each phase, corrected with the speed so far."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from study.estimates.cost_inputs import CostInputs
-from study.estimates.costs import END_SECONDS, Run, estimate, planned_seconds
+from study.estimates.costs import Run, estimate, planned_seconds
 from study.persistence.ledger import Cut, Record
-from study.results import Phase
 from study.schedule.level_settings import best_trial
-from study.schedule.time_limit import PhaseLeft, measured_rate, must_end
+from study.schedule.time_limit import PhaseLeft
 from study.spec import Study
 from trainables.config import from_dict
 
-# A limit looks at the records this often in its time.
-_LOOKS = 200
+# Until this share of the study has been measured, the rest of it counts at the planned rate, or the first trials would
+# decide.
+_MEASURED_SHARE = 0.05
 
 
 def phases_left(
@@ -45,7 +44,21 @@ def rate_so_far(study: Study, inputs: CostInputs, records: Sequence[Record], sec
     Args:
         seconds: of all workers together.
     """
-    return measured_rate(seconds, _planned(study, inputs, records), _whole(study, inputs))
+    whole = sum(cost.seconds for cost in estimate(study, inputs))
+    return measured_rate(seconds, _planned(study, inputs, records), whole)
+
+
+def measured_rate(actual: float, planned: float, whole: float) -> float:
+    """Return how many seconds a planned second takes. It is 1 before anything has been measured.
+
+    Args:
+        actual: seconds that all workers together have taken so far.
+        planned: seconds that were planned for the same work.
+        whole: seconds that are planned for the whole study.
+    """
+    least = _MEASURED_SHARE * whole
+    missing = max(0.0, least - planned)
+    return (actual + missing) / (planned + missing) if planned + missing > 0 else 1.0
 
 
 def seconds_spent(records: Iterable[Record], wall_seconds: float, workers: int) -> float:
@@ -54,41 +67,8 @@ def seconds_spent(records: Iterable[Record], wall_seconds: float, workers: int) 
     return max(wall_seconds, training / workers)
 
 
-class TimeLimit:
-    """The time that a study with --hours has left, and when its phases must end.
-
-    Args:
-        seconds: wall time from now to the limit.
-        records: of the trials that earlier processes ran, whose speed does not count.
-    """
-
-    def __init__(self, study: Study, inputs: CostInputs, seconds: float, records: Iterable[Record]) -> None:
-        self.study, self.inputs = study, inputs
-        self.began = time.monotonic()
-        self.ends = self.began + seconds - END_SECONDS
-        self.whole = _whole(study, inputs)
-        self.before = _planned(study, inputs, records)
-        self.next_look, self.between = self.began, seconds / _LOOKS
-
-    def must_end(self, phase: Phase, records: Iterable[Record], together: int = 1) -> bool:
-        """Return whether this phase must hand out no more trials. `together`: see `time_limit.must_end`."""
-        now = time.monotonic()
-        if now < self.next_look:  # with thousands of trials a look takes a second
-            return False
-        self.next_look = now + self.between
-        records, workers = list(records), self.inputs.workers
-        planned = _planned(self.study, self.inputs, records) - self.before
-        rate = measured_rate((now - self.began) * workers, planned, self.whole)
-        left = phases_left(self.study, self.inputs, records)
-        return must_end(phase, self.ends - now, rate, left, workers, together)
-
-
 def _planned(study: Study, inputs: CostInputs, records: Iterable[Record]) -> float:
     """Return the seconds on one worker that were planned for the epochs so far."""
     started = [record for record in records if record.rows]
     runs = [Run(from_dict(record.config), len(record.rows), record.planned.seed) for record in started]
     return planned_seconds(runs, study, inputs)
-
-
-def _whole(study: Study, inputs: CostInputs) -> float:
-    return sum(cost.seconds for cost in estimate(study, inputs))

@@ -13,42 +13,24 @@ from study.results import Phase
 # While the search runs, this share of the refinement is kept free: the refinement can end early too, and so search and
 # refinement share what is missing.
 _REFINEMENT_KEPT = 0.5
-# Until this share of the study has been measured, the rest of it counts at the planned rate, or the first trials would
-# decide.
-_MEASURED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class PhaseLeft:
-    """What is left of a phase, as planned."""
+    """What is left of a phase."""
 
     phase: Phase | Literal["test"]
     done: int  # trials, or tested models
     left: int
-    seconds: float  # planned for what is left, on one worker
+    seconds: float  # that what is left takes on one worker
+    each: float = 0.0  # seconds of one more trial, once nothing is left
 
 
-def measured_rate(actual: float, planned: float, whole: float) -> float:
-    """Return how many seconds a planned second takes. It is 1 before anything has been measured.
-
-    Args:
-        actual: seconds that all workers together have taken so far.
-        planned: seconds that were planned for the same work.
-        whole: seconds that are planned for the whole study.
-    """
-    least = _MEASURED_SHARE * whole
-    missing = max(0.0, least - planned)
-    return (actual + missing) / (planned + missing) if planned + missing > 0 else 1.0
-
-
-def must_end(
-    phase: Phase, seconds_left: float, rate: float, left: Sequence[PhaseLeft], workers: int, together: int = 1
-) -> bool:
+def must_end(phase: Phase, seconds_left: float, left: Sequence[PhaseLeft], workers: int, together: int = 1) -> bool:
     """Return whether a phase must hand out no more trials, so that the later phases fit into the time that is left.
 
     Args:
-        seconds_left: wall time until the limit, without the time that the report takes.
-        rate: measured seconds per planned second.
+        seconds_left: wall time until the limit, without the time that running trials and the report take.
         left: the phases in order.
         together: trials that are handed out together or not at all, such as one nuisance point of every level.
     """
@@ -57,11 +39,11 @@ def must_end(
     needed = _wall(together * _each(own), _each(own), workers)
     for item in later:
         needed += _wall(item.seconds, _each(item), workers) * (_REFINEMENT_KEPT if item.phase == "refine" else 1.0)
-    return seconds_left < rate * needed
+    return seconds_left < needed
 
 
 def _each(item: PhaseLeft) -> float:
-    return item.seconds / item.left if item.left else 0.0
+    return item.seconds / item.left if item.left else item.each
 
 
 def _wall(seconds: float, longest: float, workers: int) -> float:

@@ -7,6 +7,9 @@ second of work are a setting's rate. A setting that is not measured yet has the 
 from collections.abc import Sequence
 from heapq import heapify, heapreplace
 
+from study.estimates.costs import END_SECONDS
+from study.results import Phase
+from study.schedule.time_limit import PhaseLeft, must_end
 from study.tracking.progress import TEST, Job, Progress, Setting, Stage, setting_of
 
 # What is expected weighs like measurements: of this share of all work for the rate of all settings, and of this many
@@ -16,16 +19,52 @@ _PRIOR, _PRIOR_OF_SETTING = 0.05, 1
 _PRIOR_OF_WORKERS = 30.0
 # Above this many trials per worker, the order in which they run does not matter.
 _MANY = 8
+# A limit looks at the progress this often in its time.
+_LOOKS = 200
 # What a process needs before its first epoch.
 _IMPORT_SECONDS = 15.0
-# After the last test: the export of the model, the examples and the report.
-_LAST_SECONDS = 10.0
 
 
 def seconds_left(progress: Progress) -> float:
     """Return the expected time to the end of the study."""
     at_once = _at_once(progress)
-    return sum(_seconds_of(progress, stage, at_once) for stage in progress.phases) + _LAST_SECONDS
+    return sum(_seconds_of(progress, stage, at_once) for stage in progress.phases) + END_SECONDS
+
+
+class TimeLimit:
+    """The time that a study with --hours has left, and when its phases must end.
+
+    Args:
+        seconds: wall time from now to the limit.
+    """
+
+    def __init__(self, progress: Progress, seconds: float) -> None:
+        self.progress = progress
+        began = progress.clock()
+        self.ends = began + seconds - END_SECONDS
+        self.next_look, self.between = began, seconds / _LOOKS
+
+    def must_end(self, phase: Phase, together: int = 1) -> bool:
+        """Return whether this phase must hand out no more trials. `together`: see `time_limit.must_end`."""
+        progress = self.progress
+        now = progress.clock()
+        if now < self.next_look:  # with thousands of trials a look takes a second
+            return False
+        self.next_look = now + self.between
+        running = sum(_seconds_of_job(progress, job) for job in progress.jobs.values()) / progress.workers
+        return must_end(phase, self.ends - now - running, _phases_left(progress), progress.workers, together)
+
+
+def _phases_left(progress: Progress) -> list[PhaseLeft]:
+    """Return what is left of each phase beside the running trials, at the rates measured so far."""
+    left = []
+    for stage, phase in progress.phases.items():
+        groups = [] if progress.is_over(stage) else _groups(progress, stage)
+        trials, seconds = sum(trials for trials, _ in groups), sum(trials * seconds for trials, seconds in groups)
+        known = sum(work * _rate(progress, setting) for setting, work in phase.known.items())
+        each = known / phase.registered if phase.registered else 0.0
+        left.append(PhaseLeft(stage, phase.ended.total(), round(trials), seconds, each))
+    return left
 
 
 def _seconds_of(progress: Progress, stage: Stage, at_once: float) -> float:
@@ -33,7 +72,7 @@ def _seconds_of(progress: Progress, stage: Stage, at_once: float) -> float:
     if progress.is_over(stage):
         return 0.0
     running = [_seconds_of_job(progress, job) for job in progress.jobs.values() if job.stage == stage]
-    groups = [*_waiting(progress, stage), _unregistered(progress, stage)]
+    groups = _groups(progress, stage)
     if sum(trials for trials, _ in groups) > _MANY * progress.workers:
         return (sum(running) + sum(trials * seconds for trials, seconds in groups)) / at_once
     return makespan(running, [seconds for trials, seconds in groups for _ in range(round(trials))], progress.workers)
@@ -43,6 +82,11 @@ def _seconds_of_job(progress: Progress, job: Job) -> float:
     """Return the time that a job still takes. However long an epoch takes, the later ones are still to come."""
     epoch = job.work * _rate(progress, job.setting)
     return max(job.left * epoch - (progress.clock() - job.since), (job.left - 1) * epoch, 0.0)
+
+
+def _groups(progress: Progress, stage: Stage) -> list[tuple[float, float]]:
+    """Return the number of trials that have not started, and the seconds of each, for groups of trials of a phase."""
+    return [*_waiting(progress, stage), _unregistered(progress, stage)]
 
 
 def _waiting(progress: Progress, stage: Stage) -> list[tuple[float, float]]:
