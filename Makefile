@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test long-test cluster-test crash-test lint setup pin audit clean
+.PHONY: demo test long-test cluster-test crash-test gpu-test lint setup pin audit clean
 
 demo: setup ## run the study of handwritten digits
 	$(BIN)/python -m study.run digits
@@ -18,6 +18,10 @@ cluster-test: setup ## run studies on three machines (root on Linux), in an obje
 
 crash-test: setup ## disturb a study in one way of each kind and resume it; python -m tests.crashes has all ways
 	$(BIN)/python -m tests.crashes --short
+
+# Without setup, because a machine with a GPU may have no network.
+gpu-test: ## check and measure everything on a GPU, in at most eight minutes; the tables are in runs/gpu/gpu.md
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.gpu --out runs/gpu
 
 # --project: otherwise a pyrightconfig.json in a folder above this one would count.
 lint: setup

@@ -1,5 +1,6 @@
 """A data set small enough to train on in a test, and configs that do."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trainables.data.splits import add_folds
 from trainables.place import Place
 
 LEVEL = "60-20-20"
+DEVICE_VARIABLE = "STUDY_TEST_DEVICE"  # of the trials of these tests; make gpu-test sets it to cuda
 COLORS = {"blue": (90, 100, 150), "green": (90, 140, 100), "red": (150, 100, 90)}
 
 
@@ -27,6 +29,11 @@ def make_place(folder: Path, each: int = 15) -> Place:
         for i in range(each):
             image = noisy(color, random, 24 + i % 5, 28 - 2 * (i % 7))
             Image.fromarray(image).save(folder / "data" / name / f"{i:02d}.png")
+    return place_of(folder)
+
+
+def place_of(folder: Path) -> Place:
+    """Write the manifest of the class folders in `folder`/data, beside it."""
     manifest = add_folds(read_manifest("folder", folder / "data"), [LEVEL], 0, official=False, split_is_factor=False)
     manifest.to_parquet(folder / "manifest.parquet")
     return Place(folder / "manifest.parquet", folder / "data", folder / "cache")
@@ -50,6 +57,7 @@ def config(**changes: Any) -> TrialConfig:
         "steps_per_epoch": 3,
         "batch_size": 8,
         "block_size": 8,
+        "device": os.environ.get(DEVICE_VARIABLE, "cpu"),
     }
     return TrialConfig(**(values | changes))
 
