@@ -83,7 +83,7 @@ def test_a_trial_that_needs_more_than_its_part_of_a_gpu_is_refused_with_the_part
         preflight(prepared, replace(resources, gpus=0.25), run_here, skip=False)
     assert str(failure.value) == (
         "A trial of small_cnn needs 31% of a GPU, but --gpus-per-trial 0.25 gives it 25%: pass 0.32 or more, or "
-        "declare a smaller batch_size."
+        "declare a smaller batch_size or micro_batch."
     )
     preflight(prepared, replace(resources, gpus=0.5), run_here, skip=False)
     assert capsys.readouterr().err.endswith("a trial needs 31% of a GPU's memory\n")

@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,3 +253,31 @@ def test_lenets_parameters_are_those_of_the_paper() -> None:
     # Two convolutions on 3 and 6 maps (all connected), then 400-120-84: LeCun et al. 1998 without the last layer.
     parameters = sum(p.numel() for p in build("lenet5", None, 0).module.parameters())
     assert parameters == (25 * 3 + 1) * 6 + (25 * 6 + 1) * 16 + 401 * 120 + 121 * 84
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"regularizer": "l2", "l2": 0.01, "clip_norm": 0.5, "augmentation": "light"},
+        {"regularizer": "dropout", "dropout": 0.5, "mixing": "mixup", "mixing_alpha": 0.4, "ema_decay": 0.9},
+        {"regularizer": "drop_connect", "drop_connect": 0.5, "label_smoothing": 0.1, "optimizer": "sgd"},
+    ],
+)
+def test_micro_batches_train_like_the_whole_batch(changes: dict[str, Any], place: Place) -> None:
+    """Up to rounding, in a net without batch norms."""
+    chosen = config(backbone="three_block_cnn", **changes)
+    (_, whole), (_, parts) = (list(run_trial(replace(chosen, micro_batch=size), place))[-1] for size in (None, 2))
+    assert any(not torch.equal(whole.net[name], parts.net[name]) for name in whole.net), "it rounds differently"
+    for name, tensor in whole.net.items():
+        torch.testing.assert_close(parts.net[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_a_micro_batch_of_a_whole_batch_changes_nothing(place: Place) -> None:
+    whole, one = (list(run_trial(config(micro_batch=size), place))[-1][0] for size in (None, 8))
+    assert measured(whole) == measured(one)
+
+
+def test_a_micro_batch_divides_the_batch_of_a_worker() -> None:
+    assert config(batch_size=8, workers=2, micro_batch=2).micro_batch == 2
+    with pytest.raises(InputError, match="`micro_batch` must divide the 4 images of a batch on one worker, but got 3"):
+        config(batch_size=8, workers=2, micro_batch=3)

@@ -60,6 +60,9 @@ class TrialConfig:
     epochs: int
     steps_per_epoch: int  # equal for all splits and training fractions, so that data size and steps are not confounded
     batch_size: int
+    # images per forward pass, whose gradients add up to those of the batch, so that it fits into a small memory; batch
+    # norms see this many; None: the whole batch, or a worker's share of it
+    micro_batch: int | None = None
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.9  # of sgd and rmsprop

@@ -43,8 +43,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # The minimum of every integer field.
 # fmt: off
 WHOLE = dict.fromkeys(
-    ("views", "patience", "neighbours", "size", "stored_side", "epochs", "steps_per_epoch", "batch_size", "step_every",
-     "workers", "threads", "block_size"), 1
+    ("views", "patience", "neighbours", "size", "stored_side", "epochs", "steps_per_epoch", "batch_size", "micro_batch",
+     "step_every", "workers", "threads", "block_size"), 1
 ) | dict.fromkeys(("warmup_epochs", "frozen_epochs"), 0)
 # fmt: on
 
@@ -140,15 +140,21 @@ def _check_start(values: Values) -> None:
 
 
 def check_share(values: Values) -> None:
-    """Check that a batch can be divided equally among the workers of a trial.
+    """Check that a batch can be divided equally among the workers of a trial, and their shares into micro-batches.
 
     Raises:
-        InputError: `batch_size` is not a multiple of `workers`.
+        InputError: `batch_size` is not a multiple of `workers`, or a worker's share not of `micro_batch`.
     """
     if values["batch_size"] % values["workers"]:
         raise InputError(
             f"`batch_size` must be a multiple of the {values['workers']} workers per trial, but got "
             f"{values['batch_size']}: change --workers-per-trial or the study's batch_size."
+        )
+    share = values["batch_size"] // values["workers"]
+    if values["micro_batch"] is not None and share % values["micro_batch"]:
+        raise InputError(
+            f"`micro_batch` must divide the {share} images of a batch on one worker, but got {values['micro_batch']}: "
+            "change it, or the study's batch_size."
         )
 
 
@@ -170,7 +176,7 @@ def _check_phases(values: Values) -> None:
 # Fields that must fit together, with a check of a mapping of all fields.
 TOGETHER: tuple[tuple[tuple[str, ...], Callable[[Values], None]], ...] = (
     (("backbone", "weights"), _check_start),
-    (("batch_size", "workers"), check_share),
+    (("batch_size", "workers", "micro_batch"), check_share),
     (("epochs", "warmup_epochs", "frozen_epochs"), _check_phases),
     *(((name, needs.field), partial(_check_existence, name)) for name, needs in EXISTS.items()),
 )

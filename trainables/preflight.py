@@ -85,6 +85,7 @@ def examine(config: TrialConfig, depths: Sequence[str], place: Place, manifest: 
         epochs=1,
         steps_per_epoch=1,
         batch_size=_LEARNED,
+        micro_batch=None,
     )
     data = open_trial_data_of(manifest, config, place)
     sample = sample_of(data.pool, manifest, config.study_seed)

@@ -30,6 +30,7 @@ COMMENTS = {
     "train_fraction": "share of the training fold",
     "sampling": "",
     "batch_size": "",
+    "micro_batch": "images per forward pass, if a batch does not fit into the memory",
     "mixing": "",
     "mixing_alpha": "",
     "loss": "",

@@ -198,7 +198,7 @@ def _in_words(problem: Exception) -> str:
     if isinstance(problem, torch.OutOfMemoryError):  # torch says where, in ten lines, and not what to do
         return (
             "OutOfMemoryError: the trial needs more memory than its share of the GPU: pass a larger --gpus-per-trial, "
-            "or declare a smaller batch_size or size"
+            "or declare a smaller batch_size, micro_batch or size"
         )
     return f"{type(problem).__name__}: {problem}"
 

@@ -68,7 +68,7 @@ def _check_memory(name: str, needed: float | None, gpus: float) -> None:
         enough = math.ceil(100 * needed) / 100
         raise InputError(
             f"A trial of {name} needs {needed:.0%} of a GPU, but --gpus-per-trial {gpus:g} gives it {gpus:.0%}: "
-            f"pass {enough:g} or more, or declare a smaller batch_size."
+            f"pass {enough:g} or more, or declare a smaller batch_size or micro_batch."
         )
 
 

@@ -211,8 +211,8 @@ def check_nets(study: Study, workers: int) -> None:
     for values in nets(study, "regularizer"):
         if values["regularizer"] == "drop_path":
             check_drop_path(values["backbone"])
-    for values in nets(study, "batch_size"):
-        check_share({"batch_size": values["batch_size"], "workers": workers})
+    for values in nets(study, "batch_size", "micro_batch"):
+        check_share({"batch_size": values["batch_size"], "micro_batch": values["micro_batch"], "workers": workers})
 
 
 def weight_hashes(study: Study, folder: Path | None) -> dict[str, str]:

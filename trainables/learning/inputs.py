@@ -45,7 +45,10 @@ class Inputs:
         drop_paths: Sequence[KeyedDropPath] = (),
         team: Team = ALONE,
     ) -> None:
-        self.team, self.batch_size = team, config.batch_size // team.size
+        self.team = team
+        share = config.batch_size // team.size
+        self.pass_size = config.micro_batch or share  # images of this process in a forward pass
+        self.passes = share // self.pass_size  # of a step
         self.config, self.net, self.activations, self.data = config, net, activations, data
         self._drop_paths = drop_paths
         self._kept: dict[bytes, torch.Tensor] = {}
@@ -53,16 +56,13 @@ class Inputs:
     def training_features(
         self, items: Items, occurrence: Items, epoch: int, mixed: Mixture | None = None
     ) -> Iterator[torch.Tensor]:
-        """Yield the features (b, f) of every batch of an epoch, with gradients if the backbone trains.
-
-        In a team, b is this process's share of the batch.
-        """
-        size = self.batch_size
+        """Yield the features (pass_size, f) of every forward pass, with gradients if the backbone trains."""
+        size = self.pass_size
         batches = self._rows(items, occurrence, epoch)
         others = repeat(None) if mixed is None else self._rows(mixed.partners, np.zeros_like(items), epoch)
         try:
-            for step, (rows, partners) in enumerate(zip(batches, others, strict=False)):
-                batch = slice(step * size, (step + 1) * size)
+            for number, (rows, partners) in enumerate(zip(batches, others, strict=False)):
+                batch = slice(number * size, (number + 1) * size)
                 x = self.activations.to_device(rows)
                 if mixed is not None and partners is not None:
                     x = blend(x, self.activations.to_device(partners), mixed[batch])
@@ -74,7 +74,7 @@ class Inputs:
 
     def _rows(self, items: Items, occurrence: Items, epoch: int) -> Iterator[torch.Tensor]:
         views = views_of_epoch(self.config, items, occurrence, epoch)
-        rows = self.activations.batches(views, self.batch_size, self.data.pool)
+        rows = self.activations.batches(views, self.pass_size, self.data.pool)
         if self.config.device != "cuda":
             return rows
         return ahead(on_gpu(torch.cuda.current_device(), rows), _AHEAD)

@@ -42,7 +42,7 @@ class Training:
 
 def train_epoch(training: Training, epoch: int) -> None:
     """Take `steps_per_epoch` optimizer steps over keyed draws from the training fold."""
-    inputs, optimizer = training.inputs, training.optimizer
+    inputs = training.inputs
     config, net, data = inputs.config, inputs.net, inputs.data
     train_mode(net)
     items, occurrence = _draws(inputs, epoch)
@@ -51,22 +51,33 @@ def train_epoch(training: Training, epoch: int) -> None:
     items, occurrence, mixed = items[share], occurrence[share], None if mixed is None else mixed[share]
     labels = torch.from_numpy(data.labels[items]).to(config.device)
     others = labels if mixed is None else torch.from_numpy(data.labels[mixed.partners]).to(config.device)
-    weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    for step, features in enumerate(inputs.training_features(items, occurrence, epoch, mixed)):
-        batch = slice(step * inputs.batch_size, (step + 1) * inputs.batch_size)
+    for number, features in enumerate(inputs.training_features(items, occurrence, epoch, mixed)):
+        step, part = divmod(number, inputs.passes)
+        batch = slice(number * inputs.pass_size, (number + 1) * inputs.pass_size)
         if config.dropout:
             features = drop(config, features, items[batch], occurrence[batch], epoch)
         logits = net.logits(features, kept_connections(config, net.head.weight, epoch, step))
         loss = batch_loss(config, logits, labels[batch], others[batch], None if mixed is None else mixed[batch])
-        set_rate(optimizer, training.factor(epoch, step))
-        optimizer.zero_grad(set_to_none=True)
-        (loss + training.penalty()).backward()
-        inputs.team.average_gradients(weights)
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(weights, config.clip_norm)
-        take_step(optimizer)
-        if training.average is not None:
-            training.average.update()
+        loss = loss / inputs.passes
+        if part < inputs.passes - 1:
+            loss.backward()
+        else:
+            (loss + training.penalty()).backward()
+            _update(training, training.factor(epoch, step))
+
+
+def _update(training: Training, factor: float) -> None:
+    """Take a step with the gradients of a whole batch."""
+    inputs, optimizer = training.inputs, training.optimizer
+    weights = [parameter for parameter in inputs.net.parameters() if parameter.requires_grad]
+    set_rate(optimizer, factor)
+    inputs.team.average_gradients(weights)
+    if inputs.config.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(weights, inputs.config.clip_norm)
+    take_step(optimizer)
+    optimizer.zero_grad(set_to_none=True)
+    if training.average is not None:
+        training.average.update()
 
 
 def _draws(inputs: Inputs, epoch: int) -> tuple[Items, Items]:
