@@ -6,7 +6,7 @@ from torch import nn
 
 from trainables.nets.folding import fold_norms
 from trainables.nets.models import Body, build
-from trainables.nets.prefixes import INPUT, POOLED, Frozen
+from trainables.nets.prefixes import INPUT, POOLED, Frozen, cast_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -70,6 +70,40 @@ def test_norms_are_folded_within_a_child(name: str, norms: int, left: int) -> No
     with torch.no_grad():
         torch.testing.assert_close(folded(x), body.module(x), rtol=1e-3, atol=1e-4)
     assert not any(parameter.requires_grad for parameter in folded.parameters())
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "densenet121", "convnext_atto", "test_vit"])
+def test_weights_are_cast_once_without_changing_a_bit(name: str) -> None:
+    frozen = Frozen(lively(name), 160)
+    x = torch.randn(3, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        segments = (frozen.segment(INPUT, POOLED, precision) for precision in ("float32", "bfloat16"))
+        of_float, of_cast = (segment(x) for segment in segments)
+    assert torch.equal(of_float, of_cast)
+    cast = cast_weights(frozen.body.module, x)
+    assert cast is not frozen.body.module
+    assert {weight.dtype for weight in frozen.body.module.parameters()} == {torch.float32}, "the original is kept"
+
+
+def test_a_layer_that_computes_its_weights_keeps_them() -> None:
+    class Standardized(nn.Conv2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return nn.functional.conv2d(input, self.weight - self.weight.mean())
+
+    x, net = torch.randn(2, 3, 8, 8), nn.Sequential(Standardized(3, 4, 3), nn.Conv2d(4, 4, 3))
+    cast = cast_weights(net, x)
+    assert [next(layer.parameters()).dtype for layer in cast.children()] == [torch.float32, torch.bfloat16]
+
+    class Norm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.linear.weight.norm()  # rounded to bfloat16 it would be another
+
+    other = Norm()
+    assert cast_weights(other, torch.randn(2, 3, 8, 8)) is other
 
 
 class Twice(nn.Module):

@@ -84,7 +84,7 @@ def measure(config: TrialConfig) -> Rates:
 
     def pass_frozen(precision: str) -> None:
         with torch.no_grad(), autocast(config.device, precision):
-            frozen.segment(INPUT, POOLED)(x)
+            frozen.segment(INPUT, POOLED, precision)(x)
 
     def forward_rate(precision: str) -> float:
         return work * _FROZEN / _fastest(partial(pass_frozen, precision), config.device)

@@ -84,8 +84,9 @@ def resident(inputs: Inputs) -> Inputs:
 
 def behind_the_cut(inputs: Inputs, views: torch.Tensor) -> torch.Tensor:
     activations = inputs.activations
-    segment = activations.frozen.segment(INPUT, activations.cut)
-    with torch.no_grad(), autocast(inputs.config.device, inputs.config.frozen_precision):
+    precision = inputs.config.frozen_precision
+    segment = activations.frozen.segment(INPUT, activations.cut, precision)
+    with torch.no_grad(), autocast(inputs.config.device, precision):
         return segment(activations._normalized(views.to(inputs.config.device))).float()
 
 

@@ -171,7 +171,7 @@ class Activations:
     def _advanced(self, source: Source, count: int, start: str, end: str, precision: str) -> Iterator[torch.Tensor]:
         """Yield activations at `end`, on the device and in blocks, computed from activations at `start`."""
         config, size = self.config, self.config.block_size
-        segment = self.frozen.segment(start, end)
+        segment = self.frozen.segment(start, end, precision)
         for first in range(0, count, size):
             rows = source(slice(first, min(first + size, count)))
             block = rows[torch.arange(size) % len(rows)].to(config.device, non_blocking=True)

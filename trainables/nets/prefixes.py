@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from trainables.nets.folding import fold_norms
@@ -31,12 +32,17 @@ class Frozen:
         self.body, self.size = body, size
         self.children = children_as_they_run(body.module, self._example())
         self._cuts: dict[str, str] = {}
-        self._segments: dict[tuple[str, str], Segment] = {}
+        self._segments: dict[tuple[str, str, str], Segment] = {}
 
     @cached_property
     def _folded(self) -> nn.Module:
         """The net with folded norms, for segments; computed on demand, since a fully trainable net has no segments."""
         return fold_norms(self.body.module, self.children, self._example())
+
+    @cached_property
+    def _cast(self) -> nn.Module:
+        """The folded net with its weights in bfloat16."""
+        return cast_weights(self._folded, self._example())
 
     def cut(self, depth: str) -> str:
         """Return the cut of an unfreeze depth; INPUT if everything trains or no division is exact.
@@ -54,11 +60,17 @@ class Frozen:
             return len(self.children) + 1
         return 0 if cut == INPUT else self.children.index(cut) + 1
 
-    def segment(self, start: str, end: str) -> Segment:
-        """Return the function from the activation at one cut to the activation at a later one."""
-        if (start, end) not in self._segments:
-            self._segments[start, end] = self._between(self._folded, start, end)
-        return self._segments[start, end]
+    def segment(self, start: str, end: str, precision: str = "float32") -> Segment:
+        """Return the function from the activation at one cut to the activation at a later one.
+
+        Args:
+            precision: of the autocast context in which it will be called.
+        """
+        key = start, end, precision
+        if key not in self._segments:
+            whole = self._cast if precision == "bfloat16" else self._folded
+            self._segments[key] = self._between(whole, start, end)
+        return self._segments[key]
 
     def rest(self, cut: str) -> nn.Module:
         """Return a copy of the part behind the cut, to train."""
@@ -101,6 +113,27 @@ class Frozen:
         """Return two images of noise (2, 3, size, size)."""
         x = torch.randn(2, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         return x.to(next(self.body.module.parameters()).device)
+
+
+def cast_weights(module: nn.Module, x: torch.Tensor) -> nn.Module:
+    """Return a copy with the weights of convolutions and linear layers in bfloat16.
+
+    Autocast casts frozen weights anew in every forward pass. The copy's output under autocast must have the same bits
+    on `x` (n, 3, h, w); else, as with layers that compute their weights, the module itself is returned.
+    """
+    if x.is_meta:
+        return module
+    cast = copy.deepcopy(module)
+    for child in cast.modules():
+        if type(child) in (nn.Conv2d, nn.Linear, Conv2dSame):
+            child.to(torch.bfloat16)
+    with torch.no_grad(), torch.autocast(x.device.type, dtype=torch.bfloat16):
+        try:
+            return cast if torch.equal(cast(x), module(x)) else module
+        except torch.OutOfMemoryError:
+            raise  # it says nothing about the weights
+        except RuntimeError:  # of a layer that uses its weights outside of autocast
+            return module
 
 
 class _Reached(Exception):
