@@ -20,10 +20,11 @@ from study.spec import Budget, Study
 STUDY = Study(
     dataset="folder",
     question="Does a study run on a GPU?",
-    factors={{"unfreeze": ["head", "last stage", "all"], "augmentation": ["none", "light"]}},
+    factors={{"unfreeze": ["head", "last stage", "all"]}},
     nuisances=optimizers.adaptive(1e-4, 1e-2),
-    fixed={{"backbone": "{backbone}", "weights": "none", "size": {size}, "batch_size": {batch}, "split": "60-20-20"}},
-    budget=Budget(trials=6, epochs=2, refine=1, seeds=1),
+    fixed={{"backbone": "{backbone}", "weights": "none", "size": {size}, "batch_size": {batch}, "augmentation": "light",
+           "split": "60-20-20"}},
+    budget=Budget(trials=3, epochs=2, refine=1, seeds=1),
     control=False,
 )
 """
