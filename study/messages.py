@@ -26,8 +26,3 @@ def set_verbosity(quiet: bool, verbose: bool) -> None:
 
 def is_quiet() -> bool:
     return not log.isEnabledFor(logging.INFO)
-
-
-def count(n: float, noun: str) -> str:
-    """Return a number with its noun: 1 seed, 2,000 seeds."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

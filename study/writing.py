@@ -52,6 +52,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def count(n: float, noun: str) -> str:
+    """Return a number with its noun: 1 seed, 2,000 seeds."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def wrapped(text: str) -> str:
     """Wrap the lines of a text between words if standard output is a terminal."""
     if not sys.stdout.isatty():

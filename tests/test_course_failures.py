@@ -67,7 +67,7 @@ def test_memory_that_runs_out_is_told_in_one_line_with_the_way_out(tmp_path: Pat
     (failed,) = [record.error for record in course.records.values() if record.status == "failed"]
     assert failed == (
         "OutOfMemoryError: the trial needs more memory than its share of the GPU: pass a larger --gpus-per-trial, or "
-        "declare a smaller batch_size or size"
+        "declare a smaller batch_size, micro_batch or size"
     )
 
 

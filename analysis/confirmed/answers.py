@@ -23,8 +23,8 @@ from analysis.statistics.inference import (
     probability_better,
     seeds_needed,
 )
-from study.messages import count
 from study.results import ANSWERS_COLUMNS, Results
+from study.writing import count
 
 ALPHA = 0.05
 MARGIN = 0.01  # of accuracy; smaller differences count as none, unless the study declares another margin

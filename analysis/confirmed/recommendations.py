@@ -18,8 +18,7 @@ from analysis.confirmed import tables
 from analysis.confirmed.answers import BETTER_A, BETTER_B, EQUIVALENT, REFUSED, Answer, pairs_of, rivals
 from analysis.confirmed.settings import Setting, winner
 from analysis.confirmed.tables import SIZES
-from study.results import Results
-from study.schedule.recommendation import CHEAPER
+from study.results import CHEAPER, Results
 
 BETTER = "better"  # beats at least one other level and is as good as the rest
 EQUALLY_GOOD = "equally good"  # all levels are

@@ -12,8 +12,8 @@ from analysis.decisions import decisions
 from analysis.declared import Nuisance, nuisances
 from analysis.layout.text import number
 from analysis.statistics.inference import MIN_SEEDS
-from study.messages import count
 from study.results import EDGE, Results, level_text
+from study.writing import count
 
 
 def level_texts(results: Results) -> pd.DataFrame:

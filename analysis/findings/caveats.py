@@ -12,8 +12,8 @@ from analysis.findings.uncertainty import FEW_PICTURES
 from analysis.layout.page import Section
 from analysis.layout.text import number, value_text
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
-from study.messages import count
 from study.results import Results, level_text
+from study.writing import count
 
 # The overlap between the pretraining images of the backbones and the images of the study, as study.json declares it.
 _OVERLAPS = {

@@ -11,8 +11,8 @@ from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import NOTHING, number, percent, shortened
 from analysis.statistics.confusion import arranged, block_table
-from study.messages import count
 from study.results import Results, metrics
+from study.writing import count
 
 
 def confusion(results: Results, setting: Setting) -> pd.DataFrame:

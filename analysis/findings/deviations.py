@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.layout.text import value_text
-from study.messages import count
 from study.results import FIRST_PLAN, Results, level_text
+from study.writing import count
 
 SKIPPED = "skipped"  # the value of `preflight` in study.json if the gates were skipped
 

@@ -25,8 +25,8 @@ from analysis.confirmed.settings import TEST, Setting, best_trial, groups, winne
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import NOTHING, number, percent, percent_interval, points
 from analysis.statistics.inference import accuracy_interval, bootstrap_interval
-from study.messages import count
 from study.results import Results, metrics
+from study.writing import count
 
 STEPS = 20
 SINGLE = "the best single model"

@@ -14,8 +14,8 @@ from analysis.findings.published import published_trials
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import millions, number, percent, plain, slug
-from study.messages import count
 from study.results import Results, level_text
+from study.writing import count
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from analysis.confirmed.settings import TEST, Setting, test_folds, winner
 from analysis.layout.page import Cell, Gallery, Section, Table, table
 from analysis.layout.text import number, percent
 from analysis.layout.thumbnails import suspect_thumbnail
-from study.messages import count
 from study.results import Results
+from study.writing import count
 
 MOST_SUSPECTS = 50
 COLUMNS = ("item", "path", "fold", "label_name", "suggested", "probability", "suggested_probability")

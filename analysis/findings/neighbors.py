@@ -8,8 +8,8 @@ from analysis.confirmed.answers import LIKELY
 from analysis.layout.page import Section, table
 from analysis.layout.text import number, percent, percent_interval
 from analysis.statistics.inference import wilson
-from study.messages import count
 from study.results import TABLES_FOLDER, Results, ResultsError
+from study.writing import count
 
 KNN_COLUMNS = ("backbone", "trained_on", "features", "metric", "k", "fold", "accuracy", "n")
 KNN_COLUMNS += ("fit_seconds", "predict_seconds", "chosen")

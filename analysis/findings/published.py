@@ -11,8 +11,8 @@ from analysis.confirmed.settings import TEST, groups, test_predictions
 from analysis.layout.page import Cell, Section, table
 from analysis.layout.text import NOTHING, decimals, number, percent, percent_interval, points, value_text
 from analysis.statistics.inference import accuracy_interval, mean_interval, wilson
-from study.messages import count
 from study.results import STUDY_FILE, Results, ResultsError, level_text, metrics
+from study.writing import count
 
 COLUMN = "published"  # in trials.parquet: the name of the published row that a trial repeats
 NOT_RUN = "not run"

@@ -24,8 +24,8 @@ from analysis.findings.winner import headline
 from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import NOTHING, duration, number, percent, points
 from analysis.statistics.inference import SEEDS_FOR_A_CLAIM
-from study.messages import count
 from study.results import Results
+from study.writing import count
 
 _LABELS = {ABSENT: "not in the winner", NOTHING_YET: "no answer yet"}
 _MOST_GAINS = 3  # levels named in one cell

@@ -15,8 +15,8 @@ from analysis.layout import figures
 from analysis.layout.page import Figure, Section
 from analysis.layout.text import number, percent, percent_interval, slug
 from analysis.statistics.inference import Interval
-from study.messages import count
 from study.results import Results, level_text
+from study.writing import count
 
 Unregularized = tuple[str, float, Interval]  # level, validation accuracy, its 95% CI for new seeds
 

@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.confirmed.settings import Setting, name
 from analysis.layout.page import Section, table
 from analysis.layout.text import number, percent
-from study.messages import count
 from study.results import Results, level_text
+from study.writing import count
 
 # Fine-tuning harmed a net if it ends this far below a linear probe on the net's frozen features.
 _BELOW_PROBE = 0.02

@@ -20,8 +20,8 @@ from analysis.confirmed.settings import Setting, winner
 from analysis.findings.winner import headline
 from analysis.layout.page import Page
 from analysis.layout.text import plain, points
-from study.messages import count
 from study.results import Results
+from study.writing import count
 
 _MOST = 3  # levels named in one line
 _DECIDED = (BETTER_A, BETTER_B, EQUIVALENT)

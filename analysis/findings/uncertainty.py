@@ -14,8 +14,8 @@ from analysis.declared import budget, is_number
 from analysis.layout.page import Cell, Section, Table, table
 from analysis.layout.text import number, percent, points
 from analysis.statistics.inference import MIN_SEEDS, Estimate, compare, crossed_mean, smallest_effect
-from study.messages import count
 from study.results import Results
+from study.writing import count
 
 MORE_PICTURES = 500
 NOW, ONE_SEED, TWICE = "as measured", "one more seed", "twice the seeds"

@@ -18,8 +18,8 @@ from analysis.layout.page import Section, table
 from analysis.layout.text import cell_text, decimals, duration, megabytes, number, percent, percent_interval, value_text
 from analysis.layout.thumbnails import galleries
 from analysis.statistics.inference import MIN_SEEDS, accuracy_interval
-from study.messages import count
 from study.results import BEST_FOLDER, Results
+from study.writing import count
 
 
 def winner_table(results: Results, confirmed: list[Setting]) -> pd.DataFrame:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.layout.page import Gallery, Thumbnail
 from analysis.layout.text import percent, plain
-from study.messages import count
 from study.results import EXAMPLES_COLUMNS, EXAMPLES_FILE, EXAMPLES_FOLDER, SUSPECTS_PREFIX, ResultsError
+from study.writing import count
 
 MOST = 24  # images of each kind
 MOST_BYTES = 300_000  # larger files are no thumbnails

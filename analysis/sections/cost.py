@@ -8,9 +8,9 @@ from analysis.confirmed import tables
 from analysis.layout import figures
 from analysis.layout.page import Cell, Figure, Section, Table, table
 from analysis.layout.text import duration
-from study.messages import count
 from study.price import Price, cost, money
 from study.results import Results, level_text
+from study.writing import count
 
 
 def trials_section(results: Results) -> Section | None:

@@ -9,8 +9,8 @@ from analysis.confirmed.settings import Setting, setting_text
 from analysis.decisions import Decision, decisions
 from analysis.layout.page import Section
 from analysis.layout.text import number, points
-from study.messages import count
 from study.results import Results
+from study.writing import count
 
 _ENOUGH = ("flat", "behind")  # decisions by which a range is wide enough
 _MOST_SETTINGS = 3  # named in one sentence

@@ -11,8 +11,8 @@ from analysis.findings.deviations import deviation_sentences, plan_sentence
 from analysis.findings.openings import openings_sentence
 from analysis.layout.page import Section, Table, table
 from analysis.layout.text import number, value_text
-from study.messages import count
 from study.results import Results, level_text
+from study.writing import count
 
 # Keys of study.json that other sections show.
 _ELSEWHERE = {"name", "question", "factors", "nuisances", "phases", "test_openings", "deviations", "decisions"}

@@ -3,8 +3,8 @@
 from analysis.confirmed.settings import Setting, test_folds
 from analysis.declared import budget
 from analysis.layout.text import number
-from study.messages import count
 from study.results import BEST_FOLDER, Results
+from study.writing import count
 
 
 def progress_notes(results: Results, confirmed: list[Setting]) -> list[str]:

@@ -8,8 +8,8 @@ from analysis.layout.text import number, percent, percent_interval
 from analysis.search.audit import LEAST, audit
 from analysis.search.importance import importance
 from analysis.search.rung import Outcomes, outcomes
-from study.messages import count
 from study.results import Results
+from study.writing import count
 
 TITLE = "Search"
 EFFECTS = ["factor", "level", "trials", "stopped", "failed", "accuracy", "lower", "upper", "best", "rung"]

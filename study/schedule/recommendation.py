@@ -9,14 +9,11 @@ from typing import Any
 
 from study.design.plan import Levels
 from study.persistence.ledger import Record
+from study.results import CHEAPER
 from study.schedule.level_settings import replaced
 from study.schedule.next_trials import setting_of
 from study.spec import Study
 from trainables.metrics import means_over_seeds
-
-# A level must take less than this share of the operations to be recommended in place of a better one, and less than
-# this share of the time to be called faster.
-CHEAPER = 0.9
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from typing import get_args
 
 import pandas as pd
 
-from study.messages import count
 from study.spec import Study
-from study.writing import printable
+from study.writing import count, printable
 from trainables.data.duplicates import conflicting_groups, copies
 from trainables.data.folds import OfficialFold
 from trainables.data.grayscale import described

@@ -10,7 +10,6 @@ from study.estimates.costs import estimate, wall_seconds
 from study.estimates.left import phases_left, rate_so_far, seconds_spent
 from study.estimates.resources import Resources
 from study.estimates.sharing import Shareable, shareables
-from study.messages import count
 from study.persistence import ledger, storage
 from study.price import Price, cost, money
 from study.setup.data_lines import fold_lines
@@ -27,6 +26,7 @@ from study.setup.promises import (
 from study.setup.study_json import StudyJson
 from study.spec import Published, Study
 from study.tracking.display import clock
+from study.writing import count
 
 
 def asked(study: Study) -> str:

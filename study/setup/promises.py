@@ -8,9 +8,9 @@ import pandas as pd
 from study.estimates.cost_inputs import CostInputs
 from study.estimates.costs import estimate, wall_seconds
 from study.estimates.resolution import DISAGREEMENT, planned_resolution
-from study.messages import count
 from study.results import MIN_SEEDS, SEEDS_FOR_A_CLAIM, metrics
 from study.spec import Study
+from study.writing import count
 from trainables.data.splits import divide
 from trainables.errors import InputError
 

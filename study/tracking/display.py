@@ -13,12 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from study.messages import count, log
+from study.messages import log
 from study.persistence.ledger import Event, Record
 from study.results import METRIC_COLUMN
 from study.tracking.eta import seconds_left
 from study.tracking.progress import Counts, Progress
-from study.writing import printable
+from study.writing import count, printable
 
 _BAR = 20  # characters
 _MINUTE = 60.0  # seconds between two lines
