@@ -39,8 +39,7 @@ BEST_FOLDER = "best"
 EXPLAINED_FOLDER = "explained"  # images with the winner's heat maps, drawn on request
 # Share of a nuisance's range: if the best value lies in an outer tenth, the range may be too narrow.
 EDGE = 0.1
-# A level must take less than this share of the operations to be recommended in place of a better one, and less than
-# this share of the time to be called faster.
+# A level is cheaper if it takes less than this share of another's operations, and faster if of its time.
 CHEAPER = 0.9
 FIRST_PLAN = "ledger/plan/000.json"  # the plan before the first trial; study.json has its hash
 FIRST_OPENING = "ledger/openings/000.json"  # of the test fold, with the recommendation at that time
